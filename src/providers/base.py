@@ -1,0 +1,243 @@
+"""What an image provider is to the pipeline: submit, poll, fetch, cancel, callback hint.
+
+Not here: when a step runs, how often, and what happens after an error; that is `src.actors` and
+`src.watcher`. A provider client holds no state of a job: everything it must remember between two
+steps is in the `Ticket`, which the ledger stores as JSON before anything else happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Aspect = Literal["1:1", "3:2", "2:3", "16:9", "9:16"]
+ASPECTS: tuple[Aspect, ...] = ("1:1", "3:2", "2:3", "16:9", "9:16")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do; the pipeline chooses its way by these, never by the provider's name.
+
+    Attributes:
+        synchronous: `submit` answers with the finished picture (10-180 s), so it is awaited in the
+            worker's loop instead of an actor's thread.
+        callback: the provider can call `callback_url` when the generation has ended.
+        edit: a source picture can be given.
+        cancel: a running generation can be stopped.
+        idempotent_submit: a repeated submit with the same idempotency key is billed once.
+        max_prompt: longest prompt, in characters.
+        result_ttl: seconds the provider keeps a result; None when the result is in the answer.
+    """
+
+    synchronous: bool = False
+    callback: bool = False
+    edit: bool = False
+    cancel: bool = False
+    idempotent_submit: bool = False
+    max_prompt: int = 4000
+    result_ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """A picture the person sent to be edited: checked, decoded once, its type known from its bytes."""
+
+    data: bytes = field(repr=False)
+    mime: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenRequest:
+    """One picture to make.
+
+    Attributes:
+        job_id: our id; the idempotency key where the provider takes one.
+        prompt: the person's words; never logged.
+        model: the provider's model name.
+        aspect: one of `ASPECTS`; each provider maps it to its own sizes.
+        source: picture to edit, or None for text to image.
+        user_hash: salted hash of the person for the provider's abuse reports.
+        callback_url: where the provider may report the end, or None.
+        deadline: seconds from now after which nobody waits any more.
+    """
+
+    job_id: str
+    prompt: str = field(repr=False)
+    model: str
+    aspect: Aspect = "1:1"
+    source: SourceImage | None = None
+    user_hash: str | None = None
+    callback_url: str | None = None
+    deadline: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """Where the finished picture is: exactly one of `url` and `data` is set."""
+
+    url: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """A fetched picture: its magic bytes were checked, `mime` is what they say."""
+
+    data: bytes = field(repr=False)
+    mime: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """All that is needed to follow a generation from any process; JSON-able.
+
+    Attributes:
+        provider: name of the provider that issued it.
+        external_id: the provider's task id.
+        meta: provider's own extras (poll, cancel and result addresses).
+    """
+
+    provider: str
+    external_id: str
+    meta: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Ticket:
+        return cls(str(raw["provider"]), str(raw["external_id"]), dict(raw.get("meta") or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The generation goes on.
+
+    Attributes:
+        progress: 0..1 where the provider tells, else None.
+        queue_position: place in the provider's own queue where it tells, else None.
+    """
+
+    progress: float | None = None
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them."""
+
+    image: ImageRef
+    seed: int | None = None
+    cost: float | None = None
+    finish_reason: str | None = None
+
+
+class ErrorKind(StrEnum):
+    """Why a step failed, in the pipeline's words; the person's text is chosen by it."""
+
+    MODERATED_INPUT = "moderated_input"
+    MODERATED_OUTPUT = "moderated_output"
+    INVALID_REQUEST = "invalid_request"
+    BAD_SOURCE = "bad_source"
+    AUTH = "auth"
+    QUOTA = "quota"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+    NOT_FOUND = "not_found"
+    UPSTREAM = "upstream"
+    NETWORK = "network"
+    BAD_RESULT = "bad_result"
+
+
+# Another try of the same step may go better. The rest is final for this provider.
+RETRYABLE = frozenset(
+    {
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.OVERLOADED,
+        ErrorKind.TIMEOUT,
+        ErrorKind.UPSTREAM,
+        ErrorKind.NETWORK,
+    }
+)
+
+
+class ProviderError(Exception):
+    """A step at the provider failed.
+
+    Attributes:
+        kind: see `ErrorKind`.
+        retry_after: seconds the provider asked us to stay away, or None.
+        status: HTTP status, or None when there was no answer.
+        code: the provider's own short error code, safe to log; never its message, which may
+            quote the prompt or a key.
+        submitted: for `submit` only. False: the provider certainly has no task. True: it may have
+            accepted one before the error (a read time-out, a broken answer): its fate is unknown.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        code: str = "",
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        submitted: bool = False,
+    ) -> None:
+        super().__init__(f"{kind.value}{f' ({code})' if code else ''}")
+        self.kind = kind
+        self.code = code
+        self.retry_after = retry_after
+        self.status = status
+        self.submitted = submitted
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind in RETRYABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One line for `imagebot doctor`: what was asked, whether it works, what to do if not."""
+
+    ok: bool
+    detail: str
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """An image provider's client. One instance a process; safe for thousands of concurrent calls.
+
+    Every method raises `ProviderError` and nothing else for what the provider or the network did.
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    async def submit(self, request: GenRequest) -> Ticket | Done:
+        """Ask for one picture. A synchronous provider returns `Done`."""
+        ...
+
+    async def poll(self, ticket: Ticket) -> Pending | Done:
+        """Ask how a generation goes. An unknown status word is `Pending`, with a warning logged."""
+        ...
+
+    async def fetch(self, ref: ImageRef) -> ImageBytes:
+        """Get the picture: host checked, no key sent to a CDN, size capped, magic bytes checked."""
+        ...
+
+    async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
+        """Stop a generation where the provider can."""
+        ...
+
+    def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
+        """External id that a callback speaks of, or None if it is not genuine. A hint only: poll next."""
+        ...
+
+    async def check(self) -> Health:
+        """Is the key accepted and the address right? Costs nothing at the provider."""
+        ...

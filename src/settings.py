@@ -1,0 +1,227 @@
+"""Every setting of the system: its environment variable, unit, default and check.
+
+Read once a process by `get_settings()`. A missing or malformed setting stops the start with its
+name and what was expected; the value itself is never shown, it may be a secret.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be started with; its text names each one and says what to do."""
+
+
+class Settings(BaseSettings):
+    """The settings. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
+    )
+
+    # Telegram
+    telegram_token: SecretStr | None = Field(None, description="Bot token from @BotFather (`123456:ABC…`).")
+    telegram_api_url: str = Field(
+        "https://api.telegram.org", description="Bot API server; a local one lifts the file limits."
+    )
+    admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
+        (), description="Telegram user ids of the admins, separated by commas."
+    )
+    webhook_url: str | None = Field(
+        None, description="Public https address of this system's `api`; unset: the bot polls for updates."
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="1-256 of `A-Za-z0-9_-`; Telegram sends it with every webhook call."
+    )
+
+    # Redis and the data folder
+    redis_url: str | None = Field(
+        None, description="`redis://`, `rediss://` or `unix://` address; unset: `run` and `demo` start one."
+    )
+    data_dir: Path = Field(Path(".imagebot"), description="Folder of the embedded Redis and the demo's files.")
+    job_ttl_days: int = Field(30, ge=1, le=3650, description="Days a finished job stays in the history.")
+
+    # Providers
+    provider: Literal["auto", "openai", "kie"] = Field(
+        "auto", description="Provider of new jobs; `auto`: the first that has a key."
+    )
+    openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI or a compatible gateway.")
+    openai_base_url: str = Field("https://api.openai.com/v1", description="Address of the OpenAI-compatible API.")
+    openai_model: str = Field("gpt-image-1", description="Model for OpenAI.")
+    openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
+    openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
+    kie_api_key: SecretStr | None = Field(None, description="Key of kie.ai.")
+    kie_base_url: str = Field("https://api.kie.ai", description="Address of kie.ai's API.")
+    kie_upload_url: str = Field(
+        "https://kieai.redpandaai.co", description="Address kie.ai takes source pictures at."
+    )
+    kie_model: str = Field("google/nano-banana", description="Model for text to image at kie.ai.")
+    kie_edit_model: str = Field("google/nano-banana-edit", description="Model for edits at kie.ai.")
+    kie_concurrency: int = Field(100, ge=1, le=10_000, description="Generations in flight at kie.ai.")
+    kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
+    kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
+    provider_result_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="More host names results may be fetched from, separated by commas (`.example.com`: with subdomains)."
+    )
+    allow_private_hosts: bool = Field(
+        False, description="Let results come from private addresses and over http: a provider on your own network."
+    )
+    poll_interval: float | None = Field(
+        None, gt=0, le=60, description="Fixed seconds between polls of a generation; unset: learned from past ones."
+    )
+    image_max_bytes: int = Field(50_000_000, ge=100_000, description="Largest picture fetched, in bytes.")
+
+    # Limits
+    rate_limit: int = Field(10, ge=1, description="Pictures one person may ask for in a window.")
+    rate_window: int = Field(60, ge=1, description="That window, in seconds.")
+    max_active_per_user: int = Field(8, ge=1, description="One person's jobs waiting and running at once.")
+    max_waiting: int = Field(1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely.")
+    telegram_rate: float = Field(30.0, gt=0, description="Bot API calls a second, all chats together.")
+
+    # Times
+    job_deadline: int = Field(600, ge=10, le=86_400, description="Seconds from asking to the end of a job.")
+    lease: float = Field(15.0, ge=1, le=300, description="Seconds after which a silent step is taken over.")
+    progress_interval: float = Field(3.0, ge=1, description="Least seconds between two changes of a placeholder.")
+    submit_unknown: Literal["retry", "fail"] = Field(
+        "retry",
+        description="When it is unknown whether the provider took a job: `retry` once (may be paid twice) or `fail` openly.",
+    )
+
+    # Telemetry and logs (addresses and sampling: the standard OTEL_* variables)
+    jaeger_ui_url: str | None = Field(None, description="Address of Jaeger's pages, for links in admin notes.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto`: readable in a terminal, JSON elsewhere."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+
+    @field_validator("admin_ids", mode="before")
+    @classmethod
+    def _ids(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            parts = [p.strip() for p in value.split(",") if p.strip()]
+            if not all(p.isdigit() for p in parts):
+                raise ValueError("expected numbers separated by commas, such as 1111,2222")
+            return tuple(int(p) for p in parts)
+        return value
+
+    @field_validator("provider_result_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        return tuple(p.strip().lower() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+
+    @field_validator("telegram_token")
+    @classmethod
+    def _token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.match(value.get_secret_value()):
+            raise ValueError("expected the token as @BotFather gave it, such as 123456789:AbCd…")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
+            raise ValueError("expected 1-256 characters of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("expected an address such as redis://localhost:6379/0, rediss://… or unix://…")
+        return value
+
+    @field_validator("telegram_api_url", "openai_base_url", "kie_base_url", "kie_upload_url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("expected an address such as https://example.com")
+        if parts.username or parts.password:
+            raise ValueError("expected an address without a user name or password in it")
+        return value.rstrip("/")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _https(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if not parts.hostname or (parts.scheme != "https" and not _loopback(parts.hostname)):
+                raise ValueError("expected a public https:// address")
+            return value.rstrip("/")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.webhook_url and not self.webhook_secret:
+            raise ValueError("WEBHOOK_SECRET: is needed with WEBHOOK_URL; make one with `openssl rand -hex 32`")
+        for name in ("openai", "kie"):
+            if self.provider == name and getattr(self, f"{name}_api_key") is None:
+                raise ValueError(f"{name.upper()}_API_KEY: is needed with PROVIDER={name}")
+        return self
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Names of the providers that have a key, the one for new jobs first."""
+        keyed = [n for n in ("openai", "kie") if getattr(self, f"{n}_api_key") is not None]
+        if self.provider in keyed:
+            keyed.remove(self.provider)
+            keyed.insert(0, self.provider)
+        return tuple(keyed)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value in force, for the scrubbers of logs and spans."""
+        found = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
+        if self.redis_url and (password := urlsplit(self.redis_url).password):
+            found.append(password)
+        return tuple(found)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: naming each wrong variable and what was expected of it, never its value.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_input=False, include_url=False, include_context=False):
+            message = item["msg"].removeprefix("Value error, ")
+            name = ".".join(str(part) for part in item["loc"]).upper()
+            lines.append(f"{name}: {message}" if name else message)
+        raise SettingsError("Settings that need mending:\n  " + "\n  ".join(lines)) from None
+
+
+@functools.cache
+def get_settings() -> Settings:
+    """The settings of this process, read at the first call."""
+    return load_settings()
+
+
+def table() -> str:
+    """The README's table of settings, in Markdown."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, info in Settings.model_fields.items():
+        default = info.default
+        shown = "" if default is None or default == () else f"`{default}`"
+        rows.append(f"| `{name.upper()}` | {shown} | {info.description} |")
+    return "\n".join(rows)
