@@ -49,7 +49,9 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(
         None, description="`redis://`, `rediss://` or `unix://` address; unset: `run` and `demo` start one."
     )
-    data_dir: Path = Field(Path(".imagebot"), description="Folder of the embedded Redis and the demo's files.")
+    data_dir: Path = Field(
+        Path(".imagebot"), description="Folder of the embedded Redis and the demo's files."
+    )
     job_ttl_days: int = Field(30, ge=1, le=3650, description="Days a finished job stays in the history.")
 
     # Providers
@@ -57,7 +59,9 @@ class Settings(BaseSettings):
         "auto", description="Provider of new jobs; `auto`: the first that has a key."
     )
     openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI or a compatible gateway.")
-    openai_base_url: str = Field("https://api.openai.com/v1", description="Address of the OpenAI-compatible API.")
+    openai_base_url: str = Field(
+        "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
+    )
     openai_model: str = Field("gpt-image-1", description="Model for OpenAI.")
     openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
     openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
@@ -72,13 +76,18 @@ class Settings(BaseSettings):
     kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
     kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
     provider_result_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="More host names results may be fetched from, separated by commas (`.example.com`: with subdomains)."
+        (),
+        description="More host names results may be fetched from, separated by commas (`.example.com`: with subdomains).",
     )
     allow_private_hosts: bool = Field(
-        False, description="Let results come from private addresses and over http: a provider on your own network."
+        False,
+        description="Let results come from private addresses and over http: a provider on your own network.",
     )
     poll_interval: float | None = Field(
-        None, gt=0, le=60, description="Fixed seconds between polls of a generation; unset: learned from past ones."
+        None,
+        gt=0,
+        le=60,
+        description="Fixed seconds between polls of a generation; unset: learned from past ones.",
     )
     image_max_bytes: int = Field(50_000_000, ge=100_000, description="Largest picture fetched, in bytes.")
 
@@ -86,20 +95,26 @@ class Settings(BaseSettings):
     rate_limit: int = Field(10, ge=1, description="Pictures one person may ask for in a window.")
     rate_window: int = Field(60, ge=1, description="That window, in seconds.")
     max_active_per_user: int = Field(8, ge=1, description="One person's jobs waiting and running at once.")
-    max_waiting: int = Field(1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely.")
+    max_waiting: int = Field(
+        1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely."
+    )
     telegram_rate: float = Field(30.0, gt=0, description="Bot API calls a second, all chats together.")
 
     # Times
     job_deadline: int = Field(600, ge=10, le=86_400, description="Seconds from asking to the end of a job.")
     lease: float = Field(15.0, ge=1, le=300, description="Seconds after which a silent step is taken over.")
-    progress_interval: float = Field(3.0, ge=1, description="Least seconds between two changes of a placeholder.")
+    progress_interval: float = Field(
+        3.0, ge=1, description="Least seconds between two changes of a placeholder."
+    )
     submit_unknown: Literal["retry", "fail"] = Field(
         "retry",
         description="When it is unknown whether the provider took a job: `retry` once (may be paid twice) or `fail` openly.",
     )
 
     # Telemetry and logs (addresses and sampling: the standard OTEL_* variables)
-    jaeger_ui_url: str | None = Field(None, description="Address of Jaeger's pages, for links in admin notes.")
+    jaeger_ui_url: str | None = Field(
+        None, description="Address of Jaeger's pages, for links in admin notes."
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto`: readable in a terminal, JSON elsewhere."
     )
@@ -118,7 +133,11 @@ class Settings(BaseSettings):
     @field_validator("provider_result_hosts", mode="before")
     @classmethod
     def _hosts(cls, value: Any) -> Any:
-        return tuple(p.strip().lower() for p in value.split(",") if p.strip()) if isinstance(value, str) else value
+        return (
+            tuple(p.strip().lower() for p in value.split(",") if p.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @field_validator("telegram_token")
     @classmethod
@@ -164,7 +183,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.webhook_url and not self.webhook_secret:
-            raise ValueError("WEBHOOK_SECRET: is needed with WEBHOOK_URL; make one with `openssl rand -hex 32`")
+            raise ValueError(
+                "WEBHOOK_SECRET: is needed with WEBHOOK_URL; make one with `openssl rand -hex 32`"
+            )
         for name in ("openai", "kie"):
             if self.provider == name and getattr(self, f"{name}_api_key") is None:
                 raise ValueError(f"{name.upper()}_API_KEY: is needed with PROVIDER={name}")

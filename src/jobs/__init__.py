@@ -1,0 +1,20 @@
+"""The ledger of jobs: records, states, one Lua script a transition, and the fair line over people."""
+
+from src.jobs import transitions
+from src.jobs.ledger import Ledger
+from src.jobs.records import ENDED, Job, Person, Request, Spec, State, new_id
+from src.jobs.transitions import Admission, Limits
+
+__all__ = [
+    "ENDED",
+    "Admission",
+    "Job",
+    "Ledger",
+    "Limits",
+    "Person",
+    "Request",
+    "Spec",
+    "State",
+    "new_id",
+    "transitions",
+]

@@ -1,0 +1,77 @@
+"""How long it will take: a range from what the same provider and model took lately.
+
+Before there is anything to learn from, the guide's ordinary 20-40 s stand in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.jobs.ledger import Ledger
+from src.jobs.records import Job, State
+
+_UNKNOWN = (20.0, 40.0)
+_FEW = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a person is told. `place`: jobs that start before (None: it is being made);
+    `low`, `high`: seconds from now to the picture, the middle and the slow end of what is usual."""
+
+    place: int | None
+    low: float
+    high: float
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The q-quantile of values that are not empty, between neighbours linearly."""
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    below = math.floor(at)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
+
+
+def usual(durations: Sequence[float]) -> tuple[float, float]:
+    """Median and slow end (p90) of a generation, in seconds."""
+    if len(durations) < _FEW:
+        return _UNKNOWN
+    return quantile(durations, 0.5), quantile(durations, 0.9)
+
+
+def estimate(
+    durations: Sequence[float], *, place: int | None, running: int, cap: int, elapsed: float = 0.0
+) -> Estimate:
+    """Time left for a job.
+
+    Args:
+        durations: last generations of its provider and model, in seconds.
+        place: jobs before it in the line, None once it has a slot.
+        running: jobs that hold a slot. cap: slots.
+        elapsed: seconds since its generation began, for a job that runs.
+    """
+    median, slow = usual(durations)
+    if place is None:
+        left = [d - elapsed for d in durations if d > elapsed] if len(durations) >= _FEW else []
+        if left:
+            return Estimate(None, quantile(left, 0.5), quantile(left, 0.9))
+        return Estimate(None, max(1.0, median - elapsed), max(2.0, slow - elapsed))
+    # A full house frees one slot every mean/cap seconds; the job needs place + 1 of them.
+    free = max(0, cap - running)
+    mean = sum(durations) / len(durations) if len(durations) >= _FEW else median
+    turns = max(0, place + 1 - free)
+    wait = turns * mean / cap
+    return Estimate(place, wait + median, wait * 1.25 + slow)
+
+
+async def estimate_job(ledger: Ledger, job: Job, cap: int) -> Estimate:
+    """The estimate for one job, from the ledger."""
+    durations = await ledger.durations(job.provider, job.spec.model)
+    place = await ledger.place(job) if job.state is State.WAITING else None
+    running = await ledger.running(job.provider)
+    now = await ledger.now()
+    elapsed = (now - job.accepted) / 1000 if job.accepted else 0.0
+    return estimate(durations, place=place, running=running, cap=cap, elapsed=elapsed)

@@ -1,0 +1,159 @@
+"""The ledger: the truth about every job, in Redis.
+
+`run` makes a transition; the rest reads. Losing a Dramatiq message costs a little time, getting one
+twice costs nothing, because what happens is decided here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, TypeVar
+
+import redis
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from src.jobs.records import Job, Person, Request
+from src.jobs.transitions import Transition
+
+T = TypeVar("T")
+
+PREFIX = "imagebot:"
+
+
+@functools.cache
+def _script(name: str) -> tuple[str, str]:
+    """A script's text, behind the part that all share, and its SHA-1."""
+    folder = resources.files("src.jobs") / "lua"
+    text = (folder / "common.lua").read_text("utf-8") + "\n" + (folder / f"{name}.lua").read_text("utf-8")
+    return text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
+
+
+class Ledger:
+    """Access to the ledger. `client` and `sync_client` decode answers as UTF-8; give the one you use."""
+
+    def __init__(
+        self, client: Redis | None = None, sync_client: redis.Redis | None = None, *, prefix: str = PREFIX
+    ) -> None:
+        self._client = client
+        self._sync_client = sync_client
+        self.prefix = prefix
+
+    @property
+    def client(self) -> Any:
+        """The asyncio client (`Any`: redis-py's types do not know `decode_responses`)."""
+        if self._client is None:
+            raise RuntimeError("this ledger was made without an asyncio client")
+        return self._client
+
+    def key(self, name: str) -> str:
+        return self.prefix + name
+
+    async def run(self, transition: Transition[T]) -> T:
+        """Make a transition.
+
+        Raises:
+            redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
+                only what a fence guards.
+        """
+        text, sha = _script(transition.script)
+        args: Any = transition.args
+        try:
+            raw = await self.client.evalsha(sha, 1, self.prefix, *args)
+        except NoScriptError:
+            raw = await self.client.eval(text, 1, self.prefix, *args)
+        return transition.parse(raw)
+
+    def run_sync(self, transition: Transition[T]) -> T:
+        """`run` for a thread without a loop."""
+        if self._sync_client is None:
+            raise RuntimeError("this ledger was made without a sync client")
+        text, sha = _script(transition.script)
+        args: Any = transition.args
+        try:
+            raw = self._sync_client.evalsha(sha, 1, self.prefix, *args)
+        except NoScriptError:
+            raw = self._sync_client.eval(text, 1, self.prefix, *args)
+        return transition.parse(raw)
+
+    # Reading
+
+    async def now(self) -> int:
+        """Redis's clock, in ms: the only clock of the ledger."""
+        seconds, micros = await self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def job(self, job_id: str) -> Job | None:
+        return Job.parse(job_id, await self.client.hgetall(self.key(f"job:{job_id}")))
+
+    async def jobs(self, ids: Sequence[str]) -> list[Job]:
+        """The jobs that exist among `ids`, in that order."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hgetall(self.key(f"job:{job_id}"))
+            answers = await pipe.execute()
+        found = (Job.parse(job_id, raw) for job_id, raw in zip(ids, answers, strict=True))
+        return [job for job in found if job is not None]
+
+    async def request(self, request_id: str) -> Request | None:
+        return Request.parse(request_id, await self.client.hgetall(self.key(f"request:{request_id}")))
+
+    async def person(self, user: str) -> Person:
+        return Person.parse(user, await self.client.hgetall(self.key(f"user:{user}")))
+
+    async def choose(self, user: str, **choices: str | int) -> None:
+        """Keep a person's choices (`lang`, `aspect`, `count`, `tier`, `blocked`)."""
+        await self.client.hset(self.key(f"user:{user}"), mapping=dict(choices))
+
+    async def active(self, user: str) -> list[Job]:
+        """A person's jobs that have not ended, oldest first."""
+        return await self.jobs(await self.client.zrange(self.key(f"active:{user}"), 0, -1))
+
+    async def history(self, user: str, count: int = 10) -> list[str]:
+        """A person's last requests, newest first."""
+        return list(await self.client.zrevrange(self.key(f"history:{user}"), 0, count - 1))
+
+    async def place(self, job: Job) -> int | None:
+        """How many jobs will start before this one, or None when it no longer waits."""
+        rank: int | None = await self.client.zrank(self.key(f"line:{job.provider}"), job.id)
+        return rank
+
+    async def waiting(self, provider: str) -> int:
+        """Jobs in a provider's line."""
+        return int(await self.client.zcard(self.key(f"line:{provider}")))
+
+    async def line(self, provider: str, count: int = 1000) -> list[str]:
+        """The first jobs of a provider's line, in the order in which they will start."""
+        return list(await self.client.zrange(self.key(f"line:{provider}"), 0, count - 1))
+
+    async def running(self, provider: str) -> int:
+        """Jobs that hold one of a provider's slots."""
+        return int(await self.client.scard(self.key(f"slots:{provider}")))
+
+    async def durations(self, provider: str, model: str) -> list[float]:
+        """Seconds that the last generations took, newest first; at most 200."""
+        raw = await self.client.lrange(self.key(f"took:{provider}:{model}"), 0, -1)
+        return [int(ms) / 1000 for ms in raw]
+
+    async def blob(self, job_id: str) -> bytes | None:
+        """The bytes of a picture that came in the provider's answer, while they are kept."""
+        data: bytes | None = await self.client.execute_command(
+            "GET", self.key(f"blob:{job_id}"), NEVER_DECODE=True
+        )
+        return data
+
+    async def counts(self) -> dict[str, int]:
+        """Jobs ever admitted, delivered, failed and cancelled."""
+        return {k: int(v) for k, v in (await self.client.hgetall(self.key("counts"))).items()}
+
+    async def shown(self, request_id: str, text: str) -> None:
+        """Remember what a placeholder says now, and since when."""
+        mapping = {"shown": text, "shown_at": await self.now()}
+        await self.client.hset(self.key(f"request:{request_id}"), mapping=mapping)
+
+    async def closed(self, request_id: str) -> None:
+        """A request's status message says its end: it is due no more."""
+        await self.client.zrem(self.key("due"), f"r:{request_id}")

@@ -1,0 +1,65 @@
+-- Admission and creation of a request's jobs in one step: a crash can neither count a request that
+-- was not admitted nor admit one that was not counted.
+--
+-- ARGV  1 JSON: update, request, user, chat, provider, class, cap, rate_limit, rate_window (ms), max_active,
+--               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec}]
+-- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
+--         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
+local a = cjson.decode(ARGV[1])
+local n = #a.jobs
+local line = P .. 'line:' .. a.provider
+local window, active = P .. 'window:' .. a.user, P .. 'active:' .. a.user
+
+if a.update ~= '' then
+  local before = redis.call('GET', P .. 'update:' .. a.update)
+  if before then return {'repeat', before} end
+end
+if redis.call('HGET', P .. 'user:' .. a.user, 'blocked') == '1' then return {'blocked'} end
+redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window)
+if redis.call('ZCARD', window) >= a.rate_limit then
+  local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
+  return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
+end
+local have = redis.call('ZCARD', active)
+if have + n > a.max_active then return {'active', have} end
+local waiting = redis.call('ZCARD', line)
+local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
+if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting} end
+
+redis.call('ZADD', window, NOW, a.request)
+redis.call('PEXPIRE', window, a.rate_window)
+if a.update ~= '' then redis.call('SET', P .. 'update:' .. a.update, a.request, 'EX', 172800) end
+
+-- Start-time fair queueing: a person's next job is one round after their last, or in this round.
+local tags = P .. 'tags:' .. a.provider
+local mine = a.class .. ':' .. a.user
+local round = tonumber(redis.call('HGET', tags, 'now:' .. a.class) or '0')
+local tag = tonumber(redis.call('HGET', tags, mine) or '0')
+if redis.call('ZCARD', line) == 0 then tag = round end
+local ids = {}
+for i, job in ipairs(a.jobs) do
+  tag = math.max(tag, round) + 1
+  ids[i] = job.id
+  redis.call('HSET', job_key(job.id), 'v', 1, 'state', 'waiting', 'user', a.user, 'request', a.request,
+    'provider', a.provider, 'class', a.class, 'spec', job.spec, 'created', NOW, 'deadline', NOW + a.deadline,
+    'fence', 0, 'holder', '', 'story', 'waiting@0')
+  redis.call('ZADD', line, a.class * CLASS + tag, job.id)
+  redis.call('ZADD', active, NOW, job.id)
+  due(job.id, NOW + a.deadline)
+end
+redis.call('HSET', tags, mine, tag)
+local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
+for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
+redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
+local history = P .. 'history:' .. a.user
+redis.call('ZADD', history, NOW, a.request)
+redis.call('ZREMRANGEBYRANK', history, 0, -201)
+redis.call('EXPIRE', history, a.ttl)
+redis.call('HINCRBY', P .. 'counts', 'admitted', n)
+local released = release(a.provider, a.cap)
+
+local out = {'ok', a.request}
+for i, id in ipairs(ids) do out[#out + 1] = redis.call('ZRANK', line, id) or -1 end
+out[#out + 1] = '|'
+for _, id in ipairs(released) do out[#out + 1] = id end
+return out

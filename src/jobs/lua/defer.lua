@@ -1,0 +1,16 @@
+-- A gate was closed before the step began: look again later. Costs no attempt; nobody held the job.
+--
+-- ARGV  1 job  2 ms until then  3 gate's name
+-- Returns 1 if the job still waits for that step.
+local id = ARGV[1]
+local f = fields(id, 'state', 'holder', 'story', 'created', 'limited', 'told')
+if leased(id, f.holder) then return 0 end
+if f.state == 'submitting' or f.state == 'ready' or f.state == 'delivering' or ((f.state == 'failed' or f.state == 'cancelled') and f.told == '0') then
+  if f.limited ~= ARGV[3] then
+    redis.call('HSET', job_key(id), 'limited', ARGV[3], 'story', f.story .. ' limited:' .. ARGV[3] .. '@' .. (NOW - tonumber(f.created)))
+  end
+  lose(id, f.holder)
+  due(id, NOW + ARGV[2])
+  return 1
+end
+return 0

@@ -1,0 +1,10 @@
+-- A job is shown in another message now: its placeholder was deleted and a new one sent.
+--
+-- ARGV  1 request  2 index of the job, from 0  3 message id
+local key = P .. 'request:' .. ARGV[1]
+local ids = {}
+for id in string.gmatch(redis.call('HGET', key, 'messages') or '', '[^,]+') do ids[#ids + 1] = id end
+if #ids == 0 then return 0 end
+ids[tonumber(ARGV[2]) + 1] = ARGV[3]
+redis.call('HSET', key, 'messages', table.concat(ids, ','))
+return 1

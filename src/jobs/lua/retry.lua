@@ -1,0 +1,21 @@
+-- Put a held job back so that the same step runs again later: submitting and delivering stay that step's,
+-- a running job without a ticket (a synchronous call that came to nothing) goes back to submitting.
+--
+-- ARGV  1 job  2 fence  3 ms until then  4 note for the story
+-- Returns 1, or 0 when the job is no longer ours.
+local id = ARGV[1]
+local f = fields(id, 'state', 'fence', 'created', 'story')
+if f.fence ~= ARGV[2] then return 0 end
+local story = f.story .. ' ' .. ARGV[4] .. '@' .. (NOW - tonumber(f.created))
+if f.state == 'running' then
+  move(id, 'submitting', tonumber(f.created), story, 'holder', '', 'ticket', '', 'generation', '')
+elseif f.state == 'delivering' then
+  move(id, 'ready', tonumber(f.created), story, 'holder', '')
+elseif f.state == 'submitting' or f.state == 'failed' or f.state == 'cancelled' then
+  redis.call('HSET', job_key(id), 'holder', '', 'story', story)
+else
+  return 0
+end
+redis.call('HINCRBY', job_key(id), 'fence', 1)
+due(id, NOW + ARGV[3])
+return 1

@@ -1,0 +1,239 @@
+"""What the ledger holds: a job, a request, a person, and the states a job goes through.
+
+Plain data and its parsing; every change is a script in `lua/`, called through `transitions`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class State(StrEnum):
+    """Where a job is. `failed` and `cancelled` jobs have ended once the person was told."""
+
+    WAITING = "waiting"
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    READY = "ready"
+    DELIVERING = "delivering"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
+
+
+def new_id() -> str:
+    """An id that sorts by time: 9 characters of milliseconds, 8 at random, base 32 (Crockford)."""
+    return _base32(time.time_ns() // 1_000_000, 9) + _base32(secrets.randbits(40), 8)
+
+
+def _base32(number: int, width: int) -> str:
+    digits = "0123456789abcdefghjkmnpqrstvwxyz"
+    out = ""
+    for _ in range(width):
+        number, rest = divmod(number, 32)
+        out = digits[rest] + out
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What is to be made, for whom and where; written once at admission.
+
+    Attributes:
+        prompt: the person's words. Never in logs or spans.
+        model: the provider's model; aspect: one of `providers.base.ASPECTS`.
+        index: place of the picture in its request, from 0; count: pictures in the request.
+        chat, thread: where the placeholder is. lang: language of what the person is told.
+        source: Telegram file id of the picture to edit, or None.
+        trace: the job's `SpanRef` as text; empty when tracing is off.
+    """
+
+    prompt: str = field(repr=False)
+    model: str
+    aspect: str
+    chat: int
+    lang: str
+    index: int = 0
+    count: int = 1
+    thread: int | None = None
+    source: str | None = None
+    trace: str = ""
+
+    def dumps(self) -> str:
+        return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)
+
+    @classmethod
+    def loads(cls, text: str) -> Spec:
+        raw = json.loads(text)
+        return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached."""
+
+    id: str
+    state: State
+    user: str
+    request: str
+    provider: str
+    spec: Spec
+    fence: int
+    created: int
+    deadline: int = 0
+    accepted: int = 0
+    ready: int = 0
+    tries: int = 0
+    deliveries: int = 0
+    holder: str = ""
+    lost: str = ""
+    lost_attempt: str = ""
+    generation: str = ""
+    ticket: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    shown: dict[str, Any] | None = None
+    kind: str = ""
+    code: str = ""
+    told: bool = False
+    progress: float | None = None
+    story: str = ""
+    limited: str = ""
+    now: int = 0
+
+    @classmethod
+    def parse(cls, job_id: str, raw: Mapping[str, str]) -> Job | None:
+        """A job from its hash; None where there is none (expired, or never was)."""
+        if "state" not in raw or "spec" not in raw:
+            return None
+
+        def number(name: str) -> int:
+            return int(float(raw.get(name) or 0))
+
+        def document(name: str) -> dict[str, Any] | None:
+            return json.loads(raw[name]) if raw.get(name) else None
+
+        return cls(
+            id=job_id,
+            state=State(raw["state"]),
+            user=raw["user"],
+            request=raw["request"],
+            provider=raw["provider"],
+            spec=Spec.loads(raw["spec"]),
+            fence=number("fence"),
+            created=number("created"),
+            deadline=number("deadline"),
+            accepted=number("accepted"),
+            ready=number("ready"),
+            tries=number("tries"),
+            deliveries=number("deliveries"),
+            holder=raw.get("holder", ""),
+            lost=raw.get("lost", ""),
+            lost_attempt=raw.get("lost_attempt", ""),
+            generation=raw.get("generation", ""),
+            ticket=document("ticket"),
+            result=document("result"),
+            shown=document("shown"),
+            kind=raw.get("kind", ""),
+            code=raw.get("code", ""),
+            told=raw.get("told") == "1",
+            progress=float(raw["progress"]) if raw.get("progress") else None,
+            story=raw.get("story", ""),
+            limited=raw.get("limited", ""),
+            now=number("now"),
+        )
+
+    @classmethod
+    def from_flat(cls, job_id: str, flat: Iterable[str]) -> Job | None:
+        """A job from a script's answer: field, value, field, value, …"""
+        items = iter(flat)
+        return cls.parse(job_id, dict(zip(items, items, strict=True)))
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is left to do: delivered, or ended otherwise and the person was told."""
+        return self.state is State.DELIVERED or (self.state in ENDED and self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person sent: one to four jobs and the messages that show them.
+
+    Attributes:
+        messages: id of the message that shows each job, in order; empty until the placeholder is sent.
+        status_message: for an album, the message under it with progress and buttons.
+        reply_to: the person's own message.
+        shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
+    """
+
+    id: str
+    user: str
+    jobs: tuple[str, ...]
+    chat: int
+    lang: str
+    created: int
+    thread: int | None = None
+    reply_to: int | None = None
+    messages: tuple[int, ...] = ()
+    status_message: int | None = None
+    shown: str = ""
+    shown_at: int = 0
+    group: bool = False
+
+    @classmethod
+    def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
+        if "jobs" not in raw:
+            return None
+        return cls(
+            id=request_id,
+            user=raw["user"],
+            jobs=tuple(raw["jobs"].split(",")),
+            chat=int(raw["chat"]),
+            lang=raw.get("lang", "en"),
+            created=int(raw["created"]),
+            thread=int(raw["thread"]) if raw.get("thread") else None,
+            reply_to=int(raw["reply_to"]) if raw.get("reply_to") else None,
+            messages=tuple(int(m) for m in raw["messages"].split(",")) if raw.get("messages") else (),
+            status_message=int(raw["status_message"]) if raw.get("status_message") else None,
+            shown=raw.get("shown", ""),
+            shown_at=int(raw.get("shown_at") or 0),
+            group=raw.get("group") == "1",
+        )
+
+    def message_of(self, job_id: str) -> int | None:
+        """Id of the message that shows a job, or None while there is no placeholder."""
+        place = self.jobs.index(job_id)
+        return self.messages[place] if place < len(self.messages) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person's own choices. `lang` None: Telegram's language decides."""
+
+    id: str
+    lang: str | None = None
+    aspect: str = "1:1"
+    count: int = 1
+    tier: str = "ordinary"
+    blocked: bool = False
+
+    @classmethod
+    def parse(cls, user_id: str, raw: Mapping[str, str]) -> Person:
+        return cls(
+            id=user_id,
+            lang=raw.get("lang") or None,
+            aspect=raw.get("aspect") or "1:1",
+            count=int(raw.get("count") or 1),
+            tier=raw.get("tier") or "ordinary",
+            blocked=raw.get("blocked") == "1",
+        )

@@ -1,0 +1,308 @@
+"""Every change of the ledger: one function here, one script in `lua/`, one row in the docs' table.
+
+A function only describes the call; `Ledger.run` (asyncio) and `Ledger.run_sync` (threads) make it, so
+both kinds of caller share one code. The rules are in the scripts, each of which is atomic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from src.jobs.records import Job, Spec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Transition(Generic[T]):
+    """A call of one script: its name, its arguments, and what its answer means."""
+
+    script: str
+    args: Sequence[Any]
+    parse: Callable[[Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What admission checks; from the settings and the person's tier.
+
+    Attributes:
+        rate, window: requests in a sliding window of that many seconds.
+        active: one person's jobs waiting and running at once.
+        waiting: jobs in the provider's line at once.
+    """
+
+    rate: int
+    window: float
+    active: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to a request.
+
+    Attributes:
+        verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
+            `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
+            `busy` (`number` jobs wait).
+        places: per job its place in the line from 0, or -1 when it starts at once.
+        released: jobs whose turn has come, to be sent to `submit`; not only this request's.
+    """
+
+    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy"]
+    request: str = ""
+    number: int = 0
+    places: tuple[int, ...] = ()
+    released: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict in ("ok", "repeat")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The answer to `fail` and `cancel`.
+
+    Attributes:
+        done: the job now ends that way. before: the state it was in (also when it is too late).
+        ticket: the provider's task to stop, or None.
+        released: jobs whose turn has come.
+    """
+
+    done: bool
+    before: str = ""
+    ticket: dict[str, Any] | None = None
+    released: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer to `finish`: the outcome written (empty: the job was no longer ours), jobs of the
+    request still open, and seconds since it was asked for."""
+
+    outcome: str
+    open_jobs: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Something due. `what`: `poll` and `lost` bring the job; `expired`, `submit`, `deliver` its id; `close` a request's."""
+
+    what: Literal["poll", "lost", "expired", "submit", "deliver", "close"]
+    id: str
+    job: Job | None = None
+    detail: str = ""
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _yes(raw: Any) -> bool:
+    return int(raw) == 1
+
+
+def admit(
+    *,
+    request: str,
+    user: str,
+    provider: str,
+    cap: int,
+    jobs: Sequence[tuple[str, Spec]],
+    limits: Limits,
+    deadline: float,
+    ttl: int,
+    update: str = "",
+    group: bool = False,
+    reply_to: int | None = None,
+    job_class: int = 1,
+) -> Transition[Admission]:
+    """Check the limits and create a request's jobs, all or none.
+
+    Args:
+        update: what makes this request unique (Telegram's update id, an idempotency key); a repeat
+            gets the first one's request back.
+        cap: generations in flight that the provider may have.
+        deadline: seconds from now to the end of the jobs. ttl: seconds the history is kept.
+        job_class: 0 before all others, 1 ordinary, 2 after all others.
+    """
+    spec = jobs[0][1]
+    shown = {"chat": spec.chat, "lang": spec.lang}
+    if spec.thread is not None:
+        shown["thread"] = spec.thread
+    if reply_to is not None:
+        shown["reply_to"] = reply_to
+    if group:
+        shown["group"] = 1
+    payload = {
+        "request": request,
+        "update": update,
+        "user": user,
+        "provider": provider,
+        "class": job_class,
+        "cap": cap,
+        "rate_limit": limits.rate,
+        "rate_window": _ms(limits.window),
+        "max_active": limits.active,
+        "max_waiting": limits.waiting,
+        "deadline": _ms(deadline),
+        "ttl": ttl,
+        # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
+        "shown": {k: str(v) for k, v in shown.items()},
+        "jobs": [{"id": job_id, "spec": s.dumps()} for job_id, s in jobs],
+    }
+
+    def parse(raw: Any) -> Admission:
+        verdict = raw[0]
+        if verdict == "ok":
+            bar = raw.index("|")
+            return Admission("ok", raw[1], 0, tuple(int(p) for p in raw[2:bar]), tuple(raw[bar + 1 :]))
+        if verdict == "repeat":
+            return Admission("repeat", raw[1])
+        return Admission(verdict, "", int(raw[1]) if len(raw) > 1 else 0)
+
+    return Transition("admit", [json.dumps(payload, ensure_ascii=False)], parse)
+
+
+def claim(
+    job: str, step: Literal["submit", "deliver"], *, holder: str, lease: float, attempt: str = ""
+) -> Transition[Job | None]:
+    """Take a job for a step, for `lease` seconds. None: not at that step, or held by another."""
+    return Transition(
+        "claim",
+        [job, step, holder, _ms(lease), attempt],
+        lambda raw: Job.from_flat(job, raw) if raw else None,
+    )
+
+
+def accepted(
+    job: str,
+    fence: int,
+    *,
+    ticket: dict[str, Any] | None,
+    after: float,
+    generation: str = "",
+    holder: str = "",
+) -> Transition[bool]:
+    """The provider took the job (`ticket`, first poll `after` seconds), or a synchronous call starts
+    (no ticket, `holder` keeps the lease of `after` seconds). False: the job is no longer ours."""
+    text = json.dumps(ticket) if ticket else ""
+    return Transition("accepted", [job, fence, text, _ms(after), generation, holder], _yes)
+
+
+def renew(held: Iterable[tuple[str, int]], lease: float) -> Transition[list[str]]:
+    """Keep many leases. The answer: jobs that are no longer held."""
+    return Transition("renew", [_ms(lease), *(x for pair in held for x in pair)], list)
+
+
+def polled(rows: Iterable[tuple[str, int, float, float | None]]) -> Transition[list[str]]:
+    """Generations that go on: (job, fence, seconds to the next look, progress). The answer: jobs no longer ours."""
+    args: list[Any] = []
+    for job, fence, after, progress in rows:
+        args += [job, fence, _ms(after), "" if progress is None else round(progress, 3)]
+    return Transition("polled", args, list)
+
+
+def ready(
+    job: str, fence: int, *, result: dict[str, Any], data: bytes, cap: int, model: str, keep: int
+) -> Transition[tuple[bool, tuple[str, ...]]]:
+    """The picture exists, at an address in `result` or as `data` (kept `keep` seconds).
+
+    The answer: whether it was ours to say, and the jobs whose turn has come."""
+    return Transition(
+        "ready",
+        [job, fence, json.dumps(result), data, cap, model, keep],
+        lambda raw: (int(raw[0]) == 1, tuple(raw[1:])),
+    )
+
+
+def retry(job: str, fence: int, *, after: float, note: str) -> Transition[bool]:
+    """Put a held job back: the same step again in `after` seconds; `note` goes to its story."""
+    return Transition("retry", [job, fence, _ms(after), note], _yes)
+
+
+def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
+    """A gate was closed before the step began: look again in `after` seconds."""
+    return Transition("defer", [job, _ms(after), gate], _yes)
+
+
+def _ending(raw: Any) -> Ending:
+    if int(raw[0]) == 1:
+        return Ending(True, raw[1], json.loads(raw[2]) if raw[2] else None, tuple(raw[3:]))
+    return Ending(False, raw[1] if len(raw) > 1 else "")
+
+
+def fail(job: str, fence: int | None, *, kind: str, code: str = "", cap: int) -> Transition[Ending]:
+    """The job ends without a picture; the person will be told. `fence` None: whoever holds it."""
+    return Transition("fail", [job, "" if fence is None else fence, kind, code, cap], _ending)
+
+
+def cancel(job: str, user: str, *, cap: int) -> Transition[Ending]:
+    """The person takes a job back. `user` empty: an admin does."""
+    return Transition("cancel", [job, user, cap], _ending)
+
+
+def finish(
+    job: str, fence: int, *, shown: dict[str, Any], ttl: int, kind: str = "", originals: int = 100
+) -> Transition[Finish]:
+    """The person has the picture, or knows why there is none. `kind`: why it can never be shown."""
+    return Transition(
+        "finish",
+        [job, fence, json.dumps(shown), ttl, kind, originals],
+        lambda raw: Finish(raw[0], int(raw[1]), int(raw[2]) / 1000) if raw[0] else Finish(""),
+    )
+
+
+def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row], float | None]]:
+    """Take up to `count` due rows for `lease` seconds. Also: seconds until the next is due."""
+
+    def parse(raw: Any) -> tuple[list[Row], float | None]:
+        rows = []
+        for item in raw[0]:
+            if item[0] in ("poll", "lost"):
+                rows.append(Row(item[0], item[1], Job.from_flat(item[1], item[2:])))
+            else:
+                rows.append(Row(item[0], item[1], None, item[2] if len(item) > 2 else ""))
+        wait = int(raw[1])
+        return rows, None if wait < 0 else wait / 1000
+
+    return Transition("due", [count, _ms(lease), holder], parse)
+
+
+def release(provider: str, cap: int) -> Transition[tuple[str, ...]]:
+    """Give free slots to the line. The answer: the jobs whose turn has come."""
+    return Transition("release", [provider, cap], tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The answer to `placed`: whether our messages count, else those that do; jobs to wake."""
+
+    ours: bool
+    messages: tuple[int, ...] = ()
+    status_message: int | None = None
+    wake: tuple[str, ...] = ()
+
+
+def placed(request: str, messages: Sequence[int], status_message: int | None = None) -> Transition[Placed]:
+    """The placeholder was sent. The first to say so wins; another deletes its own messages."""
+
+    def parse(raw: Any) -> Placed:
+        if int(raw[0]) == 1:
+            return Placed(True, tuple(messages), status_message, tuple(i for i in raw[1].split(",") if i))
+        known = tuple(int(m) for m in raw[1].split(",") if m)
+        return Placed(False, known, int(raw[2]) if raw[2] else None)
+
+    ids = ",".join(str(m) for m in messages)
+    return Transition("placed", [request, ids, "" if status_message is None else status_message], parse)
+
+
+def moved(request: str, index: int, message: int) -> Transition[bool]:
+    """A job is shown in another message now: its placeholder was deleted and a new one sent."""
+    return Transition("moved", [request, index, message], _yes)
