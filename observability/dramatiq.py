@@ -1,0 +1,364 @@
+"""OpenTelemetry for Dramatiq: one trace from the caller to the actor, whatever lies between.
+
+For any Dramatiq project, 1.13 to 2.x, on any broker. Three ways in, all the same:
+
+    DramatiqInstrumentor().instrument()                  # every broker; also `opentelemetry-instrument dramatiq app`
+    instrument_broker(broker)                            # this broker
+    RedisBroker(middleware=[TracingMiddleware(), ...])   # as middleware; it belongs first
+
+Sending a message makes a PRODUCER span `send {actor}`, running it a CONSUMER span `process {actor}`:
+the actor is what a Dramatiq message is addressed to, the queue is in `messaging.destination.name`.
+The CONSUMER's parent is the PRODUCER (which it also links to), so a chain of actors is one trace;
+with `links_only` it starts a trace of its own and only links. Attempts of one message are siblings.
+The context travels in the message option `otel`; no other option is touched.
+
+Messages sent inside `anchored(span)` name that span as the parent of their processing: steps of one
+long piece of work then lie flat under it, each linked to its PRODUCER, instead of nesting for ever.
+
+Attributes and metrics follow the messaging conventions (1.44); what these lack is `messaging.dramatiq.*`.
+It exports nothing itself, except that it flushes when a worker stops: forked workers leave without
+running `atexit`.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dramatiq.broker
+import dramatiq.worker
+from dramatiq import Broker, Message, Middleware
+from dramatiq.errors import RateLimitExceeded, Retry
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context, attach, detach, get_value, set_value
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, unwrap
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TracerProvider
+from wrapt import wrap_function_wrapper
+
+from observability.carrier import OPTION, Carrier
+from observability.exceptions import error_type, record_exception
+from observability.messaging import SCHEMA_URL, MessagingMetrics, details_of, labels_of
+
+if TYPE_CHECKING:
+    from dramatiq.broker import MessageProxy
+
+_ANCHOR = "observability.dramatiq.anchor"
+_ATTEMPT = "observability.dramatiq.attempt"
+_STATE = "_opentelemetry_attempt"
+
+_ConsumerThread: type = getattr(dramatiq.worker, "ConsumerThread", None) or dramatiq.worker._ConsumerThread
+
+
+class _HasSpanContext(Protocol):
+    @property
+    def span_context(self) -> SpanContext: ...
+
+
+@contextmanager
+def anchored(span: Span | SpanContext | _HasSpanContext | None) -> Iterator[None]:
+    """Messages sent inside are processed as children of `span`, as are those their actors send in turn.
+
+    Args:
+      span: a span, its context, or anything with a `span_context`, such as `observability.spans.SpanRef`;
+        it need not be exported yet. None lifts an anchor set outside.
+    """
+    if isinstance(span, Span):
+        span = span.get_span_context()
+    elif span is not None and not isinstance(span, SpanContext):
+        span = span.span_context
+    token = attach(set_value(_ANCHOR, span))
+    try:
+        yield
+    finally:
+        detach(token)
+
+
+class TracingMiddleware(Middleware):
+    """Spans and metrics of one broker's messages. Belongs first in the list of middleware.
+
+    What stands before it and sends messages of its own (retries, pipelines, callbacks) would do so
+    outside the span.
+
+    Args:
+      tracer_provider, meter_provider: None for the global ones.
+      links_only: processing starts a trace of its own, linked to the sender's.
+      flush: send what is buffered when a worker stops; False where something else does.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        links_only: bool = False,
+        flush: bool = True,
+    ) -> None:
+        self._tracer = trace.get_tracer(__name__, tracer_provider=tracer_provider, schema_url=SCHEMA_URL)
+        self._metrics = MessagingMetrics(metrics.get_meter(__name__, "", meter_provider, SCHEMA_URL))
+        self._providers = (tracer_provider, meter_provider)
+        self._links_only = links_only
+        self._flush = flush
+
+    def before_declare_actor(self, broker: Broker, actor: Any) -> None:
+        """Listed as middleware there is no other moment to see the broker before it is used."""
+        _wrap_enqueue(broker, self)
+
+    def send(
+        self, enqueue: Callable[..., Message[Any]], message: Message[Any], delay: int | None
+    ) -> Message[Any]:
+        """Enqueue `message`, with a PRODUCER span unless it only goes round."""
+        if not is_instrumentation_enabled():
+            return enqueue(message, delay=delay)
+        if isinstance(threading.current_thread(), _ConsumerThread):
+            # A delayed message whose time has come: it was sent, and seen to be sent, long ago.
+            return enqueue(message, delay=delay)
+        attempt = get_value(_ATTEMPT)
+        if isinstance(attempt, _Attempt) and attempt.message_id == message.message_id:
+            return enqueue(attempt.going_round(message, delay), delay=delay)
+        return self._send_anew(enqueue, message, delay)
+
+    def _send_anew(
+        self, enqueue: Callable[..., Message[Any]], message: Message[Any], delay: int | None
+    ) -> Message[Any]:
+        labels = labels_of("send", message)
+        start = time.time_ns()
+        span = self._tracer.start_span(
+            f"send {message.actor_name}", kind=SpanKind.PRODUCER, attributes=labels, start_time=start
+        )
+        context = trace.set_span_in_context(span)
+        if span.is_recording():
+            span.set_attributes(details_of(message, delay))
+        carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
+        token = attach(context)
+        failed: str | None = None
+        try:
+            return enqueue(message.copy(options={OPTION: carrier.as_option()}), delay=delay)
+        except BaseException as error:
+            failed = error_type(error)
+            record_exception(span, error, event_name="messaging.send.exception")
+            raise
+        finally:
+            took = time.time_ns() - start
+            self._metrics.sent(labels, took / 1e9, failed)
+            detach(token)
+            span.end(start + took)
+
+    def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
+        if not is_instrumentation_enabled():
+            return
+        start = time.time_ns()
+        carrier = Carrier.read(message.options.get(OPTION))
+        received = carrier.context()
+        producer = trace.get_current_span(received).get_span_context()
+        anchor = carrier.anchor
+        if anchor is not None:
+            parent = trace.set_span_in_context(NonRecordingSpan(anchor), set_value(_ANCHOR, anchor, received))
+        elif self._links_only:
+            parent = trace.set_span_in_context(trace.INVALID_SPAN, received)
+        else:
+            parent = received
+        labels = labels_of("process", message)
+        span = self._tracer.start_span(
+            f"process {message.actor_name}",
+            context=parent,
+            kind=SpanKind.CONSUMER,
+            attributes=labels,
+            links=[Link(producer)] if producer.is_valid else None,
+            start_time=start,
+        )
+        waited = carrier.seconds_waited(start)
+        if span.is_recording():
+            span.set_attributes(details_of(message, None, waited=waited))
+        attempt = _Attempt(message.message_id, span, labels, start, has_sender=producer.is_valid)
+        # On the message, not in a table by id: a redelivered message has the same id.
+        setattr(message, _STATE, attempt)
+        attempt.enter(trace.set_span_in_context(span, set_value(_ATTEMPT, attempt, parent)))
+        self._metrics.received(labels, waited)
+
+    def after_process_message(
+        self,
+        broker: Broker,
+        message: MessageProxy,
+        *,
+        result: object = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        attempt = _take_attempt(message)
+        if attempt is None:
+            return
+        outcome, failure = "done", None
+        if exception is not None:
+            expected = _is_expected(broker, message, exception)
+            outcome = "retried" if attempt.requeued else "dead" if message.failed else "dropped"
+            if expected:
+                attempt.span.add_event(
+                    "messaging.dramatiq.expected", {"exception.type": error_type(exception)}
+                )
+            else:
+                failure = error_type(exception)
+                record_exception(attempt.span, exception, event_name="messaging.process.exception")
+        elif message.failed:
+            outcome = "dead"
+        self._finish(attempt, outcome, failure)
+
+    def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
+        attempt = _take_attempt(message)
+        if attempt is not None:
+            attempt.span.add_event("messaging.dramatiq.skipped")
+            self._finish(attempt, "skipped", None)
+
+    def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
+        """The actors are done; what they left in the buffers would be lost with a forked process."""
+        if not self._flush:
+            return
+        tracers, meters = self._providers
+        for provider in (tracers or trace.get_tracer_provider(), meters or metrics.get_meter_provider()):
+            flush = getattr(provider, "force_flush", None)
+            if flush is not None:
+                flush()
+
+    def _finish(self, attempt: _Attempt, outcome: str, failure: str | None) -> None:
+        took = time.time_ns() - attempt.start
+        attempt.span.set_attribute("messaging.dramatiq.outcome", outcome)
+        # While the span is still current, for the exemplars.
+        self._metrics.processed(attempt.labels, took / 1e9, outcome, failure)
+        attempt.leave()
+        attempt.span.end(attempt.start + took)
+
+
+def instrument_broker(
+    broker: Broker,
+    *,
+    tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
+    links_only: bool = False,
+    flush: bool = True,
+) -> None:
+    """Trace the messages of `broker`; a second call changes nothing. Arguments as for `TracingMiddleware`."""
+    if any(isinstance(middleware, TracingMiddleware) for middleware in broker.middleware):
+        return
+    middleware = TracingMiddleware(
+        tracer_provider=tracer_provider, meter_provider=meter_provider, links_only=links_only, flush=flush
+    )
+    broker.middleware.insert(0, middleware)
+    _wrap_enqueue(broker, middleware)
+
+
+def uninstrument_broker(broker: Broker) -> None:
+    """Undo `instrument_broker`; do it while no message is being processed."""
+    broker.middleware[:] = [m for m in broker.middleware if not isinstance(m, TracingMiddleware)]
+    vars(broker).pop("enqueue", None)
+
+
+class DramatiqInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Traces every broker of the process: those that exist as the global one, and all made later.
+
+    `instrument` takes the arguments of `instrument_broker`.
+    """
+
+    _brokers: weakref.WeakSet[Broker]
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        return ("dramatiq >= 1.13, < 3",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        known = ("tracer_provider", "meter_provider", "links_only", "flush")
+        options = {name: kwargs[name] for name in known if name in kwargs}
+        self._brokers = weakref.WeakSet()
+
+        def instrument(broker: Broker) -> None:
+            instrument_broker(broker, **options)
+            self._brokers.add(broker)
+
+        def init_and_instrument(init: Any, broker: Broker, args: Any, kwargs: Any) -> None:
+            init(*args, **kwargs)
+            instrument(broker)
+
+        wrap_function_wrapper("dramatiq.broker", "Broker.__init__", init_and_instrument)
+        if dramatiq.broker.global_broker is not None:
+            instrument(dramatiq.broker.global_broker)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        unwrap(Broker, "__init__")
+        for broker in list(self._brokers):
+            uninstrument_broker(broker)
+
+
+class _Attempt:
+    """One run of one message: its span, and the context that was current before it."""
+
+    __slots__ = ("_token", "has_sender", "labels", "message_id", "requeued", "span", "start")
+
+    def __init__(
+        self, message_id: str, span: Span, labels: dict[str, str], start: int, *, has_sender: bool
+    ) -> None:
+        self.message_id = message_id
+        self.span = span
+        self.labels = labels
+        self.start = start
+        self.has_sender = has_sender
+        self.requeued = False
+        self._token: Any = None
+
+    def enter(self, context: Context) -> None:
+        self._token = attach(context)
+
+    def leave(self) -> None:
+        if self._token is not None:
+            detach(self._token)
+
+    def going_round(self, message: Message[Any], delay: int | None) -> Message[Any]:
+        """The message for its next attempt: same creation context, new time at which it is due."""
+        self.requeued = True
+        self.span.add_event(
+            "messaging.dramatiq.requeued",
+            {"delay_ms": delay or 0, "retries": message.options.get("retries", 0)},
+        )
+        carrier = Carrier.read(message.options.get(OPTION))
+        if not self.has_sender:
+            # Sent without a context: the attempts that follow hang on to the first one.
+            carrier = Carrier.of(trace.set_span_in_context(self.span), delay, anchor=carrier.anchor)
+        return message.copy(options={OPTION: carrier.due_in(delay).as_option()})
+
+
+def _wrap_enqueue(broker: Broker, middleware: TracingMiddleware) -> None:
+    """Every way of sending ends in `broker.enqueue`; its hooks alone would miss a broker that raises."""
+    if "enqueue" in vars(broker):
+        return
+    enqueue = broker.enqueue
+
+    @functools.wraps(enqueue)
+    def traced_enqueue(message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        return middleware.send(enqueue, message, delay)
+
+    vars(broker)["enqueue"] = traced_enqueue
+
+
+def _take_attempt(message: MessageProxy) -> _Attempt | None:
+    """The message's attempt, once: an interrupt may make Dramatiq call the closing hook twice."""
+    attempt = vars(message).pop(_STATE, None)
+    return attempt if isinstance(attempt, _Attempt) else None
+
+
+def _is_expected(broker: Broker, message: MessageProxy, exception: BaseException) -> bool:
+    """Whether the actor raised it on purpose: to be retried, to wait its turn, or as its `throws` says."""
+    if isinstance(exception, Retry | RateLimitExceeded):
+        return True
+    actor = broker.actors.get(message.actor_name)
+    throws: Any = message.options.get("throws") or (actor and actor.options.get("throws")) or ()
+    try:
+        return isinstance(exception, throws)
+    except TypeError:
+        return False
+
+
+def _anchor_in(context: Context) -> SpanContext | None:
+    anchor = get_value(_ANCHOR, context)
+    return anchor if isinstance(anchor, SpanContext) and anchor.is_valid else None

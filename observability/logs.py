@@ -1,0 +1,165 @@
+"""Logs: structlog in front, the standard library's logging behind, one format for both.
+
+Every line, whether it comes from this project, Dramatiq, aiogram or another library, gets the trace
+and span id that are current and what is bound in structlog's context variables (such as `job_id`).
+Lines go to stderr, as JSON or for a terminal, and where asked to OpenTelemetry with the same ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import structlog
+from opentelemetry import trace
+from opentelemetry._logs import Logger, LoggerProvider, LogRecord, SeverityNumber
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from observability.scrubbing import Scrubber
+
+LogFormat = Literal["auto", "json", "console"]
+
+# They log every address they call, and the Bot API's holds the token.
+_SILENCED = ("httpx", "httpcore", "aiohttp.access")
+
+_SEVERITIES = {
+    logging.DEBUG: SeverityNumber.DEBUG,
+    logging.INFO: SeverityNumber.INFO,
+    logging.WARNING: SeverityNumber.WARN,
+    logging.ERROR: SeverityNumber.ERROR,
+    logging.CRITICAL: SeverityNumber.FATAL,
+}
+
+
+def configure(
+    *,
+    format: LogFormat = "auto",
+    level: str = "INFO",
+    scrubber: Scrubber | None = None,
+    provider: LoggerProvider | None = None,
+) -> None:
+    """Set logging up for this process; a second call replaces the first.
+
+    Args:
+      format: `auto` is `console` on a terminal and `json` elsewhere.
+      level: least level that is logged.
+      provider: where log records go besides stderr; None for nowhere.
+    """
+    as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        add_trace_ids,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(_ScrubbingFormatter(_rendering(as_json), shared, scrubber or Scrubber(())))
+    handlers: list[logging.Handler] = [stderr]
+    if provider is not None:
+        handlers.append(OpenTelemetryHandler(provider))
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if _is_of_others(handler)] + handlers
+    root.setLevel(level)
+    for name in _SILENCED:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def add_trace_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A structlog processor: the ids of the span that is current, if there is one."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+        event["span_id"] = f"{context.span_id:016x}"
+    return event
+
+
+class OpenTelemetryHandler(logging.Handler):
+    """Sends each log line to OpenTelemetry. The SDK adds the ids of the span that is current."""
+
+    def __init__(self, provider: LoggerProvider) -> None:
+        super().__init__()
+        self._provider = provider
+        self._loggers: dict[str, Logger] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A failing exporter logs; sending that out would feed it its own failure.
+        if record.name.startswith("opentelemetry") or not is_instrumentation_enabled():
+            return
+        try:
+            self._logger(record.name).emit(_as_log_record(record))
+        except Exception:
+            self.handleError(record)
+
+    def _logger(self, name: str) -> Logger:
+        if name not in self._loggers:
+            self._loggers[name] = self._provider.get_logger(name)
+        return self._loggers[name]
+
+
+class _ScrubbingFormatter(structlog.stdlib.ProcessorFormatter):
+    """Scrubs the finished line, so that tracebacks and arguments are covered too."""
+
+    def __init__(self, rendering: list[Processor], foreign: list[Processor], scrubber: Scrubber) -> None:
+        super().__init__(processors=rendering, foreign_pre_chain=foreign)
+        self._scrubber = scrubber
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._scrubber.text(super().format(record))
+
+
+def _rendering(as_json: bool) -> list[Processor]:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if as_json:
+        return [
+            remove_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        ]
+    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+
+
+def _as_log_record(record: logging.LogRecord) -> LogRecord:
+    body: str
+    attributes: dict[str, Any] = {}
+    if isinstance(record.msg, Mapping):  # a line of structlog's, not rendered yet
+        body = str(record.msg.get("event", ""))
+        attributes = {
+            key: value if isinstance(value, str | bool | int | float) else str(value)
+            for key, value in record.msg.items()
+            if key not in _ALREADY_IN_RECORD and value is not None
+        }
+    else:
+        body = record.getMessage()
+        attributes = dict(structlog.contextvars.get_contextvars())
+    exception = record.exc_info[1] if record.exc_info else None
+    return LogRecord(
+        timestamp=int(record.created * 1e9),
+        severity_number=_SEVERITIES.get(record.levelno, SeverityNumber.UNSPECIFIED),
+        severity_text=record.levelname,
+        body=body,
+        attributes=attributes,
+        exception=exception,
+    )
+
+
+_ALREADY_IN_RECORD = {"event", "level", "timestamp", "logger", "exc_info", "trace_id", "span_id"}
+
+
+def _is_of_others(handler: logging.Handler) -> bool:
+    """Whether a root handler is to stay: a test's or a host's own, not one that prints to stderr."""
+    return not isinstance(handler, OpenTelemetryHandler) and type(handler) is not logging.StreamHandler
