@@ -128,7 +128,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them."""
+    """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them.
+
+    `cost` is in the provider's own unit (kie: credits).
+    """
 
     image: ImageRef
     seed: int | None = None
@@ -177,6 +180,9 @@ class ProviderError(Exception):
             quote the prompt or a key.
         submitted: for `submit` only. False: the provider certainly has no task. True: it may have
             accepted one before the error (a read time-out, a broken answer): its fate is unknown.
+        ended: for `poll` only. True: the generation is over without a picture and polling again is
+            useless (`retryable` then speaks of a new submit). False: only this poll failed.
+        request_id: the provider's id of the exchange, for its support; None where it gives none.
     """
 
     def __init__(
@@ -187,6 +193,8 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         status: int | None = None,
         submitted: bool = False,
+        ended: bool = False,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(f"{kind.value}{f' ({code})' if code else ''}")
         self.kind = kind
@@ -194,6 +202,8 @@ class ProviderError(Exception):
         self.retry_after = retry_after
         self.status = status
         self.submitted = submitted
+        self.ended = ended
+        self.request_id = request_id
 
     @property
     def retryable(self) -> bool:

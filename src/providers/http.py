@@ -1,0 +1,300 @@
+"""One HTTP exchange with a provider: the pooled client, time and size limits, errors as `ProviderError`.
+
+Not here: what an answer means (each provider's module) and which addresses a result may come from
+(`src.providers.results`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ipaddress
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from httpx_aiohttp import AiohttpTransport
+
+from src.providers.base import ErrorKind, ProviderError
+from src.settings import Settings
+
+CONNECT_SECONDS = 5.0
+_CONNECTIONS = 4096
+# Below the idle limit of the usual servers and balancers, so that they seldom close first.
+_KEEPALIVE_SECONDS = 15.0
+_LONGEST_RETRY_AFTER = 86_400.0
+# Words and numbers only: a code can be logged, and a key or a sentence never passes for one.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}|\d{1,6}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class PrivateAddressError(OSError):
+    """A host name outside the operator's own settings leads to an address that is not public."""
+
+
+def is_public(address: str) -> bool:
+    """Is this IP address on the public internet, also when wrapped in an IPv6 transition form?"""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if inner is None and ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves names for the connection that is then made, dropping addresses that are not public.
+
+    Because the connector dials exactly what this returns, a name that changes its address between a
+    check and the connection (DNS rebinding) gains nothing. Hosts in `trusted` may be private: the
+    operator named them in the settings.
+    """
+
+    def __init__(self, trusted: frozenset[str], inner: AbstractResolver | None = None) -> None:
+        self._trusted = trusted
+        self._inner = inner or aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        if host.lower().rstrip(".") in self._trusted:
+            return found
+        public = [entry for entry in found if is_public(entry["host"])]
+        if found and not public:
+            raise PrivateAddressError("the name leads to an address that is not public")
+        return public
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def make_client(settings: Settings, *, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
+    """The one HTTP client of a process for all providers and results.
+
+    It runs on aiohttp, whose pool costs the same with ten connections and with thousands. HTTP/1.1,
+    no cookies, redirects never followed by themselves. Proxy variables of the environment are not
+    read: a proxy would resolve names in our stead, past the check of addresses. `SSL_CERT_FILE` is.
+
+    Args:
+        settings: hosts of the providers' base addresses and of `provider_result_hosts`.
+        resolver: for tests, in place of the system's name resolution.
+    """
+    trusted = frozenset(
+        urlsplit(url).hostname or ""
+        for url in (settings.openai_base_url, settings.kie_base_url, settings.kie_upload_url)
+    )
+
+    def session() -> aiohttp.ClientSession:
+        inner = resolver or aiohttp.ThreadedResolver()
+        connector = aiohttp.TCPConnector(
+            limit=_CONNECTIONS,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            ssl=transport.ssl_context,
+            resolver=inner if settings.allow_private_hosts else PublicResolver(trusted, inner),
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    transport = AiohttpTransport(client=session)
+    return httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer, whatever its status."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds the server asked us to stay away, or None."""
+        return retry_after(self.headers)
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of this exchange, if it looks like one."""
+        found = self.headers.get("x-request-id", "")
+        return found if _REQUEST_ID.fullmatch(found) else None
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    seconds: float,
+    limit: int,
+    json_body: Any = None,
+    fields: Mapping[str, str] | None = None,
+    files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    creates: bool = False,
+) -> Answer:
+    """Send one request and read its whole answer.
+
+    Args:
+        client: from `make_client`.
+        method: HTTP method.
+        url: full address.
+        headers: all headers that matter; the client adds none of its own.
+        seconds: limit on the whole exchange; a server that drips bytes does not stretch it.
+        limit: largest body accepted, in bytes.
+        json_body: sent as JSON.
+        fields: form fields, sent as multipart with `files`.
+        files: name to (file name, bytes, media type).
+        creates: the request makes something that may be billed: when it fails after the connection
+            was made, the error says `submitted`.
+
+    Raises:
+        ProviderError: NETWORK, TIMEOUT, or BAD_RESULT for a body over the limit or a private address.
+    """
+    try:
+        request = httpx.Request(
+            method,
+            url,
+            headers={"Accept-Encoding": "identity", **headers},
+            json=json_body,
+            data=fields,
+            files=files,
+            extensions={
+                "timeout": {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, "read": seconds}
+            },
+        )
+        request.read()
+        async with asyncio.timeout(seconds):
+            response = await client.send(request, stream=True)
+            try:
+                body = await _read(response, limit)
+            finally:
+                await response.aclose()
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+        raise _failure(error, creates) from None
+    except _TooLarge as error:
+        raise ProviderError(
+            ErrorKind.BAD_RESULT, "too_large", status=error.status, submitted=creates
+        ) from None
+    return Answer(response.status_code, response.headers, body)
+
+
+class _TooLarge(Exception):
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
+    announced = response.headers.get("content-length", "")
+    if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
+        raise _TooLarge(response.status_code)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > limit:
+            raise _TooLarge(response.status_code)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _failure(error: Exception, creates: bool) -> ProviderError:
+    # The transport reports a connection that broke after the request was sent as ConnectTimeout,
+    # so what really happened is read from aiohttp's own error behind it.
+    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, PrivateAddressError):
+        return ProviderError(ErrorKind.BAD_RESULT, "private_address")
+    if isinstance(cause, aiohttp.ClientError):
+        never_sent = isinstance(
+            cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
+        )
+    else:
+        never_sent = isinstance(
+            cause,
+            httpx.ConnectError
+            | httpx.ConnectTimeout
+            | httpx.PoolTimeout
+            | httpx.UnsupportedProtocol
+            | httpx.InvalidURL,
+        )
+    submitted = creates and not never_sent
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        return ProviderError(ErrorKind.TIMEOUT, "timeout", submitted=submitted)
+    if isinstance(cause, ssl.SSLError | aiohttp.ClientSSLError):
+        return ProviderError(ErrorKind.NETWORK, "tls", submitted=submitted)
+    return ProviderError(ErrorKind.NETWORK, "connection", submitted=submitted)
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """`Retry-After` in seconds: given as seconds or as an HTTP date; None when absent or nonsense."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            at = email.utils.parsedate_to_datetime(value).timestamp()
+        except (ValueError, OverflowError):
+            return None
+        seconds = at - (time.time() if now is None else now)
+    if seconds != seconds:
+        return None
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+def safe_code(value: object) -> str:
+    """A provider's error code if it is a plain word or number that can be logged, else ''."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value) if isinstance(value, str) or abs(value) < 1_000_000 else ""
+    return text if _CODE.fullmatch(text) else ""
+
+
+def kind_of_status(status: int) -> ErrorKind:
+    """What an HTTP status of 300 and above means when the body says nothing more."""
+    if status in (401, 403):
+        return ErrorKind.AUTH
+    if status == 402:
+        return ErrorKind.QUOTA
+    if status == 404:
+        return ErrorKind.NOT_FOUND
+    if status in (408, 504, 524):
+        return ErrorKind.TIMEOUT
+    if status == 429:
+        return ErrorKind.RATE_LIMITED
+    if status in (409, 425, 503, 529):
+        return ErrorKind.OVERLOADED
+    if 400 <= status < 500:
+        return ErrorKind.INVALID_REQUEST
+    return ErrorKind.UPSTREAM
+
+
+def may_have_run(status: int) -> bool:
+    """Does this status leave open whether the server behind the gateway did the work?"""
+    return status in (408, 502, 504) or 520 <= status <= 527

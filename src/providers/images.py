@@ -1,0 +1,122 @@
+"""Judging a picture by its bytes: type, size, wholeness. No network here.
+
+A result is never decoded: its magic bytes, header and end are enough to know that Telegram will
+take it. A person's own picture is decoded once, because it may be anything.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image, ImageOps
+
+from src.providers.base import ErrorKind, ImageBytes, ProviderError, SourceImage
+
+MAX_PIXELS = 64_000_000
+SOURCE_MAX_BYTES = 20_000_000
+SOURCE_MAX_SIDE = 2048
+_SOURCE_MIN_SIDE = 16
+_SOURCE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
+
+
+def sniff(data: bytes) -> str | None:
+    """Media type by the magic bytes of PNG, JPEG or WEBP; None for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def inspect(data: bytes) -> ImageBytes:
+    """Check a finished picture without decoding it.
+
+    Raises:
+        ProviderError: BAD_RESULT: not a picture, cut short, or too many pixels.
+    """
+    mime = sniff(data)
+    if mime is None:
+        raise ProviderError(ErrorKind.BAD_RESULT, "not_an_image")
+    try:
+        width, height = _header(data, _RESULT_FORMATS).size
+    except _Unreadable as error:
+        raise ProviderError(ErrorKind.BAD_RESULT, str(error)) from None
+    if not _whole(data, mime):
+        raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
+    return ImageBytes(data, mime, width, height)
+
+
+def source_image(data: bytes) -> SourceImage:
+    """Check a person's picture and make it fit to send: upright, at most 2048 px, PNG or JPEG, no EXIF.
+
+    Decodes, so it takes up to some hundred milliseconds of CPU: call it in a thread.
+
+    Raises:
+        ProviderError: BAD_SOURCE, with the code empty, too_large, not_an_image, too_many_pixels,
+            too_small or broken.
+    """
+    if not data:
+        raise ProviderError(ErrorKind.BAD_SOURCE, "empty")
+    if len(data) > SOURCE_MAX_BYTES:
+        raise ProviderError(ErrorKind.BAD_SOURCE, "too_large")
+    try:
+        image = _header(data, _SOURCE_FORMATS)
+        if min(image.size) < _SOURCE_MIN_SIDE:
+            raise _Unreadable("too_small")
+        return _fitted(image)
+    except _Unreadable as error:
+        raise ProviderError(ErrorKind.BAD_SOURCE, str(error)) from None
+
+
+class _Unreadable(Exception):
+    """Its text is the error code."""
+
+
+def _header(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError:
+        raise _Unreadable("too_many_pixels") from None
+    except Exception:
+        # Pillow's parsers raise many types on hostile bytes; all of them mean the same here.
+        raise _Unreadable("not_an_image") from None
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise _Unreadable("not_an_image")
+    if width * height > MAX_PIXELS:
+        raise _Unreadable("too_many_pixels")
+    return image
+
+
+def _whole(data: bytes, mime: str) -> bool:
+    """Is the end of the file there? Some writers leave padding after it."""
+    if mime == "image/png":
+        return b"IEND" in data[-1024:]
+    if mime == "image/jpeg":
+        return b"\xff\xd9" in data[-1024:]
+    return len(data) >= int.from_bytes(data[4:8], "little") + 8
+
+
+def _fitted(image: Image.Image) -> SourceImage:
+    try:
+        image.draft("RGB", (SOURCE_MAX_SIDE, SOURCE_MAX_SIDE))
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        image.thumbnail((SOURCE_MAX_SIDE, SOURCE_MAX_SIDE))
+        clear = image.has_transparency_data
+        image = image.convert("RGBA" if clear else "RGB")
+        image.info.clear()
+        out = io.BytesIO()
+        if clear:
+            image.save(out, "PNG", compress_level=3)
+        else:
+            image.save(out, "JPEG", quality=92)
+    except Exception:
+        raise _Unreadable("broken") from None
+    return SourceImage(out.getvalue(), "image/png" if clear else "image/jpeg")

@@ -1,0 +1,362 @@
+"""kie.ai's market API: a task is created, then polled; errors hide in the `code` of an HTTP 200.
+
+Wire: `POST {base}/api/v1/jobs/createTask`, `GET {base}/api/v1/jobs/recordInfo?taskId=`, and
+`POST {upload}/api/file-stream-upload` for the picture to be edited. There is no idempotency key and
+no way to cancel; an excess of new tasks (20 in 10 s) is refused, not queued.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx
+import structlog
+
+from src.providers.base import (
+    Capabilities,
+    Done,
+    ErrorKind,
+    GenRequest,
+    Health,
+    ImageBytes,
+    ImageRef,
+    Pending,
+    ProviderError,
+    SourceImage,
+    Ticket,
+)
+from src.providers.http import Answer, exchange, kind_of_status, may_have_run, safe_code
+from src.providers.images import inspect
+from src.providers.results import ResultHosts, fetch_image
+from src.settings import Settings
+
+_SUBMIT_SECONDS = 30.0
+_UPLOAD_SECONDS = 60.0
+_POLL_SECONDS = 15.0
+_ANSWER_LIMIT = 2_000_000
+# A new task is sometimes not found for some seconds after its creation.
+_VISIBLE_AFTER = 30.0
+_CALLBACK_TOLERANCE = 300.0
+_KNOWN_HOSTS = (".aiquickdraw.com", ".redpandaai.co", ".kie.ai")
+_WORKING = frozenset({"waiting", "queuing", "generating"})
+_MODERATED = re.compile(
+    r"sensitive|polic(?:y|ies)|moderat|nsfw|safety|prohibited|violat|inappropriate", re.IGNORECASE
+)
+_OF_INPUT = re.compile(r"prompt|input|request", re.IGNORECASE)
+_TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+# recordInfo's 422 means "no such record", not a validation error.
+_GONE = frozenset({404, 422})
+_KINDS = {
+    401: ErrorKind.AUTH,
+    402: ErrorKind.QUOTA,
+    404: ErrorKind.NOT_FOUND,
+    422: ErrorKind.INVALID_REQUEST,
+    429: ErrorKind.RATE_LIMITED,
+    455: ErrorKind.OVERLOADED,
+    500: ErrorKind.UPSTREAM,
+    501: ErrorKind.UPSTREAM,
+    505: ErrorKind.INVALID_REQUEST,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class KieProvider:
+    """Client of kie.ai.
+
+    Args:
+        settings: base addresses, key, callback key, result hosts.
+        client: from `src.providers.http.make_client`.
+        clock: seconds since the epoch, for the ages of tasks and callbacks.
+    """
+
+    name = "kie"
+
+    def __init__(
+        self, settings: Settings, client: httpx.AsyncClient, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        key, webhook_key = settings.kie_api_key, settings.kie_webhook_key
+        self._client = client
+        self._clock = clock
+        self._jobs = f"{settings.kie_base_url.rstrip('/')}/api/v1/jobs"
+        self._credit = f"{settings.kie_base_url.rstrip('/')}/api/v1/chat/credit"
+        self._upload_url = f"{settings.kie_upload_url.rstrip('/')}/api/file-stream-upload"
+        self._base = settings.kie_base_url
+        self._headers = {
+            "Authorization": f"Bearer {key.get_secret_value() if key else ''}",
+            "Accept": "application/json",
+        }
+        self._webhook_key = webhook_key.get_secret_value().encode() if webhook_key else b""
+        self._max_bytes = settings.image_max_bytes
+        self._hosts = ResultHosts(
+            (settings.kie_base_url, settings.kie_upload_url),
+            (*_KNOWN_HOSTS, *settings.provider_result_hosts),
+            private=settings.allow_private_hosts,
+        )
+        self.capabilities = Capabilities(
+            callback=bool(self._webhook_key), edit=True, max_prompt=5000, result_ttl=14 * 86_400
+        )
+
+    async def submit(self, request: GenRequest) -> Ticket:
+        source = await self._upload(request.job_id, request.source) if request.source else None
+        body: dict[str, Any] = {"model": request.model, "input": _input(request, source)}
+        if request.callback_url:
+            body["callBackUrl"] = request.callback_url
+        answer = await exchange(
+            self._client,
+            "POST",
+            f"{self._jobs}/createTask",
+            headers=self._headers,
+            seconds=_SUBMIT_SECONDS,
+            limit=_ANSWER_LIMIT,
+            json_body=body,
+            creates=True,
+        )
+        data = _data(answer, creates=True)
+        task = data.get("taskId")
+        if not isinstance(task, str) or not _TASK_ID.fullmatch(task):
+            raise ProviderError(ErrorKind.UPSTREAM, "no_task_id", status=answer.status, submitted=True)
+        return Ticket(self.name, task, {"submitted_at": f"{self._clock():.3f}"})
+
+    async def poll(self, ticket: Ticket) -> Pending | Done:
+        answer = await exchange(
+            self._client,
+            "GET",
+            f"{self._jobs}/recordInfo?taskId={quote(ticket.external_id, safe='')}",
+            headers=self._headers,
+            seconds=_POLL_SECONDS,
+            limit=_ANSWER_LIMIT,
+        )
+        try:
+            record = _data(answer)
+        except ProviderError as error:
+            if error.kind is not ErrorKind.NOT_FOUND and error.code not in ("404", "422"):
+                raise
+            if self._is_new(ticket):
+                return Pending()
+            raise ProviderError(ErrorKind.NOT_FOUND, error.code, status=error.status, ended=True) from None
+        return self._outcome(record)
+
+    async def fetch(self, ref: ImageRef) -> ImageBytes:
+        if ref.data is not None:
+            return inspect(ref.data)
+        return await fetch_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes)
+
+    async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
+        return "unsupported"
+
+    def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
+        """The task a callback names, if its signature is ours and at most five minutes old.
+
+        The signature covers the task id and the time, not the body: nothing else in it is believed.
+        """
+        if not self._webhook_key:
+            return None
+        lower = {name.lower(): value for name, value in headers.items()}
+        stamp = lower.get("x-webhook-timestamp", "")
+        given = lower.get("x-webhook-signature", "")
+        if not self._is_recent(stamp):
+            return None
+        for task in _task_ids(body):
+            expected = sign(self._webhook_key, task, stamp)
+            if hmac.compare_digest(expected.encode(), given.encode()):
+                return task
+        return None
+
+    async def check(self) -> Health:
+        """Ask for the credits left, which is free."""
+        try:
+            answer = await exchange(
+                self._client,
+                "GET",
+                self._credit,
+                headers=self._headers,
+                seconds=_POLL_SECONDS,
+                limit=_ANSWER_LIMIT,
+            )
+            content = _envelope(answer)
+        except ProviderError as error:
+            if error.kind is ErrorKind.AUTH:
+                return Health(False, f"{self._base} refuses the key: check KIE_API_KEY")
+            return Health(False, f"{self._base} does not answer as kie.ai ({error.code}): check KIE_BASE_URL")
+        credits_left = _number(content.get("data"))
+        if credits_left is None:
+            return Health(True, f"{self._base} accepts the key")
+        if credits_left <= 0:
+            return Health(False, f"{self._base} accepts the key, but no credits are left: top up at kie.ai")
+        return Health(True, f"{self._base} accepts the key; {credits_left:g} credits left")
+
+    async def _upload(self, job_id: str, source: SourceImage) -> str:
+        suffix = "png" if source.mime == "image/png" else "jpg"
+        name = f"{hashlib.sha256(job_id.encode()).hexdigest()[:24]}.{suffix}"
+        answer = await exchange(
+            self._client,
+            "POST",
+            self._upload_url,
+            headers=self._headers,
+            seconds=_UPLOAD_SECONDS,
+            limit=_ANSWER_LIMIT,
+            fields={"uploadPath": "sources", "fileName": name},
+            files={"file": (name, source.data, source.mime)},
+        )
+        data = _data(answer)
+        url = data.get("downloadUrl") or data.get("fileUrl")
+        if not isinstance(url, str) or not url:
+            raise ProviderError(ErrorKind.UPSTREAM, "no_upload_url", status=answer.status)
+        return url
+
+    def _outcome(self, record: dict[str, Any]) -> Pending | Done:
+        state = record.get("state")
+        if state == "success":
+            cost = _number(record.get("creditsConsumed"))
+            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost)
+        if state == "fail":
+            raise _failed(record)
+        if not isinstance(state, str):
+            raise ProviderError(ErrorKind.UPSTREAM, "no_state")
+        if state not in _WORKING:
+            log.warning("kie.unknown_state", state=safe_code(state) or "?")
+        progress = _number(record.get("progress"))
+        return Pending(None if progress is None else min(max(progress / 100, 0.0), 1.0))
+
+    def _is_new(self, ticket: Ticket) -> bool:
+        try:
+            since = float(ticket.meta.get("submitted_at", ""))
+        except ValueError:
+            return False
+        return 0 <= self._clock() - since < _VISIBLE_AFTER
+
+    def _is_recent(self, stamp: str) -> bool:
+        if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 13:
+            return False
+        seconds = int(stamp) / (1000 if len(stamp) > 11 else 1)
+        return abs(self._clock() - seconds) <= _CALLBACK_TOLERANCE
+
+
+def sign(key: bytes, task: str, stamp: str) -> str:
+    """kie's callback signature: base64 of HMAC-SHA256 over `task.stamp`."""
+    return base64.b64encode(hmac.new(key, f"{task}.{stamp}".encode(), hashlib.sha256).digest()).decode()
+
+
+def _input(request: GenRequest, source: str | None) -> dict[str, Any]:
+    """The model's own input: names of the fields differ by family of models."""
+    fields: dict[str, Any] = {"prompt": request.prompt}
+    model = request.model
+    if model.startswith("google/nano-banana"):
+        fields |= {"image_size": request.aspect, "output_format": "png"}
+        source_field = "image_urls"
+    elif model.startswith("nano-banana"):
+        fields |= {"aspect_ratio": request.aspect, "resolution": "1K", "output_format": "png"}
+        source_field = "image_input"
+    elif model.startswith("flux-2/"):
+        fields |= {"aspect_ratio": request.aspect, "resolution": "1K"}
+        source_field = "input_urls"
+    else:
+        fields["aspect_ratio"] = request.aspect
+        source_field = "image_urls"
+    if source is not None:
+        fields[source_field] = [source]
+    return fields
+
+
+def _envelope(answer: Answer, *, creates: bool = False) -> dict[str, Any]:
+    """The whole JSON object of an answer that both HTTP and `code` call a success."""
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    code = content.get("code") if isinstance(content, dict) else None
+    if answer.status == 200 and isinstance(content, dict) and code in (200, "200"):
+        return content
+    # The body's code says more than the status, unless the body is a gateway's error page.
+    business = int(code) if isinstance(code, int | str) and safe_code(code).isdigit() else None
+    if business is None and answer.status == 200:
+        raise ProviderError(ErrorKind.UPSTREAM, "not_kie", status=200, submitted=creates)
+    status = answer.status if business in (None, 200) else business
+    assert status is not None
+    kind = _KINDS.get(status) or (kind_of_status(status) if status >= 300 else ErrorKind.UPSTREAM)
+    if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.UPSTREAM) and _MODERATED.search(_message(content)):
+        kind = ErrorKind.MODERATED_INPUT
+    raise ProviderError(
+        kind,
+        str(status),
+        retry_after=answer.retry_after,
+        status=answer.status,
+        submitted=creates and business is None and may_have_run(answer.status),
+    )
+
+
+def _data(answer: Answer, *, creates: bool = False) -> dict[str, Any]:
+    data = _envelope(answer, creates=creates).get("data")
+    if not isinstance(data, dict):
+        raise ProviderError(ErrorKind.UPSTREAM, "no_data", status=answer.status, submitted=creates)
+    return data
+
+
+def _message(content: object) -> str:
+    if not isinstance(content, dict):
+        return ""
+    found = content.get("msg") or content.get("message")
+    return found if isinstance(found, str) else ""
+
+
+def _failed(record: dict[str, Any]) -> ProviderError:
+    code = safe_code(record.get("failCode"))
+    message = record.get("failMsg")
+    text = message if isinstance(message, str) else ""
+    if _MODERATED.search(text):
+        kind = ErrorKind.MODERATED_INPUT if _OF_INPUT.search(text) else ErrorKind.MODERATED_OUTPUT
+    else:
+        kind = _KINDS.get(int(code), ErrorKind.UPSTREAM) if code.isdigit() else ErrorKind.UPSTREAM
+    return ProviderError(kind, code or "fail", ended=True)
+
+
+def _result_url(raw: object) -> str:
+    """The first picture's address in `resultJson`, which is JSON within a JSON string."""
+    content = raw
+    if isinstance(raw, str):
+        try:
+            content = json.loads(raw)
+        except (ValueError, RecursionError):
+            content = None
+    found: object = content
+    if isinstance(content, dict):
+        found = content.get("resultUrls") or content.get("resultUrl") or content.get("resultImageUrl")
+    if isinstance(found, list):
+        found = found[0] if found else None
+    if not isinstance(found, str) or not found:
+        raise ProviderError(ErrorKind.BAD_RESULT, "no_result_url", ended=True)
+    return found
+
+
+def _task_ids(body: bytes) -> list[str]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(content, dict):
+        return []
+    data = content.get("data")
+    found = [content.get("taskId"), content.get("task_id")]
+    if isinstance(data, dict):
+        found += [data.get("task_id"), data.get("taskId")]
+    return [task for task in found if isinstance(task, str) and _TASK_ID.fullmatch(task)]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

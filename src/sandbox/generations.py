@@ -1,0 +1,103 @@
+"""What the providers' stand-ins have in common: how long a generation takes, what was counted, and the
+bytes of good and bad pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from PIL import Image
+
+Durations = tuple[float, float] | Callable[[random.Random], float]
+DEMO_DURATIONS: Durations = (4.0, 9.0)
+LOAD_DURATIONS: Durations = (20.0, 40.0)
+
+HUGE_BYTES = 200_000_000
+_PIECE = b"\0" * 65_536
+
+
+def draw(durations: Durations, chance: random.Random) -> float:
+    """How long one generation takes, in seconds."""
+    return durations(chance) if callable(durations) else chance.uniform(*durations)
+
+
+@dataclass(slots=True)
+class Audit:
+    """What a provider could testify to, for tests that count what must not happen twice.
+
+    Attributes:
+        submits: requests for a picture that were well-formed, by prompt.
+        job_ids: the same by our job id, where the wire carries one.
+        charged: generations billed, by prompt.
+        refused: refusals by code.
+        polls: status questions.
+        fetches: downloads of results, by generation.
+        uploads: source pictures taken.
+        callbacks: callbacks the other side confirmed.
+    """
+
+    submits: Counter[str] = field(default_factory=Counter)
+    job_ids: Counter[str] = field(default_factory=Counter)
+    charged: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    polls: int = 0
+    fetches: Counter[str] = field(default_factory=Counter)
+    uploads: int = 0
+    callbacks: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        counters = {
+            name: dict(getattr(self, name))
+            for name in ("submits", "job_ids", "charged", "refused", "fetches")
+        }
+        return {**counters, "polls": self.polls, "uploads": self.uploads, "callbacks": self.callbacks}
+
+
+def bad_picture(kind: str, good: bytes) -> bytes:
+    """The bytes of a picture that is spoilt in the way a fault of that kind asks for."""
+    if kind == "not_an_image":
+        return b"<html><body>Just a moment...</body></html>" * 50
+    if kind == "truncated_image":
+        return good[: len(good) // 2]
+    if kind == "bomb":
+        return _bomb()
+    if kind == "webp":
+        out = io.BytesIO()
+        Image.open(io.BytesIO(good)).convert("RGBA").save(out, "WEBP")
+        return out.getvalue()
+    return good
+
+
+async def send_huge(request: web.Request, before: bytes = b"", piece: bytes = _PIECE) -> web.StreamResponse:
+    """Stream 200 MB with no length announced; ends when the client has had enough."""
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+    await response.prepare(request)
+    await response.write(before)
+    for _ in range(HUGE_BYTES // len(piece)):
+        if request.transport is None or request.transport.is_closing():
+            break
+        await response.write(piece)
+    return response
+
+
+def _bomb() -> bytes:
+    """A small PNG that claims 60,000 by 60,000 pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100_000))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,396 @@
+"""A stand-in of kie.ai: tasks under `/kie`, uploads under `/kie-upload`, results under `/files/kie`.
+
+A task's state is computed from the clock when it is asked for, so three thousand in flight cost
+nothing; only a task with a callback address has a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from src.providers.kie import sign
+from src.sandbox.faults import Fault, Faults, retry_after_headers
+from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, draw
+from src.sandbox.openai import bad_address, serve_picture
+from src.sandbox.pictures import Format, PictureMaker
+
+_MAX_PROMPT = 5000
+_KEPT_TASKS = 50_000
+_KEPT_UPLOADS = 200
+_CREDITS = 100_000
+_PRICE = 4
+_SIZES = {
+    "1:1": (1024, 1024),
+    "3:2": (1248, 832),
+    "2:3": (832, 1248),
+    "16:9": (1344, 768),
+    "9:16": (768, 1344),
+}
+_CALLBACK_TRIES = 3
+_WEBHOOK_KEY = "sandbox-webhook-key"
+
+
+@dataclass(slots=True)
+class _Task:
+    number: int
+    model: str
+    fields: dict[str, Any]
+    created: float
+    created_wall: float
+    seconds: float
+    origin: str
+    fault: Fault | None
+    source: bytes | None
+    charged: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"task_{self.number:08d}"
+
+    @property
+    def prompt(self) -> str:
+        return str(self.fields["prompt"])
+
+    @property
+    def form(self) -> Format:
+        return "jpeg" if self.fields.get("output_format") in ("jpeg", "jpg") else "png"
+
+    @property
+    def kind(self) -> str:
+        return self.fault.kind if self.fault else ""
+
+
+class KieSandbox:
+    """The stand-in.
+
+    Args:
+        pictures: what draws.
+        faults: shared with the other stand-ins of the server.
+        durations: seconds a generation takes: a range, or a function of a random generator.
+        key: the only key accepted; None: any that is not empty.
+        webhook_key: signs callbacks.
+        seed: makes durations and pictures repeatable.
+        limit: new tasks allowed and in how many seconds, such as kie's own `(20, 10.0)`; None: no limit.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        pictures: PictureMaker | None = None,
+        faults: Faults | None = None,
+        durations: Durations = DEMO_DURATIONS,
+        key: str | None = None,
+        webhook_key: str = _WEBHOOK_KEY,
+        seed: int = 0,
+        limit: tuple[int, float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.faults = faults or Faults(seed)
+        self.audit = Audit()
+        self.durations = durations
+        self.limit = limit
+        self._pictures = pictures or PictureMaker()
+        self._key = key
+        self._webhook_key = webhook_key.encode()
+        self._random = random.Random(f"kie:{seed}")
+        self._seed = seed
+        self._clock = clock
+        self._count = itertools.count(1)
+        self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self._uploads: OrderedDict[str, bytes] = OrderedDict()
+        self._recent: deque[float] = deque()
+        self._spent = 0
+        self._callbacks: set[asyncio.Task[None]] = set()
+
+    def add_to(self, app: web.Application) -> None:
+        """Serve the API, the uploads, the results and `/kie/audit`."""
+        self.faults.add_to(app)
+        around = self.faults.around
+        app.router.add_post("/kie/api/v1/jobs/createTask", around(self._create, _refuse))
+        app.router.add_get("/kie/api/v1/jobs/recordInfo", around(self._record, _refuse))
+        app.router.add_get("/kie/api/v1/chat/credit", around(self._credit, _refuse))
+        app.router.add_post("/kie-upload/api/file-stream-upload", around(self._upload, _refuse))
+        app.router.add_get("/files/kie-upload/{name}", self._uploaded)
+        app.router.add_get("/files/kie/{name}", around(self._file, _refuse))
+        app.router.add_get("/kie/audit", self._audit)
+        app.on_cleanup.append(self._stop)
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorized(request):
+            return self._say(401, "You do not have access permissions")
+        if not self._within_limit():
+            return self._say(429, "Your call frequency is too high. Please try again later.", status=429)
+        try:
+            wanted = json.loads(await request.read())
+        except ValueError:
+            return self._say(400, "Invalid JSON")
+        model = wanted.get("model") if isinstance(wanted, dict) else None
+        if not isinstance(model, str) or not model:
+            return self._say(422, "model is required")
+        fields = wanted.get("input")
+        if not isinstance(fields, dict):
+            return self._say(422, "input is required")
+        prompt = fields.get("prompt")
+        if not isinstance(prompt, str) or not prompt.strip():
+            return self._say(422, "prompt is required")
+        if len(prompt) > _MAX_PROMPT:
+            return self._say(422, f"prompt must be at most {_MAX_PROMPT} characters")
+        aspect = fields.get("image_size") or fields.get("aspect_ratio") or "1:1"
+        if aspect not in _SIZES:
+            return self._say(422, "image_size is not within the range of allowed options")
+        urls = fields.get("image_urls") or fields.get("image_input") or fields.get("input_urls") or []
+        if model.endswith("-edit") and not urls:
+            return self._say(422, "image_urls is required")
+        task = self._new_task(request, model, fields, self._source(urls))
+        callback = wanted.get("callBackUrl")
+        if isinstance(callback, str) and callback:
+            self._call_back_later(task, callback)
+        return web.json_response({"code": 200, "msg": "success", "data": {"taskId": task.id}})
+
+    def _new_task(
+        self, request: web.Request, model: str, fields: dict[str, Any], source: bytes | None
+    ) -> _Task:
+        fault = self.faults.behaviour(request.path, fields["prompt"])
+        seconds = draw(self.durations, self._random)
+        if fault and fault.kind == "slow":
+            seconds *= 5
+        task = _Task(
+            next(self._count),
+            model,
+            fields,
+            self._clock(),
+            time.time(),
+            seconds,
+            str(request.url.origin()),
+            fault,
+            source,
+        )
+        self._tasks[task.id] = task
+        if len(self._tasks) > _KEPT_TASKS:
+            self._tasks.popitem(last=False)
+        self.audit.submits[task.prompt] += 1
+        return task
+
+    async def _record(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorized(request):
+            return self._say(401, "You do not have access permissions")
+        self.audit.polls += 1
+        task = self._tasks.get(request.query.get("taskId", ""))
+        if task is None or self._is_hidden(task):
+            return self._say(422, "recordInfo is null")
+        return web.json_response({"code": 200, "msg": "success", "data": self._state(task)})
+
+    def _is_hidden(self, task: _Task) -> bool:
+        age = self._clock() - task.created
+        if task.kind == "late" and task.fault:
+            return age < float(task.fault.options.get("seconds", 1.0))
+        return task.kind == "vanish" and age > task.seconds / 2
+
+    def _state(self, task: _Task) -> dict[str, Any]:
+        share = (self._clock() - task.created) / max(task.seconds, 1e-9)
+        if task.kind == "never_ends":
+            share = min(share, 0.95)
+        state: dict[str, Any] = {
+            "taskId": task.id,
+            "model": task.model,
+            "state": "generating",
+            "param": json.dumps({"model": task.model, "input": task.fields}),
+            "resultJson": "",
+            "failCode": "",
+            "failMsg": "",
+            "costTime": 0,
+            "completeTime": 0,
+            "createTime": int(task.created_wall * 1000),
+        }
+        if share < 0.04:
+            return state | {"state": "waiting"}
+        if share < 0.12:
+            return state | {"state": "queuing"}
+        if task.kind == "unknown_state" and share < 0.6:
+            return state | {"state": "warming_up"}
+        if share < 1:
+            return state | {"progress": int((share - 0.12) / 0.88 * 100)}
+        ended = {
+            "costTime": int(task.seconds * 1000),
+            "completeTime": int((task.created_wall + task.seconds) * 1000),
+        }
+        if task.kind in _FAILURES:
+            code, message = _FAILURES[task.kind]
+            return state | ended | {"state": "fail", "failCode": code, "failMsg": message}
+        self._charge(task)
+        urls = [] if task.kind == "blocked_200" else [self._result_url(task)]
+        result = json.dumps({"resultUrls": urls})
+        return state | ended | {"state": "success", "resultJson": result, "creditsConsumed": _PRICE}
+
+    def _charge(self, task: _Task) -> None:
+        if not task.charged:
+            task.charged = True
+            self._spent += _PRICE
+            self.audit.charged[task.prompt] += 1
+
+    def _result_url(self, task: _Task) -> str:
+        if task.kind in ("foreign_host", "plain_http", "metadata_host"):
+            return bad_address(task.kind)
+        return f"{task.origin}/files/kie/{task.id}.{task.form}"
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        task = self._tasks.get(request.match_info["name"].partition(".")[0])
+        if task is None:
+            raise web.HTTPNotFound
+        self.audit.fetches[task.id] += 1
+        aspect = task.fields.get("image_size") or task.fields.get("aspect_ratio") or "1:1"
+        data = await self._pictures.make(
+            task.prompt,
+            _SIZES[aspect],
+            seed=self._seed * 100_003 + task.number,
+            form=task.form,
+            source=task.source,
+        )
+        return await serve_picture(request, data, task.fault)
+
+    async def _credit(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorized(request):
+            return self._say(401, "You do not have access permissions")
+        return web.json_response({"code": 200, "msg": "success", "data": _CREDITS - self._spent})
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        if not self._authorized(request):
+            return self._say(401, "You do not have access permissions")
+        if not request.content_type.startswith("multipart/"):
+            return self._say(400, "Invalid form data")
+        fields: dict[str, str] = {}
+        content = b""
+        async for part in await request.multipart():
+            raw = bytes(await part.read())  # type: ignore[union-attr]
+            if getattr(part, "name", "") == "file":
+                content = raw
+                fields.setdefault("fileName", getattr(part, "filename", None) or "file")
+            else:
+                fields[str(getattr(part, "name", ""))] = raw.decode("utf-8", "replace")
+        if not content or "uploadPath" not in fields:
+            return self._say(400, "file and uploadPath are required")
+        name = f"{self.audit.uploads:06d}-{fields['fileName']}".replace("/", "_")
+        self._uploads[name] = content
+        if len(self._uploads) > _KEPT_UPLOADS:
+            self._uploads.popitem(last=False)
+        self.audit.uploads += 1
+        url = str(request.url.origin() / "files" / "kie-upload" / name)
+        data = {
+            "fileName": fields["fileName"],
+            "filePath": f"{fields['uploadPath']}/{fields['fileName']}",
+            "downloadUrl": url,
+            "fileSize": len(content),
+            "mimeType": "application/octet-stream",
+        }
+        return web.json_response(
+            {"success": True, "code": 200, "msg": "File uploaded successfully", "data": data}
+        )
+
+    async def _uploaded(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in self._uploads:
+            raise web.HTTPNotFound
+        return web.Response(body=self._uploads[name], content_type="application/octet-stream")
+
+    def _source(self, urls: object) -> bytes | None:
+        first = urls[0] if isinstance(urls, list) and urls else None
+        if not isinstance(first, str):
+            return None
+        return self._uploads.get(urlsplit(first).path.rpartition("/")[2])
+
+    def _call_back_later(self, task: _Task, url: str) -> None:
+        if task.kind == "never_ends":
+            return
+
+        def start() -> None:
+            running = asyncio.ensure_future(self._call_back(task, url))
+            self._callbacks.add(running)
+            running.add_done_callback(self._callbacks.discard)
+
+        asyncio.get_running_loop().call_later(task.seconds, start)
+
+    async def _call_back(self, task: _Task, url: str) -> None:
+        stamp = str(int(time.time()))
+        headers = {
+            "X-Webhook-Timestamp": stamp,
+            "X-Webhook-Signature": sign(self._webhook_key, task.id, stamp),
+        }
+        state = self._state(task)
+        failed = state["state"] == "fail"
+        body = {
+            "code": 501 if failed else 200,
+            "msg": state["failMsg"] if failed else "success",
+            "taskId": task.id,
+            "data": {**state, "task_id": task.id},
+        }
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as session:
+            for attempt in range(_CALLBACK_TRIES):
+                try:
+                    async with session.post(url, json=body, headers=headers) as response:
+                        if response.status < 300:
+                            self.audit.callbacks += 1
+                            return
+                except (aiohttp.ClientError, TimeoutError):
+                    pass
+                await self.faults.pause(0.5 * 2**attempt)
+
+    async def _stop(self, app: web.Application) -> None:
+        for running in tuple(self._callbacks):
+            running.cancel()
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        return web.json_response({**self.audit.to_json(), "tasks": len(self._tasks), "spent": self._spent})
+
+    def _within_limit(self) -> bool:
+        if self.limit is None:
+            return True
+        most, window = self.limit
+        now = self._clock()
+        while self._recent and now - self._recent[0] >= window:
+            self._recent.popleft()
+        if len(self._recent) >= most:
+            return False
+        self._recent.append(now)
+        return True
+
+    def _authorized(self, request: web.Request) -> bool:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        return scheme == "Bearer" and bool(key) and self._key in (None, key)
+
+    def _say(self, code: int, message: str, *, status: int = 200) -> web.Response:
+        self.audit.refused[str(code)] += 1
+        return web.json_response({"code": code, "msg": message, "data": None}, status=status)
+
+
+_FAILURES = {
+    "moderated": ("400", "Your prompt was flagged by the website as violating content policies."),
+    "moderated_output": ("400", "The generated image was flagged as sensitive. Please try again."),
+    "fail": ("501", "Internal error, please try again later."),
+}
+
+
+def _refuse(status: int, fault: Fault) -> web.Response:
+    if fault.kind == "business":
+        code = fault.options.get("code", 500)
+        message = fault.options.get("message", "The sandbox was asked to fail.")
+        field = fault.options.get("message_field", "msg")
+        return web.json_response(
+            {"code": code, field: message, "data": None}, headers=retry_after_headers(fault)
+        )
+    if fault.kind == "insufficient_quota":
+        return web.json_response({"code": 402, "msg": "Credits insufficient", "data": None})
+    body = {"code": status, "msg": "The sandbox was asked to fail.", "data": None}
+    return web.json_response(body, status=status, headers=retry_after_headers(fault))

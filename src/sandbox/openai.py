@@ -1,0 +1,392 @@
+"""A stand-in of OpenAI's images API under `/openai/v1`, checked against the official SDK.
+
+It answers as the vendor does: key check, validation errors, moderation, headers; the picture comes
+when it is done. Streaming and several pictures' partial failure are not in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import json
+import random
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from src.sandbox.faults import Fault, Faults, retry_after_headers
+from src.sandbox.generations import (
+    DEMO_DURATIONS,
+    Audit,
+    Durations,
+    bad_picture,
+    draw,
+    send_huge,
+)
+from src.sandbox.pictures import Format, PictureMaker
+
+_MAX_PROMPT = 32_000
+_MAX_IMAGE = 50_000_000
+_MAX_IMAGES = 16
+_KEPT = 256
+_SIZES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
+_FREE_SIZE = re.compile(r"(\d{2,4})x(\d{2,4})")
+_FORMATS: dict[str, Format] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
+_MODELS = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-2", "dall-e-3")
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
+_KNOWN = frozenset(
+    {
+        "model", "prompt", "n", "size", "quality", "output_format", "output_compression", "background",
+        "moderation", "safety_identifier", "user", "stream", "partial_images", "input_fidelity", "style",
+    }
+)  # fmt: skip
+
+
+class _BadRequest(Exception):
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    prompt: str
+    count: int
+    size: tuple[int, int]
+    form: Format
+    as_url: bool
+    source: bytes | None
+
+
+class OpenAISandbox:
+    """The stand-in.
+
+    Args:
+        pictures: what draws.
+        faults: shared with the other stand-ins of the server.
+        durations: seconds a generation takes: a range, or a function of a random generator.
+        key: the only key accepted; None: any that is not empty.
+        seed: makes durations and pictures repeatable.
+        as_url: answer with addresses, as some gateways do, instead of base64.
+    """
+
+    def __init__(
+        self,
+        *,
+        pictures: PictureMaker | None = None,
+        faults: Faults | None = None,
+        durations: Durations = DEMO_DURATIONS,
+        key: str | None = None,
+        seed: int = 0,
+        as_url: bool = False,
+    ) -> None:
+        self.faults = faults or Faults(seed)
+        self.audit = Audit()
+        self.durations = durations
+        self._pictures = pictures or PictureMaker()
+        self._key = key
+        self._random = random.Random(f"openai:{seed}")
+        self._seed = seed
+        self._as_url = as_url
+        self._count = itertools.count(1)
+        self._files: OrderedDict[str, tuple[bytes, Fault | None]] = OrderedDict()
+
+    def add_to(self, app: web.Application) -> None:
+        """Serve `/openai/v1/images/...`, `/openai/v1/models`, `/openai/audit` and the result files."""
+        self.faults.add_to(app)
+        around = self.faults.around
+        app.router.add_post("/openai/v1/images/generations", around(self._generate, _refuse))
+        app.router.add_post("/openai/v1/images/edits", around(self._edit, _refuse))
+        app.router.add_get("/openai/v1/models", around(self._models, _refuse))
+        app.router.add_get("/openai/audit", self._audit)
+        app.router.add_get("/files/openai/{name}", self._file)
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        if (refused := self._unauthorized(request)) is not None:
+            return refused
+        try:
+            fields = json.loads(await request.read())
+        except ValueError:
+            return self._bad(_BadRequest("We could not parse the JSON body of your request."))
+        try:
+            order = self._order(fields, None)
+        except _BadRequest as error:
+            return self._bad(error)
+        return await self._fulfil(request, order)
+
+    async def _edit(self, request: web.Request) -> web.StreamResponse:
+        if (refused := self._unauthorized(request)) is not None:
+            return refused
+        try:
+            fields, images = await _read_form(request)
+            if not images:
+                raise _BadRequest(
+                    "Missing required parameter: 'image'.", param="image", code="missing_required_parameter"
+                )
+            for image in images:
+                if not image.startswith(_MAGIC):
+                    raise _BadRequest(
+                        "Invalid image file or mode for image 1, please check your image file.",
+                        param="image",
+                        code="invalid_image_file",
+                    )
+            order = self._order(fields, images[0])
+        except _BadRequest as error:
+            return self._bad(error)
+        return await self._fulfil(request, order)
+
+    def _order(self, fields: Any, source: bytes | None) -> _Order:
+        if not isinstance(fields, dict):
+            raise _BadRequest("Invalid type for request body: expected an object.", code="invalid_type")
+        model = fields.get("model") or "gpt-image-1"
+        dalle = isinstance(model, str) and model.startswith("dall-e")
+        for name in fields:
+            if name not in _KNOWN and not (dalle and name == "response_format"):
+                raise _BadRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+        prompt = fields.get("prompt")
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise _BadRequest(
+                "Missing required parameter: 'prompt'.", param="prompt", code="missing_required_parameter"
+            )
+        if len(prompt) > _MAX_PROMPT:
+            raise _BadRequest(
+                f"Invalid 'prompt': string too long. Expected a string with maximum length {_MAX_PROMPT}.",
+                param="prompt",
+                code="string_above_max_length",
+            )
+        form = _FORMATS.get(str(fields.get("output_format") or "png"))
+        if form is None:
+            raise _BadRequest(
+                "Invalid value for 'output_format'.", param="output_format", code="invalid_value"
+            )
+        count = _whole(fields.get("n", 1))
+        if count is None or not 1 <= count <= 10:
+            raise _BadRequest("Invalid 'n': expected 1 to 10.", param="n", code="invalid_value")
+        as_url = self._as_url or (dalle and fields.get("response_format") != "b64_json")
+        return _Order(prompt, count, _size(fields.get("size"), str(model)), form, as_url, source)
+
+    async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
+        number = next(self._count)
+        self.audit.submits[order.prompt] += 1
+        if job_id := request.headers.get("X-Client-Request-Id"):
+            self.audit.job_ids[job_id] += 1
+        fault = self.faults.behaviour(request.path, order.prompt)
+        kind = fault.kind if fault else ""
+        if kind == "moderated":
+            await self.faults.pause(min(draw(self.durations, self._random), 1.5))
+            return self._bad(
+                _BadRequest(
+                    "Your request was rejected by the safety system. If you believe this is an error, contact "
+                    f"us and include the request ID req_{number:06d}. safety_violations=[sexual].",
+                    code="moderation_blocked",
+                ),
+                "image_generation_user_error",
+            )
+        seconds = draw(self.durations, self._random) * (5 if kind == "slow" else 1)
+        started = time.monotonic()
+        if kind == "never_ends":
+            await self.faults.hang(request)
+        await self.faults.pause(seconds)
+        if kind == "fail":
+            return _error(500, "The server had an error while processing your request.", "server_error")
+        if kind == "moderated_output":
+            return self._bad(
+                _BadRequest(
+                    "The generated image was rejected by the safety system. safety_violations=[sexual].",
+                    code="moderation_blocked",
+                ),
+                "image_generation_user_error",
+            )
+        self.audit.charged[order.prompt] += 1
+        if kind == "huge":
+            return await send_huge(request, b'{"data":[{"b64_json":"', b"A" * 65_536)
+        data = [] if kind == "blocked_200" else await self._data(request, order, number, fault)
+        usage = {
+            "input_tokens": len(order.prompt) // 4 + 1,
+            "output_tokens": 1056 * order.count,
+            "total_tokens": len(order.prompt) // 4 + 1 + 1056 * order.count,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": len(order.prompt) // 4 + 1},
+        }
+        body = {
+            "created": int(time.time()),
+            "data": data,
+            "background": "opaque",
+            "output_format": order.form,
+            "quality": "high",
+            "size": f"{order.size[0]}x{order.size[1]}",
+            "usage": usage,
+        }
+        headers = {
+            "x-request-id": f"req_{number:06d}",
+            "openai-version": "2020-10-01",
+            "openai-processing-ms": str(int((time.monotonic() - started) * 1000)),
+            "x-ratelimit-limit-requests": "5000",
+            "x-ratelimit-remaining-requests": "4999",
+        }
+        return web.json_response(body, headers=headers)
+
+    async def _data(
+        self, request: web.Request, order: _Order, number: int, fault: Fault | None
+    ) -> list[dict[str, str]]:
+        kind = fault.kind if fault else ""
+        data: list[dict[str, str]] = []
+        for index in range(order.count):
+            good = await self._pictures.make(
+                order.prompt,
+                order.size,
+                seed=self._seed * 100_003 + number * 11 + index,
+                form=order.form,
+                source=order.source,
+            )
+            if kind in ("foreign_host", "plain_http", "metadata_host"):
+                data.append({"url": bad_address(kind)})
+            elif order.as_url or kind in (
+                "url",
+                "redirect",
+                "redirect_private",
+                "redirect_loop",
+                "expired_403",
+            ):
+                name = f"{number:06d}-{index}.{order.form}"
+                self._files[name] = (good, fault)
+                if len(self._files) > _KEPT:
+                    self._files.popitem(last=False)
+                data.append({"url": str(request.url.origin() / "files" / "openai" / name)})
+            else:
+                encoded = await asyncio.to_thread(base64.b64encode, bad_picture(kind, good))
+                text = encoded.decode()
+                data.append(
+                    {"url": f"data:image/png;base64,{text}"} if kind == "data_url" else {"b64_json": text}
+                )
+        return data
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in self._files:
+            raise web.HTTPNotFound
+        data, fault = self._files[name]
+        self.audit.fetches[name] += 1
+        return await serve_picture(request, data, fault)
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        if (refused := self._unauthorized(request)) is not None:
+            return refused
+        models = [
+            {"id": name, "object": "model", "created": 1_745_000_000, "owned_by": "system"}
+            for name in _MODELS
+        ]
+        return web.json_response({"object": "list", "data": models})
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        return web.json_response(self.audit.to_json())
+
+    def _unauthorized(self, request: web.Request) -> web.Response | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Bearer" and key and self._key in (None, key):
+            return None
+        self.audit.refused["invalid_api_key"] += 1
+        return _error(401, "Incorrect API key provided.", "invalid_request_error", code="invalid_api_key")
+
+    def _bad(self, error: _BadRequest, kind: str = "invalid_request_error") -> web.Response:
+        self.audit.refused[error.code or "bad_request"] += 1
+        return _error(400, str(error), kind, code=error.code, param=error.param)
+
+
+async def serve_picture(request: web.Request, data: bytes, fault: Fault | None) -> web.StreamResponse:
+    """A result file, or what a fault makes of it."""
+    kind = fault.kind if fault else ""
+    if kind == "huge":
+        return await send_huge(request)
+    if kind == "expired_403":
+        return web.Response(
+            status=403, text="<Error><Code>AccessDenied</Code></Error>", content_type="text/xml"
+        )
+    if kind == "redirect_private":
+        raise web.HTTPFound("http://169.254.169.254/latest/meta-data/")
+    if kind == "redirect_loop" or (kind == "redirect" and "moved" not in request.query):
+        raise web.HTTPFound(str(request.rel_url.with_query(moved="1")))
+    return web.Response(body=bad_picture(kind, data), content_type="application/octet-stream")
+
+
+def bad_address(kind: str) -> str:
+    """A result address that nobody should follow."""
+    return {
+        "foreign_host": "https://results.example.org/picture.png",
+        "plain_http": "http://file.aiquickdraw.com/picture.png",
+        "metadata_host": "https://169.254.169.254/latest/meta-data/",
+    }[kind]
+
+
+def _refuse(status: int, fault: Fault) -> web.Response:
+    headers = retry_after_headers(fault)
+    if fault.kind == "insufficient_quota":
+        message = "You exceeded your current quota, please check your plan and billing details."
+        return _error(429, message, "insufficient_quota", code="insufficient_quota", headers=headers)
+    if status == 429:
+        message = "Rate limit reached for images per minute."
+        return _error(429, message, "requests", code="rate_limit_exceeded", headers=headers)
+    code = {401: "invalid_api_key", 404: "model_not_found"}.get(status)
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return _error(status, "The sandbox was asked to fail.", kind, code=code, headers=headers)
+
+
+def _error(
+    status: int,
+    message: str,
+    kind: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return web.json_response(body, status=status, headers={"x-request-id": "req_refused", **(headers or {})})
+
+
+def _size(size: object, model: str) -> tuple[int, int]:
+    if size in (None, "auto"):
+        return _SIZES["1024x1024"]
+    if isinstance(size, str) and size in _SIZES:
+        return _SIZES[size]
+    match = _FREE_SIZE.fullmatch(size) if isinstance(size, str) else None
+    if match and not model.startswith("gpt-image-1"):
+        width, height = int(match[1]), int(match[2])
+        if model.startswith("dall-e") or (width % 16 == height % 16 == 0 and 1 / 3 <= width / height <= 3):
+            return width, height
+    raise _BadRequest(
+        f"Invalid value: '{size}'. Supported values are: '1024x1024', '1024x1536', '1536x1024', and 'auto'.",
+        param="size",
+        code="invalid_value",
+    )
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return int(value) if isinstance(value, str) and value.isdigit() else None
+
+
+async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes]]:
+    """The fields and images of an edit, read part by part so that the server's body limit does not bind."""
+    if not request.content_type.startswith("multipart/"):
+        raise _BadRequest("Unsupported content type; expected multipart/form-data.", code="invalid_type")
+    fields: dict[str, str] = {}
+    images: list[bytes] = []
+    async for part in await request.multipart():
+        name = getattr(part, "name", None) or ""
+        content = bytes(await part.read())  # type: ignore[union-attr]
+        if name in ("image", "image[]", "mask"):
+            if len(content) > _MAX_IMAGE or len(images) >= _MAX_IMAGES:
+                raise _BadRequest("Too many or too large images.", param="image", code="image_too_large")
+            if name != "mask":
+                images.append(content)
+        else:
+            fields[name] = content.decode("utf-8", "replace")
+    return fields, images

@@ -1,0 +1,75 @@
+"""One server with both providers' stand-ins, and our clients aimed at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from src.providers.http import make_client
+from src.providers.kie import KieProvider
+from src.providers.openai import OpenAIProvider
+from src.sandbox.faults import Faults
+from src.sandbox.kie import KieSandbox
+from src.sandbox.openai import OpenAISandbox
+from src.sandbox.pictures import PictureMaker
+from src.settings import Settings, load_settings
+
+KEY = "sk-proj-NeverShownAnywhere123"
+
+
+@dataclass
+class Edge:
+    """The stand-ins and where they are."""
+
+    base: str
+    faults: Faults
+    openai: OpenAISandbox
+    kie: KieSandbox
+
+    def settings(self, **overrides: Any) -> Settings:
+        return load_settings(
+            **{
+                "_env_file": None,
+                "openai_api_key": KEY,
+                "openai_base_url": f"{self.base}/openai/v1",
+                "kie_api_key": KEY,
+                "kie_base_url": f"{self.base}/kie",
+                "kie_upload_url": f"{self.base}/kie-upload",
+                "kie_webhook_key": "callback-key",
+                **overrides,
+            }
+        )
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Edge]:
+    faults, pictures = Faults(), PictureMaker(cached=True)
+    openai = OpenAISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
+    kie = KieSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), webhook_key="callback-key")
+    app = web.Application()
+    openai.add_to(app)
+    kie.add_to(app)
+    async with TestServer(app) as server:
+        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie)
+
+
+@pytest.fixture
+async def client(edge: Edge) -> AsyncIterator[httpx.AsyncClient]:
+    async with make_client(edge.settings()) as made:
+        yield made
+
+
+@pytest.fixture
+def openai(edge: Edge, client: httpx.AsyncClient) -> OpenAIProvider:
+    return OpenAIProvider(edge.settings(), client)
+
+
+@pytest.fixture
+def kie(edge: Edge, client: httpx.AsyncClient) -> KieProvider:
+    return KieProvider(edge.settings(), client)
