@@ -2,7 +2,7 @@
 
 from src.jobs import transitions
 from src.jobs.ledger import Ledger
-from src.jobs.records import ENDED, Job, Person, Request, Spec, State, new_id
+from src.jobs.records import ENDED, Job, Person, Request, Spec, State, Wake, new_id
 from src.jobs.transitions import Admission, Limits
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Request",
     "Spec",
     "State",
+    "Wake",
     "new_id",
     "transitions",
 ]

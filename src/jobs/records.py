@@ -56,7 +56,6 @@ class Spec:
         index: place of the picture in its request, from 0; count: pictures in the request.
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or None.
-        trace: the job's `SpanRef` as text; empty when tracing is off.
     """
 
     prompt: str = field(repr=False)
@@ -68,7 +67,6 @@ class Spec:
     count: int = 1
     thread: int | None = None
     source: str | None = None
-    trace: str = ""
 
     def dumps(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)
@@ -77,6 +75,36 @@ class Spec:
     def loads(cls, text: str) -> Spec:
         raw = json.loads(text)
         return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """What is needed to wake a worker for a job without reading the job: which limits the step will
+    meet, and the trace it belongs to.
+
+    Attributes:
+        trace: the job's `SpanRef` as text; empty when tracing is off.
+    """
+
+    job: str
+    provider: str
+    chat: int
+    group: bool = False
+    trace: str = ""
+
+    def dumps(self) -> str:
+        return json.dumps([self.provider, self.chat, int(self.group), self.trace])
+
+    @classmethod
+    def loads(cls, job: str, text: str) -> Wake:
+        provider, chat, group, trace = json.loads(text)
+        return cls(job, provider, chat, bool(group), trace)
+
+    @classmethod
+    def from_flat(cls, flat: Iterable[str]) -> tuple[Wake, ...]:
+        """From a script's answer: id, wake, id, wake, …"""
+        items = iter(flat)
+        return tuple(cls.loads(job, text) for job, text in zip(items, items, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +117,7 @@ class Job:
     request: str
     provider: str
     spec: Spec
+    wake: Wake
     fence: int
     created: int
     deadline: int = 0
@@ -96,6 +125,7 @@ class Job:
     ready: int = 0
     tries: int = 0
     deliveries: int = 0
+    unknown: int = 0
     holder: str = ""
     lost: str = ""
     lost_attempt: str = ""
@@ -130,6 +160,7 @@ class Job:
             request=raw["request"],
             provider=raw["provider"],
             spec=Spec.loads(raw["spec"]),
+            wake=Wake.loads(job_id, raw["wake"]),
             fence=number("fence"),
             created=number("created"),
             deadline=number("deadline"),
@@ -137,6 +168,7 @@ class Job:
             ready=number("ready"),
             tries=number("tries"),
             deliveries=number("deliveries"),
+            unknown=number("unknown"),
             holder=raw.get("holder", ""),
             lost=raw.get("lost", ""),
             lost_attempt=raw.get("lost_attempt", ""),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from src.jobs.records import Job, Spec
+from src.jobs.records import Job, Spec, Wake
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Admission:
     request: str = ""
     number: int = 0
     places: tuple[int, ...] = ()
-    released: tuple[str, ...] = ()
+    released: tuple[Wake, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -77,7 +77,7 @@ class Ending:
     done: bool
     before: str = ""
     ticket: dict[str, Any] | None = None
-    released: tuple[str, ...] = ()
+    released: tuple[Wake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,12 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Something due. `what`: `poll` and `lost` bring the job; `expired`, `submit`, `deliver` its id; `close` a request's."""
+    """Something due. `what`: `poll` and `lost` bring the job; `submit` and `deliver` its wake-up; `expired` its id; `close` a request's."""
 
     what: Literal["poll", "lost", "expired", "submit", "deliver", "close"]
     id: str
     job: Job | None = None
-    detail: str = ""
+    wake: Wake | None = None
 
 
 def _ms(seconds: float) -> int:
@@ -114,7 +114,7 @@ def admit(
     user: str,
     provider: str,
     cap: int,
-    jobs: Sequence[tuple[str, Spec]],
+    jobs: Sequence[tuple[Spec, Wake]],
     limits: Limits,
     deadline: float,
     ttl: int,
@@ -132,7 +132,7 @@ def admit(
         deadline: seconds from now to the end of the jobs. ttl: seconds the history is kept.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
     """
-    spec = jobs[0][1]
+    spec = jobs[0][0]
     shown = {"chat": spec.chat, "lang": spec.lang}
     if spec.thread is not None:
         shown["thread"] = spec.thread
@@ -155,14 +155,14 @@ def admit(
         "ttl": ttl,
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},
-        "jobs": [{"id": job_id, "spec": s.dumps()} for job_id, s in jobs],
+        "jobs": [{"id": w.job, "spec": s.dumps(), "wake": w.dumps()} for s, w in jobs],
     }
 
     def parse(raw: Any) -> Admission:
         verdict = raw[0]
         if verdict == "ok":
             bar = raw.index("|")
-            return Admission("ok", raw[1], 0, tuple(int(p) for p in raw[2:bar]), tuple(raw[bar + 1 :]))
+            return Admission("ok", raw[1], 0, tuple(int(p) for p in raw[2:bar]), Wake.from_flat(raw[bar + 1 :]))
         if verdict == "repeat":
             return Admission("repeat", raw[1])
         return Admission(verdict, "", int(raw[1]) if len(raw) > 1 else 0)
@@ -211,20 +211,28 @@ def polled(rows: Iterable[tuple[str, int, float, float | None]]) -> Transition[l
 
 def ready(
     job: str, fence: int, *, result: dict[str, Any], data: bytes, cap: int, model: str, keep: int
-) -> Transition[tuple[bool, tuple[str, ...]]]:
+) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """The picture exists, at an address in `result` or as `data` (kept `keep` seconds).
 
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
         [job, fence, json.dumps(result), data, cap, model, keep],
-        lambda raw: (int(raw[0]) == 1, tuple(raw[1:])),
+        lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
 
-def retry(job: str, fence: int, *, after: float, note: str) -> Transition[bool]:
-    """Put a held job back: the same step again in `after` seconds; `note` goes to its story."""
-    return Transition("retry", [job, fence, _ms(after), note], _yes)
+def retry(
+    job: str, fence: int, *, after: float, note: str, free: bool = False, unknown: bool = False
+) -> Transition[bool]:
+    """Put a held job back: the same step again in `after` seconds.
+
+    Args:
+        note: goes to the job's story. free: this try does not count.
+        unknown: the provider may have taken the job; its next submit may be paid twice.
+    """
+    args = [job, fence, _ms(after), note, int(free), int(unknown)]
+    return Transition("retry", args, _yes)
 
 
 def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
@@ -234,7 +242,7 @@ def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
 
 def _ending(raw: Any) -> Ending:
     if int(raw[0]) == 1:
-        return Ending(True, raw[1], json.loads(raw[2]) if raw[2] else None, tuple(raw[3:]))
+        return Ending(True, raw[1], json.loads(raw[2]) if raw[2] else None, Wake.from_flat(raw[3:]))
     return Ending(False, raw[1] if len(raw) > 1 else "")
 
 
@@ -268,16 +276,17 @@ def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row],
             if item[0] in ("poll", "lost"):
                 rows.append(Row(item[0], item[1], Job.from_flat(item[1], item[2:])))
             else:
-                rows.append(Row(item[0], item[1], None, item[2] if len(item) > 2 else ""))
+                wake = Wake.loads(item[1], item[2]) if len(item) > 2 else None
+                rows.append(Row(item[0], item[1], None, wake))
         wait = int(raw[1])
         return rows, None if wait < 0 else wait / 1000
 
     return Transition("due", [count, _ms(lease), holder], parse)
 
 
-def release(provider: str, cap: int) -> Transition[tuple[str, ...]]:
+def release(provider: str, cap: int) -> Transition[tuple[Wake, ...]]:
     """Give free slots to the line. The answer: the jobs whose turn has come."""
-    return Transition("release", [provider, cap], tuple)
+    return Transition("release", [provider, cap], Wake.from_flat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +296,7 @@ class Placed:
     ours: bool
     messages: tuple[int, ...] = ()
     status_message: int | None = None
-    wake: tuple[str, ...] = ()
+    wake: tuple[Wake, ...] = ()
 
 
 def placed(request: str, messages: Sequence[int], status_message: int | None = None) -> Transition[Placed]:
@@ -295,7 +304,7 @@ def placed(request: str, messages: Sequence[int], status_message: int | None = N
 
     def parse(raw: Any) -> Placed:
         if int(raw[0]) == 1:
-            return Placed(True, tuple(messages), status_message, tuple(i for i in raw[1].split(",") if i))
+            return Placed(True, tuple(messages), status_message, Wake.from_flat(raw[1:]))
         known = tuple(int(m) for m in raw[1].split(",") if m)
         return Placed(False, known, int(raw[2]) if raw[2] else None)
 

@@ -2,7 +2,7 @@
 -- was not admitted nor admit one that was not counted.
 --
 -- ARGV  1 JSON: update, request, user, chat, provider, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec}]
+--               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
 local a = cjson.decode(ARGV[1])
@@ -41,7 +41,7 @@ for i, job in ipairs(a.jobs) do
   tag = math.max(tag, round) + 1
   ids[i] = job.id
   redis.call('HSET', job_key(job.id), 'v', 1, 'state', 'waiting', 'user', a.user, 'request', a.request,
-    'provider', a.provider, 'class', a.class, 'spec', job.spec, 'created', NOW, 'deadline', NOW + a.deadline,
+    'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0')
   redis.call('ZADD', line, a.class * CLASS + tag, job.id)
   redis.call('ZADD', active, NOW, job.id)

@@ -11,6 +11,7 @@ if not open or leased(id, f.holder) then return {} end
 if f.holder ~= '' then f.lost = f.holder end
 redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HDEL', job_key(id), 'lost')
+if step == 'submit' and f.lost ~= '' then redis.call('HINCRBY', job_key(id), 'unknown', 1) end
 redis.call('HINCRBY', job_key(id), step == 'submit' and 'tries' or 'deliveries', 1)
 if f.state == 'ready' then
   move(id, 'delivering', tonumber(f.created), f.story, 'holder', ARGV[3], 'attempt', ARGV[5])

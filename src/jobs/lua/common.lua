@@ -45,7 +45,7 @@ local function move(id, state, created, story, ...)
   redis.call('HSET', job_key(id), 'state', state, 'story', story .. ' ' .. state .. '@' .. (NOW - created), ...)
 end
 
--- Give free slots to the head of the line. Returns the ids released.
+-- Give free slots to the head of the line. Returns what is needed to wake each job: id, wake, id, wake, …
 local function release(provider, cap)
   local line, slots = P .. 'line:' .. provider, P .. 'slots:' .. provider
   local free = cap - redis.call('SCARD', slots)
@@ -56,12 +56,13 @@ local function release(provider, cap)
     local id, place = head[i], tonumber(head[i + 1])
     local class = math.floor(place / CLASS)
     redis.call('HSET', P .. 'tags:' .. provider, 'now:' .. class, place - class * CLASS)
-    local f = redis.call('HMGET', job_key(id), 'created', 'story')
+    local f = redis.call('HMGET', job_key(id), 'created', 'story', 'wake')
     if f[1] then
       redis.call('SADD', slots, id)
       move(id, 'submitting', tonumber(f[1]), f[2], 'released', NOW)
       due(id, NOW + RESEND)
       out[#out + 1] = id
+      out[#out + 1] = f[3]
     else
       redis.call('ZREM', P .. 'due', id)
     end

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 how many at most  2 lease, ms  3 holder
 -- Returns rows {what, id, …}: "poll" id fields… (running, with a ticket) ; "lost" id fields… (running, but the call's holder is gone);
---   "expired" id (past its deadline) ; "submit" id provider ; "deliver" id request ; "close" request ;
+--   "expired" id (past its deadline) ; "submit" id wake ; "deliver" id wake ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 local rows = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, ARGV[1])) do
@@ -10,13 +10,13 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT'
     due(id, NOW + ARGV[2])
     rows[#rows + 1] = {'close', string.sub(id, 3)}
   else
-    local f = fields(id, 'state', 'deadline', 'ticket', 'provider', 'holder', 'told', 'request')
+    local f = fields(id, 'state', 'deadline', 'ticket', 'provider', 'holder', 'told', 'wake')
     if f.state == '' or f.state == 'delivered' or f.told == '1' then
       redis.call('ZREM', P .. 'due', id)
     elseif f.told == '0' then
       lose(id, f.holder)
       due(id, NOW + RESEND)
-      rows[#rows + 1] = {'deliver', id, f.request}
+      rows[#rows + 1] = {'deliver', id, f.wake}
     elseif tonumber(f.deadline) <= NOW and f.state ~= 'ready' and f.state ~= 'delivering' then
       due(id, NOW + RESEND)
       rows[#rows + 1] = {'expired', id}
@@ -33,7 +33,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT'
     else
       lose(id, f.holder)
       due(id, NOW + RESEND)
-      rows[#rows + 1] = {f.state == 'submitting' and 'submit' or 'deliver', id, f.state == 'submitting' and f.provider or f.request}
+      rows[#rows + 1] = {f.state == 'submitting' and 'submit' or 'deliver', id, f.wake}
     end
   end
 end

@@ -1,19 +1,20 @@
 -- The placeholder was sent: remember which messages show the request. The first to say so wins.
 --
 -- ARGV  1 request  2 message ids, one a job, separated by commas  3 status message (empty: none)
--- Returns {1, jobs to wake}, or {0, messages, status message} as they are.
+-- Returns {1, id, wake, id, wake, …} of the jobs that wait to be shown, or {0, messages, status message} as they are.
 local key = P .. 'request:' .. ARGV[1]
 local f = redis.call('HMGET', key, 'jobs', 'messages', 'status_message')
 if not f[1] then return {0, '', ''} end
 if f[2] then return {0, f[2], f[3] or ''} end
 redis.call('HSET', key, 'messages', ARGV[2])
 if ARGV[3] ~= '' then redis.call('HSET', key, 'status_message', ARGV[3]) end
-local wake = {}
+local out = {1}
 for id in string.gmatch(f[1], '[^,]+') do
-  local j = fields(id, 'state', 'told', 'holder')
+  local j = fields(id, 'state', 'told', 'holder', 'wake')
   if j.holder == '' and (j.state == 'ready' or j.told == '0') then
     due(id, NOW + RESEND)
-    wake[#wake + 1] = id
+    out[#out + 1] = id
+    out[#out + 1] = j.wake
   end
 end
-return {1, table.concat(wake, ',')}
+return out

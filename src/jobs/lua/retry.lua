@@ -1,7 +1,8 @@
 -- Put a held job back so that the same step runs again later: submitting and delivering stay that step's,
--- a running job without a ticket (a synchronous call that came to nothing) goes back to submitting.
+-- a running job (its generation came to nothing) goes back to submitting and keeps its slot.
 --
--- ARGV  1 job  2 fence  3 ms until then  4 note for the story
+-- ARGV  1 job  2 fence  3 ms until then  4 note for the story  5 "1": this try does not count
+--       6 "1": it is unknown whether the provider took the job
 -- Returns 1, or 0 when the job is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story')
@@ -17,5 +18,7 @@ else
   return 0
 end
 redis.call('HINCRBY', job_key(id), 'fence', 1)
+if ARGV[5] == '1' then redis.call('HINCRBY', job_key(id), f.state == 'submitting' and 'tries' or 'deliveries', -1) end
+if ARGV[6] == '1' then redis.call('HINCRBY', job_key(id), 'unknown', 1) end
 due(id, NOW + ARGV[3])
 return 1

@@ -1,0 +1,53 @@
+"""The Dramatiq broker and its middleware, in order.
+
+Messages are wake-ups, so Dramatiq's own Retries, AgeLimit and delays are left out: when a step runs
+again is written in the ledger, and a lost message is sent again from there.
+"""
+
+from __future__ import annotations
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import AsyncIO, Middleware
+
+from observability import Telemetry, setup
+from observability.dramatiq import TracingMiddleware
+from observability.worker import TelemetryMiddleware
+from src import metrics
+from src.app import make_sync_redis
+from src.limits import Limiter, RateLimits, Refusal
+from src.settings import Settings
+from src.worker import WorkerProcess
+
+
+def _count_refusal(refusal: Refusal) -> None:
+    metrics.limits_refused.add(1, {"imagebot.gate": metrics.gate_kind(refusal.gate)})
+
+
+def start_telemetry(settings: Settings, service: str) -> Telemetry:
+    """Telemetry and logs of a process, with every secret in force kept out."""
+    return setup(
+        service, secrets=settings.secrets(), log_format=settings.log_format, log_level=settings.log_level
+    )
+
+
+def make_broker(settings: Settings) -> dramatiq.Broker:
+    """The broker of this process."""
+    client = make_sync_redis(settings)
+    middleware: list[Middleware] = [
+        # First, so that its shutdown is last: everything else has said its word by then.
+        TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker")),
+        # Before all that sends or skips messages, so that their spans are right.
+        TracingMiddleware(flush=False),
+        # The loop that async actors, HTTP and the watcher share.
+        AsyncIO(),
+        # Before a message runs: does it meet a closed gate?
+        RateLimits(Limiter(sync_client=client), _count_refusal),
+        # The ledger, the providers and the watcher, inside that loop.
+        WorkerProcess(settings),
+    ]
+    return RedisBroker(
+        client=make_sync_redis(settings, decode_responses=False),
+        middleware=middleware,
+        namespace="imagebot:dramatiq",
+    )

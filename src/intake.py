@@ -1,0 +1,117 @@
+"""Taking orders: what a person asks for becomes a request of jobs, or a reason why not.
+
+The one way in, for the bot and for the API. How the answer is worded is their matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from src import tracing, wake
+from src.app import App
+from src.jobs import Admission, Limits, Spec, Wake, new_id, transitions
+from src.jobs.transitions import Ending
+from src.settings import Settings
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asks for.
+
+    Attributes:
+        update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
+        source: Telegram file id of the picture to edit.
+        reply_to: the person's own message. thread: topic of the chat.
+    """
+
+    user: int
+    chat: int
+    prompt: str = field(repr=False)
+    update: str
+    aspect: str = "1:1"
+    count: int = 1
+    lang: str = "en"
+    source: str | None = None
+    thread: int | None = None
+    reply_to: int | None = None
+    group: bool = False
+
+
+class NoProvider(Exception):
+    """No provider has a key, or none that can do this."""
+
+
+async def ask(app: App, wish: Wish) -> Admission:
+    """Admit a wish: its jobs stand in the line, or run, when this returns with `ok`.
+
+    Raises:
+        NoProvider: nobody can make this picture.
+        redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
+    """
+    provider = _provider_for(app, wish)
+    person = await app.ledger.person(str(wish.user))
+    model = app.model(provider, edit=wish.source is not None)
+    jobs = []
+    for index in range(wish.count):
+        spec = Spec(
+            prompt=wish.prompt,
+            model=model,
+            aspect=wish.aspect,
+            chat=wish.chat,
+            lang=wish.lang,
+            index=index,
+            count=wish.count,
+            thread=wish.thread,
+            source=wish.source,
+        )
+        jobs.append((spec, Wake(new_id(), provider, wish.chat, wish.group, tracing.open_job())))
+    admission = await app.ledger.run(
+        transitions.admit(
+            request=new_id(),
+            user=str(wish.user),
+            provider=provider,
+            cap=app.cap(provider),
+            jobs=jobs,
+            limits=limits_of(app.settings),
+            deadline=app.settings.job_deadline,
+            ttl=app.settings.job_ttl_days * _DAY,
+            update=wish.update,
+            group=wish.group,
+            reply_to=wish.reply_to,
+            job_class=0 if wish.user in app.settings.admin_ids or person.tier == "first" else 1,
+        )
+    )
+    await wake.submit(admission.released)
+    return admission
+
+
+async def cancel(app: App, job_id: str, user: int | None) -> Ending:
+    """Take a job back, for its owner or (user None) an admin; the worker then tells the person."""
+    job = await app.ledger.job(job_id)
+    if job is None:
+        return Ending(False)
+    owner = "" if user is None else str(user)
+    ending = await app.ledger.run(transitions.cancel(job_id, owner, cap=app.cap(job.provider)))
+    if ending.done:
+        await wake.deliver([job.wake])
+        await wake.submit(ending.released)
+    return ending
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of admission that the settings give."""
+    return Limits(
+        rate=settings.rate_limit,
+        window=settings.rate_window,
+        active=settings.max_active_per_user,
+        waiting=settings.max_waiting,
+    )
+
+
+def _provider_for(app: App, wish: Wish) -> str:
+    for name, provider in app.providers.items():
+        if wish.source is None or provider.capabilities.edit:
+            return name
+    raise NoProvider

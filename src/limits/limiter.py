@@ -1,0 +1,104 @@
+"""The limiter: named gates that all processes share, in Redis.
+
+A gate lets calls through at a rate, with a small burst (GCRA), and can be shut for a while when a
+provider or Telegram says so. A step takes all its gates in one script call or none of them. What is
+one person's fair share is not decided here but at admission (`src.jobs.transitions.admit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A limit that calls pass through.
+
+    Attributes:
+        name: the same name is the same gate in every process.
+        rate: calls a second.
+        burst: calls at once after a pause; at least 1.
+    """
+
+    name: str
+    rate: float
+    burst: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A closed gate: its name, and seconds until it is worth coming again."""
+
+    gate: str
+    seconds: float
+
+
+@functools.cache
+def _script(name: str) -> tuple[str, str]:
+    text = (resources.files("src.limits") / f"{name}.lua").read_text("utf-8")
+    return text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
+
+
+def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
+    rows = [{"n": g.name, "t": 1000 / g.rate, "b": max(1.0, g.burst)} for g in gates]
+    return json.dumps({"gates": rows, "ticket": ticket, "wait": wait * 1000})
+
+
+def _answer(raw: Any, wait: float) -> tuple[Refusal | None, float]:
+    seconds = int(raw[0]) / 1000
+    if seconds > wait:
+        return Refusal(raw[1], seconds), 0.0
+    return None, seconds
+
+
+class Limiter:
+    """Takes and shuts gates. Give the client you use: `client` for asyncio, `sync_client` for threads."""
+
+    def __init__(self, client: Any = None, sync_client: Any = None, *, prefix: str = "imagebot:") -> None:
+        self._client = client
+        self._sync_client = sync_client
+        self.prefix = prefix
+
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
+        """Pass the gates, sleeping up to `wait` seconds for one's turn.
+
+        Args:
+            ticket: names a step that will come again; its refused turn is reserved, so that a
+                thousand refused steps come back one by one and not all at once.
+        """
+        raw = await self._eval("take", _request(gates, ticket, wait))
+        refusal, pause = _answer(raw, wait)
+        if refusal is None and pause > 0:
+            await asyncio.sleep(pause)
+        return refusal
+
+    def take_sync(self, gates: Sequence[Gate], *, ticket: str = "") -> Refusal | None:
+        """`take` for a thread; never waits."""
+        return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)), 0.0)[0]
+
+    async def close(self, gate: str, seconds: float) -> None:
+        """Shut a gate for every process, for that long; a longer closure in force stays."""
+        await self._eval("close", gate, max(1, round(seconds * 1000)))
+
+    async def _eval(self, name: str, *args: Any) -> Any:
+        text, sha = _script(name)
+        try:
+            return await self._client.evalsha(sha, 1, self.prefix, *args)
+        except NoScriptError:
+            return await self._client.eval(text, 1, self.prefix, *args)
+
+    def _eval_sync(self, name: str, *args: Any) -> Any:
+        text, sha = _script(name)
+        try:
+            return self._sync_client.evalsha(sha, 1, self.prefix, *args)
+        except NoScriptError:
+            return self._sync_client.eval(text, 1, self.prefix, *args)

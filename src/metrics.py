@@ -1,0 +1,59 @@
+"""The system's own metrics, under the names of observability/README.md.
+
+Recorded through OpenTelemetry's API: without an exporter each call costs next to nothing.
+Attributes are few-valued; ids of jobs, people and chats never are.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import metrics
+
+_meter = metrics.get_meter("imagebot")
+_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600]
+
+jobs = _meter.create_counter("imagebot.jobs", "{job}", "Jobs that ended, by outcome")
+job_duration = _meter.create_histogram(
+    "imagebot.job.duration",
+    "s",
+    "From asking to the end of a job",
+    explicit_bucket_boundaries_advisory=_SECONDS,
+)
+wait_duration = _meter.create_histogram(
+    "imagebot.job.wait.duration", "s", "Time in line", explicit_bucket_boundaries_advisory=_SECONDS
+)
+generation_duration = _meter.create_histogram(
+    "imagebot.generation.duration",
+    "s",
+    "From accepted by the provider to ready",
+    explicit_bucket_boundaries_advisory=_SECONDS,
+)
+delivery_duration = _meter.create_histogram(
+    "imagebot.delivery.duration", "s", "From ready to shown", explicit_bucket_boundaries_advisory=_SECONDS
+)
+generation_polls = _meter.create_histogram(
+    "imagebot.generation.polls",
+    "{poll}",
+    "Polls of a generation",
+    explicit_bucket_boundaries_advisory=[1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60],
+)
+limits_refused = _meter.create_counter("imagebot.limits.refused", "{refusal}", "Steps that met a closed gate")
+provider_errors = _meter.create_counter("imagebot.provider.errors", "{error}", "Provider errors by kind")
+telegram_errors = _meter.create_counter("imagebot.telegram.errors", "{error}", "Bot API errors by method")
+telegram_retry_after = _meter.create_counter(
+    "imagebot.telegram.retry_after", "s", "Seconds of silence that Telegram asked for"
+)
+submit_unknown = _meter.create_counter(
+    "imagebot.submit.unknown", "{job}", "Submits whose fate at the provider is unknown"
+)
+eta_error = _meter.create_histogram(
+    "imagebot.eta.error",
+    "1",
+    "Estimate of the whole time against the real one, as a share of it",
+    explicit_bucket_boundaries_advisory=[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5],
+)
+
+
+def gate_kind(gate: str) -> str:
+    """A gate's name without what is individual in it: `chat:12` is `chat`."""
+    kind, _, rest = gate.partition(":")
+    return gate if kind == "provider" and rest else kind

@@ -1,0 +1,169 @@
+"""The spans of a job that no single process sees whole: the job, its generation, a lost attempt.
+
+They are begun as references kept in the ledger and written once, by whoever ends them; see
+`observability.spans`. Spans that begin and end in one place are made there, by instrumentation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from observability.spans import SpanEvent, SpanRef, attached, context_of, reserve_span, write_span
+from src.jobs import Job, State
+
+_tracer = trace.get_tracer("imagebot")
+
+
+def open_job() -> str:
+    """Begin a job's span under the current one; the text goes into `Wake.trace`."""
+    return str(reserve_span())
+
+
+def job_ref(job: Job) -> SpanRef | None:
+    """The job's span, or None where the record has none."""
+    return SpanRef.parse(job.wake.trace)
+
+
+def trace_id(job: Job) -> str:
+    """The job's trace id in hex, or '' where the record has none."""
+    ref = job_ref(job)
+    return f"{ref.trace_id:032x}" if ref else ""
+
+
+@contextmanager
+def under(reference: SpanRef | str | None) -> Iterator[None]:
+    """Make a kept span the current one inside the block; without one nothing is current."""
+    ref = SpanRef.parse(reference) if isinstance(reference, str) else reference
+    if ref is None:
+        with attached(trace.set_span_in_context(trace.INVALID_SPAN)):
+            yield
+    else:
+        with attached(context_of(ref)):
+            yield
+
+
+def attempt() -> str:
+    """A reference to the current span, for a successor that must write it if this process dies."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return ""
+    parent = getattr(span, "parent", None)
+    started = getattr(span, "start_time", None) or time.time_ns()
+    parent_id = parent.span_id if parent is not None else 0
+    return str(SpanRef(context.trace_id, context.span_id, parent_id, int(context.trace_flags), started))
+
+
+def open_generation(job: Job) -> str:
+    """Begin the span of a job's generation at the provider."""
+    ref = job_ref(job)
+    return str(reserve_span(ref)) if ref else ""
+
+
+def write_generation(
+    job: Job, *, error: str = "", attributes: Mapping[str, AttributeValue] | None = None
+) -> None:
+    """Write the generation's span: from accepted to now.
+
+    Args:
+        error: `error.type` where it ended without a picture.
+    """
+    ref = SpanRef.parse(job.generation)
+    if ref is None:
+        return
+    known: dict[str, AttributeValue] = {
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.provider.name": job.provider,
+        "gen_ai.request.model": job.spec.model,
+        "gen_ai.output.type": "image",
+        "imagebot.job.id": job.id,
+        **(attributes or {}),
+    }
+    if job.ticket:
+        known["gen_ai.response.id"] = str(job.ticket.get("external_id", ""))
+    if error:
+        known["error.type"] = error
+    write_span(
+        ref,
+        f"generate_content {job.spec.model}",
+        kind=SpanKind.CLIENT,
+        attributes=known,
+        status=Status(StatusCode.ERROR, error) if error else None,
+        tracer=_tracer,
+    )
+
+
+def write_lost_attempt(job: Job, step: str) -> None:
+    """Write the span of an attempt whose process died: from its claim to now, when its lease is over."""
+    ref = SpanRef.parse(job.lost_attempt)
+    if ref is None or not job.lost:
+        return
+    write_span(
+        ref,
+        f"process {step}",
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "dramatiq",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.dramatiq.actor": step,
+            "messaging.message.conversation_id": job.id,
+            "error.type": "worker_lost",
+        },
+        status=Status(StatusCode.ERROR, "the worker was lost"),
+        events=[SpanEvent("imagebot.lease_expired", time.time_ns(), {"imagebot.holder": job.lost})],
+        tracer=_tracer,
+    )
+
+
+def write_job(job: Job, outcome: str, *, waited: float | None = None) -> None:
+    """Write the job's span: from admission to now. Only the one who ended the job calls it."""
+    ref = job_ref(job)
+    if ref is None:
+        return
+    failed = outcome == State.FAILED
+    attributes: dict[str, AttributeValue] = {
+        "imagebot.job.id": job.id,
+        "imagebot.request.id": job.request,
+        "imagebot.outcome": outcome,
+        "imagebot.provider": job.provider,
+        "gen_ai.request.model": job.spec.model,
+        "imagebot.tries": job.tries,
+        "imagebot.deliveries": job.deliveries,
+    }
+    if job.kind:
+        attributes["error.type"] = job.kind
+    if waited is not None:
+        attributes["imagebot.wait"] = waited
+    write_span(
+        ref,
+        "job",
+        attributes=attributes,
+        status=Status(StatusCode.ERROR, job.kind) if failed else None,
+        events=list(_events(job, ref)),
+        tracer=_tracer,
+    )
+
+
+def _events(job: Job, ref: SpanRef) -> Iterator[SpanEvent]:
+    for name, ms in story(job):
+        yield SpanEvent(f"imagebot.{name.partition(':')[0]}", ref.start_ns + ms * 1_000_000, _detail(name))
+
+
+def _detail(name: str) -> dict[str, AttributeValue] | None:
+    _, found, detail = name.partition(":")
+    return {"imagebot.detail": detail} if found else None
+
+
+def story(job: Job) -> Iterator[tuple[str, int]]:
+    """What happened to a job, in order: a state or a note, and ms since it was admitted."""
+    for entry in job.story.split():
+        name, _, at = entry.rpartition("@")
+        if name and at.isdigit():
+            yield name, int(at)

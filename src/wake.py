@@ -1,0 +1,66 @@
+"""Wake-ups: telling the workers, through Dramatiq, to look at a job.
+
+A wake-up that cannot be sent is no error: the job is due in the ledger and is sent again from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import dramatiq
+import structlog
+from dramatiq import Message
+from dramatiq.errors import BrokerError
+from opentelemetry import trace
+from opentelemetry.context import get_current
+from redis.exceptions import RedisError
+
+from observability.dramatiq import anchored
+from observability.spans import SpanRef, attached, context_of
+from src.jobs import Wake
+
+QUEUE = "images"
+
+log = structlog.get_logger(__name__)
+
+
+async def submit(wakes: Iterable[Wake]) -> None:
+    """Wake a worker to submit each job."""
+    await _send("submit", tuple(wakes))
+
+
+async def deliver(wakes: Iterable[Wake]) -> None:
+    """Wake a worker to show the person each job's outcome."""
+    await _send("deliver", tuple(wakes))
+
+
+async def _send(step: str, wakes: tuple[Wake, ...]) -> None:
+    if wakes:
+        # Dramatiq sends with a blocking client: in the loop it would stop every chat while Redis is away.
+        await asyncio.to_thread(_send_all, step, wakes)
+
+
+def _send_all(step: str, wakes: tuple[Wake, ...]) -> None:
+    broker = dramatiq.get_broker()
+    for wake in wakes:
+        args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
+        try:
+            with _in_trace_of(SpanRef.parse(wake.trace)):
+                broker.enqueue(Message(QUEUE, step, args, {}, {}))
+        except (RedisError, BrokerError, OSError) as error:
+            log.warning(
+                "wake-up not sent, the ledger will", step=step, job_id=wake.job, error=type(error).__name__
+            )
+
+
+@contextmanager
+def _in_trace_of(job: SpanRef | None) -> Iterator[None]:
+    """The message belongs to the job's trace, whoever's turn it was to send it."""
+    if job is None:
+        yield
+        return
+    current = trace.get_current_span().get_span_context()
+    with attached(get_current() if current.trace_id == job.trace_id else context_of(job)), anchored(job):
+        yield
