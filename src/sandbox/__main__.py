@@ -1,0 +1,64 @@
+"""Runs the sandbox: Telegram with its chat page, the providers and the trace receiver, on one port.
+
+    python -m src.sandbox --host 127.0.0.1 --port 0 --data DIR
+
+Prints one JSON line with the address once it listens; SIGINT and SIGTERM end it cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from aiohttp import web
+
+from src.sandbox.page import ChatPage
+from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
+
+_SHUTDOWN = 2.0
+"""Seconds open connections (the page's event stream, long polls) get at the end."""
+
+
+def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = True) -> web.Application:
+    """The application with every part of the sandbox in it."""
+    app = web.Application()
+    TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits).add_to(app)
+    ChatPage().add_to(app)
+    return app
+
+
+async def serve(app: web.Application, host: str, port: int) -> None:
+    """Serves until a signal comes; prints the address as one JSON line."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        bound_host, bound_port = runner.addresses[0][:2]
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        print(json.dumps({"url": f"http://{bound_host}:{bound_port}"}), flush=True)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def main(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Folder where chats survive a restart.")] = None,
+    token: Annotated[str, typer.Option(help="The token the bot must use.")] = DEMO_TOKEN,
+    limits: Annotated[bool, typer.Option(help="Answer 429 at Telegram's rates.")] = True,
+) -> None:
+    """Runs the sandbox."""
+    asyncio.run(serve(build(token=token, data=data, limits=limits), host, port))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,289 @@
+"""The people's side over HTTP, under `/sandbox/`: for the chat page, and for tests of another process.
+
+People, their messages and taps, a stream of what changes in a chat (server-sent events), faults, and
+the audit. It acts for anybody and so takes no request that another site's page could have sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from src.sandbox.telegram.account import commands_for
+from src.sandbox.telegram.errors import ApiError
+from src.sandbox.telegram.faults import Fault
+from src.sandbox.telegram.people import Person, visible
+from src.sandbox.telegram.records import Chat, Event, Message
+from src.sandbox.telegram.wire import read_call
+
+if TYPE_CHECKING:
+    from src.sandbox.telegram.server import TelegramSandbox
+
+_SHOWN = 300
+"""Messages of a chat the page gets at first."""
+
+_QUEUED = 1_000
+_HEARTBEAT = 15.0
+
+
+class Control:
+    """The routes; they act on the sandbox's first bot."""
+
+    def __init__(self, sandbox: TelegramSandbox) -> None:
+        self._sandbox = sandbox
+        self._bot = sandbox.bot
+        self._closing = asyncio.Event()
+        self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
+
+    def add_to(self, app: web.Application) -> None:
+        for verb, path, handler in (
+            ("GET", "/sandbox/people", self._people),
+            ("POST", "/sandbox/people", self._add_person),
+            ("PATCH", "/sandbox/people/{person}", self._change_person),
+            ("GET", "/sandbox/people/{person}/chat", self._chat),
+            ("GET", "/sandbox/people/{person}/events", self._events),
+            ("POST", "/sandbox/people/{person}/messages", self._send),
+            ("DELETE", "/sandbox/people/{person}/messages/{message}", self._delete),
+            ("POST", "/sandbox/people/{person}/taps", self._tap),
+            ("GET", "/sandbox/files/{unique}", self._file),
+            ("GET", "/sandbox/calls", self._calls),
+            ("GET", "/sandbox/faults", self._faults),
+            ("POST", "/sandbox/faults", self._add_fault),
+            ("DELETE", "/sandbox/faults", self._clear_faults),
+            ("POST", "/sandbox/updates", self._inject),
+        ):
+            app.router.add_route(verb, path, _own_site(handler))
+        app.on_shutdown.append(self._close)
+
+    async def _close(self, _: web.Application) -> None:
+        self._closing.set()
+        for queue in self._streams:
+            queue.put_nowait(("closed", None))
+
+    # People
+
+    async def _people(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            [self._person_json(Person(p, self._bot)) for p in self._sandbox.people.values()]
+        )
+
+    async def _add_person(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        name = str(body.get("first_name") or "").strip()[:64]
+        if not name:
+            raise web.HTTPBadRequest(text="first_name is missing")
+        person = self._sandbox.person(name, language_code=str(body.get("language_code") or "en"))
+        return web.json_response(self._person_json(person), status=201)
+
+    async def _change_person(self, request: web.Request) -> web.Response:
+        person, body = self._person(request), await _body(request)
+        if "language_code" in body:
+            await person.use_language(str(body["language_code"])[:16])
+        if "blocked" in body:
+            await (person.block() if body["blocked"] else person.unblock())
+        return web.json_response(self._person_json(person))
+
+    def _person(self, request: web.Request) -> Person:
+        record = self._sandbox.people.get(_number(request, "person"))
+        if record is None:
+            raise web.HTTPNotFound(text="no such person")
+        return Person(record, self._bot)
+
+    def _person_json(self, person: Person) -> dict[str, Any]:
+        return {
+            **person.record.as_user(),
+            "blocked": person.chat.blocked,
+            "commands": commands_for(self._bot, person.id, person.record.language_code),
+        }
+
+    # A chat
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        return web.json_response(self._snapshot(self._person(request)))
+
+    def _snapshot(self, person: Person) -> dict[str, Any]:
+        code = person.record.language_code
+        profile = self._bot.profile
+        return {
+            "bot": {
+                **self._bot.as_user(),
+                "description": profile.get(f"description:{code}") or profile.get("description:", ""),
+            },
+            "person": self._person_json(person),
+            "messages": [message_json(message) for message in visible(person.chat)[-_SHOWN:]],
+        }
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """The chat as it is, then each change; a reader that falls far behind is cut off and comes again."""
+        person = self._person(request)
+        chat = person.chat
+        queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
+        queue.put_nowait(("snapshot", self._snapshot(person)))
+
+        def listen(event: Event) -> None:
+            if queue.qsize() < _QUEUED:
+                queue.put_nowait(_shown_event(event))
+            else:
+                queue.put_nowait(("closed", None))
+
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        chat.feed.listeners.add(listen)
+        self._streams.add(queue)
+        try:
+            while not self._closing.is_set():
+                try:
+                    kind, data = await asyncio.wait_for(queue.get(), _HEARTBEAT)
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                    continue
+                if kind == "closed":
+                    break
+                await response.write(f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode())
+        except ConnectionError:
+            pass
+        finally:
+            chat.feed.listeners.discard(listen)
+            self._streams.discard(queue)
+        return response
+
+    async def _send(self, request: web.Request) -> web.Response:
+        """A text as JSON or in a form, or a file in a multipart part `photo` or `document`."""
+        person = self._person(request)
+        call = await read_call(request, "send")
+        reply_to = person.chat.messages.get(call.integer("reply_to"))
+        text = call.text("text")
+        try:
+            if "photo" in call.uploads:
+                message = await person.send_photo(call.uploads["photo"].data, text, reply_to=reply_to)
+            elif "document" in call.uploads:
+                upload = call.uploads["document"]
+                message = await person.send_document(
+                    upload.data, upload.name, text, mime_type=upload.content_type, reply_to=reply_to
+                )
+            else:
+                message = await person.send_text(text, reply_to=reply_to)
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.json_response(message_json(message), status=201)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        person = self._person(request)
+        await person.delete(self._message(person.chat, _number(request, "message")))
+        return web.json_response({})
+
+    async def _tap(self, request: web.Request) -> web.Response:
+        person, body = self._person(request), await _body(request)
+        message = self._message(person.chat, int(body.get("message_id") or 0))
+        tap = await person.tap_data(message, str(body.get("data") or ""))
+        return web.json_response({"query_id": tap.query.id}, status=201)
+
+    def _message(self, chat: Chat, number: int) -> Message:
+        message = chat.messages.get(number)
+        if message is None or message.deleted:
+            raise web.HTTPNotFound(text="no such message")
+        return message
+
+    async def _file(self, request: web.Request) -> web.Response:
+        unique = request.match_info["unique"]
+        record = self._bot.unique_files.get(unique)
+        data = self._bot.file_bytes(record) if record is not None else None
+        if record is None or data is None:
+            raise web.HTTPNotFound(text="no such file")
+        headers = {
+            "Cache-Control": "private, max-age=31536000, immutable",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if record.mime_type.startswith("image/") and record.mime_type != "image/svg+xml":
+            return web.Response(body=data, content_type=record.mime_type, headers=headers)
+        headers["Content-Disposition"] = "attachment"
+        return web.Response(body=data, content_type="application/octet-stream", headers=headers)
+
+    # What happened, and what shall go wrong
+
+    async def _calls(self, request: web.Request) -> web.Response:
+        audit = self._sandbox.audit
+        wanted, chat = request.query.get("method"), request.query.get("chat_id")
+        kept = [call.as_json() for call in audit.of(wanted, int(chat) if chat else None)]
+        return web.json_response({"total": audit.total, "by_method": audit.by_method, "calls": kept})
+
+    async def _faults(self, _: web.Request) -> web.Response:
+        return web.json_response([fault.as_json() for fault in self._sandbox.faults.active])
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        known = {field.name for field in fields(Fault)} - {"hits"}
+        if unknown := sorted(set(body) - known):
+            raise web.HTTPBadRequest(text=f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        try:
+            fault = self._sandbox.faults.add(**body)
+        except (TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.json_response(fault.as_json(), status=201)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self._sandbox.faults.clear()
+        return web.json_response([])
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        if len(body) != 1:
+            raise web.HTTPBadRequest(text='an object with one field is wanted: {"message": {…}}')
+        [(kind, content)] = body.items()
+        return web.json_response({"update_id": self._sandbox.inject(kind, content)}, status=201)
+
+
+def message_json(message: Message) -> dict[str, Any]:
+    """A message as the page wants it: the Bot API's, with what only the sandbox knows."""
+    return {
+        **message.as_json(),
+        "update_id": message.update_id,
+        "reaction": message.reaction,
+        "revision": len(message.revisions),
+    }
+
+
+def _shown_event(event: Event) -> tuple[str, Any]:
+    if "message" in event.data:
+        return event.kind, message_json(event.data["message"])
+    return event.kind, event.data
+
+
+def _own_site(handler: Any) -> Any:
+    """Refuses what a page of another origin sends, and answers refusals of the Bot API as plain text."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise web.HTTPForbidden(text="this belongs to the sandbox's own page")
+        try:
+            response: web.StreamResponse = await handler(request)
+        except ApiError as error:
+            raise web.HTTPBadRequest(text=error.description) from None
+        return response
+
+    return guarded
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        raise web.HTTPBadRequest(text="JSON is wanted") from None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="a JSON object is wanted")
+    return body
+
+
+def _number(request: web.Request, name: str) -> int:
+    try:
+        return int(request.match_info[name])
+    except ValueError:
+        raise web.HTTPNotFound from None

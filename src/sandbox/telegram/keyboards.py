@@ -1,0 +1,82 @@
+"""Checks a `reply_markup` as Telegram does, and brings it into the form it is shown in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from src.sandbox.telegram.errors import bad_request
+from src.sandbox.telegram.wire import Call
+
+Markup = dict[str, Any]
+
+_ACTIONS = (
+    "url",
+    "callback_data",
+    "web_app",
+    "login_url",
+    "switch_inline_query",
+    "switch_inline_query_current_chat",
+    "switch_inline_query_chosen_chat",
+    "copy_text",
+    "callback_game",
+    "pay",
+)
+
+
+def read_markup(call: Call, *, inline_only: bool = False) -> Markup | None:
+    """The markup of a call, None if there is none; raises ApiError for one Telegram would refuse.
+
+    `inline_only`: for edits, which take nothing but an inline keyboard.
+    """
+    value = call.structure("reply_markup", "reply keyboard markup")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise bad_request("object expected as reply markup")
+    if "inline_keyboard" in value:
+        rows = [_inline_row(row) for row in _rows(value, "inline_keyboard")]
+        rows = [row for row in rows if row]
+        return {"inline_keyboard": rows} if rows else None
+    if inline_only and value:
+        raise bad_request("inline keyboard expected")
+    if "keyboard" in value:
+        rows = [[_reply_button(button) for button in row] for row in _rows(value, "keyboard")]
+        return {**value, "keyboard": rows}
+    return value or None
+
+
+def _rows(value: Markup, name: str) -> list[list[Any]]:
+    rows = value[name]
+    if not isinstance(rows, list):
+        raise bad_request(f'field "{name}" must be of type Array')
+    if not all(isinstance(row, list) for row in rows):
+        raise bad_request(f'field "{name}" must be an Array of Arrays')
+    return rows
+
+
+def _inline_row(row: list[Any]) -> list[dict[str, Any]]:
+    for button in row:
+        if not isinstance(button, dict):
+            raise bad_request("can't parse inline keyboard button: InlineKeyboardButton must be an Object")
+        if not button.get("text"):
+            raise bad_request('can\'t parse inline keyboard button: Field "text" must be non-empty')
+        actions = [name for name in _ACTIONS if button.get(name) is not None]
+        if not actions:
+            raise bad_request(
+                "can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard"
+            )
+        data = button.get("callback_data")
+        if data is not None and not 1 <= len(str(data).encode()) <= 64:
+            raise bad_request("BUTTON_DATA_INVALID")
+        url = button.get("url")
+        if url is not None and not ("." in url or "://" in url):
+            raise bad_request(f"inline keyboard button URL '{url}' is invalid: Wrong HTTP URL")
+    return row
+
+
+def _reply_button(button: Any) -> dict[str, Any]:
+    if isinstance(button, str):
+        return {"text": button}
+    if not isinstance(button, dict) or not button.get("text"):
+        raise bad_request("can't parse keyboard button: KeyboardButton must be a String or an Object")
+    return button

@@ -1,0 +1,327 @@
+"""The other side of the chat: people who write to the bot, tap its buttons and wait for what it says.
+
+One class serves the tests, the chat page and the load generator. Nothing here sleeps or polls: waiting
+is woken by changes of the chat.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from src.sandbox.telegram import entities
+from src.sandbox.telegram.bot import Bot
+from src.sandbox.telegram.content import file_json
+from src.sandbox.telegram.records import CallbackQuery, Chat, Content, Message, PersonRecord
+
+T = TypeVar("T")
+
+WAIT = 10.0
+"""Seconds a wait lasts unless told otherwise."""
+
+
+@dataclass
+class Tap:
+    """A tap on an inline button."""
+
+    query: CallbackQuery
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """`text`, `show_alert` and `url` of the bot's answer, None until it comes."""
+        return self.query.answer
+
+    async def answered(self, within: float = WAIT) -> dict[str, Any]:
+        """Waits for the bot's answer; raises TimeoutError."""
+        return await self.query.chat.feed.until(lambda: self.query.answer, within)
+
+
+class Person:
+    """Someone with a Telegram account, in the world of one bot.
+
+    Methods that take `chat` mean a group when it is given, else the private chat with the bot.
+    """
+
+    def __init__(self, record: PersonRecord, bot: Bot) -> None:
+        self.record = record
+        self._bot = bot
+
+    @property
+    def id(self) -> int:
+        return self.record.id
+
+    @property
+    def chat(self) -> Chat:
+        """The private chat with the bot; writing there starts it."""
+        return self._bot.private_chat(self.record, started=False)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the private chat shows now, oldest first."""
+        return visible(self.chat)
+
+    # What a person does
+
+    async def send_text(
+        self,
+        text: str,
+        *,
+        chat: Chat | None = None,
+        reply_to: Message | None = None,
+        thread_id: int | None = None,
+    ) -> Message:
+        """Writes a message; raises ValueError for a text no client lets through (empty, over 4096)."""
+        text, found = entities.parse(text, "", None)
+        if not text or entities.utf16_length(text) > entities.MAX_TEXT:
+            raise ValueError("a message has 1 to 4096 UTF-16 units of text")
+        content: Content = {"text": text}
+        if found:
+            content["entities"] = found
+        return self._write(content, chat, reply_to, thread_id)
+
+    async def send_photo(
+        self,
+        data: bytes,
+        caption: str = "",
+        *,
+        chat: Chat | None = None,
+        reply_to: Message | None = None,
+        thread_id: int | None = None,
+        as_is: bool = False,
+        album: str | None = None,
+    ) -> Message:
+        """Sends a photo, recompressed as Telegram does; raises ApiError for one it would not take.
+
+        `as_is` keeps the bytes whatever they are: a photo that is broken, or no photo at all.
+        """
+        if as_is:
+            record = self._bot.add_file("Photo", data, width=1280, height=960, source_sha256="")
+            sizes = [record]
+        else:
+            sizes = self._bot.add_photo(await self._bot.darkroom.develop(data), data)
+        photo = [{**size.as_json(), "width": size.width, "height": size.height} for size in sizes]
+        content: Content = {"photo": photo, **_caption(caption)}
+        if album:
+            content["media_group_id"] = album
+        return self._write(content, chat, reply_to, thread_id, sha256=sizes[-1].source_sha256)
+
+    async def send_album(
+        self, photos: Sequence[bytes], caption: str = "", *, chat: Chat | None = None
+    ) -> list[Message]:
+        """Sends photos as one album, the caption on the first."""
+        album = str(secrets.randbelow(10**17) + 10**16)
+        captions = [caption, *[""] * (len(photos) - 1)]
+        return [
+            await self.send_photo(data, text, chat=chat, album=album)
+            for data, text in zip(photos, captions, strict=True)
+        ]
+
+    async def send_document(
+        self,
+        data: bytes,
+        name: str = "picture.png",
+        caption: str = "",
+        *,
+        mime_type: str | None = None,
+        chat: Chat | None = None,
+        reply_to: Message | None = None,
+    ) -> Message:
+        """Sends a file as it is."""
+        record = self._bot.add_file("Document", data, name, mime_type)
+        return self._write(
+            {"document": file_json(record), **_caption(caption)}, chat, reply_to, None, sha256=record.sha256
+        )
+
+    async def send_sticker(
+        self, data: bytes = b"sticker", *, animated: bool = False, chat: Chat | None = None
+    ) -> Message:
+        """Sends a sticker."""
+        record = self._bot.add_file("Sticker", data, "sticker.tgs" if animated else "sticker.webp")
+        sticker = {**file_json(record), "is_animated": animated, "emoji": "🦊"}
+        return self._write({"sticker": sticker}, chat, None, None, sha256=record.sha256)
+
+    async def send_content(self, content: Content, *, chat: Chat | None = None) -> Message:
+        """Sends a message of any other kind: `content` are its fields as the Bot API shows them."""
+        return self._write(content, chat, None, None)
+
+    async def tap(self, message: Message, button: str) -> Tap:
+        """Taps an inline button, meant by its callback data or by a part of its text.
+
+        Raises LookupError if the message has no such button; see `tap_data` for a stale one.
+        """
+        return await self.tap_data(message, str(message.button(button)["callback_data"]))
+
+    async def tap_data(self, message: Message, data: str) -> Tap:
+        """Sends a callback query with any data, as an outdated or forged client could."""
+        query = CallbackQuery(
+            id=str(secrets.randbelow(10**18) + 10**17),
+            chat=message.chat,
+            message_id=message.message_id,
+            person_id=self.id,
+            data=data,
+            asked_at=time.time(),
+        )
+        self._bot.add_tap(query)
+        update = {
+            "id": query.id,
+            "from": self.record.as_user(),
+            "message": message.as_json(),
+            "chat_instance": str(message.chat.id),
+            "data": data,
+        }
+        self._bot.updates.push("callback_query", update, self.id)
+        return Tap(query)
+
+    async def edit_text(self, message: Message, text: str) -> None:
+        """Edits an own message."""
+        text, found = entities.parse(text, "", None)
+        content: Content = {"text": text, **({"entities": found} if found else {})}
+        self._bot.edit_message(message, content, None, method="person", sha256=None)
+        self._bot.updates.push("edited_message", message.as_json(), message.chat.id)
+
+    async def delete(self, message: Message) -> None:
+        """Deletes a message for both sides; Telegram tells the bot nothing."""
+        self._bot.delete_message(message)
+
+    async def block(self) -> None:
+        """Blocks the bot."""
+        self._set_blocked(True)
+
+    async def unblock(self) -> None:
+        """Lets the bot write again."""
+        self._set_blocked(False)
+
+    async def use_language(self, language_code: str) -> None:
+        """Changes the language of the person's Telegram client."""
+        self.record.language_code = language_code
+        self._bot.store.put("person", str(self.id), vars(self.record))
+        self._bot.tell(self.chat, "person", {"person_id": self.id})
+
+    # What a person waits for
+
+    async def wait_for(
+        self, wanted: Callable[[Message], object], within: float = WAIT, *, chat: Chat | None = None
+    ) -> Message:
+        """The newest visible message that is `wanted`, now or as soon as there is one.
+
+        Raises TimeoutError with the end of the conversation after `within` seconds.
+        """
+        where = chat or self.chat
+
+        def newest() -> Message | None:
+            return next((m for m in reversed(where.messages.values()) if not m.deleted and wanted(m)), None)
+
+        return await self._until(newest, within, where)
+
+    async def wait_until(
+        self, check: Callable[[list[Message]], object], within: float = WAIT, *, chat: Chat | None = None
+    ) -> list[Message]:
+        """The visible messages once `check` holds for them; raises TimeoutError like `wait_for`."""
+        where = chat or self.chat
+
+        def shown() -> list[Message] | None:
+            messages = visible(where)
+            return messages if check(messages) else None
+
+        return await self._until(shown, within, where)
+
+    async def reply_after(
+        self, message: Message, within: float = WAIT, *, chat: Chat | None = None
+    ) -> Message:
+        """The bot's first message after that one."""
+        where = chat or self.chat
+
+        def first() -> Message | None:
+            later = (m for m in where.messages.values() if m.message_id > message.message_id)
+            return next((m for m in later if m.from_bot and not m.deleted), None)
+
+        return await self._until(first, within, where)
+
+    async def _until(self, check: Callable[[], T | None], within: float, chat: Chat) -> T:
+        try:
+            return await chat.feed.until(check, within)
+        except TimeoutError:
+            raise TimeoutError(f"not within {within:g} s; the chat ends so:\n{transcript(chat)}") from None
+
+    # How the bot hears of it
+
+    def _write(
+        self,
+        content: Content,
+        chat: Chat | None,
+        reply_to: Message | None,
+        thread_id: int | None,
+        sha256: str | None = None,
+    ) -> Message:
+        where = chat or self._bot.private_chat(self.record)
+        if where.blocked and where.is_private:
+            raise ValueError("the person has blocked the bot; unblock it first")
+        if where.migrated_to is not None or self.id not in where.members:
+            raise ValueError("the person is not in that chat")
+        message = self._bot.add_message(
+            where,
+            self.record.as_user(),
+            content,
+            method="person",
+            reply_to=reply_to.message_id if reply_to else None,
+            thread_id=thread_id,
+            sha256=sha256,
+        )
+        if self._bot_sees(message, reply_to):
+            self._bot.note_update(message, self._bot.updates.push("message", message.as_json(), where.id))
+        return message
+
+    def _bot_sees(self, message: Message, reply_to: Message | None) -> bool:
+        """Privacy mode: in groups a bot gets only commands, mentions of it and replies to it."""
+        if message.chat.blocked:
+            return False
+        if message.chat.is_private or self._bot.reads_all_group_messages:
+            return True
+        if reply_to is not None and reply_to.from_bot:
+            return True
+        return message.text.startswith("/") or f"@{self._bot.username}" in message.text
+
+    def _set_blocked(self, blocked: bool) -> None:
+        chat = self.chat
+        if chat.blocked == blocked:
+            return
+        chat.blocked = blocked
+        self._bot.save_chat(chat)
+        status = {True: "kicked", False: "member"}
+        update = {
+            "chat": chat.as_json(),
+            "from": self.record.as_user(),
+            "date": int(time.time()),
+            "old_chat_member": {"user": self._bot.as_user(), "status": status[not blocked], "until_date": 0},
+            "new_chat_member": {"user": self._bot.as_user(), "status": status[blocked], "until_date": 0},
+        }
+        self._bot.updates.push("my_chat_member", update, chat.id)
+        self._bot.tell(chat, "person", {"person_id": self.id})
+
+
+def visible(chat: Chat) -> list[Message]:
+    """The messages a chat shows, oldest first."""
+    return [message for message in chat.messages.values() if not message.deleted]
+
+
+def transcript(chat: Chat, last: int = 12) -> str:
+    """The end of a conversation in plain lines, for a failed test to show."""
+    lines = []
+    for message in visible(chat)[-last:]:
+        kinds = [kind for kind in message.content if kind in ("photo", "document", "sticker")]
+        who = "bot" if message.from_bot else str(message.sender["first_name"])
+        buttons = " ".join(f"[{button['text']}]" for button in message.buttons)
+        lines.append(f"  {message.message_id} {who}: {' '.join([*kinds, repr(message.text), buttons])}")
+    return "\n".join(lines) or "  (empty)"
+
+
+def _caption(text: str) -> Content:
+    if not text:
+        return {}
+    text, found = entities.parse(text, "", None)
+    if entities.utf16_length(text) > entities.MAX_CAPTION:
+        raise ValueError("a caption has at most 1024 UTF-16 units")
+    return {"caption": text, **({"caption_entities": found} if found else {})}
