@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from aiogram import BaseMiddleware, Bot, Dispatcher
 from aiogram import exceptions as telegram
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
-from aiogram.methods import GetUpdates
 from aiogram.types import Chat, TelegramObject, Update
 from aiogram.types.update import UpdateTypeLookupError
 from opentelemetry import metrics, trace
@@ -133,7 +132,7 @@ class CallSpans(BaseRequestMiddleware):
         bot: Bot,
         method: TelegramMethod[TelegramType],
     ) -> Response[TelegramType]:
-        if type(method) is GetUpdates:
+        if method.__api_method__ == "getUpdates":
             return await make_request(bot, method)
         name = method.__api_method__
         labels: dict[str, str] = {"telegram.method": name}

@@ -1,0 +1,220 @@
+// Draws one trace as a waterfall: `renderWaterfall(element, traceId)`.
+// Fetches it again while it is unfinished; returns a function that stops that and empties the element.
+(() => {
+  "use strict";
+
+  const STYLE = `
+    .wf { --ink:#1c2733; --dim:#66757f; --line:#e3e8ee; --paper:#fff; --hover:#f3f6fa; --bad:#d92d20;
+      --server:#7a5af8; --client:#0e9384; --producer:#d97706; --consumer:#2e7df6; --internal:#7b8794;
+      container-type:inline-size; color:var(--ink); background:var(--paper);
+      font:13px/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
+    @media (prefers-color-scheme: dark) { .wf:not([data-theme=light] *) { --ink:#e6edf3; --dim:#8b98a5; --line:#2b3640;
+      --paper:#17212b; --hover:#1f2c38; --bad:#f97066; --server:#a48afb; --client:#2ed3b7; --producer:#fdb022;
+      --consumer:#5ea1ff; --internal:#94a3b3; } }
+    [data-theme=dark] .wf { --ink:#e6edf3; --dim:#8b98a5; --line:#2b3640; --paper:#17212b; --hover:#1f2c38;
+      --bad:#f97066; --server:#a48afb; --client:#2ed3b7; --producer:#fdb022; --consumer:#5ea1ff; --internal:#94a3b3; }
+    .wf * { box-sizing:border-box; }
+    .wf-head { display:flex; flex-wrap:wrap; gap:4px 12px; align-items:baseline; padding:10px 12px; border-bottom:1px solid var(--line); }
+    .wf-head b { font-weight:600; }
+    .wf-dim { color:var(--dim); }
+    .wf-head a { color:var(--consumer); text-decoration:none; }
+    .wf-head a:hover { text-decoration:underline; }
+    .wf-live { color:var(--client); }
+    .wf-live::before { content:""; display:inline-block; width:7px; height:7px; border-radius:50%; background:currentColor;
+      margin-right:5px; animation:wf-pulse 1.2s ease-in-out infinite; }
+    @keyframes wf-pulse { 50% { opacity:.25; } }
+    @media (prefers-reduced-motion: reduce) { .wf-live::before { animation:none; } }
+    .wf-row { display:grid; grid-template-columns:minmax(0,42%) 1fr; align-items:center; width:100%; min-height:26px; padding:2px 12px;
+      border:0; border-bottom:1px solid var(--line); background:none; color:inherit; font:inherit; text-align:left; cursor:pointer; }
+    .wf-row:hover, .wf-row[aria-expanded=true] { background:var(--hover); }
+    .wf-row:focus-visible { outline:2px solid var(--consumer); outline-offset:-2px; }
+    .wf-name { display:flex; gap:6px; align-items:center; min-width:0; padding-right:8px; }
+    .wf-name i { flex:none; width:8px; height:8px; border-radius:2px; background:var(--kind); }
+    .wf-name span { overflow:hidden; text-overflow:ellipsis; white-space:nowrap; }
+    .wf-name small { color:var(--dim); font-size:11px; white-space:nowrap; }
+    .wf-track { position:relative; height:18px; }
+    .wf-bar { position:absolute; top:4px; height:10px; min-width:3px; border-radius:3px; background:var(--kind); }
+    .wf-time { position:absolute; top:0; line-height:18px; font-size:11px; color:var(--dim); white-space:nowrap; font-variant-numeric:tabular-nums; }
+    .wf-tick { position:absolute; top:2px; width:2px; height:14px; border-radius:1px; background:var(--ink); opacity:.55; }
+    .wf-error .wf-name span { color:var(--bad); font-weight:600; }
+    .wf-error .wf-bar { box-shadow:0 0 0 2px var(--bad); }
+    .wf-open { padding:6px 12px 12px; border-bottom:1px solid var(--line); background:var(--hover); overflow-x:auto; }
+    .wf-open table { border-collapse:collapse; width:100%; table-layout:fixed; }
+    .wf-open td { padding:2px 8px 2px 0; vertical-align:top; overflow-wrap:anywhere; font-size:12px; white-space:pre-wrap; }
+    .wf-open td:first-child { width:42%; color:var(--dim); }
+    .wf-open h4 { margin:8px 0 2px; font-size:12px; font-weight:600; }
+    .wf-note { padding:12px; color:var(--dim); }
+    @container (max-width: 520px) {
+      .wf-row { grid-template-columns:1fr; padding-block:4px; }
+      .wf-open td:first-child { width:45%; }
+    }`;
+
+  const KINDS = ["server", "client", "producer", "consumer", "internal"];
+
+  function element(tag, className, text) {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  function duration(ms) {
+    if (ms < 1) return `${Math.max(0, ms * 1000).toFixed(0)} µs`;
+    if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : ms.toFixed(0)} ms`;
+    return ms < 60000 ? `${(ms / 1000).toFixed(2)} s` : `${Math.floor(ms / 60000)} min ${((ms / 1000) % 60).toFixed(0)} s`;
+  }
+
+  // Depth first, children by start. Under a missing parent stands what the span links to, as in Jaeger.
+  function asTree(spans) {
+    const byId = new Map(spans.map((span) => [span.span_id, span]));
+    const children = new Map();
+    const roots = [];
+    for (const span of spans) {
+      const parent = [span.parent_id, ...span.links].find((id) => id && id !== span.span_id && byId.has(id));
+      if (parent) children.set(parent, [...(children.get(parent) || []), span]);
+      else roots.push(span);
+    }
+    const rows = [];
+    const seen = new Set();
+    const walk = (span, depth) => {
+      if (seen.has(span)) return;
+      seen.add(span);
+      rows.push({ span, depth });
+      for (const child of children.get(span.span_id) || []) walk(child, depth + 1);
+    };
+    roots.forEach((root) => walk(root, 0));
+    spans.forEach((span) => walk(span, 0)); // what only a circle of references holds
+    return rows;
+  }
+
+  function table(pairs) {
+    const made = element("table");
+    for (const [key, value] of pairs) {
+      const row = element("tr");
+      row.append(element("td", "", key), element("td", "", typeof value === "string" ? value : JSON.stringify(value)));
+      made.append(row);
+    }
+    return made;
+  }
+
+  function details(span) {
+    const box = element("div", "wf-open");
+    box.append(table([
+      ["kind", span.kind], ["service", span.service], ["start", `+${duration(span.start_ms)}`], ["duration", duration(span.duration_ms)],
+      ...(span.status === "unset" ? [] : [["status", `${span.status} ${span.status_message}`.trim()]]),
+      ...Object.entries(span.attributes).sort(([a], [b]) => a.localeCompare(b)), ["span id", span.span_id]]));
+    for (const event of span.events) {
+      box.append(element("h4", "", `${event.name}  +${duration(event.at_ms - span.start_ms)}`), table(Object.entries(event.attributes)));
+    }
+    return box;
+  }
+
+  function row({ span, depth }, whole, opened, toggle) {
+    const made = element("button", `wf-row${span.status === "error" ? " wf-error" : ""}`);
+    made.type = "button";
+    made.dataset.span = span.span_id;
+    made.setAttribute("aria-expanded", String(opened));
+    made.style.setProperty("--kind", `var(--${KINDS.includes(span.kind) ? span.kind : "internal"})`);
+    const name = element("div", "wf-name");
+    name.style.paddingLeft = `${Math.min(depth, 8) * 12}px`;
+    name.append(element("i"), element("span", "", span.name), element("small", "", span.service));
+    name.title = `${span.name} · ${span.kind} · ${span.service}`;
+    const track = element("div", "wf-track");
+    const left = (span.start_ms / whole) * 100;
+    const width = Math.max(0, (span.duration_ms / whole) * 100);
+    const bar = element("div", "wf-bar");
+    bar.style.left = `min(${left}%, calc(100% - 3px))`;
+    bar.style.width = `${Math.min(width, 100 - left)}%`;
+    const time = element("div", "wf-time", duration(span.duration_ms));
+    if (left + width < 70) time.style.left = `calc(${left + width}% + 6px)`;
+    else if (left > 25) time.style.right = `calc(${100 - left}% + 6px)`;
+    else { time.style.right = "6px"; time.style.color = "#fff"; }
+    track.append(bar, time);
+    for (const event of span.events) {
+      const tick = element("div", "wf-tick");
+      tick.style.left = `min(${(event.at_ms / whole) * 100}%, calc(100% - 2px))`;
+      tick.title = event.name;
+      track.append(tick);
+    }
+    made.append(name, track);
+    made.addEventListener("click", () => toggle(span.span_id));
+    return made;
+  }
+
+  function head(trace) {
+    const made = element("div", "wf-head");
+    const json = element("a", "", "Jaeger JSON");
+    json.href = `/traces/${trace.trace_id}.json`;
+    json.download = `trace-${trace.trace_id}.json`;
+    const page = element("a", "", trace.trace_id.slice(0, 8));
+    page.href = `/traces/${trace.trace_id}`;
+    page.title = trace.trace_id;
+    made.append(element("b", "", trace.name), element("span", "", duration(trace.duration_ms)),
+      element("span", "wf-dim", `${trace.span_count} spans · ${trace.services.join(", ")}`), page, json);
+    if (!trace.finished) made.append(element("span", "wf-live", "live"));
+    return made;
+  }
+
+  window.renderWaterfall = function renderWaterfall(target, traceId) {
+    if (!document.getElementById("wf-style")) {
+      const style = element("style", "", STYLE);
+      style.id = "wf-style";
+      document.head.append(style);
+    }
+    const root = element("div", "wf");
+    target.replaceChildren(root);
+    root.append(element("div", "wf-note", "Waiting for the first spans…"));
+
+    const opened = new Set();
+    let trace = null;
+    let shown = "";
+    let timer = 0;
+    let stopped = false;
+    let quiet = 0;
+
+    function toggle(id) {
+      if (!opened.delete(id)) opened.add(id);
+      draw();
+    }
+
+    function draw() {
+      const focused = root.contains(document.activeElement) ? document.activeElement.dataset.span : null;
+      const whole = Math.max(trace.duration_ms, 0.001);
+      const parts = [head(trace)];
+      for (const line of asTree(trace.spans)) {
+        const open = opened.has(line.span.span_id);
+        parts.push(row(line, whole, open, toggle));
+        if (open) parts.push(details(line.span));
+      }
+      root.replaceChildren(...parts);
+      if (focused) root.querySelector(`[data-span="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+
+    async function refresh() {
+      try {
+        const answer = await fetch(`/traces/api/${encodeURIComponent(traceId)}`, { cache: "no-store" });
+        if (answer.ok) {
+          const text = await answer.text();
+          quiet = text === shown ? quiet + 1 : 0;
+          if (text !== shown && !stopped) {
+            shown = text;
+            trace = JSON.parse(text);
+            draw();
+          }
+        } else quiet += 1;
+      } catch {
+        quiet += 1; // the receiver is away for a moment
+      }
+      // A finished trace may still get a late batch, so a few more looks; an unfinished one, slower over time.
+      const done = trace?.finished && quiet >= 3;
+      if (!stopped && !done && quiet < 600) timer = setTimeout(refresh, quiet < 20 ? 1000 : 5000);
+    }
+
+    refresh();
+    return () => {
+      stopped = true;
+      clearTimeout(timer);
+      root.remove();
+    };
+  };
+})();
