@@ -47,6 +47,13 @@ install() {
     GOBIN="$work/bin" nice go install -trimpath -ldflags '-s -w' "$@" "$package"
 }
 
+# unpack MODULE@VERSION DIRECTORY: the module's source, to be built as the main module.
+unpack() {
+    source=$(cd "$work" && go mod download -json "$1" | sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p')
+    cp -r "$source" "$2"
+    chmod -R u+w "$2"
+}
+
 collector() {
     manifest=$tree/observability/collector/builder.yaml
     key="$COLLECTOR $(cksum <"$manifest" | cut -d' ' -f1)"
@@ -60,12 +67,9 @@ collector() {
 
 jaeger() {
     wanted jaeger "$JAEGER" || return 0
-    # Its go.mod has a `replace`, which `go install` refuses, so it is built as the main module, in a copy.
+    # Its go.mod has a `replace`, which `go install` refuses.
     # Without its JavaScript the page at :16686 is a placeholder; the query API is whole.
-    source=$(cd "$work" && go mod download -json "github.com/jaegertracing/jaeger@v$JAEGER" |
-        sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p')
-    cp -r "$source" "$work/jaeger"
-    chmod -R u+w "$work/jaeger"
+    unpack "github.com/jaegertracing/jaeger@v$JAEGER" "$work/jaeger"
     (
         cd "$work/jaeger"
         nice go build -trimpath -o "$work/bin/jaeger" \
@@ -84,11 +88,20 @@ prometheus() {
 }
 
 alertmanager() {
-    for name in amtool alertmanager; do
-        wanted "$name" "$ALERTMANAGER" || continue
-        install "github.com/prometheus/alertmanager/cmd/$name@v$ALERTMANAGER"
-        built "$name" "$ALERTMANAGER" "$work/bin/$name"
-    done
+    if wanted amtool "$ALERTMANAGER"; then
+        install "github.com/prometheus/alertmanager/cmd/amtool@v$ALERTMANAGER"
+        built amtool "$ALERTMANAGER" "$work/bin/amtool"
+    fi
+    wanted alertmanager "$ALERTMANAGER" || return 0
+    # Its module lacks the built page that it embeds; an empty one takes its place.
+    unpack "github.com/prometheus/alertmanager@v$ALERTMANAGER" "$work/alertmanager"
+    (
+        cd "$work/alertmanager"
+        mkdir -p ui/app/dist
+        : >ui/app/dist/index.html
+        nice go build -trimpath -ldflags '-s -w' -o "$work/bin/alertmanager" ./cmd/alertmanager
+    )
+    built alertmanager "$ALERTMANAGER" "$work/bin/alertmanager"
 }
 
 for part in ${*:-collector jaeger prometheus alertmanager}; do
