@@ -14,7 +14,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,7 +84,12 @@ class PublicResolver(AbstractResolver):
         await self._inner.close()
 
 
-def make_client(settings: Settings, *, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
+def make_client(
+    settings: Settings,
+    *,
+    resolver: AbstractResolver | None = None,
+    wrap: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] | None = None,
+) -> httpx.AsyncClient:
     """The one HTTP client of a process for all providers and results.
 
     It runs on aiohttp, whose pool costs the same with ten connections and with thousands. HTTP/1.1,
@@ -94,6 +99,7 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
     Args:
         settings: hosts of the providers' base addresses and of `provider_result_hosts`.
         resolver: for tests, in place of the system's name resolution.
+        wrap: put around the transport, such as an instrumentation.
     """
     trusted = frozenset(
         urlsplit(url).hostname or ""
@@ -111,7 +117,9 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     transport = AiohttpTransport(client=session)
-    return httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False)
+    return httpx.AsyncClient(
+        transport=wrap(transport) if wrap else transport, follow_redirects=False, trust_env=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

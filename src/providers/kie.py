@@ -233,7 +233,7 @@ class KieProvider:
             since = float(ticket.meta.get("submitted_at", ""))
         except ValueError:
             return False
-        return 0 <= self._clock() - since < _VISIBLE_AFTER
+        return abs(self._clock() - since) < _VISIBLE_AFTER
 
     def _is_recent(self, stamp: str) -> bool:
         if not stamp.isascii() or not stamp.isdigit() or len(stamp) > 13:

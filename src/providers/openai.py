@@ -111,7 +111,7 @@ class OpenAIProvider:
         if request.user_hash:
             body["safety_identifier" if request.model.startswith("gpt-image") else "user"] = request.user_hash
         headers = {**self._headers, "X-Client-Request-Id": request.job_id}
-        seconds = min(SUBMIT_SECONDS, max(request.deadline, 1.0))
+        seconds = min(SUBMIT_SECONDS, max(request.deadline, 0.1))
         limit = self._max_bytes * 4 // 3 + 1_000_000
         source = request.source
         if source is None:

@@ -102,7 +102,12 @@ def _join(base: httpx.URL, location: str) -> str:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host.lower().rstrip("."), url.port or _DEFAULT_PORTS.get(url.scheme)
+    # The raw host: the plain one decodes punycode, and fails on what only looks like it.
+    return (
+        url.scheme,
+        url.raw_host.decode("ascii").lower().rstrip("."),
+        url.port or _DEFAULT_PORTS.get(url.scheme),
+    )
 
 
 def _is_literal(host: str) -> bool:

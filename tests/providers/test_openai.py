@@ -1,0 +1,221 @@
+"""The OpenAI client against the stand-in: what contracts.md says every provider client must survive."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from src.providers.base import ErrorKind, GenRequest, ImageRef, ProviderError, SourceImage, Ticket
+from src.providers.http import make_client
+from src.providers.openai import OpenAIProvider
+
+if TYPE_CHECKING:
+    from tests.providers.conftest import Edge
+
+PROMPT = "a very private wish"
+
+
+def ask(prompt: str = PROMPT, **more: object) -> GenRequest:
+    return GenRequest(job_id="job-1", prompt=prompt, model="gpt-image-1", **more)  # type: ignore[arg-type]
+
+
+async def refused(openai: OpenAIProvider, request: GenRequest) -> ProviderError:
+    async def whole() -> None:
+        done = await openai.submit(request)
+        await openai.fetch(done.image)
+
+    with pytest.raises(ProviderError) as caught:
+        await whole()
+    return caught.value
+
+
+async def test_gets_the_picture(openai: OpenAIProvider, edge: Edge) -> None:
+    done = await openai.submit(ask(aspect="16:9", user_hash="abc"))
+    assert done.image.data is not None
+    image = await openai.fetch(done.image)
+    assert image.data == done.image.data
+    assert (image.mime, image.width, image.height) == ("image/png", 1536, 1024)
+    assert edge.openai.audit.job_ids == {"job-1": 1}
+
+
+async def test_edits_a_source(openai: OpenAIProvider, edge: Edge) -> None:
+    done = await openai.submit(ask())
+    assert done.image.data is not None
+    again = await openai.submit(ask("as an oil painting", source=SourceImage(done.image.data, "image/png")))
+    assert (await openai.fetch(again.image)).width == 1024
+    assert edge.openai.audit.submits["as an oil painting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "aspect", "size"),
+    [
+        ("gpt-image-2", "16:9", (1536, 864)),
+        ("gpt-image-2", "9:16", (864, 1536)),
+        ("gpt-image-1.5", "9:16", (1024, 1536)),
+        ("dall-e-3", "16:9", (1792, 1024)),
+        ("some-gateway-model", "3:2", (1536, 1024)),
+    ],
+)
+async def test_size_is_the_models(
+    openai: OpenAIProvider, model: str, aspect: str, size: tuple[int, int]
+) -> None:
+    done = await openai.submit(GenRequest("j", "x", model, aspect=aspect))  # type: ignore[arg-type]
+    image = await openai.fetch(done.image)
+    assert (image.width, image.height) == size
+
+
+@pytest.mark.parametrize("kind", ["url", "data_url", "redirect"])
+async def test_takes_what_gateways_answer(openai: OpenAIProvider, edge: Edge, kind: str) -> None:
+    edge.faults.add(kind)
+    done = await openai.submit(ask())
+    assert (await openai.fetch(done.image)).mime == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "submitted", "retryable"),
+    [
+        ("moderated", ErrorKind.MODERATED_INPUT, False, False),
+        ("moderated_output", ErrorKind.MODERATED_OUTPUT, False, False),
+        ("blocked_200", ErrorKind.UPSTREAM, True, True),
+        ("400", ErrorKind.INVALID_REQUEST, False, False),
+        ("401", ErrorKind.AUTH, False, False),
+        ("403", ErrorKind.AUTH, False, False),
+        ("402", ErrorKind.QUOTA, False, False),
+        ("404", ErrorKind.INVALID_REQUEST, False, False),
+        ("408", ErrorKind.TIMEOUT, True, True),
+        ("insufficient_quota", ErrorKind.QUOTA, False, False),
+        ("429", ErrorKind.RATE_LIMITED, False, True),
+        ("500", ErrorKind.UPSTREAM, False, True),
+        ("502", ErrorKind.UPSTREAM, True, True),
+        ("503", ErrorKind.OVERLOADED, False, True),
+        ("504", ErrorKind.TIMEOUT, True, True),
+        ("reset", ErrorKind.NETWORK, True, True),
+        ("reset_after_accept", ErrorKind.NETWORK, True, True),
+        ("html", ErrorKind.UPSTREAM, True, True),
+        ("empty", ErrorKind.UPSTREAM, True, True),
+        ("truncated_json", ErrorKind.UPSTREAM, True, True),
+        ("not_an_image", ErrorKind.BAD_RESULT, False, False),
+        ("truncated_image", ErrorKind.BAD_RESULT, False, False),
+        ("bomb", ErrorKind.BAD_RESULT, False, False),
+        ("huge", ErrorKind.BAD_RESULT, True, False),
+        ("expired_403", ErrorKind.NOT_FOUND, False, False),
+        ("redirect_private", ErrorKind.BAD_RESULT, False, False),
+        ("redirect_loop", ErrorKind.BAD_RESULT, False, False),
+        ("foreign_host", ErrorKind.BAD_RESULT, False, False),
+        ("plain_http", ErrorKind.BAD_RESULT, False, False),
+        ("metadata_host", ErrorKind.BAD_RESULT, False, False),
+    ],
+)
+async def test_trouble_has_a_kind(
+    openai: OpenAIProvider, edge: Edge, fault: str, kind: ErrorKind, submitted: bool, retryable: bool
+) -> None:
+    edge.faults.add(fault)
+    error = await refused(openai, ask())
+    assert (error.kind, error.submitted, error.retryable) == (kind, submitted, retryable)
+    done = await openai.submit(ask())
+    assert (await openai.fetch(done.image)).width == 1024, "the next one works again"
+
+
+@pytest.mark.parametrize("fault", ["hang", "timeout_after_accept", "drip", "never_ends"])
+async def test_silence_is_a_timeout_of_unknown_fate(openai: OpenAIProvider, edge: Edge, fault: str) -> None:
+    edge.faults.add(fault)
+    error = await refused(openai, ask(deadline=0.3))
+    assert (error.kind, error.submitted) == (ErrorKind.TIMEOUT, True)
+
+
+async def test_a_refused_connection_was_certainly_not_submitted(edge: Edge, unused_tcp_port: int) -> None:
+    settings = edge.settings(openai_base_url=f"http://127.0.0.1:{unused_tcp_port}/v1")
+    async with make_client(settings) as client:
+        provider = OpenAIProvider(settings, client)
+        error = await refused(provider, ask())
+        assert (error.kind, error.submitted) == (ErrorKind.NETWORK, False)
+        assert not (await provider.check()).ok
+
+
+async def test_retry_after_in_all_its_forms(openai: OpenAIProvider, edge: Edge) -> None:
+    date = email.utils.formatdate(time.time() + 100, usegmt=True)
+    past = email.utils.formatdate(time.time() - 100, usegmt=True)
+    for given, low, high in (
+        (7, 7, 7),
+        ("1.5", 1.5, 1.5),
+        (date, 60, 101),
+        (past, 0, 0),
+        ("1e99", 86400, 86400),
+    ):
+        edge.faults.add("429", retry_after=given)
+        seconds = (await refused(openai, ask())).retry_after
+        assert seconds is not None
+        assert low <= seconds <= high
+    for given in (None, "soon", "nan"):
+        edge.faults.add("429", retry_after=given)
+        assert (await refused(openai, ask())).retry_after is None
+
+
+async def test_wrong_shapes_are_upstream_errors(openai: OpenAIProvider, edge: Edge) -> None:
+    edge.faults.add("wrong_types", times=12)
+    for _ in range(12):
+        error = await refused(openai, ask())
+        assert (error.kind, error.submitted) == (ErrorKind.UPSTREAM, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [], "prompt_filter_results": [{"filtered": True}]},
+        {"data": [{"b64_json": "AAAA", "content_filter_results": {"sexual": {"filtered": True}}}]},
+        {"data": [{"b64_json": "AAAA", "finish_reason": "CONTENT_FILTERED"}]},
+    ],
+)
+async def test_blocked_inside_a_success(edge: Edge, body: object) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=body)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        error = await refused(OpenAIProvider(edge.settings(), client), ask())
+    assert (error.kind, error.submitted) == (ErrorKind.MODERATED_OUTPUT, False)
+
+
+async def test_an_error_never_quotes_prompt_or_key(edge: Edge) -> None:
+    key = edge.settings().openai_api_key
+    assert key is not None
+    secret = key.get_secret_value()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        said = {"code": secret, "type": PROMPT, "message": f"{PROMPT} {secret}", "param": secret}
+        return httpx.Response(400, json={"error": said}, headers={"x-request-id": f"{PROMPT} {secret}"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        error = await refused(OpenAIProvider(edge.settings(), client), ask())
+    shown = f"{error!s} {error!r} {error.code} {error.request_id} {error.__cause__!r}"
+    assert secret not in shown
+    assert PROMPT not in shown
+    assert error.code == "http_400"
+
+
+async def test_check_tells_key_from_address(
+    edge: Edge, openai: OpenAIProvider, client: httpx.AsyncClient
+) -> None:
+    assert (await openai.check()).ok
+    edge.faults.add("401")
+    found = await openai.check()
+    assert not found.ok
+    assert "OPENAI_API_KEY" in found.detail
+    edge.faults.add("404")
+    assert (await openai.check()).ok
+    edge.faults.add("500")
+    assert "OPENAI_BASE_URL" in (await openai.check()).detail
+
+
+async def test_has_no_tasks(openai: OpenAIProvider) -> None:
+    ticket = Ticket("openai", "none")
+    with pytest.raises(ProviderError) as caught:
+        await openai.poll(ticket)
+    assert caught.value.ended
+    assert await openai.cancel(ticket) == "unsupported"
+    assert openai.callback_hint({}, b"{}") is None
+    with pytest.raises(ProviderError):
+        await openai.fetch(ImageRef(data=b"x" * 60_000_000))

@@ -1,0 +1,217 @@
+"""Fetching results: no way from a provider's answer into our own network, and no key to strangers."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+import yarl
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from src.providers.base import ErrorKind, ProviderError
+from src.providers.http import PrivateAddressError, PublicResolver, is_public, make_client
+from src.providers.results import ResultHosts, fetch_image
+
+if TYPE_CHECKING:
+    from tests.providers.conftest import Edge
+
+HOSTS = ResultHosts(
+    ("http://10.0.0.5:8080/v1",), ("files.example.com", ".cdn.example.com", "169.254.169.254")
+)
+
+
+class Resolver(AbstractResolver):
+    """Answers with the given addresses, in turn."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = list(addresses)
+        self.asked: list[str] = []
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        self.asked.append(host)
+        return [
+            ResolveResult(hostname=host, host=a, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for a in self.addresses
+        ]
+
+    async def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.5:8080/files/a.png",
+        "https://files.example.com/a.png",
+        "https://FILES.example.com./a.png",
+        "https://files.example.com:443/a.png",
+        "https://a.b.cdn.example.com/a.png?token=1",
+        "https://cdn.example.com/a.png",
+    ],
+)
+def test_lets_known_hosts_pass(url: str) -> None:
+    HOSTS.check(httpx.URL(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://files.example.com/a.png", "not_https"),
+        ("https://files.example.com:8443/a.png", "not_https"),
+        ("https://evil.com/files.example.com", "foreign_host"),
+        ("https://files.example.com.evil.com/", "foreign_host"),
+        ("https://evilcdn.example.com/", "foreign_host"),
+        ("https://user:pw@files.example.com/", "bad_url"),
+        ("https://files.example.com@evil.com/", "bad_url"),
+        ("ftp://files.example.com/", "bad_url"),
+        ("file:///etc/passwd", "bad_url"),
+        ("/relative.png", "bad_url"),
+        ("http://10.0.0.5:6379/", "foreign_host"),
+        ("https://10.0.0.5:8080/", "foreign_host"),
+        ("https://169.254.169.254/latest/meta-data/", "private_address"),
+        ("https://127.0.0.1/", "foreign_host"),
+        ("https://[::1]/", "foreign_host"),
+        ("https://2130706433/", "foreign_host"),
+        ("https://localhost/", "foreign_host"),
+    ],
+)
+def test_stops_everything_else(url: str, code: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        HOSTS.check(httpx.URL(url))
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_RESULT, code)
+
+
+pieces = st.sampled_from(
+    ["https://", "http://", "files.example.com", "evil.com", "@", ":", "/", "\\", "#", "?", ".", "%2e", "%40", "443",
+     "[::1]", "127.0.0.1", " ", "\t", "。", "ſ", "//", ";", "а", "xn--"]
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=8).map(lambda parts: "https://" + "".join(parts)))
+def test_what_is_checked_is_what_is_dialled(text: str) -> None:
+    """httpx reads the address for the check, aiohttp's yarl for the connection: they must agree."""
+    try:
+        url = httpx.URL(text)
+        HOSTS.check(url)
+    except (httpx.InvalidURL, ProviderError):
+        return
+    dialled = yarl.URL(str(url))
+    assert (dialled.host or "").rstrip(".") in ("files.example.com", "cdn.example.com")
+    assert (dialled.scheme, dialled.port, dialled.user) == ("https", 443, None)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("1.1.1.1", True),
+        ("2606:4700::1111", True),
+        ("10.1.2.3", False),
+        ("127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("192.168.1.1", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::101:101", True),
+        ("2002:7f00:1::", False),
+        ("nonsense", False),
+    ],
+)
+def test_knows_public_addresses(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+async def test_the_resolver_drops_private_addresses() -> None:
+    assert [
+        entry["host"]
+        for entry in await PublicResolver(frozenset(), Resolver("10.0.0.1", "1.1.1.1")).resolve(
+            "a.example", 443
+        )
+    ] == ["1.1.1.1"]
+    with pytest.raises(PrivateAddressError):
+        await PublicResolver(frozenset(), Resolver("10.0.0.1", "::1")).resolve("a.example", 443)
+    trusted = PublicResolver(frozenset({"gateway"}), Resolver("10.0.0.1"))
+    assert (await trusted.resolve("gateway", 443))[0]["host"] == "10.0.0.1"
+
+
+class Server:
+    """A server that must not be reached, or is reached without a key."""
+
+    def __init__(self) -> None:
+        self.headers: list[dict[str, str]] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.headers.append(dict(request.headers))
+        out = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(out, "PNG")
+        return web.Response(body=out.getvalue())
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    mine = Server()
+    app = web.Application()
+    app.router.add_get("/{any:.*}", mine.handle)
+    async with TestServer(app) as started:
+        mine.url = str(started.make_url("/a.png"))
+        yield mine
+
+
+async def test_a_known_name_that_leads_inside_is_refused_on_the_connection(
+    edge: Edge, server: Server
+) -> None:
+    resolver = Resolver("127.0.0.1")
+    async with make_client(edge.settings(), resolver=resolver) as client:
+        with pytest.raises(ProviderError) as caught:
+            await fetch_image(client, HOSTS, "https://files.example.com/a.png", limit=1_000_000)
+    assert caught.value.code == "private_address"
+    assert resolver.asked == ["files.example.com"]
+    assert server.headers == []
+
+
+async def test_no_key_goes_to_where_results_are(edge: Edge, server: Server) -> None:
+    hosts = ResultHosts((server.url,), ())
+    async with make_client(edge.settings()) as client:
+        image = await fetch_image(client, hosts, server.url, limit=1_000_000)
+    assert image.width == 8
+    assert not {"Authorization", "Cookie", "X-Key"} & set(server.headers[0])
+
+
+async def test_own_network_needs_the_operators_word(edge: Edge, server: Server) -> None:
+    for private, reached in ((False, 0), (True, 1)):
+        settings = edge.settings(allow_private_hosts=private)
+        hosts = ResultHosts((), ("127.0.0.1",), private=private)
+        async with make_client(settings) as client:
+            if private:
+                await fetch_image(client, hosts, server.url, limit=1_000_000)
+            else:
+                with pytest.raises(ProviderError):
+                    await fetch_image(client, hosts, server.url, limit=1_000_000)
+        assert len(server.headers) == reached
+
+
+async def test_the_cap_holds_for_announced_and_unannounced_lengths(edge: Edge, server: Server) -> None:
+    async with make_client(edge.settings()) as client:
+        with pytest.raises(ProviderError) as caught:
+            await fetch_image(client, ResultHosts((server.url,), ()), server.url, limit=10)
+    assert caught.value.code == "too_large"

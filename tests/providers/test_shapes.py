@@ -1,0 +1,97 @@
+"""Whatever a provider answers, only `ProviderError` comes out: arbitrary JSON, statuses and bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.providers.base import Done, GenRequest, ProviderError, SourceImage, Ticket
+from src.providers.kie import KieProvider
+from src.providers.openai import OpenAIProvider
+from src.settings import load_settings
+
+SETTINGS = load_settings(_env_file=None, openai_api_key="k", kie_api_key="k", kie_webhook_key="w")
+UNUSED = httpx.AsyncClient()
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["success", "fail", "200", "data:image/png;base64,AAAA", "https://x/y", '{"resultUrls":[1]}']
+    )
+)
+names = st.sampled_from(
+    [
+        "code",
+        "msg",
+        "message",
+        "data",
+        "error",
+        "taskId",
+        "state",
+        "resultJson",
+        "resultUrls",
+        "failCode",
+        "failMsg",
+        "progress",
+        "creditsConsumed",
+        "b64_json",
+        "url",
+        "content_filter_results",
+        "prompt_filter_results",
+        "finish_reason",
+        "param",
+        "type",
+        "downloadUrl",
+    ]
+)
+shapes = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=6),
+    max_leaves=12,
+)
+# Mostly right, so that the deeper parts are reached as well.
+likely = st.builds(lambda data: {"code": 200, "data": data, "error": None}, shapes) | shapes
+bodies = likely.map(lambda shape: json.dumps(shape).encode()) | st.binary(max_size=40)
+statuses = st.sampled_from([200, 200, 200, 200, 201, 204, 301, 400, 404, 422, 429, 500, 502])
+
+
+async def ask_everything(status: int, body: bytes) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, content=body, headers={"location": "https://x/"})
+
+    request = GenRequest("j", "p", "m", source=SourceImage(b"x", "image/png"))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        openai, kie = OpenAIProvider(SETTINGS, client), KieProvider(SETTINGS, client)
+
+        async def finish(found: Any) -> None:
+            if isinstance(found, Done):
+                await kie.fetch(found.image)
+
+        for provider in (openai, kie):
+            for call in (lambda p=provider: p.submit(request), lambda p=provider: p.poll(Ticket("kie", "t"))):
+                try:
+                    await finish(await call())
+                except ProviderError:
+                    continue
+            assert (await provider.check()).detail
+
+
+@settings(max_examples=150, deadline=None)
+@given(statuses, bodies)
+def test_only_provider_errors_come_out(status: int, body: bytes) -> None:
+    asyncio.run(ask_everything(status, body))
+
+
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)), st.binary(max_size=60))
+def test_a_callback_from_anyone_is_no_error(headers: dict[str, str], body: bytes) -> None:
+    kie = KieProvider(SETTINGS, UNUSED)
+    assert kie.callback_hint(headers, body) is None

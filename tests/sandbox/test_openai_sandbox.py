@@ -1,0 +1,158 @@
+"""The stand-in of OpenAI against OpenAI's own SDK: what the SDK takes for true is the wire."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator
+
+import httpx
+import openai
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from PIL import Image
+
+from src.sandbox.openai import OpenAISandbox
+from src.sandbox.pictures import PictureMaker
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[OpenAISandbox, str]]:
+    sandbox = OpenAISandbox(pictures=PictureMaker(cached=True), durations=(0.0, 0.0), key="right")
+    app = web.Application()
+    sandbox.add_to(app)
+    async with TestServer(app) as server:
+        yield sandbox, str(server.make_url("/openai/v1"))
+
+
+@pytest.fixture
+async def sdk(served: tuple[OpenAISandbox, str]) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(api_key="right", base_url=served[1], max_retries=0) as made:
+        yield made
+
+
+def opened(encoded: str | None) -> Image.Image:
+    assert encoded
+    image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    image.load()
+    return image
+
+
+async def test_generates(sdk: openai.AsyncOpenAI, served: tuple[OpenAISandbox, str]) -> None:
+    answer = await sdk.images.generate(
+        model="gpt-image-1", prompt="a fox", size="1536x1024", n=2, output_format="jpeg", quality="high"
+    )
+    assert answer.data is not None
+    assert [opened(item.b64_json).size for item in answer.data] == [(1536, 1024)] * 2
+    assert opened(answer.data[0].b64_json).format == "JPEG"
+    assert answer.output_format == "jpeg"
+    assert answer.size == "1536x1024"
+    assert answer.usage is not None
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
+    assert served[0].audit.submits == {"a fox": 1}
+
+
+async def test_edits_one_and_several_pictures(sdk: openai.AsyncOpenAI) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(out, "PNG")
+    png = ("source.png", out.getvalue(), "image/png")
+    for image in (png, [png, png]):
+        answer = await sdk.images.edit(
+            model="gpt-image-1", image=image, prompt="make it snow", size="1024x1024"
+        )
+        assert answer.data is not None
+        assert opened(answer.data[0].b64_json).size == (1024, 1024)
+
+
+async def test_lists_models(sdk: openai.AsyncOpenAI) -> None:
+    assert "gpt-image-1" in [model.id async for model in sdk.models.list()]
+
+
+async def test_refuses_a_wrong_key(served: tuple[OpenAISandbox, str]) -> None:
+    async with openai.AsyncOpenAI(api_key="wrong", base_url=served[1], max_retries=0) as sdk:
+        with pytest.raises(openai.AuthenticationError) as caught:
+            await sdk.images.generate(model="gpt-image-1", prompt="a fox")
+    assert caught.value.code == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "param"),
+    [
+        ({"prompt": ""}, "missing_required_parameter", "prompt"),
+        ({"prompt": "x" * 32_001}, "string_above_max_length", "prompt"),
+        ({"prompt": "x", "size": "7x7"}, "invalid_value", "size"),
+        ({"prompt": "x", "n": 11}, "invalid_value", "n"),
+        ({"prompt": "x", "response_format": "url"}, "unknown_parameter", "response_format"),
+        ({"prompt": "nsfw"}, "moderation_blocked", None),
+    ],
+)
+async def test_refuses_what_openai_refuses(
+    sdk: openai.AsyncOpenAI, arguments: dict[str, object], code: str, param: str | None
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await sdk.images.generate(model="gpt-image-1", **arguments)  # type: ignore[call-overload]
+    assert (caught.value.code, caught.value.param) == (code, param)
+    assert caught.value.request_id
+
+
+async def test_refuses_a_source_that_is_no_picture(sdk: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await sdk.images.edit(model="gpt-image-1", image=("a.png", b"hello", "image/png"), prompt="x")
+    assert caught.value.code == "invalid_image_file"
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("429", openai.RateLimitError),
+        ("insufficient_quota", openai.RateLimitError),
+        ("500", openai.InternalServerError),
+        ("503", openai.InternalServerError),
+        ("403", openai.PermissionDeniedError),
+        ("reset", openai.APIConnectionError),
+    ],
+)
+async def test_faults_are_what_the_sdk_expects(
+    sdk: openai.AsyncOpenAI, served: tuple[OpenAISandbox, str], kind: str, error: type[Exception]
+) -> None:
+    served[0].faults.add(kind, path="/images/generations")
+    with pytest.raises(error):
+        await sdk.images.generate(model="gpt-image-1", prompt="x")
+    assert (await sdk.images.generate(model="gpt-image-1", prompt="x")).data
+
+
+async def test_sdk_retries_after_what_the_header_says(served: tuple[OpenAISandbox, str]) -> None:
+    served[0].faults.add("429", retry_after="0.01", path="/images")
+    async with openai.AsyncOpenAI(api_key="right", base_url=served[1], max_retries=1) as sdk:
+        assert (await sdk.images.generate(model="gpt-image-1", prompt="x")).data
+    assert served[0].audit.submits == {"x": 1}
+
+
+async def test_faults_are_set_over_http(served: tuple[OpenAISandbox, str]) -> None:
+    url = served[1].replace("/openai/v1", "/sandbox/provider-faults")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.post(url, json={"kind": "no such"})).status_code == 400
+        assert (await http.post(url, json={"kind": "500", "times": 2})).status_code == 200
+        assert (await http.get(url)).json()["active"] == [
+            {"kind": "500", "times": 2, "chance": 1.0, "path": ""}
+        ]
+        await http.delete(url)
+        assert (await http.get(url)).json()["active"] == []
+
+
+async def test_the_same_seed_draws_the_same_picture() -> None:
+    async def once(seed: int) -> str | None:
+        sandbox = OpenAISandbox(durations=(0.0, 0.0), seed=seed)
+        app = web.Application()
+        sandbox.add_to(app)
+        async with TestServer(app) as server:
+            base = str(server.make_url("/openai/v1"))
+            async with openai.AsyncOpenAI(api_key="any", base_url=base) as sdk:
+                answer = await sdk.images.generate(model="gpt-image-1", prompt="a fox in snow")
+                assert answer.data
+                return answer.data[0].b64_json
+
+    first = await once(1)
+    assert first == await once(1)
+    assert first != await once(2)
