@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import redis
@@ -21,13 +23,17 @@ from redis.retry import Retry
 
 from observability.httpx import traced_transport
 from src.jobs import Ledger
+from src.jobs.transitions import Transition
 from src.limits import Limiter
 from src.providers import make_providers
 from src.providers.base import Provider
 from src.providers.http import make_client
 from src.settings import Settings, SettingsError
 
+T = TypeVar("T")
+
 _SOCKET_SECONDS = 5.0
+_PATIENCE = 30.0
 _CONNECTIONS = 32
 
 
@@ -46,6 +52,23 @@ class App:
     http: httpx.AsyncClient
     providers: dict[str, Provider]
     holder: str
+
+    async def commit(self, transition: Transition[T]) -> T:
+        """Make a transition whose loss would cost something, patiently: Redis may be restarting.
+
+        A transition guarded by a fence can be said twice, so an answer that was lost does no harm.
+
+        Raises:
+            redis.RedisError: Redis stayed away for half a minute; the lease will tell the others.
+        """
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return await self.ledger.run(transition)
+            except (redis.ConnectionError, redis.TimeoutError):
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.2)
 
     def cap(self, provider: str) -> int:
         """Generations in flight that a provider may have."""

@@ -46,7 +46,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         # The ledger, the providers and the watcher, inside that loop.
         WorkerProcess(settings),
     ]
-    return RedisBroker(
+    return RedisBroker(  # type: ignore[no-untyped-call]
         client=make_sync_redis(settings, decode_responses=False),
         middleware=middleware,
         namespace="imagebot:dramatiq",

@@ -122,11 +122,19 @@ def write_lost_attempt(job: Job, step: str) -> None:
     )
 
 
-def write_job(job: Job, outcome: str, *, waited: float | None = None) -> None:
-    """Write the job's span: from admission to now. Only the one who ended the job calls it."""
+def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
+    """Write the job's span: from admission to now. Only the one who ended the job calls it.
+
+    Args:
+        kind: why it could not be shown, where the job itself does not say.
+    """
     ref = job_ref(job)
     if ref is None:
         return
+    kind = kind or job.kind
+    if job.state in (State.FAILED, State.CANCELLED):
+        # It was running when it was ended from outside; whoever had it could not know.
+        write_generation(job, error=kind or str(job.state))
     failed = outcome == State.FAILED
     attributes: dict[str, AttributeValue] = {
         "imagebot.job.id": job.id,
@@ -137,15 +145,13 @@ def write_job(job: Job, outcome: str, *, waited: float | None = None) -> None:
         "imagebot.tries": job.tries,
         "imagebot.deliveries": job.deliveries,
     }
-    if job.kind:
-        attributes["error.type"] = job.kind
-    if waited is not None:
-        attributes["imagebot.wait"] = waited
+    if kind:
+        attributes["error.type"] = kind
     write_span(
         ref,
         "job",
         attributes=attributes,
-        status=Status(StatusCode.ERROR, job.kind) if failed else None,
+        status=Status(StatusCode.ERROR, kind) if failed else None,
         events=list(_events(job, ref)),
         tracer=_tracer,
     )

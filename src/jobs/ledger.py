@@ -157,3 +157,20 @@ class Ledger:
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""
         await self.client.zrem(self.key("due"), f"r:{request_id}")
+
+    async def beat(self, holder: str) -> None:
+        """Say that a worker process lives."""
+        await self.client.zadd(self.key("workers"), {holder: await self.now()})
+
+    async def workers(self, within: float = 15.0) -> list[str]:
+        """Worker processes that said so within that many seconds."""
+        since = await self.now() - within * 1000
+        return list(await self.client.zrangebyscore(self.key("workers"), since, "+inf"))
+
+    async def all_durations(self) -> dict[tuple[str, str], list[float]]:
+        """`durations` of every provider and model that made a picture lately."""
+        found = {}
+        for name in await self.client.smembers(self.key("models")):
+            provider, _, model = name.partition(":")
+            found[provider, model] = await self.durations(provider, model)
+        return found

@@ -126,6 +126,7 @@ class Job:
     tries: int = 0
     deliveries: int = 0
     unknown: int = 0
+    polls: int = 0
     holder: str = ""
     lost: str = ""
     lost_attempt: str = ""
@@ -169,6 +170,7 @@ class Job:
             tries=number("tries"),
             deliveries=number("deliveries"),
             unknown=number("unknown"),
+            polls=number("polls"),
             holder=raw.get("holder", ""),
             lost=raw.get("lost", ""),
             lost_attempt=raw.get("lost_attempt", ""),

@@ -162,7 +162,9 @@ def admit(
         verdict = raw[0]
         if verdict == "ok":
             bar = raw.index("|")
-            return Admission("ok", raw[1], 0, tuple(int(p) for p in raw[2:bar]), Wake.from_flat(raw[bar + 1 :]))
+            return Admission(
+                "ok", raw[1], 0, tuple(int(p) for p in raw[2:bar]), Wake.from_flat(raw[bar + 1 :])
+            )
         if verdict == "repeat":
             return Admission("repeat", raw[1])
         return Admission(verdict, "", int(raw[1]) if len(raw) > 1 else 0)

@@ -13,6 +13,8 @@
 --   P user:<user>         HASH   the person: language, choices, tier, blocked
 --   P update:<id>         STRING request made from that Telegram update
 --   P took:<pv>:<model>   LIST   last generations' durations, ms, newest first
+--   P models              SET    <provider>:<model> of each list above
+--   P workers             ZSET   worker processes, by their last heartbeat
 --   P failed              ZSET   failed jobs, kept for the operator, by time
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer

@@ -5,6 +5,9 @@
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told')
+if f.state == 'delivered' and f.fence == ARGV[2] then
+  return {'delivered', open_jobs(f.request), NOW - tonumber(f.created)} -- said again: the first answer was lost
+end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state
 if f.state == 'delivering' then
@@ -17,7 +20,7 @@ if f.state == 'delivering' then
 end
 move(id, outcome, tonumber(f.created), f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
-  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'unknown')
+  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'unknown', 'polls')
 if outcome ~= 'delivered' then
   redis.call('DEL', P .. 'blob:' .. id)
 elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then

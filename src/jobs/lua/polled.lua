@@ -8,6 +8,7 @@ for i = 1, #ARGV, 4 do
   local f = redis.call('HMGET', job_key(id), 'state', 'fence', 'deadline')
   if f[1] == 'running' and f[2] == ARGV[i + 1] then
     redis.call('HSET', job_key(id), 'holder', '', 'progress', ARGV[i + 3])
+    redis.call('HINCRBY', job_key(id), 'polls', 1)
     due(id, math.min(NOW + ARGV[i + 2], tonumber(f[3])))
   else
     lost[#lost + 1] = id

@@ -1,0 +1,80 @@
+"""The Dramatiq actors, the steps of the pipeline: `dramatiq src.actors --processes N --threads M`.
+
+    admitted ─► submit ─► (the watcher polls) ─► deliver
+
+A message is only a wake-up: it says which job to look at. Whether there is anything to do is decided
+by the claim, so a message that comes twice, late or never does no harm.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import dramatiq
+import structlog
+
+from src import generation, showing, tracing
+from src.broker import make_broker
+from src.jobs import transitions
+from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates
+from src.settings import SettingsError, get_settings
+from src.wake import QUEUE
+from src.worker import ledger_of_threads, work
+
+try:
+    settings = get_settings()
+    broker = make_broker(settings)
+except SettingsError as error:
+    sys.exit(str(error))
+dramatiq.set_broker(broker)
+
+log = structlog.get_logger(__name__)
+
+
+def _demand(step: str, job_id: str, gates: list[Gate]) -> Demand:
+    def refused(refusal: Refusal) -> None:
+        kind = refusal.gate.partition(":")[0]
+        ledger_of_threads().run_sync(transitions.defer(job_id, after=refusal.seconds, gate=kind))
+
+    return Demand(gates, f"{step}:{job_id}", refused)
+
+
+def submit_limits(message: Any) -> Demand:
+    """What a submit takes: one request to its provider."""
+    job_id, provider = message.args
+    return _demand("submit", job_id, provider_gates(settings, provider))
+
+
+def deliver_limits(message: Any) -> Demand:
+    """What a delivery takes: one Bot API call, in its chat and overall."""
+    job_id, chat, group = message.args
+    return _demand("deliver", job_id, telegram_gates(settings, chat, group=group))
+
+
+@dramatiq.actor(queue_name=QUEUE, priority=10, limits=submit_limits)
+async def submit(job_id: str, provider: str) -> None:
+    """Hand a job whose turn has come to its provider."""
+    app = work().app
+    job = await app.ledger.run(
+        transitions.claim(
+            job_id, "submit", holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+        )
+    )
+    if job is not None:
+        tracing.write_lost_attempt(job, "submit")
+        await generation.begin(work(), job)
+
+
+@dramatiq.actor(queue_name=QUEUE, priority=0, limits=deliver_limits)
+async def deliver(job_id: str, chat: int, group: bool) -> None:
+    """Show the person the picture, or why there is none."""
+    app = work().app
+    job = await app.ledger.run(
+        transitions.claim(
+            job_id, "deliver", holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+        )
+    )
+    if job is not None:
+        tracing.write_lost_attempt(job, "deliver")
+        await showing.show(work(), job)

@@ -1,0 +1,152 @@
+"""Showing the person a job's outcome: the picture, or why there is none. The last step of a job.
+
+How it looks in the chat is `src.delivery`; here is when it is tried again, and what counts as done.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNetworkError, TelegramRetryAfter
+
+from src import generation, metrics, tracing
+from src.delivery import Undeliverable
+from src.jobs import Job, Request, State, transitions
+from src.jobs.transitions import Finish
+from src.providers.base import ErrorKind, ImageBytes, ImageRef, ProviderError
+from src.work import Work
+
+log = structlog.get_logger(__name__)
+
+_DAY = 86_400
+_FETCHES = 6
+_BAD_REQUESTS = 3
+_LONGEST_PAUSE = 60.0
+_PING_AFTER = 60.0
+
+
+async def show(work: Work, job: Job) -> None:
+    """Show a claimed job's outcome and end it."""
+    request = await work.app.ledger.request(job.request)
+    if request is None:
+        await _finish(work, job, {}, kind="request_lost")
+        return
+    with work.hold(job):
+        try:
+            if job.state is State.DELIVERING:
+                image = await _image(work, job)
+                shown = await work.delivery.picture(job, request, image)
+                if job.result and job.result.get("url"):
+                    shown["url"] = job.result["url"]
+            else:
+                shown = await work.delivery.notice(job, request)
+        except ProviderError as error:
+            await _fetch_failed(work, job, error)
+            return
+        except Undeliverable as error:
+            await _finish(work, job, {}, kind=error.kind)
+            return
+        except TelegramRetryAfter as error:
+            await _later(work, job, float(error.retry_after), "limited:telegram", free=True)
+            return
+        except TelegramBadRequest as error:
+            await _refused(work, job, error)
+            return
+        except (TelegramNetworkError, TelegramAPIError) as error:
+            await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
+            return
+        finish = await _finish(work, job, shown)
+    if job.state is State.CANCELLED:
+        work.let_go(job.id)
+        await generation.stop(work, job)
+    await _close(work, job, request, finish)
+
+
+async def close(work: Work, request_id: str) -> None:
+    """Give an album's status message its last words, if that was not done when its last job ended."""
+    request = await work.app.ledger.request(request_id)
+    if request is not None and request.status_message is not None:
+        try:
+            await work.delivery.close(request, await work.app.ledger.jobs(request.jobs))
+        except (Undeliverable, TelegramBadRequest) as error:
+            log.info("status message is gone", request_id=request_id, error=type(error).__name__)
+        except TelegramAPIError:
+            return
+    await work.app.ledger.closed(request_id)
+
+
+async def _image(work: Work, job: Job) -> ImageBytes:
+    provider = work.app.providers.get(job.provider)
+    if provider is None:
+        raise ProviderError(ErrorKind.AUTH, "no_key")
+    url = (job.result or {}).get("url")
+    if url:
+        return await provider.fetch(ImageRef(url=url))
+    data = await work.app.ledger.blob(job.id)
+    if data is None:
+        raise ProviderError(ErrorKind.BAD_RESULT, "blob_gone")
+    return await provider.fetch(ImageRef(data=data))
+
+
+async def _fetch_failed(work: Work, job: Job, error: ProviderError) -> None:
+    metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
+    log.warning("picture not fetched", job_id=job.id, kind=error.kind, code=error.code, status=error.status)
+    if error.retryable and job.deliveries < _FETCHES:
+        await _later(work, job, error.retry_after or _pause(job), f"retry:{error.kind}")
+    else:
+        await generation.fail(work, job, error.kind, error.code)
+
+
+async def _refused(work: Work, job: Job, error: TelegramBadRequest) -> None:
+    """Telegram does not take this message as it is: not likely to change, but once or twice it does."""
+    log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
+    if job.deliveries < _BAD_REQUESTS:
+        await _later(work, job, _pause(job), "retry:bad_request")
+    else:
+        await _finish(work, job, {}, kind="telegram_refused")
+
+
+def _pause(job: Job) -> float:
+    return min(float(2 ** min(job.deliveries, 6)), _LONGEST_PAUSE)
+
+
+async def _later(work: Work, job: Job, after: float, note: str, *, free: bool = False) -> None:
+    await work.app.commit(transitions.retry(job.id, job.fence, after=after, note=note, free=free))
+
+
+async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = "") -> Finish:
+    settings = work.app.settings
+    finish = await work.app.commit(
+        transitions.finish(job.id, job.fence, shown=shown, ttl=settings.job_ttl_days * _DAY, kind=kind)
+    )
+    if not finish.outcome:
+        return finish
+    tracing.write_end(job, finish.outcome, kind=kind)
+    outcome = {"imagebot.outcome": finish.outcome, "imagebot.provider": job.provider}
+    metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
+    metrics.job_duration.record(finish.seconds, outcome)
+    if finish.outcome == State.DELIVERED and job.ready:
+        metrics.delivery_duration.record(finish.seconds - (job.ready - job.created) / 1000)
+    log.info(
+        "job ended",
+        job_id=job.id,
+        outcome=finish.outcome,
+        kind=kind or job.kind,
+        seconds=round(finish.seconds, 1),
+        trace_id=tracing.trace_id(job),
+    )
+    return finish
+
+
+async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None:
+    """After the last job of a request: the album's last words, and a ping when it took long."""
+    if not finish.outcome or finish.open_jobs:
+        return
+    if request.status_message is not None:
+        await close(work, request.id)
+    if finish.outcome == State.DELIVERED and finish.seconds > _PING_AFTER:
+        try:
+            await work.delivery.ping(job, request)
+        except (TelegramAPIError, Undeliverable) as error:
+            log.info("no ping", job_id=job.id, error=type(error).__name__)

@@ -1,0 +1,94 @@
+"""What the steps of a worker process share: the app, Telegram, and the jobs this process holds.
+
+A held job's lease is renewed until the step lets go, so a step may take longer than a lease while a
+dead process is noticed within one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiogram import Bot
+from redis.exceptions import RedisError
+
+from src.app import App
+from src.delivery import Delivery
+from src.jobs import Job, transitions
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Work:
+    """The shared parts of one worker process.
+
+    Attributes:
+        durations: per provider and model, seconds of the last generations; refreshed now and then.
+    """
+
+    app: App
+    bot: Bot
+    delivery: Delivery
+    durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @contextmanager
+    def hold(self, job: Job, *, stop_if_lost: bool = False) -> Iterator[None]:
+        """Keep a claimed job's lease while the block runs.
+
+        Args:
+            stop_if_lost: cancel this task when the job was cancelled or taken over.
+        """
+        self._held[job.id] = (job.fence, asyncio.current_task() if stop_if_lost else None)
+        try:
+            yield
+        finally:
+            if self._held.get(job.id, (None,))[0] == job.fence:
+                del self._held[job.id]
+
+    def let_go(self, job_id: str) -> None:
+        """Stop a synchronous call for a job that was cancelled, if this process makes it."""
+        _, task = self._held.get(job_id, (0, None))
+        if task is not None:
+            task.cancel()
+
+    def spawn(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a step in the loop, with no thread of its own."""
+        task = asyncio.get_running_loop().create_task(step)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the spawned steps; what takes longer is left to its lease."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+
+    async def keep_leases(self) -> None:
+        """Renew the leases of all held jobs, for ever."""
+        lease = self.app.settings.lease
+        while True:
+            await asyncio.sleep(lease / 3)
+            held = dict(self._held)
+            if not held:
+                continue
+            try:
+                lost = await self.app.ledger.run(
+                    transitions.renew([(job, fence) for job, (fence, _) in held.items()], lease)
+                )
+            except RedisError as error:
+                log.warning("leases not renewed", error=type(error).__name__, jobs=len(held))
+                continue
+            for job in lost:
+                _, task = held[job]
+                if task is not None and self._held.get(job) == held[job]:
+                    task.cancel()

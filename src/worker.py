@@ -1,0 +1,100 @@
+"""A worker process: what lives in Dramatiq's event loop besides the async actors.
+
+As Dramatiq middleware it opens the app when the worker boots, runs the watcher and the leases'
+renewal, and on SIGTERM lets what is under way end before the process does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import dramatiq
+import structlog
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware import Middleware
+
+from src.app import make_sync_redis, open_app
+from src.delivery import Delivery
+from src.jobs import Ledger
+from src.settings import Settings
+from src.telegram import make_bot
+from src.texts import Texts
+from src.watcher import Watcher
+from src.work import Work
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_DRAIN_SECONDS = 18.0
+
+_work: Work | None = None
+_ledger: Ledger | None = None
+
+
+def work() -> Work:
+    """The shared parts of this worker process."""
+    if _work is None:
+        raise RuntimeError("this is not a worker process")
+    return _work
+
+
+def ledger_of_threads() -> Ledger:
+    """The ledger for middleware, which runs in the worker's threads."""
+    if _ledger is None:
+        raise RuntimeError("this is not a worker process")
+    return _ledger
+
+
+class WorkerProcess(Middleware):
+    """Opens and closes the shared parts of a worker process. Stands after `AsyncIO`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._watcher: Watcher | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        global _ledger
+        _ledger = Ledger(sync_client=make_sync_redis(self._settings))
+        _in_loop(self._open())
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if self._watcher is not None:
+            _in_loop(self._watcher.stop(0))
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        _in_loop(self._close())
+
+    async def _open(self) -> None:
+        global _work
+        settings = self._settings
+        app = await self._stack.enter_async_context(open_app(settings))
+        bot = make_bot(settings, app.limiter)
+        self._stack.push_async_callback(bot.session.close)
+        _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
+        self._watcher = Watcher(_work)
+        loop = asyncio.get_running_loop()
+        self._background = [
+            loop.create_task(self._watcher.run()),
+            loop.create_task(_work.keep_leases()),
+        ]
+
+    async def _close(self) -> None:
+        if self._watcher is not None and _work is not None:
+            await asyncio.gather(self._watcher.stop(_DRAIN_SECONDS), _work.drain(_DRAIN_SECONDS))
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._stack.aclose()
+
+
+def _in_loop(step: Coroutine[Any, Any, T]) -> T:
+    thread = get_event_loop_thread()
+    if thread is None:
+        raise RuntimeError("Dramatiq's AsyncIO middleware must stand before WorkerProcess")
+    return thread.run_coroutine(step)
