@@ -1,0 +1,47 @@
+### Asking for a picture: what to send, and why not now.
+
+refused-rate = ⏳ Too many requests. Please wait a minute.
+    { $seconds ->
+        [one] You can ask again in { $seconds } second.
+       *[other] You can ask again in { $seconds } seconds.
+    }
+refused-active = 🖼 { $number ->
+    [one] { $number } picture of yours is already in the works.
+   *[other] { $number } pictures of yours are already in the works.
+} Please wait for one to finish, or cancel some in /queue.
+refused-busy = 🌧 Too many people are waiting right now ({ $number } pictures). Please try again in a few minutes.
+refused-blocked = 🚫 You can’t order pictures here. If that looks like a mistake, write to the bot’s owner.
+refused-unavailable = 🔧 The picture service is not available right now. It’s on our side. Please try later.
+refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones from words.
+
+prompt-empty = ✏️ Describe in a few words what to draw, for example: a red fox in the snow.
+prompt-too-long = ✂️ That’s too long: the description may have up to { $limit } characters. Please shorten it.
+
+photo-ask-words = ✏️ Nice picture! Now write what to change in it.
+photo-too-big = 🖼 That picture is too big. Please send one up to 20 MB.
+photo-unsupported = 🖼 I can work with JPEG, PNG and WebP pictures. Please send one of those.
+only-words-or-pictures = 💬 I understand words and photos. Write what to draw, or send a photo with a few words about what to change.
+
+words-ask = ✏️ Send the new description. It was:
+words-placeholder = New description
+
+dialog-ask-words = ✏️ What shall I draw? Describe it in your own words.
+dialog-choose = Choose a format and how many pictures, then press Draw.
+dialog-over = That dialog is over. Start a new one with /create.
+dialog-cancelled = ✖️ Never mind. Write any time you’d like a picture.
+dialog-in-groups = 💬 In groups write /imagine and what to draw. The dialog works in our private chat.
+
+button-draw = 🎨 Draw
+button-stop = ✖️ Never mind
+button-surprise = 🎲 Surprise me
+chosen = • { $label }
+
+surprises =
+    a red fox in falling snow, soft morning light
+    an old lighthouse on a cliff in a storm, oil painting
+    a cosy bookshop on a rainy evening, watercolour
+    a teapot that is a tiny house, storybook illustration
+    a city in the clouds at sunset, golden light
+    an astronaut gardening on the moon, retro poster
+    a sleepy dragon curled around a bell tower, pencil drawing
+    a glass jar with a whole ocean inside, macro photo

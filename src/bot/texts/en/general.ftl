@@ -1,0 +1,83 @@
+### Hello, help, settings, the queue, history, and what goes wrong.
+
+start = 👋 Hello! I draw pictures from words.
+
+    Write what you’d like to see, for example “a red fox in the snow”. You’ll see your place in line at once, and the picture will appear in the same message.
+
+    Send a photo with a few words, and I’ll change it. Or press /create and choose the format and how many.
+help = 🎨 How to use me
+
+    • Write what to draw, and that’s it.
+    • A photo with words changes that photo. So does answering a picture with words.
+    • /create asks for the words, the format and how many (1–4).
+    • /queue shows your place in line; /cancel takes it back.
+    • /history shows your last pictures again.
+    • /settings keeps your language, format and number.
+    • In groups: /imagine and what to draw.
+
+    You can ask { $rate ->
+        [one] { $rate } time
+       *[other] { $rate } times
+    } in { $window ->
+        [one] { $window } second
+       *[other] { $window } seconds
+    }.
+unknown-command = 🤔 I don’t know that command. /help shows what I can do.
+sorry = 😔 Something went wrong on our side. Please try again.
+sorry-code = 😔 Something went wrong on our side. Please try again. If it stays that way, tell the owner this code: { $code }
+
+toast-old = That message is too old. Just write again what to draw.
+toast-foreign = That button is for someone else.
+toast-already = Already on it.
+toast-drawing = Drawing it again…
+toast-file = Sending the file…
+toast-cancelled = Cancelled.
+toast-too-late = Too late to cancel: it’s almost ready.
+toast-over = It has already ended.
+toast-saved = Saved.
+toast-no-original = The original is no longer kept. Here is Telegram’s version.
+file-unavailable = 📎 That picture is no longer kept as a file.
+
+settings = ⚙️ Settings
+
+    Language: { $language }
+    Format: { $aspect }
+    Pictures at once: { $count }
+language-auto = as in Telegram
+language-en = English
+language-ru = Русский
+
+queue-empty = 🌤 You have no pictures in the works.
+queue-title = { $count ->
+    [one] 🖼 { $count } picture of yours in the works:
+   *[other] 🖼 { $count } pictures of yours in the works:
+}
+queue-waiting = number { $place } in line, { $time }
+queue-making = being drawn, { $time }
+queue-sending = almost there
+queue-busy = Now: { $waiting ->
+    [0] nobody waits
+    [one] { $waiting } picture waits
+   *[other] { $waiting } pictures wait
+}, { $running ->
+    [0] none is being drawn
+    [one] { $running } is being drawn
+   *[other] { $running } are being drawn
+}.
+button-look = 🔄 Refresh
+button-cancel-number = ✖️ { $number }
+
+cancel-nothing = 🌤 There is nothing to cancel.
+cancel-which = Which one? Choose it in the list:
+cancel-asked = ✖️ Cancelled.
+
+history-empty = 🗂 No pictures yet. Write what to draw!
+history-title = 🗂 Your last pictures. Press a number to see it again.
+
+command-create = Draw a picture step by step
+command-queue = My place in line
+command-cancel = Cancel
+command-history = My last pictures
+command-settings = Language, format, number
+command-help = How to use me
+command-imagine = Draw: /imagine a red fox in the snow

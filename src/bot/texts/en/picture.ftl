@@ -1,0 +1,58 @@
+### What the message of a picture says, from the line to the end.
+
+time = { $unit ->
+    [seconds] { $low ->
+        [0] under { $high } s
+       *[other] about { $low }–{ $high } s
+    }
+   *[minutes] { $low ->
+        [0] about a minute
+       *[other] about { $low }–{ $high } min
+    }
+}
+
+placeholder-waiting = { $place ->
+    [1] 🕐 You’re next in line. Ready in { $time }.
+   *[other] 🕐 You’re number { $place } in line. Ready in { $time }.
+}
+placeholder-making = 🎨 Drawing… Ready in { $time }.
+placeholder-making-percent = 🎨 Drawing… { $percent }% done, ready in { $time }.
+placeholder-late = 🎨 Drawing… It takes a little longer than usual.
+placeholder-sending = 🖼 Almost there: sending the picture.
+placeholder-album = { placeholder-album-head }
+    { $line }
+placeholder-album-head = 🖼 { $done } of { $count } ready.
+
+caption-made-by = 🖌 { $model } · { $aspect }
+ready = ✨ Your picture is ready.
+ready-album = ✨ Your pictures are ready.
+
+album-done = { $count ->
+    [one] ✨ Your picture is ready.
+   *[other] ✨ All { $count } pictures are ready.
+}
+album-some = { $count ->
+    [one] ✨ { $done } of { $count } picture is ready.
+   *[other] ✨ { $done } of { $count } pictures are ready.
+}
+album-cancelled = ✖️ Cancelled.
+
+cancelled = ✖️ Cancelled. Nothing was drawn.
+failed-moderated-input = 🛡 The safety filter declined this description. Please change it and try again.
+failed-moderated-output = 🛡 The picture was hidden by the safety filter. A different description may help.
+failed-invalid-request = 🤔 The picture service could not take this request. Please try other words or another format.
+failed-too-long = ✂️ The description is too long for the picture service. Please shorten it.
+failed-bad-source = 🖼 I couldn’t read that picture. Please send a JPEG, PNG or WebP photo up to 20 MB.
+failed-unavailable = 🔧 The picture service is not available right now. It’s on our side, and the owner can see it. Please try later.
+failed-busy = 🌧 The picture service is overloaded and did not answer. Please try again in a few minutes.
+failed-timeout = ⌛ It took too long, so I stopped. Please try again.
+failed-bad-result = 🌧 The picture arrived broken. Please try again.
+failed-other = 🌧 It didn’t work out this time. Please try again.
+
+button-cancel = ✖️ Cancel
+button-again = 🔁 Again
+button-variation = 🎨 Variation
+button-file = 📎 As file
+button-words = ✏️ Edit prompt
+button-files = 📎 As files
+button-variation-of = 🎨 { $number }

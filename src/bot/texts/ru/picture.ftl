@@ -1,0 +1,59 @@
+### Что говорит сообщение картинки, от очереди до конца.
+
+time = { $unit ->
+    [seconds] { $low ->
+        [0] меньше { $high } с
+       *[other] примерно { $low }–{ $high } с
+    }
+   *[minutes] { $low ->
+        [0] примерно минуту
+       *[other] примерно { $low }–{ $high } мин
+    }
+}
+
+placeholder-waiting = { $place ->
+    [1] 🕐 Вы следующие. Ждать { $time }.
+   *[other] 🕐 Ваше место в очереди: { $place }. Ждать { $time }.
+}
+placeholder-making = 🎨 Рисую… Ждать { $time }.
+placeholder-making-percent = 🎨 Рисую… Готово { $percent } %, ждать { $time }.
+placeholder-late = 🎨 Рисую… Чуть дольше обычного.
+placeholder-sending = 🖼 Почти готово: отправляю картинку.
+placeholder-album = { placeholder-album-head }
+    { $line }
+placeholder-album-head = 🖼 Готово { $done } из { $count }.
+
+caption-made-by = 🖌 { $model } · { $aspect }
+ready = ✨ Картинка готова.
+ready-album = ✨ Картинки готовы.
+
+album-done = { $count ->
+    [one] ✨ Готова { $count } картинка.
+    [few] ✨ Готовы все { $count } картинки.
+   *[many] ✨ Готовы все { $count } картинок.
+}
+album-some = { $count ->
+    [one] ✨ Готово { $done } из { $count } картинки.
+   *[other] ✨ Готово { $done } из { $count } картинок.
+}
+album-cancelled = ✖️ Отменено.
+
+cancelled = ✖️ Отменено. Ничего не нарисовано.
+failed-moderated-input = 🛡 Запрос отклонён фильтром безопасности. Измените описание и попробуйте ещё раз.
+failed-moderated-output = 🛡 Изображение скрыто фильтром безопасности. Попробуйте другое описание.
+failed-invalid-request = 🤔 Сервис картинок не принял такой запрос. Попробуйте другие слова или другой формат.
+failed-too-long = ✂️ Описание слишком длинное для сервиса картинок. Сократите его, пожалуйста.
+failed-bad-source = 🖼 Не получилось прочитать эту картинку. Пришлите фото JPEG, PNG или WebP до 20 МБ.
+failed-unavailable = 🔧 Сервис картинок сейчас недоступен. Это на нашей стороне, владелец это видит. Попробуйте позже.
+failed-busy = 🌧 Сервис картинок перегружен и не ответил. Попробуйте через несколько минут.
+failed-timeout = ⌛ Слишком долго не получалось, и я остановился. Попробуйте ещё раз.
+failed-bad-result = 🌧 Картинка пришла повреждённой. Попробуйте ещё раз.
+failed-other = 🌧 В этот раз не получилось. Попробуйте ещё раз.
+
+button-cancel = ✖️ Отменить
+button-again = 🔁 Ещё раз
+button-variation = 🎨 Вариант
+button-file = 📎 Файлом
+button-words = ✏️ Изменить описание
+button-files = 📎 Файлами
+button-variation-of = 🎨 { $number }

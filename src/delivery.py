@@ -1,0 +1,415 @@
+"""What Telegram is sent for a request, and how it stays one picture.
+
+The placeholder is a message we own; the picture replaces it by an edit, so doing it twice shows one
+picture. Not here: when a step runs and what happens after an error; that is `src.actors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from aiogram import Bot
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramEntityTooLarge,
+    TelegramForbiddenError,
+)
+from aiogram.types import (
+    BufferedInputFile,
+    InlineKeyboardMarkup,
+    InputMediaDocument,
+    InputMediaPhoto,
+    Message,
+    ReplyParameters,
+)
+from aiogram.utils.formatting import BlockQuote, Text
+
+from src import placeholder, tiles, wake
+from src.bot import keyboards
+from src.jobs import Job, Ledger, Request, State, transitions
+from src.jobs.estimate import Estimate
+from src.providers.base import ImageBytes
+from src.telegram import is_missing, is_unchanged, lane, says
+from src.texts import Texts, Voice, shorten
+
+_CAPTION_PROMPT = 300
+_DAY = 86_400
+_NO_ESTIMATE = Estimate(None, 5.0, 10.0)
+
+_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
+
+
+class Undeliverable(Exception):
+    """Nobody can ever see it. `kind`: `blocked` (the person blocked the bot, or a group removed it),
+    `chat_gone`, `no_rights` (the bot may not write there)."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+class Delivery:
+    """Shows requests and their pictures in their chats.
+
+    Every method may raise `Undeliverable`, and lets aiogram's `TelegramRetryAfter`,
+    `TelegramAPIError` and `TelegramNetworkError` through for what may go better later.
+    """
+
+    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts) -> None:
+        self._bot = bot
+        self._ledger = ledger
+        self._texts = texts
+
+    # Before there is a picture
+
+    async def place(self, request: Request, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> None:
+        """Send the placeholder and let it count, unless another has already done so."""
+        if request.messages:
+            return
+        say = self._texts.voice(request.lang)
+        status = placeholder.status(say, jobs, estimates)
+        with _reaching():
+            if len(jobs) == 1:
+                sent = await self._send_text(request, status.text, keyboards.cancel(say, request.id))
+                messages, status_message = [sent.message_id], None
+            else:
+                messages, status_message = await self._send_album(request, jobs, status.text, say)
+        placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
+        if not placed.ours:
+            await self._take_back(request.chat, [*messages, *([status_message] if status_message else [])])
+            return
+        await self._ledger.shown(request.id, status.shape)
+        await wake.deliver(placed.wake)
+
+    async def progress(self, request: Request, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> bool:
+        """Bring the placeholder up to date; True if it changed. Drops what comes too soon."""
+        say = self._texts.voice(request.lang)
+        status = placeholder.status(say, jobs, estimates)
+        message = request.status_message or (request.messages[0] if request.messages else None)
+        if message is None or status.shape == request.shown:
+            return False
+        with lane("progress"), _reaching():
+            changed = await self._edit_text(
+                request.chat, message, Text(status.text), keyboards.cancel(say, request.id)
+            )
+        await self._ledger.shown(request.id, status.shape)
+        await self._correct(request)
+        return changed
+
+    async def _correct(self, request: Request) -> None:
+        """Say the end again if it was said while our edit was on its way: the later edit has won."""
+        jobs = await self._ledger.jobs(request.jobs)
+        if request.status_message is not None:
+            if all(job.ended for job in jobs):
+                await self.close(request, jobs)
+        elif jobs and jobs[0].state in (State.FAILED, State.CANCELLED):
+            await self.notice(jobs[0], request)
+
+    # The end
+
+    async def picture(self, job: Job, request: Request, image: ImageBytes) -> dict[str, Any]:
+        """Put the picture where the placeholder is; what was shown, for the ledger.
+
+        The answer: `message`, `file_id` (absent when Telegram says it was there already) and, where
+        the provider keeps the original for a while, its `url`.
+        """
+        request = await self._with_placeholder(request)
+        say = self._texts.voice(request.lang)
+        single = len(request.jobs) == 1
+        caption = self._caption(say, job) if single else Text()
+        markup = keyboards.picture(say, job.id) if single else None
+        with _reaching():
+            message, sent = await self._show_picture(job, request, image, caption, markup, album=not single)
+        shown: dict[str, Any] = {"message": message}
+        if sent is not None and (media := _media_of(sent)):
+            shown["file_id"] = media
+        if job.result and job.result.get("url"):
+            shown["url"] = job.result["url"]
+        return shown
+
+    async def notice(self, job: Job, request: Request) -> dict[str, Any]:
+        """Say in place of the picture why there is none, and what to do."""
+        request = await self._with_placeholder(request)
+        say = self._texts.voice(request.lang)
+        message = request.message_of(job.id)
+        if message is None:
+            return {}
+        with _reaching():
+            if len(request.jobs) > 1:
+                await self._show_tile(job, request, message)
+                return {"message": message}
+            text, markup = Text(placeholder.reason(say, job)), keyboards.no_picture(say, job)
+            try:
+                await self._edit_text(request.chat, message, text, markup)
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+                # Who took the job back and removed its message wants to hear no more of it.
+                if job.state is State.CANCELLED:
+                    return {"message": message}
+                message = await self._replace(job, request)
+                await self._edit_text(request.chat, message, text, markup)
+        return {"message": message}
+
+    async def close(self, request: Request, jobs: Sequence[Job]) -> None:
+        """Let the message under an album say how it ended; nothing for a single picture."""
+        if request.status_message is None or not jobs:
+            return
+        say = self._texts.voice(request.lang)
+        text = Text(
+            BlockQuote(shorten(jobs[0].spec.prompt, _CAPTION_PROMPT)), "\n", placeholder.ending(say, jobs)
+        )
+        with _reaching():
+            try:
+                await self._edit_text(
+                    request.chat, request.status_message, text, keyboards.album(say, request.id, jobs)
+                )
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+
+    async def ping(self, job: Job, request: Request) -> None:
+        """Tell a person who has waited long, with a sound: an edit makes none."""
+        say = self._texts.voice(request.lang)
+        key = "ready" if len(request.jobs) == 1 else "ready-album"
+        with _reaching():
+            await self._bot.send_message(
+                request.chat,
+                say(key),
+                message_thread_id=request.thread,
+                reply_parameters=_reply(request.message_of(job.id)),
+            )
+
+    # How it is shown
+
+    async def _show_picture(
+        self,
+        job: Job,
+        request: Request,
+        image: ImageBytes,
+        caption: Text,
+        markup: InlineKeyboardMarkup | None,
+        *,
+        album: bool,
+    ) -> tuple[int, Message | None]:
+        """Show it as a photo, or where Telegram takes none so large or long: in an album made to fit,
+        alone as the file it is."""
+        name = f"picture-{job.id}.{_SUFFIXES.get(image.mime, 'png')}"
+        original = BufferedInputFile(image.data, name)
+        if tiles.fits_photo(len(image.data), image.width, image.height):
+            try:
+                return await self._edit_media(job, request, _photo(original, caption), markup)
+            except TelegramBadRequest as error:
+                if not says(
+                    error, "image_process_failed", "photo_invalid", "too big for a photo", "photo_ext"
+                ):
+                    raise
+        if not album:
+            try:
+                return await self._edit_media(job, request, _document(original, caption), markup)
+            except TelegramEntityTooLarge:
+                pass
+        fitted = BufferedInputFile(tiles.fit(image.data), f"picture-{job.id}.jpg")
+        return await self._edit_media(job, request, _photo(fitted, caption), markup)
+
+    async def _edit_media(
+        self,
+        job: Job,
+        request: Request,
+        media: InputMediaPhoto | InputMediaDocument,
+        markup: InlineKeyboardMarkup | None,
+    ) -> tuple[int, Message | None]:
+        message = request.message_of(job.id)
+        if message is None:
+            raise Undeliverable("chat_gone")
+        try:
+            return message, await self._put_media(request.chat, message, media, markup)
+        except TelegramBadRequest as error:
+            if not is_missing(error):
+                raise
+        message = await self._replace(job, request)
+        return message, await self._put_media(request.chat, message, media, markup)
+
+    async def _put_media(
+        self,
+        chat: int,
+        message: int,
+        media: InputMediaPhoto | InputMediaDocument,
+        markup: InlineKeyboardMarkup | None,
+    ) -> Message | None:
+        try:
+            sent = await self._bot.edit_message_media(
+                media, chat_id=chat, message_id=message, reply_markup=markup
+            )
+        except TelegramBadRequest as error:
+            if not is_unchanged(error):
+                raise
+            return None
+        return sent if isinstance(sent, Message) else None
+
+    async def _edit_text(
+        self, chat: int, message: int, text: Text, markup: InlineKeyboardMarkup | None
+    ) -> bool:
+        """Change a text message; False if it said so already, or shows its picture by now."""
+        try:
+            await self._bot.edit_message_text(
+                chat_id=chat, message_id=message, reply_markup=markup, **text.as_kwargs()
+            )
+        except TelegramBadRequest as error:
+            if is_unchanged(error) or says(error, "no text in the message"):
+                return False
+            raise
+        return True
+
+    async def _replace(self, job: Job, request: Request) -> int:
+        """A new placeholder for one that was deleted. It counts before anything is shown in it, so a
+        repeat edits it instead of sending another."""
+        say = self._texts.voice(request.lang)
+        sent = await self._send_text(request, say("placeholder-sending"), None)
+        await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
+        return sent.message_id
+
+    async def _with_placeholder(self, request: Request) -> Request:
+        """The request as it is now, with a placeholder sent if the bot died before it could."""
+        current = await self._ledger.request(request.id) or request
+        if not current.messages:
+            jobs = await self._ledger.jobs(current.jobs)
+            await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+            current = await self._ledger.request(request.id) or current
+        return current
+
+    def _caption(self, say: Voice, job: Job) -> Text:
+        """Whose words and which model. In a group the words stand in the message it answers, and
+        repeating a name from them would call that person."""
+        made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
+        if job.spec.chat < 0:
+            return Text(made_by)
+        return Text(BlockQuote(shorten(job.spec.prompt, _CAPTION_PROMPT)), "\n", made_by)
+
+    # Messages
+
+    async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
+        return await self._bot.send_message(
+            request.chat,
+            text,
+            message_thread_id=request.thread,
+            reply_parameters=_reply(request.reply_to),
+            reply_markup=markup,
+            disable_notification=True,
+        )
+
+    async def _send_album(
+        self, request: Request, jobs: Sequence[Job], text: str, say: Voice
+    ) -> tuple[list[int], int]:
+        """Send the tiles and the message under them: the tiles' ids and that message's."""
+        tiled = await self._send_tiles(request, jobs)
+        try:
+            status = await self._send_text(request, text, keyboards.cancel(say, request.id))
+        except TelegramAPIError:
+            await self._take_back(request.chat, tiled)
+            raise
+        return tiled, status.message_id
+
+    async def _send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:
+        aspect = jobs[0].spec.aspect
+        media = await self._tile(aspect, "waiting")
+        try:
+            sent = await self._send_group(request, media, len(jobs))
+        except TelegramBadRequest as error:
+            # A file id kept from another bot, or forgotten by Telegram.
+            if isinstance(media, BufferedInputFile) or not says(error, "file"):
+                raise
+            media = BufferedInputFile(tiles.tile(aspect, "waiting"), "tile.png")
+            sent = await self._send_group(request, media, len(jobs))
+        if isinstance(media, BufferedInputFile):
+            await self._keep_tile(aspect, "waiting", sent[0])
+        return [message.message_id for message in sent]
+
+    async def _send_group(
+        self, request: Request, media: BufferedInputFile | str, count: int
+    ) -> list[Message]:
+        return await self._bot.send_media_group(
+            request.chat,
+            [InputMediaPhoto(media=media) for _ in range(count)],
+            message_thread_id=request.thread,
+            reply_parameters=_reply(request.reply_to),
+            disable_notification=True,
+        )
+
+    async def _show_tile(self, job: Job, request: Request, message: int) -> None:
+        """Let an album's tile say that there is no picture."""
+        aspect = job.spec.aspect
+        media = await self._tile(aspect, "failed")
+        try:
+            sent = await self._put_media(request.chat, message, InputMediaPhoto(media=media), None)
+        except TelegramBadRequest as error:
+            if is_missing(error):
+                return
+            if isinstance(media, BufferedInputFile) or not says(error, "file"):
+                raise
+            media = BufferedInputFile(tiles.tile(aspect, "failed"), "tile.png")
+            sent = await self._put_media(request.chat, message, InputMediaPhoto(media=media), None)
+        if sent is not None and isinstance(media, BufferedInputFile):
+            await self._keep_tile(aspect, "failed", sent)
+
+    async def _tile(self, aspect: str, face: tiles.Face) -> BufferedInputFile | str:
+        """A tile as Telegram knows it, or to be uploaded the first time."""
+        known: str | None = await self._ledger.client.get(self._tile_key(aspect, face))
+        return known or BufferedInputFile(tiles.tile(aspect, face), "tile.png")
+
+    async def _keep_tile(self, aspect: str, face: tiles.Face, sent: Message) -> None:
+        if (file_id := _media_of(sent)) is not None:
+            await self._ledger.client.set(self._tile_key(aspect, face), file_id, ex=30 * _DAY)
+
+    def _tile_key(self, aspect: str, face: tiles.Face) -> str:
+        return self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
+
+    async def _take_back(self, chat: int, messages: list[int]) -> None:
+        with suppress(TelegramAPIError):
+            await self._bot.delete_messages(chat, messages)
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turns the refusals that no later try can mend into `Undeliverable`."""
+    try:
+        yield
+    except TelegramForbiddenError as error:
+        raise Undeliverable("blocked") from error
+    except TelegramBadRequest as error:
+        if says(error, "chat not found", "peer_id_invalid", "deactivated", "thread not found"):
+            raise Undeliverable("chat_gone") from error
+        if says(
+            error, "not enough rights", "have no rights", "chat_write_forbidden", "topic_closed", "restricted"
+        ):
+            raise Undeliverable("no_rights") from error
+        raise
+
+
+def _reply(message: int | None) -> ReplyParameters | None:
+    if message is None:
+        return None
+    return ReplyParameters(message_id=message, allow_sending_without_reply=True)
+
+
+def _photo(file: BufferedInputFile, caption: Text) -> InputMediaPhoto:
+    return InputMediaPhoto(media=file, **_captioned(caption))
+
+
+def _document(file: BufferedInputFile, caption: Text) -> InputMediaDocument:
+    # Telegram would make a photo of it again.
+    return InputMediaDocument(media=file, disable_content_type_detection=True, **_captioned(caption))
+
+
+def _captioned(caption: Text) -> dict[str, Any]:
+    text, entities = caption.render()
+    return {"caption": text, "caption_entities": entities, "parse_mode": None} if text else {}
+
+
+def _media_of(message: Message) -> str | None:
+    if message.photo:
+        return message.photo[-1].file_id
+    return message.document.file_id if message.document else None
