@@ -32,6 +32,7 @@ from src.bot import keyboards
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.providers.base import ImageBytes
+from src.settings import Settings
 from src.telegram import is_missing, is_unchanged, lane, says
 from src.texts import Texts, Voice, shorten
 
@@ -58,10 +59,11 @@ class Delivery:
     `TelegramAPIError` and `TelegramNetworkError` through for what may go better later.
     """
 
-    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts) -> None:
+    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts, settings: Settings) -> None:
         self._bot = bot
         self._ledger = ledger
         self._texts = texts
+        self._keep = settings.job_ttl_days * _DAY
 
     # Before there is a picture
 
@@ -362,7 +364,7 @@ class Delivery:
 
     async def _keep_tile(self, aspect: str, face: tiles.Face, sent: Message) -> None:
         if (file_id := _media_of(sent)) is not None:
-            await self._ledger.client.set(self._tile_key(aspect, face), file_id, ex=30 * _DAY)
+            await self._ledger.client.set(self._tile_key(aspect, face), file_id, ex=self._keep)
 
     def _tile_key(self, aspect: str, face: tiles.Face) -> str:
         return self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
