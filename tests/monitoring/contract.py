@@ -1,0 +1,59 @@
+"""What may be asked of Prometheus: the names of the contract, of the rules, and of the programs beside the bot."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+OBSERVABILITY = Path(__file__).parents[2] / "observability"
+RULES = OBSERVABILITY / "prometheus" / "rules"
+
+_ROW = re.compile(r"^\| `[^`]+` \| `([^`]+)` \| (\w+) \|", re.M)
+_SERIES = {"histogram": ("_bucket", "_sum", "_count")}
+
+# Of the Redis exporter, the Collector (0.155) and Prometheus itself; seen on their pages.
+OTHERS = {
+    "ALERTS",
+    "up",
+    "redis_up",
+    "redis_aof_enabled",
+    "redis_aof_last_write_status",
+    "redis_rdb_last_bgsave_status",
+    "redis_memory_used_bytes",
+    "redis_memory_max_bytes",
+    "redis_commands_processed_total",
+    "redis_connected_clients",
+    "otelcol_receiver_accepted_spans_total",
+    "otelcol_receiver_refused_spans_total",
+    "otelcol_exporter_sent_spans_total",
+    "otelcol_exporter_send_failed_spans_total",
+    "otelcol_exporter_enqueue_failed_spans_total",
+    "traces_span_metrics_calls_total",
+    "traces_span_metrics_duration_seconds_bucket",
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    files = sorted(RULES.glob("*.yml"))
+    return [
+        rule for f in files for group in yaml.safe_load(f.read_text())["groups"] for rule in group["rules"]
+    ]
+
+
+def known_names() -> set[str]:
+    rows = _ROW.findall((OBSERVABILITY / "README.md").read_text())
+    contract = {name + suffix for name, kind in rows for suffix in _SERIES.get(kind, ("",))}
+    return contract | {rule["record"] for rule in rules() if "record" in rule} | OTHERS
+
+
+def names_in(expression: str) -> set[str]:
+    """The metric names in a PromQL expression."""
+    # What is left without strings, label lists, ranges, `by (…)` and the like, and calls, are names.
+    bare = re.sub(r'"[^"]*"', "", expression)
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
+    bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
+    words = re.findall(r"[a-zA-Z_:][\w:]*(?!\w*\s*\()", bare)
+    return {word for word in words if word not in {"and", "or", "unless", "bool", "offset"}}
