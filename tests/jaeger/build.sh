@@ -4,7 +4,7 @@
 #
 #   tests/jaeger/build.sh [collector] [jaeger] [prometheus] [alertmanager]     (default: all)
 #
-# Needs Go and its module proxy. Binaries go to ${IMAGEBOT_TOOLS:-${XDG_CACHE_HOME:-~/.cache}/imagebot-tools},
+# Needs Go 1.26 and its module proxy. Binaries go to ${IMAGEBOT_TOOLS:-${XDG_CACHE_HOME:-~/.cache}/imagebot-tools},
 # outside the tree; one that is there in the version below is not built again.
 set -eu
 

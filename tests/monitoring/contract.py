@@ -55,5 +55,5 @@ def names_in(expression: str) -> set[str]:
     bare = re.sub(r'"[^"]*"', "", expression)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]", "", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
-    words = re.findall(r"[a-zA-Z_:][\w:]*(?!\w*\s*\()", bare)
+    words = re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*(?!\w*\s*\()", bare)
     return {word for word in words if word not in {"and", "or", "unless", "bool", "offset"}}
