@@ -23,6 +23,7 @@ import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 from httpx_aiohttp import AiohttpTransport
+from pydantic import SecretStr
 
 from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings
@@ -182,7 +183,8 @@ async def exchange(
             was made, the error says `submitted`.
 
     Raises:
-        ProviderError: NETWORK, TIMEOUT, or BAD_RESULT for a body over the limit or a private address.
+        ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
+            INVALID_REQUEST for text that has no UTF-8 form (half of a surrogate pair).
     """
     try:
         request = httpx.Request(
@@ -197,13 +199,19 @@ async def exchange(
             },
         )
         request.read()
+    except ValueError:
+        # Its message quotes what could not be encoded, so it goes no further.
+        raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
+    except httpx.InvalidURL:
+        raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
+    try:
         async with asyncio.timeout(seconds):
             response = await client.send(request, stream=True)
             try:
                 body = await _read(response, limit)
             finally:
                 await response.aclose()
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError, OSError) as error:
+    except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
         raise _failure(error, creates) from None
     except _TooLarge as error:
         raise ProviderError(
@@ -244,11 +252,7 @@ def _failure(error: Exception, creates: bool) -> ProviderError:
     else:
         never_sent = isinstance(
             cause,
-            httpx.ConnectError
-            | httpx.ConnectTimeout
-            | httpx.PoolTimeout
-            | httpx.UnsupportedProtocol
-            | httpx.InvalidURL,
+            httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol,
         )
     submitted = creates and not never_sent
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
@@ -256,6 +260,12 @@ def _failure(error: Exception, creates: bool) -> ProviderError:
     if isinstance(cause, ssl.SSLError | aiohttp.ClientSSLError):
         return ProviderError(ErrorKind.NETWORK, "tls", submitted=submitted)
     return ProviderError(ErrorKind.NETWORK, "connection", submitted=submitted)
+
+
+def bearer(key: SecretStr | None) -> dict[str, str]:
+    """Headers of a request to an API with a bearer key that answers in JSON."""
+    value = key.get_secret_value().strip() if key else ""
+    return {"Authorization": f"Bearer {value}", "Accept": "application/json"}
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

@@ -34,7 +34,7 @@ from src.providers.base import (
     SourceImage,
     Ticket,
 )
-from src.providers.http import Answer, exchange, kind_of_status, may_have_run, safe_code
+from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
 from src.providers.images import inspect
 from src.providers.results import ResultHosts, fetch_image
 from src.settings import Settings
@@ -84,17 +84,14 @@ class KieProvider:
     def __init__(
         self, settings: Settings, client: httpx.AsyncClient, *, clock: Callable[[], float] = time.time
     ) -> None:
-        key, webhook_key = settings.kie_api_key, settings.kie_webhook_key
+        webhook_key = settings.kie_webhook_key
         self._client = client
         self._clock = clock
         self._jobs = f"{settings.kie_base_url.rstrip('/')}/api/v1/jobs"
         self._credit = f"{settings.kie_base_url.rstrip('/')}/api/v1/chat/credit"
         self._upload_url = f"{settings.kie_upload_url.rstrip('/')}/api/file-stream-upload"
         self._base = settings.kie_base_url
-        self._headers = {
-            "Authorization": f"Bearer {key.get_secret_value() if key else ''}",
-            "Accept": "application/json",
-        }
+        self._headers = bearer(settings.kie_api_key)
         self._webhook_key = webhook_key.get_secret_value().encode() if webhook_key else b""
         self._max_bytes = settings.image_max_bytes
         self._hosts = ResultHosts(

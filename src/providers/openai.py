@@ -28,7 +28,7 @@ from src.providers.base import (
     ProviderError,
     Ticket,
 )
-from src.providers.http import Answer, exchange, kind_of_status, may_have_run, safe_code
+from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
 from src.providers.images import inspect
 from src.providers.results import ResultHosts, fetch_image
 from src.settings import Settings
@@ -81,13 +81,9 @@ class OpenAIProvider:
     capabilities = Capabilities(synchronous=True, edit=True, max_prompt=32_000)
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
-        key = settings.openai_api_key
         self._client = client
         self._base = settings.openai_base_url.rstrip("/")
-        self._headers = {
-            "Authorization": f"Bearer {key.get_secret_value() if key else ''}",
-            "Accept": "application/json",
-        }
+        self._headers = bearer(settings.openai_api_key)
         self._max_bytes = settings.image_max_bytes
         self._hosts = ResultHosts(
             (self._base,),

@@ -198,6 +198,16 @@ async def test_a_task_not_yet_seen_is_pending_and_one_that_vanished_is_over(
     assert (caught.value.kind, caught.value.ended) == (ErrorKind.NOT_FOUND, True)
 
 
+async def test_a_task_seen_late_is_pending(kie: KieProvider, edge: Edge) -> None:
+    edge.faults.add("late", seconds=1000)
+    assert await kie.poll(await kie.submit(ask())) == Pending()
+
+
+async def test_half_a_character_is_an_invalid_request(kie: KieProvider) -> None:
+    error = await refused(kie, ask("half a \ud83d"))
+    assert (error.kind, error.submitted) == (ErrorKind.INVALID_REQUEST, False)
+
+
 async def test_wrong_shapes_are_upstream_errors(kie: KieProvider, edge: Edge) -> None:
     ticket = await kie.submit(ask())
     for path, call in (("createTask", lambda: kie.submit(ask())), ("recordInfo", lambda: kie.poll(ticket))):

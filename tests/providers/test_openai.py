@@ -210,6 +210,17 @@ async def test_check_tells_key_from_address(
     assert "OPENAI_BASE_URL" in (await openai.check()).detail
 
 
+async def test_half_a_character_is_an_invalid_request(openai: OpenAIProvider) -> None:
+    for request in (ask("\ud83d"), ask("\ud83d", source=SourceImage(b"x", "image/png"))):
+        error = await refused(openai, request)
+        assert (error.kind, error.submitted) == (ErrorKind.INVALID_REQUEST, False)
+        assert "ud83d" not in repr(error.__cause__)
+
+
+async def test_a_key_read_with_its_line_end_works(edge: Edge, client: httpx.AsyncClient) -> None:
+    assert (await OpenAIProvider(edge.settings(openai_api_key="key\n"), client).check()).ok
+
+
 async def test_has_no_tasks(openai: OpenAIProvider) -> None:
     ticket = Ticket("openai", "none")
     with pytest.raises(ProviderError) as caught:
