@@ -27,8 +27,7 @@ from aiogram.types import (
 )
 from aiogram.utils.formatting import BlockQuote, Text
 
-from src import placeholder, tiles, wake
-from src.bot import keyboards
+from src import buttons, placeholder, tiles, wake
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.providers.base import ImageBytes
@@ -75,7 +74,7 @@ class Delivery:
         status = placeholder.status(say, jobs, estimates)
         with _reaching():
             if len(jobs) == 1:
-                sent = await self._send_text(request, status.text, keyboards.cancel(say, request.id))
+                sent = await self._send_text(request, status.text, buttons.cancel(say, request.id))
                 messages, status_message = [sent.message_id], None
             else:
                 messages, status_message = await self._send_album(request, jobs, status.text, say)
@@ -95,7 +94,7 @@ class Delivery:
             return False
         with lane("progress"), _reaching():
             changed = await self._edit_text(
-                request.chat, message, Text(status.text), keyboards.cancel(say, request.id)
+                request.chat, message, Text(status.text), buttons.cancel(say, request.id)
             )
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)
@@ -122,7 +121,7 @@ class Delivery:
         say = self._texts.voice(request.lang)
         single = len(request.jobs) == 1
         caption = self._caption(say, job) if single else Text()
-        markup = keyboards.picture(say, job.id) if single else None
+        markup = buttons.picture(say, job.id) if single else None
         with _reaching():
             message, sent = await self._show_picture(job, request, image, caption, markup, album=not single)
         shown: dict[str, Any] = {"message": message}
@@ -143,7 +142,7 @@ class Delivery:
             if len(request.jobs) > 1:
                 await self._show_tile(job, request, message)
                 return {"message": message}
-            text, markup = Text(placeholder.reason(say, job)), keyboards.no_picture(say, job)
+            text, markup = Text(placeholder.reason(say, job)), buttons.no_picture(say, job)
             try:
                 await self._edit_text(request.chat, message, text, markup)
             except TelegramBadRequest as error:
@@ -167,7 +166,7 @@ class Delivery:
         with _reaching():
             try:
                 await self._edit_text(
-                    request.chat, request.status_message, text, keyboards.album(say, request.id, jobs)
+                    request.chat, request.status_message, text, buttons.album(say, request.id, jobs)
                 )
             except TelegramBadRequest as error:
                 if not is_missing(error):
@@ -309,7 +308,7 @@ class Delivery:
         """Send the tiles and the message under them: the tiles' ids and that message's."""
         tiled = await self._send_tiles(request, jobs)
         try:
-            status = await self._send_text(request, text, keyboards.cancel(say, request.id))
+            status = await self._send_text(request, text, buttons.cancel(say, request.id))
         except TelegramAPIError:
             await self._take_back(request.chat, tiled)
             raise

@@ -1,0 +1,5 @@
+"""The bot: one module a conversation, and the process that runs them."""
+
+from src.bot.app import make_dispatcher, run_bot
+
+__all__ = ["make_dispatcher", "run_bot"]

@@ -1,24 +1,10 @@
-"""What the buttons carry: at most 64 bytes, and ids of the ledger, never state of a process."""
+"""What the buttons of the conversations carry; those under pictures are in `src.buttons`."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from aiogram.filters.callback_data import CallbackData
-
-
-class OfRequest(CallbackData, prefix="r"):
-    """A button about all pictures of a request."""
-
-    what: Literal["cancel", "again", "files"]
-    id: str
-
-
-class OfJob(CallbackData, prefix="j"):
-    """A button about one picture."""
-
-    what: Literal["again", "vary", "file", "words", "show"]
-    id: str
 
 
 class OfDialog(CallbackData, prefix="d", sep="|"):

@@ -1,68 +1,81 @@
-"""The inline keyboards, in the person's language."""
+"""The inline keyboards of the conversations, in the person's language."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
-from src.bot.callbacks import OfJob, OfRequest
-from src.jobs import Job, State
-from src.texts import Voice
+from src.bot.callbacks import OfDialog, OfQueue, OfSettings, Surprise
+from src.buttons import OfJob, button, markup
+from src.jobs import Job, Person
+from src.providers.base import ASPECTS
+from src.texts import LANGUAGES, Voice
 
-# Failures that the same words would only meet again.
-_WORDS_AT_FAULT = frozenset({"moderated_input", "moderated_output", "invalid_request", "too_long"})
-
-Rows = list[list[InlineKeyboardButton]]
-
-
-def button(text: str, data: OfJob | OfRequest) -> InlineKeyboardButton:
-    return InlineKeyboardButton(text=text, callback_data=data.pack())
+COUNTS = (1, 2, 3, 4)
 
 
-def cancel(say: Voice, request: str) -> InlineKeyboardMarkup:
-    """Under a placeholder."""
-    return _markup([[button(say("button-cancel"), OfRequest(what="cancel", id=request))]])
+def surprise(say: Voice) -> InlineKeyboardMarkup:
+    """Under the greeting."""
+    return markup([[button(say("button-surprise"), Surprise())]])
 
 
-def picture(say: Voice, job: str) -> InlineKeyboardMarkup:
-    """Under a finished picture."""
-    return _markup(
+def dialog_words(say: Voice) -> InlineKeyboardMarkup:
+    """While /create waits for the words."""
+    return markup([[button(say("button-surprise"), Surprise()), _stop(say)]])
+
+
+def dialog_choices(say: Voice, aspect: str, count: int) -> InlineKeyboardMarkup:
+    """Format and number, with what is chosen now, and go."""
+    return markup(
         [
-            [
-                button(say("button-again"), OfJob(what="again", id=job)),
-                button(say("button-variation"), OfJob(what="vary", id=job)),
-                button(say("button-file"), OfJob(what="file", id=job)),
-            ]
+            [_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in ASPECTS],
+            [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in COUNTS],
+            [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
         ]
     )
 
 
-def no_picture(say: Voice, job: Job) -> InlineKeyboardMarkup | None:
-    """Under the words that say why there is none; None where nothing would help."""
-    words = button(say("button-words"), OfJob(what="words", id=job.id))
-    again = button(say("button-again"), OfJob(what="again", id=job.id))
-    if job.kind == "bad_source":
-        return None
-    if job.kind in _WORDS_AT_FAULT:
-        return _markup([[words]])
-    return _markup([[again, words]])
+def settings(say: Voice, person: Person) -> InlineKeyboardMarkup:
+    """The choices of /settings, with what is chosen now."""
+    names = {
+        "auto": say("language-auto"),
+        "en": say("language-en"),
+        "ru": say("language-ru"),
+    }
+    chosen = person.lang or "auto"
+    return markup(
+        [
+            [
+                _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
+                for code in ("auto", *LANGUAGES)
+            ],
+            [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in ASPECTS],
+            [_choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n))) for n in COUNTS],
+        ]
+    )
 
 
-def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup:
-    """Under the status of an album that has ended: a variation of each picture, all again, all as files."""
-    done = [job for job in jobs if job.state is State.DELIVERED]
-    variations = [
-        button(say("button-variation-of", number=job.spec.index + 1), OfJob(what="vary", id=job.id))
-        for job in done
+def queue(say: Voice, requests: Sequence[str]) -> InlineKeyboardMarkup:
+    """Under /queue: cancel the request of that number, or look again."""
+    numbers = [
+        button(say("button-cancel-number", number=number), OfQueue(what="cancel", id=request))
+        for number, request in enumerate(requests, start=1)
     ]
-    row = [button(say("button-again"), OfRequest(what="again", id=request))]
-    if done:
-        row.append(button(say("button-files"), OfRequest(what="files", id=request)))
-    else:
-        row.append(button(say("button-words"), OfJob(what="words", id=jobs[0].id)))
-    return _markup([variations, row] if variations else [row])
+    rows = [numbers[start : start + 4] for start in range(0, len(numbers), 4)]
+    return markup([*rows, [button(say("button-look"), OfQueue(what="look"))]])
 
 
-def _markup(rows: Rows) -> InlineKeyboardMarkup:
-    return InlineKeyboardMarkup(inline_keyboard=rows)
+def history(jobs: Sequence[Job]) -> InlineKeyboardMarkup:
+    """Under /history: show the picture of that number."""
+    numbers = [button(str(number), OfJob(what="show", id=job.id)) for number, job in enumerate(jobs, start=1)]
+    return markup([numbers[start : start + 5] for start in range(0, len(numbers), 5)])
+
+
+def _choice(say: Voice, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:
+    return button(say("chosen", label=label) if chosen else label, data)
+
+
+def _stop(say: Voice) -> InlineKeyboardButton:
+    return button(say("button-stop"), OfDialog(what="stop"))

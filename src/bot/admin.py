@@ -1,0 +1,84 @@
+"""What admins (`ADMIN_IDS`) can ask: how it goes, the last failures, and to block a person."""
+
+from __future__ import annotations
+
+from aiogram import Router
+from aiogram.filters import Command, CommandObject, Filter
+from aiogram.types import Message
+
+from src import intake
+from src.app import App
+from src.jobs.estimate import usual
+from src.texts import Voice
+
+_FAILURES = 10
+
+
+class ByAdmin(Filter):
+    """Passes what an admin wrote; to others these commands do not exist."""
+
+    async def __call__(self, message: Message, app: App) -> bool:
+        return message.from_user is not None and message.from_user.id in app.settings.admin_ids
+
+
+async def stats(message: Message, app: App, say: Voice) -> None:
+    lines = []
+    for provider in app.providers:
+        lines.append(
+            say(
+                "admin-stats",
+                waiting=await app.ledger.waiting(provider),
+                running=await app.ledger.running(provider),
+                cap=app.cap(provider),
+                provider=provider,
+            )
+        )
+        model = app.model(provider, edit=False)
+        median, slow = usual(await app.ledger.durations(provider, model))
+        lines.append(say("admin-usual", median=round(median), slow=round(slow)))
+    counts = await app.ledger.counts()
+    outcomes = {name: counts.get(name, 0) for name in ("admitted", "delivered", "failed", "cancelled")}
+    lines.append(say("admin-counts", **outcomes))
+    await message.answer("\n".join(lines))
+
+
+async def failures(message: Message, app: App, say: Voice) -> None:
+    ids = await app.redis.zrevrange(app.ledger.key("failed"), 0, _FAILURES - 1)
+    jobs = await app.ledger.jobs(ids)
+    if not jobs:
+        await message.answer(say("admin-no-failures"))
+        return
+    lines = [
+        say("admin-failure", job=job.id, kind=job.kind, user=job.user, provider=job.provider) for job in jobs
+    ]
+    await message.answer("\n".join([say("admin-failures"), *lines]))
+
+
+async def block(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user = (command.args or "").strip()
+    if not user.isdecimal():
+        await message.answer(say("admin-usage"))
+        return
+    await app.ledger.choose(user, blocked=1)
+    endings = [await intake.cancel(app, job.id, None) for job in await app.ledger.active(user)]
+    number = sum(ending.done for ending in endings)
+    await message.answer(say("admin-blocked", user=user, number=number))
+
+
+async def unblock(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user = (command.args or "").strip()
+    if not user.isdecimal():
+        await message.answer(say("admin-usage"))
+        return
+    await app.ledger.choose(user, blocked=0)
+    await message.answer(say("admin-unblocked", user=user))
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="admin")
+    router.message.register(stats, Command("stats"), ByAdmin())
+    router.message.register(failures, Command("jobs"), ByAdmin())
+    router.message.register(block, Command("block"), ByAdmin())
+    router.message.register(unblock, Command("unblock"), ByAdmin())
+    return router

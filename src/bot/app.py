@@ -1,0 +1,114 @@
+"""The bot process: its dispatcher, its command menus, and its life from start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dramatiq
+import structlog
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import TelegramAPIError
+from aiogram.fsm.storage.base import DefaultKeyBuilder
+from aiogram.fsm.storage.redis import RedisStorage
+from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandScopeAllPrivateChats
+
+from observability.aiogram import instrument_dispatcher
+from src.app import App, open_app
+from src.bot import admin, create, gallery, groups, queue, settings, start
+from src.bot.asking import Asking
+from src.bot.middlewares import Repeats, Speaker, apologise
+from src.bot.outlook import Outlook
+from src.bot.progress import Progress
+from src.bot.receiving import Receiver
+from src.broker import make_broker
+from src.delivery import Delivery
+from src.settings import Settings
+from src.telegram import make_bot
+from src.texts import LANGUAGES, Texts, get_texts
+
+log = structlog.get_logger(__name__)
+
+_DIALOG_SECONDS = 86_400
+_PRIVATE_COMMANDS = ("create", "queue", "cancel", "history", "settings", "help")
+_GROUP_COMMANDS = ("imagine", "help")
+
+
+@dataclass(frozen=True, slots=True)
+class BotParts:
+    """What turns updates into answers, in any process that receives them."""
+
+    dispatcher: Dispatcher
+    progress: Progress
+
+
+def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
+    """The dispatcher with every conversation, and the progress loop that belongs to it (not started)."""
+    delivery = Delivery(bot, app.ledger, texts, app.settings)
+    outlook = Outlook(app)
+    storage = RedisStorage(
+        app.redis,
+        DefaultKeyBuilder(prefix=app.ledger.key("dialog"), with_bot_id=True),
+        state_ttl=_DIALOG_SECONDS,
+        data_ttl=_DIALOG_SECONDS,
+    )
+    dispatcher = Dispatcher(
+        storage=storage, app=app, texts=texts, outlook=outlook, asking=Asking(app, delivery, outlook)
+    )
+    instrument_dispatcher(dispatcher)
+    dispatcher.update.outer_middleware(Repeats(app))
+    dispatcher.update.outer_middleware(Speaker(app, texts))
+    dispatcher.message.outer_middleware(groups.OnlyAddressed())
+    dispatcher.errors.register(apologise)
+    conversations = (start, admin, queue, settings, gallery, groups, create)
+    dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
+    return BotParts(dispatcher, Progress(app, delivery, outlook))
+
+
+async def run_bot(settings: Settings) -> None:
+    """Receive updates and show progress until SIGTERM or SIGINT; the batch under way is finished."""
+    dramatiq.set_broker(make_broker(settings))
+    async with open_app(settings) as app:
+        bot = make_bot(settings, app.limiter)
+        parts = make_dispatcher(app, bot, get_texts())
+        receiver = Receiver(bot, parts.dispatcher)
+        _stop_on_signals(receiver)
+        progress = asyncio.create_task(parts.progress.run())
+        try:
+            await show_commands(bot, get_texts())
+            log.info("bot started", bot_id=bot.id)
+            await receiver.run()
+        finally:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+            await parts.progress.resign()
+            await bot.session.close()
+            log.info("bot stopped")
+
+
+async def show_commands(bot: Bot, texts: Texts) -> None:
+    """Give Telegram the command menus, in each language; without them the bot works as well."""
+    scopes = (
+        (BotCommandScopeAllPrivateChats(), _PRIVATE_COMMANDS),
+        (BotCommandScopeAllGroupChats(), _GROUP_COMMANDS),
+    )
+    for lang in LANGUAGES:
+        for scope, names in scopes:
+            commands = [
+                BotCommand(command=name, description=texts.get(lang, f"command-{name}")) for name in names
+            ]
+            try:
+                # English is for everybody whose language has no menu of its own.
+                await bot.set_my_commands(commands, scope=scope, language_code=None if lang == "en" else lang)
+            except TelegramAPIError as error:
+                log.warning("no command menu", language=lang, error=type(error).__name__)
+
+
+def _stop_on_signals(receiver: Receiver) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Where a loop has no signal handlers (a test's thread, Windows) the default ones stay.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, receiver.stop)

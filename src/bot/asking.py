@@ -1,0 +1,144 @@
+"""From a person's words to a request with a placeholder, or to the words that say why not.
+
+Every conversation that ends in pictures comes through here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import structlog
+from aiogram.exceptions import TelegramAPIError
+from aiogram.types import Document, Message, PhotoSize
+
+from src import intake
+from src.app import App
+from src.bot.outlook import Outlook
+from src.delivery import Delivery, Undeliverable
+from src.intake import NoProvider, Wish
+from src.jobs import Admission
+from src.texts import Voice, width
+
+log = structlog.get_logger(__name__)
+
+# A client cuts a longer text into several messages, each of which would else be a request.
+_LONGEST = 4000
+_CUT_AT = 4096
+_CUT_SECONDS = 3
+_ALBUM_SECONDS = 60
+
+_MAX_SOURCE = 20 * 1024 * 1024
+_SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
+
+
+class BadSource(Exception):
+    """A picture that cannot be edited; `key` names the text that says so."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class Asking:
+    """Takes wishes to the intake and shows what became of them."""
+
+    def __init__(self, app: App, delivery: Delivery, outlook: Outlook) -> None:
+        self._app = app
+        self._delivery = delivery
+        self._outlook = outlook
+
+    async def ask(self, wish: Wish, say: Voice) -> str | None:
+        """Ask for pictures. None: accepted, and its placeholder is in the chat; else what to tell the person.
+
+        The same wish (by its update) may come again after an error: it is admitted once.
+        """
+        if complaint := self.complaint(wish.prompt, say):
+            return complaint
+        try:
+            admission = await intake.ask(self._app, wish)
+        except NoProvider:
+            return say("refused-no-edits" if self._app.providers else "refused-unavailable")
+        if not admission.accepted:
+            return _refusal(say, admission)
+        await self._show(admission)
+        return None
+
+    def complaint(self, prompt: str, say: Voice) -> str | None:
+        """What is wrong with a prompt, in words; None if nothing is."""
+        if not any(unicodedata.category(character)[0] in "LNS" for character in prompt):
+            return say("prompt-empty")
+        limits = [provider.capabilities.max_prompt for provider in self._app.providers.values()]
+        limit = min([_LONGEST, *limits[:1]])
+        if len(prompt) > limit or width(prompt) >= _CUT_AT:
+            return say("prompt-too-long", limit=limit)
+        return None
+
+    async def is_rest_of_cut(self, message: Message) -> bool:
+        """Whether a text is a further piece of one too long, which was answered already."""
+        key = self._app.ledger.key(f"cut:{message.chat.id}")
+        if width(message.text or "") >= _CUT_AT:
+            return not await self._app.redis.set(key, 1, ex=_CUT_SECONDS, nx=True)
+        return bool(await self._app.redis.exists(key))
+
+    async def is_rest_of_album(self, message: Message, update: int) -> bool:
+        """Whether a picture is a further one of an album, whose first was answered already."""
+        if message.media_group_id is None:
+            return False
+        key = self._app.ledger.key(f"album:{message.chat.id}:{message.media_group_id}")
+        return not await first(self._app, key, update, _ALBUM_SECONDS)
+
+    async def _show(self, admission: Admission) -> None:
+        ledger = self._app.ledger
+        request = await ledger.request(admission.request)
+        if request is None or request.messages:
+            return
+        jobs = await ledger.jobs(request.jobs)
+        await ledger.client.zadd(ledger.key("open"), {request.id: request.created})
+        try:
+            await self._delivery.place(request, jobs, await self._outlook.estimates(jobs))
+        except Undeliverable as error:
+            log.info("nobody to draw for", request_id=request.id, kind=error.kind)
+            for job in jobs:
+                await intake.cancel(self._app, job.id, None)
+        except TelegramAPIError as error:
+            # The request stands; the progress loop or the delivery will send the placeholder.
+            log.warning("no placeholder yet", request_id=request.id, error=type(error).__name__)
+
+
+async def first(app: App, key: str, update: int, seconds: int) -> bool:
+    """Whether this update is the first to take `key` within `seconds`; being handled again it still is."""
+    if await app.redis.set(key, update, nx=True, ex=seconds):
+        return True
+    return bool(await app.redis.get(key) == str(update))
+
+
+def source_of(message: Message) -> str | None:
+    """File id of the picture a message shows, or None if it shows none.
+
+    Raises:
+        BadSource: it is one that nobody can edit.
+    """
+    file: PhotoSize | Document
+    if message.photo:
+        file = message.photo[-1]
+    elif message.document and (message.document.mime_type or "").startswith("image/"):
+        file = message.document
+        if file.mime_type not in _SOURCES:
+            raise BadSource("photo-unsupported")
+    else:
+        return None
+    if (file.file_size or 0) > _MAX_SOURCE:
+        raise BadSource("photo-too-big")
+    return file.file_id
+
+
+def _refusal(say: Voice, admission: Admission) -> str:
+    match admission.verdict:
+        case "rate":
+            return say("refused-rate", seconds=max(1, admission.number))
+        case "active":
+            return say("refused-active", number=admission.number)
+        case "busy":
+            return say("refused-busy", number=admission.number)
+        case _:
+            return say("refused-blocked")

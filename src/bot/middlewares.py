@@ -1,0 +1,118 @@
+"""What every update passes: who speaks and in which language, repeats, and errors made polite."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiogram import BaseMiddleware
+from aiogram.dispatcher.event.bases import UNHANDLED
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+)
+from aiogram.types import CallbackQuery, ErrorEvent, Message, TelegramObject, Update, User
+from opentelemetry import trace
+from redis.exceptions import RedisError
+
+from src.app import App
+from src.jobs import Person
+from src.telegram import is_missing, is_unchanged, says
+from src.texts import Texts, Voice, language_of
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]
+
+_SEEN_SECONDS = 86_400
+
+
+class Repeats(BaseMiddleware):
+    """Skips an update that was handled already: Telegram gives it again when the last answer was lost.
+
+    It is marked after its handlers are done, so one cut short is handled again.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
+        if not isinstance(event, Update):
+            return await handler(event, data)
+        key = self._app.ledger.key(f"seen:{data['bot'].id}:{event.update_id}")
+        if await self._app.redis.exists(key):
+            return None
+        answer = await handler(event, data)
+        await self._app.redis.set(key, 1, ex=_SEEN_SECONDS)
+        return answer
+
+
+class Speaker(BaseMiddleware):
+    """Gives handlers the `person`, their `say` and the `update_id`."""
+
+    def __init__(self, app: App, texts: Texts) -> None:
+        self._app = app
+        self._texts = texts
+
+    async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
+        user: User | None = data.get("event_from_user")
+        if user is not None and isinstance(event, Update):
+            person = await self._app.ledger.person(str(user.id))
+            data["person"] = person
+            data["say"] = self._texts.voice(language_of(person.lang, user.language_code))
+            data["update_id"] = event.update_id
+        return await handler(event, data)
+
+
+async def apologise(event: ErrorEvent, texts: Texts, app: App) -> Any:
+    """Error handler: what failed is said shortly, with the trace's first digits, never what it was.
+
+    An error that says the ledger or Telegram is away is left to the receiving loop, which feeds the
+    update again.
+    """
+    error = event.exception
+    if isinstance(error, RedisError | TelegramNetworkError | TelegramServerError):
+        return UNHANDLED
+    if isinstance(error, TelegramRetryAfter | TelegramForbiddenError):
+        log.info("answer not sent", error=type(error).__name__)
+        return None
+    if isinstance(error, TelegramBadRequest) and _is_of_no_matter(error):
+        return None
+    log.error("handler failed", update_id=event.update.update_id, exc_info=error)
+    message = event.update.message
+    callback = event.update.callback_query
+    user = callback.from_user if callback else message.from_user if message else None
+    if user is None:
+        return None
+    person = Person(str(user.id))
+    with suppress(RedisError):
+        person = await app.ledger.person(str(user.id))
+    words = _sorry(texts.voice(language_of(person.lang, user.language_code)))
+    with suppress(TelegramAPIError):
+        await _tell(message, callback, words)
+    return None
+
+
+async def _tell(message: Message | None, callback: CallbackQuery | None, words: str) -> None:
+    if callback is not None:
+        await callback.answer(words, show_alert=True)
+    elif message is not None:
+        await message.answer(words)
+
+
+def _sorry(say: Voice) -> str:
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return say("sorry")
+    return say("sorry-code", code=f"{context.trace_id:032x}"[:8])
+
+
+def _is_of_no_matter(error: TelegramBadRequest) -> bool:
+    """The person was faster than we: the message is gone, or shows it already, or the tap is too old."""
+    return is_unchanged(error) or is_missing(error) or says(error, "query is too old", "query id is invalid")

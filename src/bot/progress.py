@@ -1,0 +1,184 @@
+"""Keeps placeholders up to date: one loop in one of the bot processes, with few Redis commands.
+
+A tick costs one round trip of a handful of commands however many jobs are open, and reads the jobs of
+those requests only whose words may have changed. When many are open Telegram's calls are needed for
+pictures, so a request then gets at most one change, when its turn has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
+from redis.exceptions import RedisError
+
+from src.app import App
+from src.bot.outlook import Outlook
+from src.delivery import Delivery, Undeliverable
+from src.jobs import Request, State
+
+log = structlog.get_logger(__name__)
+
+_MANY = 30
+_AT_ONCE = 8
+_LINE_READ = 2000
+_UNPLACED_MS = 15_000
+
+
+@dataclass(slots=True)
+class Watched:
+    """An open request as the loop knows it. `changes`: edits made while many were open."""
+
+    request: Request
+    changes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one round trip tells: Redis's time in ms, the requests and jobs that are open, and the places
+    of the waiting jobs."""
+
+    now: int
+    requests: tuple[str, ...]
+    jobs: frozenset[str]
+    places: Mapping[str, int]
+
+
+class Progress:
+    """The loop. Several bot processes may run one; the lease in Redis lets one of them act."""
+
+    def __init__(self, app: App, delivery: Delivery, outlook: Outlook) -> None:
+        self._app = app
+        self._delivery = delivery
+        self._outlook = outlook
+        self._watched: dict[str, Watched] = {}
+
+    async def run(self) -> None:
+        """Tick until cancelled; Redis or Telegram being away only costs ticks."""
+        while True:
+            await asyncio.sleep(self._app.settings.progress_interval)
+            try:
+                if await self._leads():
+                    await self.tick()
+                else:
+                    self._watched.clear()
+            except RedisError as error:
+                log.warning("no progress", error=type(error).__name__)
+            except Exception:
+                log.exception("progress failed")
+
+    async def resign(self) -> None:
+        """Let another process lead at once."""
+        with suppress(RedisError):
+            if await self._app.redis.get(self._lease) == self._app.holder:
+                await self._app.redis.delete(self._lease)
+
+    @property
+    def _lease(self) -> str:
+        return self._app.ledger.key("progress:leader")
+
+    async def _leads(self) -> bool:
+        milliseconds = round(self._app.settings.progress_interval * 3000)
+        if await self._app.redis.set(self._lease, self._app.holder, nx=True, px=milliseconds):
+            return True
+        if await self._app.redis.get(self._lease) != self._app.holder:
+            return False
+        await self._app.redis.pexpire(self._lease, milliseconds)
+        return True
+
+    async def tick(self) -> int:
+        """Look once; how many placeholders were changed."""
+        snapshot = await self._snapshot()
+        await self._follow(snapshot)
+        many = len(self._watched) > _MANY
+        worth = [w for w in self._watched.values() if self._may_change(w, snapshot, many)]
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(watched: Watched) -> bool:
+            async with gate:
+                return await self._bring_up_to_date(watched, snapshot)
+
+        changed = sum(await asyncio.gather(*map(one, worth)))
+        if many:
+            for watched in worth:
+                watched.changes += 1
+        return changed
+
+    async def _snapshot(self) -> Snapshot:
+        key = self._app.ledger.key
+        async with self._app.redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.zrange(key("open"), 0, -1)
+            pipe.zrange(key("due"), 0, -1)
+            for provider in self._app.providers:
+                pipe.zrange(key(f"line:{provider}"), 0, _LINE_READ - 1)
+            (seconds, micros), requests, due, *lines = await pipe.execute()
+        places = {job: place for line in lines for place, job in enumerate(line)}
+        now = int(seconds) * 1000 + int(micros) // 1000
+        return Snapshot(now, tuple(requests), frozenset(due), places)
+
+    async def _follow(self, snapshot: Snapshot) -> None:
+        """Begin to watch what is new, read again what had no placeholder, forget what has ended."""
+        unknown = [
+            number
+            for number in snapshot.requests
+            if (known := self._watched.get(number)) is None or not known.request.messages
+        ]
+        if unknown:
+            async with self._app.redis.pipeline(transaction=False) as pipe:
+                for number in unknown:
+                    pipe.hgetall(self._app.ledger.key(f"request:{number}"))
+                answers = await pipe.execute()
+            for number, raw in zip(unknown, answers, strict=True):
+                if (request := Request.parse(number, raw)) is not None:
+                    self._watched[number] = Watched(request)
+        ended = [
+            number
+            for number in snapshot.requests
+            if (watched := self._watched.get(number)) is None
+            or snapshot.jobs.isdisjoint(watched.request.jobs)
+        ]
+        if ended:
+            await self._app.redis.zrem(self._app.ledger.key("open"), *ended)
+        current = set(snapshot.requests).difference(ended)
+        self._watched = {number: w for number, w in self._watched.items() if number in current}
+
+    def _may_change(self, watched: Watched, snapshot: Snapshot, many: bool) -> bool:
+        request = watched.request
+        if not request.messages:
+            return snapshot.now - request.created > _UNPLACED_MS
+        if snapshot.now - request.shown_at < self._app.settings.progress_interval * 1000:
+            return False
+        if not many:
+            return True
+        its_turn = "waiting" in request.shown and snapshot.places.keys().isdisjoint(request.jobs)
+        return its_turn and not watched.changes
+
+    async def _bring_up_to_date(self, watched: Watched, snapshot: Snapshot) -> bool:
+        request = watched.request
+        jobs = await self._app.ledger.jobs(request.jobs)
+        if len(jobs) != len(request.jobs) or all(job.state in _SAID_ELSEWHERE for job in jobs):
+            return False
+        estimates = await self._outlook.estimates(jobs, snapshot.places)
+        try:
+            if not request.messages:
+                await self._delivery.place(request, jobs, estimates)
+                return True
+            changed = await self._delivery.progress(request, jobs, estimates)
+        except TelegramRetryAfter:
+            return False
+        except (Undeliverable, TelegramAPIError) as error:
+            # The picture's own delivery decides what becomes of it.
+            log.info("progress not shown", request_id=request.id, error=type(error).__name__)
+            changed = False
+        if changed and (current := await self._app.ledger.request(request.id)) is not None:
+            watched.request = current
+        return changed
+
+
+# The delivery of these is under way, and its edit is the one that counts.
+_SAID_ELSEWHERE = frozenset({State.READY, State.DELIVERING, State.DELIVERED, State.FAILED, State.CANCELLED})

@@ -1,0 +1,128 @@
+"""A bot over real sockets: the Telegram sandbox, a real Redis, and a hand in place of the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from src.app import App
+from src.bot.app import BotParts
+from src.bot.receiving import Receiver
+from src.delivery import Delivery
+from src.jobs import Job, Request, State, transitions
+from src.providers.base import ImageBytes
+from src.sandbox.telegram import TelegramSandbox
+from src.settings import Settings
+
+
+@dataclass
+class World:
+    """Everything a test of a conversation needs.
+
+    `step` methods do what a worker would do with a job.
+    """
+
+    settings: Settings
+    sandbox: TelegramSandbox
+    app: App
+    bot: Any
+    delivery: Delivery
+    parts: BotParts
+    receiver: Receiver
+    running: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Receive what people send."""
+        self.receiver = Receiver(self.bot, self.parts.dispatcher, poll_seconds=5)
+        self.running.append(asyncio.create_task(self.receiver.run()))
+
+    async def stop(self) -> None:
+        self.receiver.stop()
+        await asyncio.gather(*self.running)
+        self.running.clear()
+
+    async def active(self, user: int) -> list[Job]:
+        return await self.app.ledger.active(str(user))
+
+    async def request_of(self, job: Job) -> Request:
+        request = await self.app.ledger.request(job.request)
+        assert request is not None
+        return request
+
+    async def accepted(self, job: Job) -> Job:
+        """The provider has taken the job."""
+        held = await self.app.ledger.run(transitions.claim(job.id, "submit", holder="test", lease=30))
+        assert held is not None
+        ticket = {"provider": job.provider, "external_id": "t-1"}
+        assert await self.app.ledger.run(transitions.accepted(job.id, held.fence, ticket=ticket, after=20))
+        found = await self.app.ledger.job(job.id)
+        assert found is not None
+        return found
+
+    async def finished(self, job: Job, image: ImageBytes, *, original: bool = True) -> dict[str, Any]:
+        """The picture is made and shown."""
+        running = await self.accepted(job)
+        await self.app.ledger.run(
+            transitions.ready(
+                job.id,
+                running.fence,
+                result={},
+                data=image.data if original else b"",
+                cap=self.app.cap(job.provider),
+                model=job.spec.model,
+                keep=600,
+            )
+        )
+        return await self.shown(job, image)
+
+    async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
+        held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
+        assert held is not None
+        request = await self.request_of(held)
+        shown = await self.delivery.picture(held, request, image)
+        await self._finish(held, shown)
+        return shown
+
+    async def failed(self, job: Job, kind: str) -> None:
+        """The job ends without a picture, and the person is told."""
+        cap = self.app.cap(job.provider)
+        ending = await self.app.ledger.run(transitions.fail(job.id, None, kind=kind, cap=cap))
+        assert ending.done
+        await self.told(job)
+
+    async def told(self, job: Job) -> None:
+        held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
+        assert held is not None
+        assert held.state in (State.FAILED, State.CANCELLED)
+        shown = await self.delivery.notice(held, await self.request_of(held))
+        await self._finish(held, shown)
+
+    async def _finish(self, job: Job, shown: dict[str, Any]) -> None:
+        finish = await self.app.ledger.run(transitions.finish(job.id, job.fence, shown=shown, ttl=600))
+        if finish.open_jobs == 0:
+            request = await self.request_of(job)
+            await self.delivery.close(request, await self.app.ledger.jobs(request.jobs))
+
+
+class OpenGates:
+    """A limiter whose gates are open: the chats here are busier than Telegram would like."""
+
+    async def take(self, gates: Any, *, wait: float = 0.0, ticket: str = "") -> None:
+        return None
+
+    async def close(self, gate: str, seconds: float) -> None:
+        return None
+
+
+def png(width: int = 64, height: int = 48, colour: str = "orange") -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+def image(width: int = 64, height: int = 48, colour: str = "orange") -> ImageBytes:
+    return ImageBytes(png(width, height, colour), "image/png", width, height)
