@@ -5,14 +5,14 @@
 --       6 "1": it is unknown whether the provider took the job
 -- Returns 1, or 0 when the job is no longer ours.
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'told')
 if f.fence ~= ARGV[2] then return 0 end
 local story = f.story .. ' ' .. ARGV[4] .. '@' .. (NOW - tonumber(f.created))
 if f.state == 'running' then
   move(id, 'submitting', tonumber(f.created), story, 'holder', '', 'ticket', '', 'generation', '')
 elseif f.state == 'delivering' then
   move(id, 'ready', tonumber(f.created), story, 'holder', '')
-elseif f.state == 'submitting' or f.state == 'failed' or f.state == 'cancelled' then
+elseif f.state == 'submitting' or f.told == '0' then
   redis.call('HSET', job_key(id), 'holder', '', 'story', story)
 else
   return 0

@@ -1,0 +1,271 @@
+"""The demo: the whole system on embedded defaults, talking to the sandbox instead of the world.
+
+Real processes where production has them: Redis, the bot, a Dramatiq worker; and the sandbox, which
+is Telegram with its chat page, the providers, and the receiver of traces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from src.embedded import redis_address, redis_command, socket_folder
+from src.sandbox.telegram import DEMO_TOKEN
+from src.supervisor import Part, Supervisor
+
+_UP_SECONDS = 60.0
+_PORT = 8090
+_PICTURE_SECONDS = 150.0
+_SPANS_SECONDS = 20.0
+
+
+class DemoError(Exception):
+    """The demo cannot start or its job failed; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `imagebot demo --prompt` prints with `--json`."""
+
+    job_id: str
+    state: str
+    seconds: float
+    image: str | None
+    trace_id: str
+    spans: int
+    orphans: int
+    reason: str | None = None
+
+    def dumps(self) -> str:
+        found = asdict(self)
+        if found["reason"] is None:
+            del found["reason"]
+        return json.dumps(found, ensure_ascii=False)
+
+
+@asynccontextmanager
+async def system(
+    data: Path, say: Callable[[str], None], *, port: int = _PORT, redis_url: str | None = None
+) -> AsyncIterator[tuple[str, Supervisor, str]]:
+    """Run the demo's parts: the address of the chat page, the supervisor, the address of Redis.
+
+    Args:
+        data: folder that keeps everything between two starts.
+        port: of the page; another free one is taken when it is in use.
+        redis_url: a Redis that runs already; None: one of our own.
+
+    Raises:
+        DemoError: the folder is in use. PartDied: a part did not come up. NoRedis: there is none.
+    """
+    data = data.resolve()
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DemoError(
+                f"Another demo is running on {data}; stop it, or set DATA_DIR to another folder."
+            ) from None
+        supervisor = Supervisor(logs=data / "logs", say=say)
+        try:
+            if redis_url is None:
+                redis_url = await start_redis(supervisor, data)
+            port = _free_port(port)
+            url = f"http://127.0.0.1:{port}"
+            env = _environment(url, redis_url, data)
+            sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
+            sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
+            await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: _page_up(url)))
+            worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
+            await supervisor.start(Part("worker", worker, env, grace=25.0))
+            await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+            yield url, supervisor, redis_url
+        finally:
+            await supervisor.stop()
+
+
+async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
+    """Ask for one picture as a person would, wait for it in the chat, and read its trace.
+
+    Raises:
+        DemoError: nothing came in time, or the bot did not take the job; says what the chat said.
+    """
+    started = time.monotonic()
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        person = (await client.post("/sandbox/people", json={"first_name": "Demo"})).json()["id"]
+        sent = await client.post(f"/sandbox/people/{person}/messages", json={"text": prompt})
+        if sent.status_code != 201:
+            raise DemoError(f"The message could not be sent: {sent.text}")
+        job = await _ended_job(client, redis_url, person)
+        seconds = round(time.monotonic() - started, 2)
+        image = await _save_picture(client, person, job["id"], data) if job["state"] == "delivered" else None
+        spans, orphans = await _trace(client, job["trace_id"])
+    reason = None if image else f"{job['state']}: {job['kind'] or 'no picture'}"
+    return Outcome(job["id"], job["state"], seconds, image, job["trace_id"], spans, orphans, reason)
+
+
+async def _ended_job(client: httpx.AsyncClient, redis_url: str, person: int) -> dict[str, str]:
+    """The person's job once it has ended, read from the ledger each time their chat changes."""
+    from redis.asyncio import Redis
+
+    from src.jobs import Ledger
+    from src.tracing import trace_id
+
+    redis = Redis.from_url(redis_url, decode_responses=True)
+    ledger = Ledger(redis)
+    said = ""
+    try:
+        async with asyncio.timeout(_PICTURE_SECONDS):
+            async for event in _events(client, person):
+                for message in event.get("messages", [event]):
+                    said = message.get("text") or message.get("caption") or said
+                for request in await ledger.history(str(person), 1):
+                    found = await ledger.request(request)
+                    for job in await ledger.jobs(found.jobs if found else ()):
+                        if job.ended or await _ends_now(ledger, job.id, message=event):
+                            done = await ledger.job(job.id) or job
+                            return {
+                                "id": job.id,
+                                "state": str(done.state),
+                                "kind": done.kind,
+                                "trace_id": trace_id(job),
+                            }
+    except TimeoutError:
+        pass
+    finally:
+        await redis.aclose()
+    raise DemoError(f"No picture within {_PICTURE_SECONDS:.0f} s. The chat says: {said!r}")
+
+
+async def _ends_now(ledger: Any, job_id: str, message: dict[str, Any]) -> bool:
+    """The chat shows the end a moment before the ledger knows it."""
+    if "photo" not in message and "document" not in message:
+        return False
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        job = await ledger.job(job_id)
+        if job is None or job.ended:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def _events(client: httpx.AsyncClient, person: int) -> AsyncIterator[dict[str, Any]]:
+    async with client.stream("GET", f"/sandbox/people/{person}/events", timeout=_PICTURE_SECONDS) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                if isinstance(event, dict):
+                    yield event
+
+
+async def _save_picture(client: httpx.AsyncClient, person: int, job_id: str, data: Path) -> str | None:
+    chat = (await client.get(f"/sandbox/people/{person}/chat")).json()
+    for message in reversed(chat["messages"]):
+        if photo := message.get("photo"):
+            file = await client.get(f"/sandbox/files/{photo[-1]['file_unique_id']}")
+            suffix = {"image/png": "png", "image/webp": "webp"}.get(file.headers["content-type"], "jpg")
+            path = data.resolve() / "pictures" / f"{job_id}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.content)
+            return str(path)
+    return None
+
+
+async def _trace(client: httpx.AsyncClient, trace_id: str) -> tuple[int, int]:
+    """Spans and orphans of a trace, once its job span has arrived."""
+    until = time.monotonic() + _SPANS_SECONDS
+    spans: list[dict[str, Any]] = []
+    while time.monotonic() < until:
+        answer = await client.get(f"/traces/api/{trace_id}")
+        if answer.status_code == 200:
+            spans = answer.json()["spans"]
+            known = {span["span_id"] for span in spans}
+            orphans = sum(bool(s["parent_span_id"]) and s["parent_span_id"] not in known for s in spans)
+            if any(span["name"] == "job" for span in spans) and not orphans:
+                return len(spans), 0
+        await asyncio.sleep(0.1)
+    known = {span["span_id"] for span in spans}
+    return len(spans), sum(bool(s["parent_span_id"]) and s["parent_span_id"] not in known for s in spans)
+
+
+async def start_redis(supervisor: Supervisor, data: Path) -> str:
+    """Start a Redis of our own; its address."""
+    path = socket_folder() / "redis.sock"
+    address = redis_address(path)
+    await supervisor.start(Part("redis", redis_command(data, path), ready=lambda: _redis_up(address)))
+    return address
+
+
+async def _redis_up(url: str) -> None:
+    import redis.asyncio as redis
+
+    client = redis.Redis.from_url(url)
+    try:
+        async with asyncio.timeout(_UP_SECONDS):
+            while True:
+                try:
+                    await client.ping()
+                    return
+                except redis.RedisError:
+                    await asyncio.sleep(0.05)
+    finally:
+        await client.aclose()
+
+
+async def _page_up(url: str) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_UP_SECONDS):
+        while True:
+            try:
+                (await client.get(url)).raise_for_status()
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+
+
+def _environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
+    """The settings of the demo's processes: everything outside is the sandbox."""
+    return {
+        "REDIS_URL": redis_url,
+        "DATA_DIR": str(data),
+        "TELEGRAM_TOKEN": DEMO_TOKEN,
+        "TELEGRAM_API_URL": url,
+        "WEBHOOK_URL": "",
+        "PROVIDER": "kie",
+        "KIE_API_KEY": "sandbox-key",
+        "KIE_BASE_URL": f"{url}/kie",
+        "KIE_UPLOAD_URL": f"{url}/kie-upload",
+        "OPENAI_API_KEY": "sandbox-key",
+        "OPENAI_BASE_URL": f"{url}/openai/v1",
+        "ALLOW_PRIVATE_HOSTS": "true",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf",
+        "OTEL_BSP_SCHEDULE_DELAY": "300",
+        "LOG_FORMAT": "console",
+        # An idle worker looks for messages every 0.1 s instead of every second.
+        "dramatiq_worker_timeout": "100",
+    }
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise DemoError("No free port on 127.0.0.1.")

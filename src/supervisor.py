@@ -1,0 +1,206 @@
+"""Runs the parts of the system as child processes on one machine, and keeps them running.
+
+A part that dies is named with its last words and started again; one that keeps dying ends them all.
+Containers have supervisors of their own: this is for `imagebot run` and `imagebot demo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_WORDS = 12
+_RESTARTS = 5
+_RESTART_WINDOW = 60.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Part:
+    """One child process.
+
+    Attributes:
+        ready: awaited after the start; raises when the part does not come up.
+        grace: seconds between SIGTERM and SIGKILL.
+        restart: start again when it dies; otherwise its death ends everything.
+    """
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[], Awaitable[None]] | None = None
+    grace: float = 10.0
+    restart: bool = True
+
+
+class PartDied(Exception):
+    """A part ended and was not started again; the text says which, how, and its last words."""
+
+
+class Supervisor:
+    """Starts parts in order, watches them, stops them in reverse.
+
+    Args:
+        logs: folder for one log file a part; None: their output goes to this process's stderr.
+        say: called with a line for the person at the terminal.
+    """
+
+    def __init__(self, *, logs: Path | None, say: Callable[[str], None]) -> None:
+        self._logs = logs
+        self._say = say
+        self._parts: dict[str, Part] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._readers: set[asyncio.Task[None]] = set()
+        self._words: dict[str, deque[str]] = {}
+        self._deaths: dict[str, deque[float]] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stopping = False
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
+
+    async def start(self, part: Part) -> None:
+        """Start a part and wait until it is ready.
+
+        Raises:
+            PartDied: it ended instead.
+        """
+        self._parts[part.name] = part
+        await self._spawn(part)
+        if part.ready is not None:
+            await self._until_ready(part, part.ready)
+        self._watchers[part.name] = asyncio.create_task(self._watch(part))
+
+    async def wait(self) -> None:
+        """Return only when a part died for good.
+
+        Raises:
+            PartDied: always.
+        """
+        await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Stop all parts, the last started first."""
+        self._stopping = True
+        for name in reversed(self._parts):
+            watcher = self._watchers.pop(name, None)
+            if watcher is not None:
+                watcher.cancel()
+                await asyncio.gather(watcher, return_exceptions=True)
+            process = self._running.get(name)
+            if process is not None and process.returncode is None:
+                await self._end(process, self._parts[name].grace)
+        if self._failed.done():
+            self._failed.exception()
+
+    async def _spawn(self, part: Part) -> None:
+        env = {**os.environ, **part.env}
+        process = await asyncio.create_subprocess_exec(
+            *part.command,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        self._running[part.name] = process
+        self._words[part.name] = deque(maxlen=_WORDS)
+        reader = asyncio.create_task(self._read(part.name, process))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+
+    async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        file = (self._logs / f"{name}.log").open("ab") if self._logs is not None else None
+        with contextlib.ExitStack() as stack:
+            if file is not None:
+                stack.enter_context(file)
+            while True:
+                try:
+                    line = await process.stdout.readline()
+                except ValueError:
+                    continue  # a line longer than the reader's limit
+                if not line:
+                    return
+                self._words[name].append(line.decode("utf-8", "replace").rstrip())
+                if file is not None:
+                    file.write(line)
+                    file.flush()
+                else:
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+
+    async def _until_ready(self, part: Part, ready: Callable[[], Awaitable[None]]) -> None:
+        process = self._running[part.name]
+        coming_up = asyncio.ensure_future(ready())
+        ending = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait({coming_up, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not coming_up.done():
+                raise PartDied(self._obituary(part.name, process))
+            coming_up.result()
+        except TimeoutError:
+            raise PartDied(f"{part.name} did not come up.{self._last_words(part.name)}") from None
+        finally:
+            for task in (coming_up, ending):
+                task.cancel()
+
+    async def _watch(self, part: Part) -> None:
+        while True:
+            process = self._running[part.name]
+            await process.wait()
+            if self._stopping:
+                return
+            text = self._obituary(part.name, process)
+            deaths = self._deaths.setdefault(part.name, deque(maxlen=_RESTARTS))
+            deaths.append(time.monotonic())
+            often = len(deaths) == _RESTARTS and deaths[-1] - deaths[0] < _RESTART_WINDOW
+            if not part.restart or often:
+                if not self._failed.done():
+                    self._failed.set_exception(PartDied(text))
+                return
+            self._say(text)
+            self._say(f"{part.name} starts again.")
+            await asyncio.sleep(min(0.1 * 2 ** len(deaths), 3.0))
+            await self._spawn(part)
+
+    async def _end(self, process: asyncio.subprocess.Process, grace: float) -> None:
+        _signal(process, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), grace)
+        except TimeoutError:
+            _signal(process, signal.SIGKILL, group=True)
+            await process.wait()
+
+    def _obituary(self, name: str, process: asyncio.subprocess.Process) -> str:
+        code = process.returncode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"{name} {how}.{self._last_words(name)}"
+
+    def _last_words(self, name: str) -> str:
+        words = [line for line in self._words.get(name, ()) if line.strip()]
+        where = f" Its log: {self._logs / (name + '.log')}" if self._logs is not None else ""
+        return where + "".join(f"\n    {line}" for line in words[-6:])
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals, *, group: bool = False) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+
+
+def _die_with_parent() -> None:
+    """Between fork and exec: if the supervisor is killed outright, its parts must not stay behind."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,99 @@
+"""What all tests share: a real Redis process and settings that come from nowhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from src.embedded import redis_server
+
+_UP_SECONDS = 20.0
+
+
+class RedisProcess:
+    """A redis-server of the tests' own, on a Unix socket."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.socket = Path(tempfile.mkdtemp(prefix="ib-")) / "r.sock"
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}?db=0"
+
+    def start(self) -> None:
+        command = [redis_server(), "--port", "0", "--unixsocket", self.socket, "--dir", self.folder]
+        command += ["--save", "", *(self.options or ("--appendonly", "no"))]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url)
+        until = time.monotonic() + _UP_SECONDS
+        while True:
+            try:
+                client.ping()
+                break
+            except redis.RedisError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+        client.close()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_of_this_machine() -> None:
+    """A developer's token or collector must not leak into the tests."""
+    from src.settings import Settings
+
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            del os.environ[name]
+    Settings.model_config["env_file"] = None
+
+
+@pytest.fixture(scope="session")
+def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    server = RedisProcess(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_process: RedisProcess) -> str:
+    """The address of an empty Redis."""
+    client = redis.Redis.from_url(redis_process.url)
+    client.flushall()
+    client.script_flush()
+    client.close()
+    return redis_process.url
+
+
+@pytest.fixture
+async def redis_client(redis_url: str) -> AsyncIterator[Any]:
+    client = Redis.from_url(redis_url, decode_responses=True)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def sync_redis(redis_url: str) -> Iterator[Any]:
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    yield client
+    client.close()

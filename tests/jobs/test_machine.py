@@ -1,0 +1,222 @@
+"""The ledger as a machine: whatever order steps, repeats, losses and expired leases come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+
+CAP = 2
+LIMITS = Limits(rate=10_000, window=60, active=12, waiting=30)
+USERS = st.sampled_from(["1", "2", "3"])
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Workers that may die, repeat themselves and wake up late, on one provider with two slots."""
+
+    url: str
+    jobs: Bundle[str] = Bundle("jobs")
+    claims: Bundle[Job] = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = redis.Redis.from_url(self.url, decode_responses=True)
+        self.redis.flushall()
+        self.ledger = Ledger(sync_client=self.redis)
+        self.run = self.ledger.run_sync
+        self.accepted: set[str] = set()
+        self.ended: dict[str, list[str]] = {}
+        self.updates = 0
+
+    def teardown(self) -> None:
+        """Left alone with one honest worker, everything that was accepted comes to an end."""
+        for _ in range(60):
+            self.everything_falls_due()
+            rows, _ = self.run(transitions.due(100, lease=15, holder="honest"))
+            for row in rows:
+                self._honest_step(row)
+        open_jobs = {job for job in self.accepted if not self.job(job).ended}
+        assert open_jobs == set()
+        assert set(self.ended) == self.accepted
+        assert all(len(ends) == 1 for ends in self.ended.values())
+        counts = {k: int(v) for k, v in self.redis.hgetall("imagebot:counts").items()}
+        assert counts.pop("admitted", 0) == len(self.accepted)
+        assert sum(counts.values()) == len(self.accepted)
+        self.redis.close()
+
+    def job(self, job_id: str) -> Job:
+        found = Job.parse(job_id, self.redis.hgetall(f"imagebot:job:{job_id}"))
+        assert found is not None
+        return found
+
+    def _end(self, job: Job) -> None:
+        finish = self.run(transitions.finish(job.id, job.fence, shown={"message": 1}, ttl=3600))
+        # Said again with the same fence, a delivered job answers as before: that is not a second end.
+        if finish.outcome and (job.id, job.fence) not in self._said:
+            self._said.add((job.id, job.fence))
+            self.ended.setdefault(job.id, []).append(finish.outcome)
+
+    @property
+    def _said(self) -> set[tuple[str, int]]:
+        return self.__dict__.setdefault("said", set())
+
+    def _honest_step(self, row: Any) -> None:
+        if row.what == "submit":
+            job = self.run(transitions.claim(row.id, "submit", holder="honest", lease=15))
+            if job is not None:
+                self.run(transitions.accepted(job.id, job.fence, ticket={"external_id": "x"}, after=0))
+        elif row.what in ("poll", "lost"):
+            self.run(
+                transitions.ready(row.id, row.job.fence, result={}, data=b"", cap=CAP, model="m", keep=60)
+            )
+        elif row.what == "deliver":
+            job = self.run(transitions.claim(row.id, "deliver", holder="honest", lease=15))
+            if job is not None:
+                self._end(job)
+        elif row.what == "expired":
+            self.run(transitions.fail(row.id, None, kind="timeout", cap=CAP))
+
+    @rule(target=jobs, user=USERS, count=st.integers(1, 4), repeat=st.booleans())
+    def admit(self, user: str, count: int, repeat: bool) -> Any:
+        self.updates += not repeat
+        jobs = [
+            (Spec("p", "m", "1:1", int(user), "en", i, count), Wake(new_id(), "kie", int(user)))
+            for i in range(count)
+        ]
+        admission = self.run(
+            transitions.admit(
+                request=new_id(),
+                user=user,
+                provider="kie",
+                cap=CAP,
+                jobs=jobs,
+                limits=LIMITS,
+                deadline=600,
+                ttl=3600,
+                update=str(self.updates),
+            )
+        )
+        if admission.verdict != "ok":
+            return multiple()
+        ids = [wake.job for _, wake in jobs]
+        self.accepted.update(ids)
+        return multiple(*ids)
+
+    @rule(
+        target=claims,
+        job=jobs,
+        step=st.sampled_from(["submit", "deliver"]),
+        holder=st.sampled_from(["a", "b"]),
+    )
+    def claim(self, job: str, step: Any, holder: str) -> Any:
+        claimed = self.run(transitions.claim(job, step, holder=holder, lease=15))
+        return multiple(claimed) if claimed is not None else multiple()
+
+    @rule(claim=claims, synchronous=st.booleans())
+    def accept(self, claim: Job, synchronous: bool) -> None:
+        ticket = None if synchronous else {"external_id": "x"}
+        holder = "a" if synchronous else ""
+        self.run(transitions.accepted(claim.id, claim.fence, ticket=ticket, after=5, holder=holder))
+
+    @rule(claim=claims)
+    def be_ready(self, claim: Job) -> None:
+        self.run(
+            transitions.ready(claim.id, claim.fence, result={}, data=b"png", cap=CAP, model="m", keep=60)
+        )
+
+    @rule(claim=claims)
+    def go_on(self, claim: Job) -> None:
+        self.run(transitions.polled([(claim.id, claim.fence, 2.0, 0.5)]))
+
+    @rule(claim=claims, free=st.booleans(), unknown=st.booleans())
+    def retry(self, claim: Job, free: bool, unknown: bool) -> None:
+        self.run(
+            transitions.retry(claim.id, claim.fence, after=1, note="retry:x", free=free, unknown=unknown)
+        )
+
+    @rule(claim=claims, anyone=st.booleans())
+    def fail(self, claim: Job, anyone: bool) -> None:
+        self.run(transitions.fail(claim.id, None if anyone else claim.fence, kind="upstream", cap=CAP))
+
+    @rule(job=jobs, user=USERS)
+    def cancel(self, job: str, user: str) -> None:
+        ending = self.run(transitions.cancel(job, user, cap=CAP))
+        if ending.done:
+            assert self.job(job).user == user
+
+    @rule(job=jobs)
+    def meet_a_closed_gate(self, job: str) -> None:
+        self.run(transitions.defer(job, after=1, gate="telegram"))
+
+    @rule(claim=claims)
+    def finish(self, claim: Job) -> None:
+        self._end(claim)
+
+    @rule(claim=claims)
+    def renew(self, claim: Job) -> None:
+        self.run(transitions.renew([(claim.id, claim.fence)], 15))
+
+    @rule(job=jobs)
+    def lease_runs_out(self, job: str) -> None:
+        if self.redis.zscore("imagebot:due", job) is not None:
+            self.redis.zadd("imagebot:due", {job: 1})
+
+    def everything_falls_due(self) -> None:
+        for job in self.redis.zrange("imagebot:due", 0, -1):
+            if not job.startswith("r:") and self.job(job).state is not State.WAITING:
+                self.redis.zadd("imagebot:due", {job: 1})
+
+    @rule(target=claims)
+    def watch(self) -> Any:
+        rows, _ = self.run(transitions.due(3, lease=15, holder="w"))
+        return multiple(*(row.job for row in rows if row.job is not None))
+
+    @invariant()
+    def sets_equal_the_records(self) -> None:
+        found = {job: self.job(job) for job in self.accepted}
+        line = set(self.redis.zrange("imagebot:line:kie", 0, -1))
+        slots = self.redis.smembers("imagebot:slots:kie")
+        due = set(self.redis.zrange("imagebot:due", 0, -1))
+        assert line == {j for j, job in found.items() if job.state is State.WAITING}
+        assert slots == {j for j, job in found.items() if job.state in (State.SUBMITTING, State.RUNNING)}
+        assert len(slots) <= CAP
+        assert {d for d in due if not d.startswith("r:")} == {j for j, job in found.items() if not job.ended}
+        # Nobody waits while there is room.
+        assert not line or len(slots) == CAP
+        open_by_user: dict[str, set[str]] = {"1": set(), "2": set(), "3": set()}
+        for j, job in found.items():
+            if job.state not in (State.DELIVERED, State.FAILED, State.CANCELLED):
+                open_by_user[job.user].add(j)
+        for user, jobs in open_by_user.items():
+            assert set(self.redis.zrange(f"imagebot:active:{user}", 0, -1)) == jobs
+
+    @invariant()
+    def ended_once(self) -> None:
+        assert all(len(ends) == 1 for ends in self.ended.values())
+
+
+@pytest.mark.parametrize("examples", [80, pytest.param(2000, marks=pytest.mark.soak)])
+def test_no_order_of_events_loses_or_doubles_a_job(redis_url: str, examples: int) -> None:
+    LedgerMachine.url = redis_url
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
