@@ -60,6 +60,7 @@ class Telemetry:
             if self._is_down:
                 return True
             self._is_down = True
+        logs.stop_sending()
         return _run_all([provider.shutdown for provider in self._providers], timeout)
 
 

@@ -22,8 +22,14 @@ from observability.scrubbing import Scrubber
 
 LogFormat = Literal["auto", "json", "console"]
 
-# They log every address they call, and the Bot API's holds the token.
-_SILENCED = ("httpx", "httpcore", "aiohttp.access")
+# The first two log every address they call, and the Bot API's holds the token; the last each try to
+# reach a collector that is away.
+_QUIETER = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "aiohttp.access": logging.WARNING,
+    "opentelemetry.exporter": logging.ERROR,
+}
 
 _SEVERITIES = {
     logging.DEBUG: SeverityNumber.DEBUG,
@@ -75,8 +81,14 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if _is_of_others(handler)] + handlers
     root.setLevel(level)
-    for name in _SILENCED:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _QUIETER.items():
+        logging.getLogger(name).setLevel(least)
+
+
+def stop_sending() -> None:
+    """Send no more lines to OpenTelemetry; stderr goes on."""
+    root = logging.getLogger()
+    root.handlers[:] = [handler for handler in root.handlers if not isinstance(handler, OpenTelemetryHandler)]
 
 
 def add_trace_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

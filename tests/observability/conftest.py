@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import dramatiq
 import pytest
 import redis
+from aiohttp import web
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import (
@@ -38,6 +39,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from observability.dramatiq import instrument_broker
 from observability.spans import PinnableIdGenerator
+from src.sandbox.traces import TraceSandbox
 
 
 @dataclass
@@ -189,3 +191,16 @@ def bench(request: pytest.FixtureRequest, recorded: Recorded) -> Iterator[Bench]
 def stub_bench(recorded: Recorded) -> Bench:
     """An untraced stub broker, for tests that set the tracing up themselves."""
     return Bench(make_broker("stub", None))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[tuple[TraceSandbox, str]]:
+    """An OTLP receiver on a real socket, and its address."""
+    received = TraceSandbox()
+    app = web.Application()
+    received.add_to(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield received, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
