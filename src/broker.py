@@ -11,7 +11,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO, Middleware
 
 from observability import Telemetry, setup
-from observability.dramatiq import TracingMiddleware
+from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
 from src import metrics
 from src.app import make_sync_redis
@@ -35,10 +35,8 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
     middleware: list[Middleware] = [
-        # First, so that its shutdown is last: everything else has said its word by then.
+        # Before the rest, so that its shutdown is last: everything else has said its word by then.
         TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker")),
-        # Before all that sends or skips messages, so that their spans are right.
-        TracingMiddleware(flush=False),
         # The loop that async actors, HTTP and the watcher share.
         AsyncIO(),
         # Before a message runs: does it meet a closed gate?
@@ -46,8 +44,12 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         # The ledger, the providers and the watcher, inside that loop.
         WorkerProcess(settings),
     ]
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    broker = RedisBroker(  # type: ignore[no-untyped-call]
         client=make_sync_redis(settings, decode_responses=False),
         middleware=middleware,
         namespace="imagebot:dramatiq",
     )
+    # Puts itself before all that sends or skips messages, so that their spans are right; and works in
+    # processes that only send, where no actor is declared.
+    instrument_broker(broker, flush=False)
+    return broker

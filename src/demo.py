@@ -185,20 +185,17 @@ async def _save_picture(client: httpx.AsyncClient, person: int, job_id: str, dat
 
 
 async def _trace(client: httpx.AsyncClient, trace_id: str) -> tuple[int, int]:
-    """Spans and orphans of a trace, once its job span has arrived."""
+    """Spans and orphans of a trace, once it is whole; as it is when that takes too long."""
     until = time.monotonic() + _SPANS_SECONDS
-    spans: list[dict[str, Any]] = []
+    found: dict[str, Any] = {"spans": [], "orphans": []}
     while time.monotonic() < until:
         answer = await client.get(f"/traces/api/{trace_id}")
         if answer.status_code == 200:
-            spans = answer.json()["spans"]
-            known = {span["span_id"] for span in spans}
-            orphans = sum(bool(s["parent_span_id"]) and s["parent_span_id"] not in known for s in spans)
-            if any(span["name"] == "job" for span in spans) and not orphans:
-                return len(spans), 0
+            found = answer.json()
+            if found["finished"] and any(span["name"] == "job" for span in found["spans"]):
+                break
         await asyncio.sleep(0.1)
-    known = {span["span_id"] for span in spans}
-    return len(spans), sum(bool(s["parent_span_id"]) and s["parent_span_id"] not in known for s in spans)
+    return len(found["spans"]), len(found["orphans"])
 
 
 async def start_redis(supervisor: Supervisor, data: Path) -> str:
