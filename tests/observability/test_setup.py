@@ -1,0 +1,144 @@
+"""`setup` in processes of its own: what the standard variables make it export, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.sandbox.traces import TraceSandbox
+
+ROOT = Path(__file__).parents[2]
+DEADLINE = 30
+
+PROGRAM = """
+import structlog
+from opentelemetry import metrics, trace
+from observability import setup
+from observability.spans import reserve_span, write_span
+
+telemetry = setup("program", version="1.2", secrets=["hush-hush"], log_format="json")
+with trace.get_tracer("test").start_as_current_span("work", attributes={"url": "/hush-hush"}) as span:
+    metrics.get_meter("test").create_counter("things").add(3)
+    with structlog.contextvars.bound_contextvars(job_id="j1"):
+        structlog.get_logger("app").info("said", n=1, what="hush-hush")
+    ref = reserve_span()
+write_span(ref, "late")
+print(type(trace.get_tracer_provider()).__name__, telemetry.exporting, span.is_recording())
+"""
+
+
+async def run(program: str = PROGRAM, **env: str) -> tuple[str, str]:
+    """Run `program`; its output and its log."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        cwd=ROOT,
+        env=clean | env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(DEADLINE):
+        output, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+    return output.decode(), log.decode()
+
+
+async def test_everything_goes_where_the_endpoint_says(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    _, log = await run(
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        OTEL_EXPORTER_OTLP_COMPRESSION="gzip",
+        OTEL_RESOURCE_ATTRIBUTES="host.name=one-host,deployment.environment.name=test",
+    )
+    work, late = (next(span for span in received.spans() if span.name == name) for name in ("work", "late"))
+    assert late.parent_id == work.span_id
+    assert work.service == "program"
+    assert work.resource["service.version"] == "1.2"
+    assert work.resource["host.name"] == "one-host"
+    assert work.resource["deployment.environment.name"] == "test"
+    assert work.resource["service.instance.id"]
+    (counted,) = received.metrics("things")
+    assert counted.value == 3
+    (line,) = received.logs(work.trace_id)
+    assert (line.body, line.span_id, line.service) == ("said", work.span_id, "program")
+    assert line.attributes["job_id"] == "j1"
+    assert work.attributes["url"] == "/[redacted]"
+    assert "hush-hush" not in received.text() + log
+
+
+async def test_without_an_endpoint_nothing_is_made() -> None:
+    output, log = await run()
+    assert output.split() == ["ProxyTracerProvider", "False", "False"]
+    assert '"event": "said"' in log
+    assert "trace_id" not in log
+
+
+async def test_disabled_means_disabled(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    output, _ = await run(OTEL_SDK_DISABLED="true", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert output.split() == ["ProxyTracerProvider", "False", "False"]
+    assert received.spans() == []
+
+
+async def test_signals_are_chosen_one_by_one(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    await run(
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        OTEL_METRICS_EXPORTER="none",
+        OTEL_LOGS_EXPORTER="none",
+        OTEL_SERVICE_NAME="renamed",
+    )
+    assert {span.service for span in received.spans()} == {"renamed"}
+    assert received.metrics() == received.logs() == []
+
+
+async def test_unsampled_is_unsampled_whole(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    await run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_TRACES_SAMPLER="always_off")
+    assert received.spans() == []
+    assert received.metrics("things")
+
+
+async def test_a_child_made_by_fork_exports_too(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    program = PROGRAM + (
+        "import os\n"
+        "if child := os.fork():\n"
+        "    os.waitpid(child, 0)\n"
+        "else:\n"
+        "    trace.get_tracer('test').start_span('in the child').end()\n"
+        "    telemetry.shutdown()\n"
+        "    os._exit(0)\n"
+    )
+    await run(program, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint)
+    assert sorted(span.name for span in received.spans()) == ["in the child", "late", "work"]
+
+
+@pytest.mark.parametrize("kind", ["dead", "hanging"])
+async def test_a_bad_collector_does_not_hold_up_the_end(kind: str) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1] if kind == "hanging" else 1
+    program = PROGRAM + "print('ended in time:', telemetry.shutdown(3) in (True, False))\n"
+    output, _ = await run(program, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}")
+    assert "ended in time: True" in output
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "expected http/protobuf or grpc"),
+        ("OTEL_TRACES_EXPORTER", "nosuch", "no exporter named 'nosuch'"),
+    ],
+)
+async def test_a_wrong_variable_is_told(name: str, value: str, told: str) -> None:
+    with pytest.raises(AssertionError, match=told):
+        await run(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", name: value})
