@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _LARGEST_REQUEST = 32_000_000  # bytes, unpacked
 _HERE = Path(__file__).parent
+_FRESH = {"Cache-Control": "no-cache"}  # ask again, a new version may be installed
 
 
 class TraceSandbox:
@@ -163,10 +164,10 @@ class TraceSandbox:
         return web.json_response(as_jaeger(self.trace(trace_id)), headers={"Content-Disposition": name})
 
     async def _script(self, request: web.Request) -> web.FileResponse:
-        return web.FileResponse(_HERE / "waterfall.js", headers={"Content-Type": "text/javascript"})
+        return web.FileResponse(_HERE / "waterfall.js", headers={"Content-Type": "text/javascript"} | _FRESH)
 
     async def _page(self, request: web.Request) -> web.FileResponse:
-        return web.FileResponse(_HERE / "traces.html")
+        return web.FileResponse(_HERE / "traces.html", headers=_FRESH)
 
     def _as_json(self, trace_id: str) -> web.Response:
         trace = self.trace(trace_id)

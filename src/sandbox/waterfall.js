@@ -24,28 +24,28 @@
       margin-right:5px; animation:wf-pulse 1.2s ease-in-out infinite; }
     @keyframes wf-pulse { 50% { opacity:.25; } }
     @media (prefers-reduced-motion: reduce) { .wf-live::before { animation:none; } }
-    .wf-row { display:grid; grid-template-columns:minmax(0,42%) 1fr; align-items:center; width:100%; min-height:26px; padding:2px 12px;
+    .wf-row { display:grid; grid-template:"name track time" / minmax(0,40%) 1fr 68px; align-items:center; width:100%; min-height:26px; padding:2px 12px;
       border:0; border-bottom:1px solid var(--line); background:none; color:inherit; font:inherit; text-align:left; cursor:pointer; }
     .wf-row:hover, .wf-row[aria-expanded=true] { background:var(--hover); }
     .wf-row:focus-visible { outline:2px solid var(--consumer); outline-offset:-2px; }
-    .wf-name { display:flex; gap:6px; align-items:center; min-width:0; padding-right:8px; }
+    .wf-name { grid-area:name; display:flex; gap:6px; align-items:center; min-width:0; padding-right:8px; }
     .wf-name i { flex:none; width:8px; height:8px; border-radius:2px; background:var(--kind); }
     .wf-name span { overflow:hidden; text-overflow:ellipsis; white-space:nowrap; }
     .wf-name small { color:var(--dim); font-size:11px; white-space:nowrap; }
-    .wf-track { position:relative; height:18px; }
-    .wf-bar { position:absolute; top:4px; height:10px; min-width:3px; border-radius:3px; background:var(--kind); }
-    .wf-time { position:absolute; top:0; line-height:18px; font-size:11px; color:var(--dim); white-space:nowrap; font-variant-numeric:tabular-nums; }
-    .wf-tick { position:absolute; top:2px; width:2px; height:14px; border-radius:1px; background:var(--ink); opacity:.55; }
+    .wf-track { grid-area:track; position:relative; height:14px; }
+    .wf-bar { position:absolute; top:2px; height:10px; min-width:3px; border-radius:3px; background:var(--kind); }
+    .wf-time { grid-area:time; text-align:right; font-size:11px; color:var(--dim); white-space:nowrap; font-variant-numeric:tabular-nums; }
+    .wf-tick { position:absolute; top:0; width:2px; height:14px; border-radius:1px; background:var(--ink); opacity:.55; }
     .wf-error .wf-name span { color:var(--bad); font-weight:600; }
     .wf-error .wf-bar { box-shadow:0 0 0 2px var(--bad); }
     .wf-open { padding:6px 12px 12px; border-bottom:1px solid var(--line); background:var(--hover); overflow-x:auto; }
-    .wf-open table { border-collapse:collapse; width:100%; table-layout:fixed; }
+    .wf-open table { border-collapse:collapse; color:inherit; font:inherit; width:100%; table-layout:fixed; }
     .wf-open td { padding:2px 8px 2px 0; vertical-align:top; overflow-wrap:anywhere; font-size:12px; white-space:pre-wrap; }
     .wf-open td:first-child { width:42%; color:var(--dim); }
     .wf-open h4 { margin:8px 0 2px; font-size:12px; font-weight:600; }
     .wf-note { padding:12px; color:var(--dim); }
     @container (max-width: 520px) {
-      .wf-row { grid-template-columns:1fr; padding-block:4px; }
+      .wf-row { grid-template:"name time" "track track" / minmax(0,1fr) auto; padding-block:4px; }
       .wf-open td:first-child { width:45%; }
     }`;
 
@@ -125,18 +125,14 @@
     const bar = element("div", "wf-bar");
     bar.style.left = `min(${left}%, calc(100% - 3px))`;
     bar.style.width = `${Math.min(width, 100 - left)}%`;
-    const time = element("div", "wf-time", duration(span.duration_ms));
-    if (left + width < 70) time.style.left = `calc(${left + width}% + 6px)`;
-    else if (left > 25) time.style.right = `calc(${100 - left}% + 6px)`;
-    else { time.style.right = "6px"; time.style.color = "#fff"; }
-    track.append(bar, time);
+    track.append(bar);
     for (const event of span.events) {
       const tick = element("div", "wf-tick");
       tick.style.left = `min(${(event.at_ms / whole) * 100}%, calc(100% - 2px))`;
       tick.title = event.name;
       track.append(tick);
     }
-    made.append(name, track);
+    made.append(name, track, element("div", "wf-time", duration(span.duration_ms)));
     made.addEventListener("click", () => toggle(span.span_id));
     return made;
   }
