@@ -37,7 +37,7 @@ class Carrier:
         """The carrier for a message sent in `context`, due in `delay` milliseconds."""
         headers: dict[str, str] = {}
         propagate.inject(headers, context)
-        return cls(headers, anchor).due_in(delay)
+        return cls(headers, anchor, _due(delay))
 
     @classmethod
     def read(cls, option: object) -> Carrier:
@@ -49,7 +49,7 @@ class Carrier:
         return cls(headers, _span_context_from(headers.pop("anchor", None)), _number(option.get("at")))
 
     def due_in(self, delay: int | None) -> Carrier:
-        return replace(self, at=time.time() + (delay or 0) / 1e3)
+        return replace(self, at=_due(delay))
 
     def as_option(self) -> dict[str, str | float]:
         option: dict[str, str | float] = dict(self.headers)
@@ -69,6 +69,10 @@ class Carrier:
     def seconds_waited(self, now_ns: int) -> float | None:
         """Seconds since it was due; clocks of two machines may differ, so not below 0."""
         return None if self.at is None else max(0.0, now_ns / 1e9 - self.at)
+
+
+def _due(delay: int | None) -> float:
+    return time.time() + (delay or 0) / 1e3
 
 
 def _as_traceparent(span: SpanContext) -> str:

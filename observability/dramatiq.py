@@ -44,7 +44,7 @@ from wrapt import wrap_function_wrapper
 
 from observability.carrier import OPTION, Carrier
 from observability.exceptions import error_type, record_exception
-from observability.messaging import SCHEMA_URL, MessagingMetrics, details_of, labels_of
+from observability.messaging import SCHEMA_URL, MessagingMetrics, attributes_of, labels_of
 
 if TYPE_CHECKING:
     from dramatiq.broker import MessageProxy
@@ -130,11 +130,12 @@ class TracingMiddleware(Middleware):
         labels = labels_of("send", message)
         start = time.time_ns()
         span = self._tracer.start_span(
-            f"send {message.actor_name}", kind=SpanKind.PRODUCER, attributes=labels, start_time=start
+            f"send {message.actor_name}",
+            kind=SpanKind.PRODUCER,
+            attributes=attributes_of(labels, message, delay=delay),
+            start_time=start,
         )
         context = trace.set_span_in_context(span)
-        if span.is_recording():
-            span.set_attributes(details_of(message, delay))
         carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
         token = attach(context)
         failed: str | None = None
@@ -165,17 +166,15 @@ class TracingMiddleware(Middleware):
         else:
             parent = received
         labels = labels_of("process", message)
+        waited = carrier.seconds_waited(start)
         span = self._tracer.start_span(
             f"process {message.actor_name}",
             context=parent,
             kind=SpanKind.CONSUMER,
-            attributes=labels,
+            attributes=attributes_of(labels, message, waited=waited),
             links=[Link(producer)] if producer.is_valid else None,
             start_time=start,
         )
-        waited = carrier.seconds_waited(start)
-        if span.is_recording():
-            span.set_attributes(details_of(message, None, waited=waited))
         attempt = _Attempt(message.message_id, span, labels, start, has_sender=producer.is_valid)
         # On the message, not in a table by id: a redelivered message has the same id.
         setattr(message, _STATE, attempt)

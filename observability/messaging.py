@@ -60,24 +60,28 @@ class MessagingMetrics:
 
 
 def labels_of(operation: str, message: Message[Any] | MessageProxy) -> dict[str, str]:
-    """What a message's spans and metrics are told apart by; few values each."""
+    """What metrics tell messages apart by; few values each."""
     return {
         "messaging.system": "dramatiq",
         "messaging.operation.name": operation,
-        "messaging.operation.type": operation,
         "messaging.destination.name": q_name(message.queue_name),
         "messaging.dramatiq.actor": message.actor_name,
     }
 
 
-def details_of(
+def attributes_of(
+    labels: dict[str, str],
     message: Message[Any] | MessageProxy,
-    delay: int | None,
     *,
+    delay: int | None = None,
     waited: float | None = None,
 ) -> dict[str, str | int | float]:
-    """What only a span says of a message. `delay` is in milliseconds, `waited` in seconds."""
-    details: dict[str, str | int | float] = {"messaging.message.id": message.message_id}
+    """What a span says of a message. `delay` is in milliseconds, `waited` in seconds."""
+    details: dict[str, str | int | float] = {
+        **labels,
+        "messaging.operation.type": labels["messaging.operation.name"],
+        "messaging.message.id": message.message_id,
+    }
     if (body_size := _body_size(message)) is not None:
         details["messaging.message.body.size"] = body_size
     if delay:
