@@ -17,17 +17,28 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
+from src.sandbox.faults import Faults
+from src.sandbox.kie import KieSandbox
+from src.sandbox.openai import OpenAISandbox
 from src.sandbox.page import ChatPage
+from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
+from src.sandbox.traces import TraceSandbox
 
 _SHUTDOWN = 2.0
 """Seconds open connections (the page's event stream, long polls) get at the end."""
 
+_LARGEST_BODY = 64 * 1024 * 1024
+
 
 def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = True) -> web.Application:
     """The application with every part of the sandbox in it."""
-    app = web.Application()
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    pictures, faults = PictureMaker(), Faults()
     TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits).add_to(app)
+    OpenAISandbox(pictures=pictures, faults=faults).add_to(app)
+    KieSandbox(pictures=pictures, faults=faults).add_to(app)
+    TraceSandbox().add_to(app)
     ChatPage().add_to(app)
     return app
 

@@ -212,7 +212,7 @@ class Bot:
 
     def tell(self, chat: Chat, kind: str, data: dict[str, Any]) -> None:
         """Tells who looks at the chat of something that is not a message."""
-        event = Event(kind, {"chat_id": chat.id, **data})
+        event = Event(kind, data, chat.id)
         chat.feed.tell(event)
         self.feed.tell(event)
 

@@ -1,7 +1,6 @@
 """The people's side over HTTP, under `/sandbox/`: for the chat page, and for tests of another process.
 
-People, their messages and taps, a stream of what changes in a chat (server-sent events), faults, and
-the audit. It acts for anybody and so takes no request that another site's page could have sent.
+People, their messages and taps, what changes in a chat (over a WebSocket), faults, and the audit. It acts for anybody and so takes no request that another site's page could have sent.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ class Control:
     def __init__(self, sandbox: TelegramSandbox) -> None:
         self._sandbox = sandbox
         self._bot = sandbox.bot
-        self._closing = asyncio.Event()
         self._streams: set[asyncio.Queue[tuple[str, Any]]] = set()
 
     def add_to(self, app: web.Application) -> None:
@@ -61,7 +59,6 @@ class Control:
         app.on_shutdown.append(self._close)
 
     async def _close(self, _: web.Application) -> None:
-        self._closing.set()
         for queue in self._streams:
             queue.put_nowait(("closed", None))
 
@@ -119,40 +116,35 @@ class Control:
         }
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """The chat as it is, then each change; a reader that falls far behind is cut off and comes again."""
+        """A WebSocket: the chat as it is, then each change, and a sign of what the bot writes to others.
+
+        A reader that falls far behind is cut off and comes again.
+        """
         person = self._person(request)
-        chat = person.chat
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         queue.put_nowait(("snapshot", self._snapshot(person)))
 
         def listen(event: Event) -> None:
-            if queue.qsize() < _QUEUED:
-                queue.put_nowait(_shown_event(event))
-            else:
+            if queue.qsize() >= _QUEUED:
                 queue.put_nowait(("closed", None))
+            elif event.chat_id == person.id:
+                queue.put_nowait(_shown_event(event))
+            elif event.kind == "message" and event.data["message"].from_bot:
+                queue.put_nowait(("activity", {"chat_id": event.chat_id}))
 
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        )
-        await response.prepare(request)
-        chat.feed.listeners.add(listen)
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT)
+        await socket.prepare(request)
+        self._bot.feed.listeners.add(listen)
         self._streams.add(queue)
+        writing = asyncio.create_task(_write_events(socket, queue))
         try:
-            while not self._closing.is_set():
-                try:
-                    kind, data = await asyncio.wait_for(queue.get(), _HEARTBEAT)
-                except TimeoutError:
-                    await response.write(b": still here\n\n")
-                    continue
-                if kind == "closed":
-                    break
-                await response.write(f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode())
-        except ConnectionError:
-            pass
+            async for _ in socket:
+                pass
         finally:
-            chat.feed.listeners.discard(listen)
+            writing.cancel()
+            self._bot.feed.listeners.discard(listen)
             self._streams.discard(queue)
-        return response
+        return socket
 
     async def _send(self, request: web.Request) -> web.Response:
         """A text as JSON or in a form, or a file in a multipart part `photo` or `document`."""
@@ -183,7 +175,7 @@ class Control:
         person, body = self._person(request), await _body(request)
         message = self._message(person.chat, int(body.get("message_id") or 0))
         tap = await person.tap_data(message, str(body.get("data") or ""))
-        return web.json_response({"query_id": tap.query.id}, status=201)
+        return web.json_response({"query_id": tap.query.id, "update_id": tap.update_id}, status=201)
 
     def _message(self, chat: Chat, number: int) -> Message:
         message = chat.messages.get(number)
@@ -248,6 +240,15 @@ def message_json(message: Message) -> dict[str, Any]:
         "reaction": message.reaction,
         "revision": len(message.revisions),
     }
+
+
+async def _write_events(socket: web.WebSocketResponse, queue: asyncio.Queue[tuple[str, Any]]) -> None:
+    while True:
+        kind, data = await queue.get()
+        if kind == "closed":
+            await socket.close()
+            return
+        await socket.send_str(json.dumps({"event": kind, "data": data}))
 
 
 def _shown_event(event: Event) -> tuple[str, Any]:

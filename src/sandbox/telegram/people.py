@@ -28,15 +28,17 @@ class Tap:
     """A tap on an inline button."""
 
     query: CallbackQuery
+    update_id: int | None
+    """Of the update that told the bot of it."""
 
     @property
     def answer(self) -> dict[str, Any] | None:
         """`text`, `show_alert` and `url` of the bot's answer, None until it comes."""
         return self.query.answer
 
-    async def answered(self, within: float = WAIT) -> dict[str, Any]:
+    async def answered(self, timeout: float = WAIT) -> dict[str, Any]:  # noqa: ASYNC109
         """Waits for the bot's answer; raises TimeoutError."""
-        return await self.query.chat.feed.until(lambda: self.query.answer, within)
+        return await self.query.chat.feed.until(lambda: self.query.answer, timeout)
 
 
 class Person:
@@ -172,8 +174,7 @@ class Person:
             "chat_instance": str(message.chat.id),
             "data": data,
         }
-        self._bot.updates.push("callback_query", update, self.id)
-        return Tap(query)
+        return Tap(query, self._bot.updates.push("callback_query", update, self.id))
 
     async def edit_text(self, message: Message, text: str) -> None:
         """Edits an own message."""
@@ -203,21 +204,29 @@ class Person:
     # What a person waits for
 
     async def wait_for(
-        self, wanted: Callable[[Message], object], within: float = WAIT, *, chat: Chat | None = None
+        self,
+        wanted: Callable[[Message], object],
+        timeout: float = WAIT,  # noqa: ASYNC109
+        *,
+        chat: Chat | None = None,
     ) -> Message:
         """The newest visible message that is `wanted`, now or as soon as there is one.
 
-        Raises TimeoutError with the end of the conversation after `within` seconds.
+        Raises TimeoutError with the end of the conversation after `timeout` seconds.
         """
         where = chat or self.chat
 
         def newest() -> Message | None:
             return next((m for m in reversed(where.messages.values()) if not m.deleted and wanted(m)), None)
 
-        return await self._until(newest, within, where)
+        return await self._until(newest, timeout, where)
 
     async def wait_until(
-        self, check: Callable[[list[Message]], object], within: float = WAIT, *, chat: Chat | None = None
+        self,
+        check: Callable[[list[Message]], object],
+        timeout: float = WAIT,  # noqa: ASYNC109
+        *,
+        chat: Chat | None = None,
     ) -> list[Message]:
         """The visible messages once `check` holds for them; raises TimeoutError like `wait_for`."""
         where = chat or self.chat
@@ -226,10 +235,14 @@ class Person:
             messages = visible(where)
             return messages if check(messages) else None
 
-        return await self._until(shown, within, where)
+        return await self._until(shown, timeout, where)
 
     async def reply_after(
-        self, message: Message, within: float = WAIT, *, chat: Chat | None = None
+        self,
+        message: Message,
+        timeout: float = WAIT,  # noqa: ASYNC109
+        *,
+        chat: Chat | None = None,
     ) -> Message:
         """The bot's first message after that one."""
         where = chat or self.chat
@@ -238,13 +251,13 @@ class Person:
             later = (m for m in where.messages.values() if m.message_id > message.message_id)
             return next((m for m in later if m.from_bot and not m.deleted), None)
 
-        return await self._until(first, within, where)
+        return await self._until(first, timeout, where)
 
-    async def _until(self, check: Callable[[], T | None], within: float, chat: Chat) -> T:
+    async def _until(self, check: Callable[[], T | None], timeout: float, chat: Chat) -> T:  # noqa: ASYNC109
         try:
-            return await chat.feed.until(check, within)
+            return await chat.feed.until(check, timeout)
         except TimeoutError:
-            raise TimeoutError(f"not within {within:g} s; the chat ends so:\n{transcript(chat)}") from None
+            raise TimeoutError(f"not within {timeout:g} s; the chat ends so:\n{transcript(chat)}") from None
 
     # How the bot hears of it
 

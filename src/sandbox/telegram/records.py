@@ -75,6 +75,7 @@ class Event:
 
     kind: str
     data: dict[str, Any]
+    chat_id: int = 0
 
 
 class Feed:

@@ -1,0 +1,206 @@
+// Draws messages: bubbles, albums as mosaics, files, inline keyboards. Knows nothing of the network.
+
+import { renderText } from "/page/markup.js";
+
+export const fileUrl = (file) => `/sandbox/files/${encodeURIComponent(file.file_unique_id)}`;
+
+export function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+// Sizes of the rows of a mosaic, by how many pictures it has.
+const ROWS = [[], [1], [2], [1, 2], [2, 2], [2, 3], [3, 3], [2, 2, 3], [2, 3, 3], [3, 3, 3], [3, 3, 4]];
+const FILES = ["document", "video", "animation", "audio", "voice"];
+const INSTANT = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+
+export const plainText = (message) => message.text || message.caption || "";
+
+export function preview(message, labels) {
+  if (plainText(message)) return plainText(message);
+  if (message.photo) return labels.photo;
+  if (message.sticker) return `${message.sticker.emoji || ""} ${labels.sticker}`;
+  return message.document ? message.document.file_name || labels.file : labels.unsupported;
+}
+
+// Messages of one album become one group; every other message is a group of its own.
+export function grouped(messages) {
+  const groups = [];
+  for (const message of messages) {
+    const last = groups.at(-1);
+    if (message.media_group_id && last && last.album === message.media_group_id) last.messages.push(message);
+    else groups.push({ key: `m${message.message_id}`, album: message.media_group_id, messages: [message] });
+  }
+  return groups;
+}
+
+function mosaic(messages, actions) {
+  const photos = messages.filter((message) => message.photo);
+  const box = make("div", photos.length > 1 ? "mosaic album" : "mosaic");
+  const queue = [...photos];
+  for (const count of ROWS[photos.length] || []) {
+    const row = make("div", "row");
+    let sum = 0;
+    for (const message of queue.splice(0, count)) {
+      const size = message.photo.at(-1);
+      const ratio = Math.min(2.4, Math.max(photos.length > 1 ? 0.66 : 0.45, size.width / size.height));
+      sum += ratio;
+      const button = make("button", message.has_media_spoiler ? "picture hidden-picture" : "picture");
+      button.type = "button";
+      button.style.flex = `${ratio} 1 0`;
+      const image = make("img");
+      image.src = fileUrl(size);
+      image.alt = plainText(message);
+      image.decoding = "async";
+      image.addEventListener("load", () => image.classList.add("loaded"));
+      button.append(image);
+      button.addEventListener("click", () => {
+        if (button.classList.contains("hidden-picture")) button.classList.remove("hidden-picture");
+        else actions.view(fileUrl(size));
+      });
+      row.append(button);
+    }
+    row.style.aspectRatio = String(sum);
+    if (photos.length === 1) {
+      const size = photos[0].photo.at(-1);
+      box.style.maxWidth = `${Math.max(200, Math.min(430, size.width, 430 * Math.min(1, sum * 1.15)))}px`;
+    }
+    box.append(row);
+  }
+  return box;
+}
+
+function fileSize(bytes) {
+  if (bytes < 1024) return `${bytes} B`;
+  return bytes < 1024 * 1024 ? `${Math.round(bytes / 1024)} KB` : `${(bytes / 1024 / 1024).toFixed(1)} MB`;
+}
+
+function fileCard(file, labels) {
+  const name = file.file_name || labels.file;
+  const link = make("a", "file");
+  link.href = fileUrl(file);
+  link.download = name;
+  if ((file.mime_type || "").startsWith("image/")) {
+    const thumb = make("img", "icon-disc");
+    thumb.src = link.href;
+    thumb.alt = "";
+    link.append(thumb);
+  } else {
+    link.append(make("span", "icon-disc", "↓"));
+  }
+  const words = make("span", "file-words");
+  words.append(make("b", "", name), make("small", "", fileSize(file.file_size || 0)));
+  link.append(words);
+  return link;
+}
+
+function sticker(message) {
+  const box = make("div", "sticker");
+  const image = make("img");
+  image.src = fileUrl(message.sticker);
+  image.alt = message.sticker.emoji || "";
+  image.addEventListener("error", () => box.replaceChildren(message.sticker.emoji || "🖼"));
+  box.append(image);
+  return box;
+}
+
+function quote(original, labels, actions) {
+  const box = make("button", "quote");
+  box.type = "button";
+  box.append(make("b", "", original.from.is_bot ? original.from.first_name : labels.you));
+  const words = make("span", "", preview(original, labels));
+  words.dir = "auto";
+  box.append(words);
+  if (original.photo) {
+    const thumb = make("img");
+    thumb.src = fileUrl(original.photo[0]);
+    thumb.alt = "";
+    box.prepend(thumb);
+  }
+  box.addEventListener("click", () => actions.jump(original.message_id));
+  return box;
+}
+
+function keyboard(message, actions, pressed) {
+  const box = make("div", "keyboard");
+  for (const buttons of message.reply_markup.inline_keyboard) {
+    const row = make("div", "keys");
+    for (const key of buttons) {
+      const button = make("button", "key", key.text);
+      button.type = "button";
+      const id = `${message.message_id}:${key.callback_data}`;
+      if (key.url) button.classList.add("away");
+      if (pressed.has(id)) button.classList.add("pressed");
+      button.addEventListener("click", () => {
+        if (key.callback_data !== undefined) actions.tap(message, key.callback_data, id);
+        else if (key.url) actions.open(key.url);
+        else if (key.copy_text) actions.copy(key.copy_text.text);
+      });
+      row.append(button);
+    }
+    box.append(row);
+  }
+  return box;
+}
+
+export function drawGroup(group, { labels, actions, pressed, position }) {
+  const first = group.messages[0];
+  const own = !first.from.is_bot;
+  const item = make("article", `message ${own ? "own" : "theirs"} ${position}`);
+  item.dataset.key = group.key;
+  item.dataset.messageId = first.message_id;
+  const bubble = make("div", "bubble");
+  if (first.reply_to_message) bubble.append(quote(first.reply_to_message, labels, actions));
+
+  const hasPhoto = group.messages.some((message) => message.photo);
+  if (hasPhoto) bubble.append(mosaic(group.messages, actions));
+  for (const message of group.messages) {
+    if (message.sticker) bubble.append(sticker(message));
+    const kind = FILES.find((name) => message[name]);
+    if (kind) bubble.append(fileCard(message[kind], labels));
+  }
+  const texts = group.messages.filter(plainText);
+  for (const message of texts) {
+    const words = make("div", "words");
+    words.dir = "auto";
+    words.append(renderText(plainText(message), message.entities || message.caption_entities, actions.command));
+    bubble.append(words);
+  }
+  const known = hasPhoto || texts.length || first.sticker || FILES.some((kind) => first[kind]);
+  if (!known) bubble.append(make("div", "words dim", labels.unsupported));
+
+  const last = group.messages.at(-1);
+  const meta = make("span", "meta");
+  if (group.messages.some((message) => message.edit_date) && !last.reply_markup) meta.append(`${labels.edited} `);
+  const time = make("time", "", INSTANT.format(first.date * 1000));
+  time.dateTime = new Date(first.date * 1000).toISOString();
+  meta.append(time);
+  bubble.append(meta);
+  if (hasPhoto && !texts.length) bubble.classList.add("bare");
+  if (hasPhoto) bubble.classList.add("with-photo");
+  if (first.sticker) bubble.classList.add("with-sticker");
+  const reaction = group.messages.find((message) => message.reaction);
+  if (reaction) bubble.append(make("span", "reaction", reaction.reaction));
+  item.append(bubble);
+  for (const message of group.messages) {
+    if (message.reply_markup?.inline_keyboard) item.append(keyboard(message, actions, pressed));
+  }
+  const reply = make("button", "icon quick");
+  reply.type = "button";
+  reply.title = labels.reply;
+  reply.setAttribute("aria-label", labels.reply);
+  reply.textContent = "↩";
+  reply.addEventListener("click", () => actions.reply(first));
+  item.append(reply);
+  item.addEventListener("contextmenu", (event) => {
+    if (event.target.closest("a")) return;
+    event.preventDefault();
+    actions.menu(first, event.clientX, event.clientY);
+  });
+  item.addEventListener("click", (event) => {
+    if (!event.target.closest("button, a")) actions.trace(first);
+  });
+  return item;
+}
