@@ -14,7 +14,7 @@ export function make(tag, className, text) {
 // Sizes of the rows of a mosaic, by how many pictures it has.
 const ROWS = [[], [1], [2], [1, 2], [2, 2], [2, 3], [3, 3], [2, 2, 3], [2, 3, 3], [3, 3, 3], [3, 3, 4]];
 const FILES = ["document", "video", "animation", "audio", "voice"];
-const INSTANT = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export const plainText = (message) => message.text || message.caption || "";
 
@@ -174,7 +174,7 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
   const last = group.messages.at(-1);
   const meta = make("span", "meta");
   if (group.messages.some((message) => message.edit_date) && !last.reply_markup) meta.append(`${labels.edited} `);
-  const time = make("time", "", INSTANT.format(first.date * 1000));
+  const time = make("time", "", CLOCK.format(first.date * 1000));
   time.dateTime = new Date(first.date * 1000).toISOString();
   meta.append(time);
   bubble.append(meta);
