@@ -84,7 +84,7 @@ async def system(
                 redis_url = await start_redis(supervisor, data)
             port = _free_port(port)
             url = f"http://127.0.0.1:{port}"
-            env = _environment(url, redis_url, data)
+            env = environment(url, redis_url, data)
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
             await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: _page_up(url)))
@@ -232,7 +232,7 @@ async def _page_up(url: str) -> None:
                 await asyncio.sleep(0.05)
 
 
-def _environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
+def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
     """The settings of the demo's processes: everything outside is the sandbox."""
     return {
         "REDIS_URL": redis_url,
@@ -250,6 +250,7 @@ def _environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf",
         "OTEL_BSP_SCHEDULE_DELAY": "300",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         "LOG_FORMAT": "console",
         # An idle worker looks for messages every 0.1 s instead of every second.
         "dramatiq_worker_timeout": "100",

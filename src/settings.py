@@ -92,9 +92,9 @@ class Settings(BaseSettings):
     image_max_bytes: int = Field(50_000_000, ge=100_000, description="Largest picture fetched, in bytes.")
 
     # Limits
-    rate_limit: int = Field(10, ge=1, description="Pictures one person may ask for in a window.")
+    rate_limit: int = Field(10, ge=1, description="Requests one person may make in a window.")
     rate_window: int = Field(60, ge=1, description="That window, in seconds.")
-    max_active_per_user: int = Field(8, ge=1, description="One person's jobs waiting and running at once.")
+    max_active_per_user: int = Field(12, ge=1, description="One person's jobs waiting and running at once.")
     max_waiting: int = Field(
         1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely."
     )

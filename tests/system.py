@@ -1,0 +1,171 @@
+"""The whole system for tests: the sandbox in this process, everything else in processes of its own.
+
+The sandbox's objects are at hand (people, audits, faults, traces); Redis, the bot and the worker are
+real processes that can be killed, stopped and started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from redis.asyncio import Redis
+
+from src.demo import environment
+from src.jobs import Job, Ledger
+from src.sandbox.faults import Faults
+from src.sandbox.kie import KieSandbox
+from src.sandbox.openai import OpenAISandbox
+from src.sandbox.pictures import PictureMaker
+from src.sandbox.telegram import DEMO_TOKEN, Message, Person, TelegramSandbox
+from src.sandbox.traces import TraceSandbox
+from tests.conftest import RedisProcess
+
+WAIT = 40.0
+
+
+class System:
+    """A running system. `telegram`, `kie`, `openai`, `faults` and `traces` are the sandbox's own objects."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        pictures = PictureMaker()
+        self.faults = Faults()
+        self.telegram = TelegramSandbox(token=DEMO_TOKEN, limits=False)
+        self.kie = KieSandbox(faults=self.faults, pictures=pictures, durations=(0.5, 1.0))
+        self.openai = OpenAISandbox(faults=self.faults, pictures=pictures, durations=(0.5, 1.0))
+        self.traces = TraceSandbox()
+        self.redis_process = RedisProcess(folder, "--appendonly", "yes", "--appendfsync", "always")
+        self.folder = folder
+        self.url = ""
+        self.logs: dict[str, Path] = {}
+        self._env = env
+        self._parts: dict[str, asyncio.subprocess.Process] = {}
+
+    async def open(self) -> None:
+        app = web.Application(client_max_size=64 * 1024 * 1024)
+        for part in (self.telegram, self.openai, self.kie, self.traces):
+            part.add_to(app)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.redis_process.start()
+        self.redis = Redis.from_url(self.redis_process.url, decode_responses=True)
+        self.ledger = Ledger(self.redis)
+
+    async def close(self) -> None:
+        for name in list(self._parts):
+            await self.stop(name)
+        await self.redis.aclose()
+        self.redis_process.kill()
+        await self._runner.cleanup()
+
+    # Processes
+
+    async def start_bot(self, name: str = "bot") -> None:
+        await self._start(name, [sys.executable, "-m", "src.cli", "bot"])
+
+    async def start_worker(self, name: str = "worker", *, processes: int = 1, threads: int = 4) -> None:
+        command = [sys.executable, "-m", "dramatiq", "src.actors", "--skip-logging"]
+        command += ["--processes", str(processes), "--threads", str(threads)]
+        await self._start(name, command)
+
+    async def _start(self, name: str, command: list[str]) -> None:
+        env = {**os.environ, **environment(self.url, self.redis_process.url, self.folder), **self._env}
+        self.logs[name] = self.folder / f"{name}.log"
+        with self.logs[name].open("ab") as log:
+            self._parts[name] = await asyncio.create_subprocess_exec(
+                *command,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to a part with all its children."""
+        os.killpg(self._parts[name].pid, number)
+
+    async def stop(self, name: str, *, grace: float = 30.0) -> int:
+        """SIGTERM as a supervisor sends it, to the main process; the exit code."""
+        process = self._parts.pop(name)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), grace)
+            except TimeoutError:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        return process.returncode or 0
+
+    async def killed(self, name: str) -> None:
+        """SIGKILL a part with all its children and wait until it is gone."""
+        self.kill(name)
+        await self._parts.pop(name).wait()
+
+    def log_of(self, name: str) -> str:
+        return self.logs[name].read_text("utf-8", "replace")
+
+    # What people see
+
+    def person(self, name: str = "Ann", language_code: str = "en") -> Person:
+        return self.telegram.person(name, language_code=language_code)
+
+    async def picture(self, person: Person, within: float = WAIT) -> Message:
+        """The person's newest message once it is a picture from the bot."""
+        return await self.message(person, lambda m: m.from_bot and m.has_photo, within)
+
+    async def message(
+        self, person: Person, matches: Callable[[Message], bool], within: float = WAIT
+    ) -> Message:
+        """The newest message of the private chat that matches, as soon as there is one."""
+
+        def look() -> Message | None:
+            return next((m for m in reversed(person.messages) if matches(m)), None)
+
+        found = await person.chat.feed.until(look, within)
+        assert found is not None
+        return found
+
+    # What the ledger says
+
+    async def jobs_of(self, person: Person) -> list[Job]:
+        ids: list[str] = []
+        for request_id in await self.ledger.history(str(person.id), 50):
+            request = await self.ledger.request(request_id)
+            ids += request.jobs if request else ()
+        return await self.ledger.jobs(ids)
+
+    async def until(self, condition: Callable[[], Any], within: float = WAIT) -> Any:
+        """Wait for a condition on another process's state, which nobody announces to us."""
+        async with asyncio.timeout(within):
+            while True:
+                found = condition()
+                if asyncio.iscoroutine(found):
+                    found = await found
+                if found:
+                    return found
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(folder: Path, *, start: bool = True, **env: str) -> AsyncIterator[System]:
+    """A system in `folder`; further settings by their environment variables."""
+    system = System(folder, env)
+    await system.open()
+    try:
+        if start:
+            await system.start_worker()
+            await system.start_bot()
+        yield system
+    finally:
+        await system.close()
