@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from observability import exporters, logs
 from observability.logs import LogFormat
+from observability.process import observe_process
 from observability.scrubbing import Scrubber
 from observability.spans import PinnableIdGenerator
 
@@ -105,6 +106,7 @@ def setup(
     if readers := [*metric_readers, *exporters.metric_readers()]:
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         metrics.set_meter_provider(meters)
+        observe_process(meters.get_meter("observability.process"))
     if processors := [*span_processors, *exporters.span_processors(scrubber)]:
         tracers = TracerProvider(
             resource=resource, id_generator=PinnableIdGenerator(), shutdown_on_exit=False

@@ -63,6 +63,13 @@ async def test_everything_goes_where_the_endpoint_says(sandbox: tuple[TraceSandb
     assert work.resource["service.instance.id"]
     (counted,) = received.metrics("things")
     assert counted.value == 3
+    cpu = {point.attributes["cpu.mode"]: point.value for point in received.metrics("process.cpu.time")}
+    assert cpu["user"] > 0
+    assert set(cpu) == {"user", "system"}
+    (memory,) = received.metrics("process.memory.usage")
+    assert memory.value > 10_000_000
+    (used,) = received.metrics("system.memory.utilization")
+    assert 0 < used.value <= 1
     (line,) = received.logs(work.trace_id)
     assert (line.body, line.span_id, line.service) == ("said", work.span_id, "program")
     assert line.attributes["job_id"] == "j1"
