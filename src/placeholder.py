@@ -18,6 +18,8 @@ from src.texts import Voice
 _SECONDS = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 3600)
 _PLACES = (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 30, 40, 55, 75, 100, 140, 200, 300, 500, 1000)
 _MINUTES_FROM = 120
+# What `estimate` gives once a generation has outlived all it knows of.
+_OVERDUE = (1.0, 2.0)
 
 _FAILURES = {
     "moderated_input": "failed-moderated-input",
@@ -84,7 +86,7 @@ def _line(say: Voice, job: Job, estimate: Estimate) -> Status:
     if 0 < percent < 100:
         text = say("placeholder-making-percent", percent=percent, time=time_left(say, low, high))
         return Status(f"making {percent} {low}-{high}", text)
-    if estimate.high <= 2:
+    if (estimate.low, estimate.high) == _OVERDUE:
         return Status("making late", say("placeholder-late"))
     return Status(f"making {low}-{high}", say("placeholder-making", time=time_left(say, low, high)))
 

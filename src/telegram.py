@@ -18,7 +18,14 @@ from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import TelegramAPIError, TelegramMigrateToChat, TelegramRetryAfter
+from aiogram.exceptions import (
+    ClientDecodeError,
+    TelegramAPIError,
+    TelegramMigrateToChat,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+)
+from aiogram.methods import GetUpdates
 from aiogram.types import LinkPreviewOptions
 
 from observability.aiogram import instrument_bot
@@ -113,6 +120,12 @@ class Pace(BaseRequestMiddleware):
             await self._take(method, chat)
         try:
             return await make_request(bot, method)
+        except ClientDecodeError:
+            # A gateway's page instead of Telegram's answer. The receiving loop reads its own batches.
+            if isinstance(method, GetUpdates):
+                raise
+            # Without the cause: it quotes the answer, and so a person's words.
+            raise TelegramNetworkError(method, "the answer cannot be read") from None
         except TelegramRetryAfter as error:
             await self._stay_away(chat, error.retry_after)
             raise

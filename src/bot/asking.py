@@ -6,8 +6,11 @@ Every conversation that ends in pictures comes through here.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 import structlog
+from aiogram.enums import ChatType
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import Document, Message, PhotoSize
 
@@ -21,10 +24,13 @@ from src.texts import Voice, width
 
 log = structlog.get_logger(__name__)
 
+# Letters and symbols of Unicode that show nothing; people send them as empty messages.
+_BLANKS = frozenset("\u2800\u3164\u115f\u1160\uffa0")
+
 # A client cuts a longer text into several messages, each of which would else be a request.
 _LONGEST = 4000
 _CUT_AT = 4096
-_CUT_SECONDS = 3
+_CUT_SECONDS = 2
 _ALBUM_SECONDS = 60
 
 _MAX_SOURCE = 20 * 1024 * 1024
@@ -65,7 +71,7 @@ class Asking:
 
     def complaint(self, prompt: str, say: Voice) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""
-        if not any(unicodedata.category(character)[0] in "LNS" for character in prompt):
+        if not any(unicodedata.category(c)[0] in "LNS" and c not in _BLANKS for c in prompt):
             return say("prompt-empty")
         limits = [provider.capabilities.max_prompt for provider in self._app.providers.values()]
         limit = min([_LONGEST, *limits[:1]])
@@ -73,11 +79,11 @@ class Asking:
             return say("prompt-too-long", limit=limit)
         return None
 
-    async def is_rest_of_cut(self, message: Message) -> bool:
+    async def is_rest_of_cut(self, message: Message, update: int) -> bool:
         """Whether a text is a further piece of one too long, which was answered already."""
         key = self._app.ledger.key(f"cut:{message.chat.id}")
         if width(message.text or "") >= _CUT_AT:
-            return not await self._app.redis.set(key, 1, ex=_CUT_SECONDS, nx=True)
+            return not await first(self._app, key, update, _CUT_SECONDS)
         return bool(await self._app.redis.exists(key))
 
     async def is_rest_of_album(self, message: Message, update: int) -> bool:
@@ -130,6 +136,32 @@ def source_of(message: Message) -> str | None:
     if (file.file_size or 0) > _MAX_SOURCE:
         raise BadSource("photo-too-big")
     return file.file_id
+
+
+def wish_in(
+    message: Message,
+    user: int,
+    prompt: str,
+    data: Mapping[str, Any],
+    say: Voice,
+    *,
+    update_id: int,
+    reply_to: int | None = None,
+) -> Wish:
+    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source`."""
+    return Wish(
+        user=user,
+        chat=message.chat.id,
+        prompt=prompt.strip(),
+        update=str(update_id),
+        aspect=data["aspect"],
+        count=data["count"],
+        lang=say.lang,
+        source=data.get("source"),
+        thread=message.message_thread_id if message.is_topic_message else None,
+        reply_to=reply_to,
+        group=message.chat.type != ChatType.PRIVATE,
+    )
 
 
 def _refusal(say: Voice, admission: Admission) -> str:

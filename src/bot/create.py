@@ -17,15 +17,16 @@ from aiogram.utils.formatting import BlockQuote, Text
 
 from src.app import App
 from src.bot import keyboards
-from src.bot.asking import Asking, BadSource, first, source_of
+from src.bot.asking import Asking, BadSource, first, source_of, wish_in
 from src.bot.callbacks import OfDialog, Surprise
-from src.intake import Wish
-from src.jobs import Person
+from src.jobs import Job, Person
 from src.providers.base import ASPECTS
+from src.telegram import is_missing, is_unchanged
 from src.texts import Voice, shorten
 
 _PRIVATE = F.chat.type == "private"
 _DIALOG_PROMPT = 500
+_OLD_WORDS = 3500
 _TOAST = 200
 _TAP_SECONDS = 3
 
@@ -63,8 +64,10 @@ async def begin_elsewhere(message: Message, say: Voice) -> None:
     await message.reply(say("dialog-in-groups"))
 
 
-async def dialog_words(message: Message, state: FSMContext, asking: Asking, say: Voice) -> None:
-    if await asking.is_rest_of_cut(message):
+async def dialog_words(
+    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+) -> None:
+    if await asking.is_rest_of_cut(message, update_id):
         return
     words = (message.text or "").strip()
     if complaint := asking.complaint(words, say):
@@ -115,8 +118,8 @@ async def choose(
             await _choose(message, state, say, count=int(value))
             await callback.answer()
         case "go", _ if data.get("prompt"):
-            wish = _wish(
-                message.chat.id,
+            wish = wish_in(
+                message,
                 callback.from_user.id,
                 data["prompt"],
                 data,
@@ -143,8 +146,11 @@ async def _offer_choices(message: Message, words: str, state: FSMContext, say: V
             await message.bot.edit_message_text(
                 chat_id=message.chat.id, message_id=known, **_choices(data, say)
             )
-        except TelegramBadRequest:
-            pass
+        except TelegramBadRequest as error:
+            if is_unchanged(error):
+                return
+            if not is_missing(error):
+                raise
         else:
             return
     sent = await message.answer(**_choices(data, say))
@@ -159,7 +165,8 @@ async def _choose(message: Message, state: FSMContext, say: Voice, **choice: Any
 
 
 def _choices(data: dict[str, Any], say: Voice) -> dict[str, Any]:
-    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", say("dialog-choose"))
+    about = say("dialog-choose-edit" if data.get("source") else "dialog-choose")
+    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", about)
     return {
         **text.as_kwargs(),
         "reply_markup": keyboards.dialog_choices(say, data["aspect"], data["count"]),
@@ -185,7 +192,7 @@ async def _remove(message: Message) -> None:
 async def missing_words(
     message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
 ) -> None:
-    if await asking.is_rest_of_cut(message):
+    if await asking.is_rest_of_cut(message, update_id):
         return
     data = await state.get_data()
     if await _ask(message, message.text or "", data, asking, say, update_id):
@@ -193,7 +200,7 @@ async def missing_words(
 
 
 async def plain_words(message: Message, asking: Asking, person: Person, say: Voice, update_id: int) -> None:
-    if await asking.is_rest_of_cut(message):
+    if await asking.is_rest_of_cut(message, update_id):
         return
     data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
     if message.reply_to_message is not None:
@@ -245,8 +252,8 @@ async def surprise(
         await callback.answer()
         await _offer_choices(message, words, state, say)
         return
-    wish = _wish(
-        message.chat.id,
+    wish = wish_in(
+        message,
         callback.from_user.id,
         words,
         {"aspect": person.aspect, "count": 1},
@@ -257,14 +264,17 @@ async def surprise(
     await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
 
 
-async def ask_for_words(
-    bot: Bot, chat: int, state: FSMContext, say: Voice, old: str, data: dict[str, Any]
-) -> None:
-    """Let the person send other words for a picture; `data` as in `Words`."""
+async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Voice) -> None:
+    """Let whoever pressed the button send other words for a picture."""
     await state.set_state(Words.waiting)
-    await state.set_data(data)
-    text = Text(say("words-ask"), "\n", BlockQuote(shorten(old, 3500)))
-    await bot.send_message(chat, reply_markup=_expecting_words(say), **text.as_kwargs())
+    await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
+    text = Text(say("words-ask"), "\n", BlockQuote(shorten(job.spec.prompt, _OLD_WORDS)))
+    await bot.send_message(
+        job.spec.chat,
+        message_thread_id=job.spec.thread,
+        reply_markup=_expecting_words(say),
+        **text.as_kwargs(),
+    )
 
 
 async def _ask(
@@ -273,15 +283,14 @@ async def _ask(
     """Ask for a picture; True if that was accepted."""
     if message.from_user is None:
         return False
-    wish = _wish(
-        message.chat.id,
+    wish = wish_in(
+        message,
         message.from_user.id,
-        words.strip(),
+        words,
         data,
         say,
         update_id=update_id,
         reply_to=message.message_id,
-        thread=message.message_thread_id if message.is_topic_message else None,
     )
     refusal = await asking.ask(wish, say)
     if refusal is not None:
@@ -303,31 +312,6 @@ async def _source_or_complaint(message: Message, say: Voice) -> str | None:
 
 def _expecting_words(say: Voice) -> ForceReply:
     return ForceReply(input_field_placeholder=say("words-placeholder"))
-
-
-def _wish(
-    chat: int,
-    user: int,
-    prompt: str,
-    data: dict[str, Any],
-    say: Voice,
-    *,
-    update_id: int,
-    reply_to: int | None = None,
-    thread: int | None = None,
-) -> Wish:
-    return Wish(
-        user=user,
-        chat=chat,
-        prompt=prompt,
-        update=str(update_id),
-        aspect=data["aspect"],
-        count=data["count"],
-        lang=say.lang,
-        source=data.get("source"),
-        thread=thread,
-        reply_to=reply_to,
-    )
 
 
 def make_router() -> Router:

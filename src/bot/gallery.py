@@ -65,7 +65,7 @@ async def of_request(
         await callback.answer(say("toast-file"))
         for job in jobs:
             if job.state is State.DELIVERED:
-                await _send_file(app, bot, message, job, say)
+                await _send_file(app, bot, job, say)
 
 
 async def of_job(
@@ -97,14 +97,13 @@ async def of_job(
             await _draw(callback, message, job, str(picture), 1, asking, say, update_id)
         case "file" if picture:
             await callback.answer(say("toast-file"))
-            await _send_file(app, bot, message, job, say)
+            await _send_file(app, bot, job, say)
         case "show" if picture:
             await callback.answer()
-            await _show(bot, message, job, say)
+            await _show(bot, job, say)
         case "words":
             await callback.answer()
-            data = {"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source}
-            await ask_for_words(bot, message.chat.id, state, say, job.spec.prompt, data)
+            await ask_for_words(bot, job, state, say)
         case _:
             await callback.answer(say("toast-old"))
 
@@ -173,7 +172,7 @@ async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
 # Files
 
 
-async def _send_file(app: App, bot: Bot, message: Message | object, job: Job, say: Voice) -> None:
+async def _send_file(app: App, bot: Bot, job: Job, say: Voice) -> None:
     """Send a picture as the file the provider made, or as near to it as is still to be had."""
     key = app.ledger.key(f"file:{job.id}")
     known: str | None = await app.redis.get(key)
@@ -255,7 +254,7 @@ async def history(message: Message, app: App, say: Voice) -> None:
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
 
 
-async def _show(bot: Bot, message: Message | object, job: Job, say: Voice) -> None:
+async def _show(bot: Bot, job: Job, say: Voice) -> None:
     """Send a picture of the history once more."""
     file_id = str((job.shown or {})["file_id"])
     markup = buttons.picture(say, job.id)

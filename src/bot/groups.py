@@ -13,10 +13,11 @@ from typing import Any
 from aiogram import BaseMiddleware, Bot, F, Router
 from aiogram.enums import ChatType
 from aiogram.filters import Command, CommandObject
+from aiogram.fsm.context import FSMContext
 from aiogram.types import Message, TelegramObject, User
 
-from src.bot.asking import Asking, BadSource, source_of
-from src.intake import Wish
+from src.bot.asking import Asking, BadSource, source_of, wish_in
+from src.bot.create import Words
 from src.jobs import Person
 from src.texts import Voice
 
@@ -54,46 +55,62 @@ def _is_addressed(message: Message, me: User) -> bool:
 async def imagine(
     message: Message, command: CommandObject, asking: Asking, person: Person, say: Voice, update_id: int
 ) -> None:
-    await _ask(message, command.args or "", asking, person, say, update_id)
+    data = {"aspect": person.aspect, "count": person.count}
+    await _ask(message, command.args or "", data, asking, say, update_id)
 
 
 async def spoken_to(
-    message: Message, bot: Bot, asking: Asking, person: Person, say: Voice, update_id: int
+    message: Message,
+    bot: Bot,
+    asking: Asking,
+    person: Person,
+    state: FSMContext,
+    say: Voice,
+    update_id: int,
 ) -> None:
     words = message.text or message.caption or ""
     name = f"@{(await bot.me()).username}"
     if words.lower().startswith(name.lower()):
         words = words[len(name) :].lstrip(" ,:")
-    await _ask(message, words, asking, person, say, update_id)
+    data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
+    if await state.get_state() == Words.waiting.state:
+        data = await state.get_data()
+    if await _ask(message, words, data, asking, say, update_id):
+        await state.clear()
 
 
 async def _ask(
-    message: Message, words: str, asking: Asking, person: Person, say: Voice, update_id: int
-) -> None:
+    message: Message,
+    words: str,
+    data: dict[str, Any],
+    asking: Asking,
+    say: Voice,
+    update_id: int,
+) -> bool:
+    """Ask for a picture, or for a change of the one the message carries or answers; True if accepted."""
     if message.from_user is None:
-        return
+        return False
     try:
-        source = source_of(message)
-        if source is None and message.reply_to_message is not None:
-            source = source_of(message.reply_to_message)
+        shown = source_of(message)
+        if shown is None and message.reply_to_message is not None:
+            shown = source_of(message.reply_to_message)
     except BadSource as error:
         await message.reply(say(error.key))
-        return
-    wish = Wish(
-        user=message.from_user.id,
-        chat=message.chat.id,
-        prompt=words.strip(),
-        update=str(update_id),
-        aspect=person.aspect,
-        count=person.count,
-        lang=say.lang,
-        source=source,
-        thread=message.message_thread_id if message.is_topic_message else None,
+        return False
+    if shown is not None:
+        data = {**data, "source": shown}
+    wish = wish_in(
+        message,
+        message.from_user.id,
+        words,
+        data,
+        say,
+        update_id=update_id,
         reply_to=message.message_id,
-        group=message.chat.type != ChatType.PRIVATE,
     )
     if (refusal := await asking.ask(wish, say)) is not None:
         await message.reply(refusal)
+    return refusal is None
 
 
 def make_router() -> Router:

@@ -29,14 +29,6 @@ _LINE_READ = 2000
 _UNPLACED_MS = 15_000
 
 
-@dataclass(slots=True)
-class Watched:
-    """An open request as the loop knows it. `changes`: edits made while many were open."""
-
-    request: Request
-    changes: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one round trip tells: Redis's time in ms, the requests and jobs that are open, and the places
@@ -55,7 +47,7 @@ class Progress:
         self._app = app
         self._delivery = delivery
         self._outlook = outlook
-        self._watched: dict[str, Watched] = {}
+        self._watched: dict[str, Request] = {}
 
     async def run(self) -> None:
         """Tick until cancelled; Redis or Telegram being away only costs ticks."""
@@ -95,18 +87,15 @@ class Progress:
         snapshot = await self._snapshot()
         await self._follow(snapshot)
         many = len(self._watched) > _MANY
-        worth = [w for w in self._watched.values() if self._may_change(w, snapshot, many)]
+        worth = [r for r in self._watched.values() if self._may_change(r, snapshot, many)]
+        worth.sort(key=lambda request: request.shown_at)
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(watched: Watched) -> bool:
+        async def one(request: Request) -> bool:
             async with gate:
-                return await self._bring_up_to_date(watched, snapshot)
+                return await self._bring_up_to_date(request, snapshot)
 
-        changed = sum(await asyncio.gather(*map(one, worth)))
-        if many:
-            for watched in worth:
-                watched.changes += 1
-        return changed
+        return sum(await asyncio.gather(*map(one, worth[:_MANY])))
 
     async def _snapshot(self) -> Snapshot:
         key = self._app.ledger.key
@@ -126,7 +115,7 @@ class Progress:
         unknown = [
             number
             for number in snapshot.requests
-            if (known := self._watched.get(number)) is None or not known.request.messages
+            if (known := self._watched.get(number)) is None or not known.messages
         ]
         if unknown:
             async with self._app.redis.pipeline(transaction=False) as pipe:
@@ -135,31 +124,28 @@ class Progress:
                 answers = await pipe.execute()
             for number, raw in zip(unknown, answers, strict=True):
                 if (request := Request.parse(number, raw)) is not None:
-                    self._watched[number] = Watched(request)
+                    self._watched[number] = request
         ended = [
             number
             for number in snapshot.requests
-            if (watched := self._watched.get(number)) is None
-            or snapshot.jobs.isdisjoint(watched.request.jobs)
+            if (known := self._watched.get(number)) is None or snapshot.jobs.isdisjoint(known.jobs)
         ]
         if ended:
             await self._app.redis.zrem(self._app.ledger.key("open"), *ended)
         current = set(snapshot.requests).difference(ended)
-        self._watched = {number: w for number, w in self._watched.items() if number in current}
+        self._watched = {number: r for number, r in self._watched.items() if number in current}
 
-    def _may_change(self, watched: Watched, snapshot: Snapshot, many: bool) -> bool:
-        request = watched.request
+    def _may_change(self, request: Request, snapshot: Snapshot, many: bool) -> bool:
         if not request.messages:
             return snapshot.now - request.created > _UNPLACED_MS
         if snapshot.now - request.shown_at < self._app.settings.progress_interval * 1000:
             return False
-        if not many:
+        # In a group a change takes one of the twenty messages a minute that its pictures need.
+        if not many and not request.group:
             return True
-        its_turn = "waiting" in request.shown and snapshot.places.keys().isdisjoint(request.jobs)
-        return its_turn and not watched.changes
+        return "waiting" in request.shown and snapshot.places.keys().isdisjoint(request.jobs)
 
-    async def _bring_up_to_date(self, watched: Watched, snapshot: Snapshot) -> bool:
-        request = watched.request
+    async def _bring_up_to_date(self, request: Request, snapshot: Snapshot) -> bool:
         jobs = await self._app.ledger.jobs(request.jobs)
         if len(jobs) != len(request.jobs) or all(job.state in _SAID_ELSEWHERE for job in jobs):
             return False
@@ -176,7 +162,7 @@ class Progress:
             log.info("progress not shown", request_id=request.id, error=type(error).__name__)
             changed = False
         if changed and (current := await self._app.ledger.request(request.id)) is not None:
-            watched.request = current
+            self._watched[request.id] = current
         return changed
 
 

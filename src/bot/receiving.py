@@ -11,15 +11,16 @@ from collections.abc import Sequence
 
 import structlog
 from aiogram import Bot, Dispatcher
-from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
+from aiogram.exceptions import ClientDecodeError, TelegramAPIError, TelegramRetryAfter
 from aiogram.types import Update
 from aiogram.types.update import UpdateTypeLookupError
 from aiogram.utils.backoff import Backoff, BackoffConfig
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 log = structlog.get_logger(__name__)
 
-_BACKOFF = BackoffConfig(min_delay=0.2, max_delay=10.0, factor=1.7, jitter=0.1)
+_BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
 _POLL_SECONDS = 30
 _TRIES = 3
 
@@ -44,7 +45,7 @@ class Receiver:
         while not self._stopping.is_set():
             try:
                 updates = await self._poll()
-            except TelegramAPIError as error:
+            except (TelegramAPIError, ClientDecodeError) as error:
                 log.warning("no updates", error=type(error).__name__)
                 wait = next(backoff)
                 if isinstance(error, TelegramRetryAfter):
@@ -74,10 +75,32 @@ class Receiver:
         try:
             await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
             return asking.result() if asking.done() else []
+        except ClientDecodeError as error:
+            return self._readable(error)
         finally:
             for task in (asking, stopping):
                 task.cancel()
             await asyncio.gather(asking, stopping, return_exceptions=True)
+
+    def _readable(self, error: ClientDecodeError) -> list[Update]:
+        """What can be read of a batch with an update in it that aiogram cannot: that one would else
+        be asked for again for ever, and all behind it.
+
+        Raises:
+            ClientDecodeError: it is no batch at all.
+        """
+        batch = error.data.get("result") if isinstance(error.data, dict) else None
+        if not isinstance(batch, list):
+            raise error
+        readable = []
+        for raw in batch:
+            try:
+                readable.append(Update.model_validate(raw, context={"bot": self._bot}))
+            except ValidationError:
+                log.error("unreadable update skipped", update_id=raw.get("update_id"), kinds=sorted(raw))
+        if batch and not readable:
+            self._offset = batch[-1]["update_id"] + 1
+        return readable
 
     async def _handle(self, updates: Sequence[Update]) -> None:
         chats: dict[int, list[Update]] = {}

@@ -45,8 +45,15 @@ class World:
         await asyncio.gather(*self.running)
         self.running.clear()
 
+    async def settled(self) -> None:
+        """Until every update that was sent is handled and confirmed."""
+        async with asyncio.timeout(10):
+            while self.sandbox.bot.updates.pending:
+                await asyncio.sleep(0.01)
+
     async def active(self, user: int) -> list[Job]:
-        return await self.app.ledger.active(str(user))
+        jobs = await self.app.ledger.active(str(user))
+        return sorted(jobs, key=lambda job: (job.created, job.spec.index))
 
     async def request_of(self, job: Job) -> Request:
         request = await self.app.ledger.request(job.request)

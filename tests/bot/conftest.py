@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import dramatiq
 import pytest
+import structlog
 from bot_world import OpenGates, World
 from dramatiq.brokers.stub import StubBroker
 
@@ -20,26 +21,38 @@ from src.texts import get_texts
 from src.wake import QUEUE
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Drawing a traceback in colours takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+
+
 @pytest.fixture
-async def world(redis_url: str) -> AsyncIterator[World]:
+def settings_of_world() -> dict[str, object]:
+    """Settings that a module's tests need otherwise."""
+    return {}
+
+
+@pytest.fixture
+async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIterator[World]:
     """A bot that receives; with one provider that nobody calls."""
     broker = StubBroker()
     broker.declare_queue(QUEUE)
     previous = dramatiq.get_broker()
     dramatiq.set_broker(broker)
     async with TelegramSandbox() as sandbox:
-        settings = load_settings(
-            telegram_token=DEMO_TOKEN,
-            telegram_api_url=sandbox.url,
-            redis_url=redis_url,
-            openai_api_key="sk-of-a-test",
-            openai_base_url="http://127.0.0.1:9/v1",
-            admin_ids="77",
-            # The limits of Telegram are not what these tests are about.
-            telegram_rate=100_000,
-            max_active_per_user=8,
-            progress_interval=1,
-        )
+        given: dict[str, object] = {
+            "telegram_token": DEMO_TOKEN,
+            "telegram_api_url": sandbox.url,
+            "redis_url": redis_url,
+            "openai_api_key": "sk-of-a-test",
+            "openai_base_url": "http://127.0.0.1:9/v1",
+            "admin_ids": "77",
+            "progress_interval": 1,
+        }
+        settings = load_settings(**{**given, **settings_of_world})
         async with open_app(settings) as app:
             bot = make_bot(settings, OpenGates())
             delivery = Delivery(bot, app.ledger, get_texts(), settings)
@@ -48,5 +61,7 @@ async def world(redis_url: str) -> AsyncIterator[World]:
             made.start()
             yield made
             await made.stop()
-            await bot.session.close()
+            # Not `bot.session.close()`: aiogram sleeps a quarter of a second in it, for TLS.
+            if bot.session._session is not None:
+                await bot.session._session.close()
     dramatiq.set_broker(previous)

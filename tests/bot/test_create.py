@@ -1,8 +1,11 @@
-"""Asking for pictures in a private chat."""
+"""Asking for pictures in a private chat, and everything that may be wrong with what is asked."""
 
 from __future__ import annotations
 
+import pytest
 from bot_world import World, image, png
+
+from src.jobs import State
 
 
 async def test_plain_words_become_a_picture_in_one_message(world: World) -> None:
@@ -31,3 +34,261 @@ async def test_photo_with_caption_is_an_edit(world: World) -> None:
     [job] = await world.active(boris.id)
     assert job.spec.source == asked.media["file_id"]
     assert job.spec.lang == "ru"
+
+
+async def test_photo_without_words_asks_for_them(world: World) -> None:
+    anna = world.sandbox.person()
+    sent = await anna.send_document(png(), "fox.png", mime_type="image/png")
+    question = await anna.reply_after(sent)
+    assert "write what to change" in question.text
+    words = await anna.send_text("make it night")
+    await anna.reply_after(words)
+    [job] = await world.active(anna.id)
+    assert (job.spec.prompt, job.spec.source) == ("make it night", sent.media["file_id"])
+
+
+@pytest.mark.parametrize("whose", ["bot", "own"])
+async def test_words_in_answer_to_a_picture_change_it(world: World, whose: str) -> None:
+    anna = world.sandbox.person()
+    if whose == "bot":
+        asked = await anna.send_text("a fox")
+        shown = await anna.reply_after(asked)
+        [job] = await world.active(anna.id)
+        await world.finished(job, image())
+    else:
+        shown = await anna.send_photo(png())
+        await anna.reply_after(shown)
+        await anna.reply_after(await anna.send_text("/cancel"))
+    answer = await anna.send_text("in winter", reply_to=shown)
+    await anna.reply_after(answer)
+    [job] = await world.active(anna.id)
+    assert job.spec.source == shown.media["file_id"]
+
+
+async def test_an_album_of_photos_is_one_question(world: World) -> None:
+    anna = world.sandbox.person()
+    photos = await anna.send_album([png(colour="red"), png(colour="blue"), png()], "more light")
+    await anna.reply_after(photos[-1])
+    await world.settled()
+    [job] = await world.active(anna.id)
+    assert job.spec.source == photos[0].media["file_id"]
+    assert len([m for m in anna.messages if m.from_bot]) == 1
+
+
+# The dialog
+
+
+async def test_dialog_in_one_message_to_an_album(world: World) -> None:
+    anna = world.sandbox.person()
+    start = await anna.send_text("/create")
+    dialog = await anna.reply_after(start)
+    await anna.send_text("two foxes")
+    await anna.wait_for(lambda m: m.message_id == dialog.message_id and "two foxes" in m.text)
+    assert [b["text"] for b in dialog.buttons][:5] == ["• 1:1", "3:2", "2:3", "16:9", "9:16"]
+    await (await anna.tap(dialog, "16:9")).answered()
+    await (await anna.tap(dialog, "d|count|3")).answered()
+    assert "• 16:9" in [b["text"] for b in dialog.buttons]
+    go = await anna.tap(dialog, "Draw")
+    again = await anna.tap_data(dialog, "d|go|")
+    await go.answered()
+    assert "over" in (await again.answered())["text"]
+    assert dialog.deleted
+
+    jobs = await world.active(anna.id)
+    assert [(j.spec.aspect, j.spec.index, j.spec.count) for j in jobs] == [("16:9", n, 3) for n in range(3)]
+    status = await anna.wait_for(lambda m: "0 of 3" in m.text)
+    assert [m.has_photo for m in anna.messages[-4:]] == [True, True, True, False]
+    person = await world.app.ledger.person(str(anna.id))
+    assert (person.aspect, person.count) == ("16:9", 3)
+    assert "cancel" in status.buttons[0]["callback_data"]
+
+
+async def test_commands_in_mid_dialog_do_not_become_the_prompt(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create"))
+    helped = await anna.reply_after(await anna.send_text("/help"))
+    assert "How to use me" in helped.text
+    unknown = await anna.reply_after(await anna.send_text("/nonsense"))
+    assert "don’t know that command" in unknown.text
+    await anna.send_text("a fox after all")
+    await anna.wait_for(lambda m: m is dialog and "a fox after all" in m.text)
+    ended = await anna.reply_after(await anna.send_text("/cancel"))
+    assert "Never mind" in ended.text
+    over = await (await anna.tap(dialog, "Draw")).answered()
+    assert "over" in over["text"]
+    assert await world.active(anna.id) == []
+
+
+async def test_dialog_takes_other_words_and_a_photo(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create a cat"))
+    assert "a cat" in dialog.text
+    await anna.send_text("a dog")
+    await anna.wait_for(lambda m: m is dialog and "a dog" in m.text)
+    photo = await anna.send_photo(png())
+    await anna.wait_for(lambda m: m is dialog and "change your photo" in m.text)
+    await (await anna.tap(dialog, "Draw")).answered()
+    [job] = await world.active(anna.id)
+    assert (job.spec.prompt, job.spec.source) == ("a dog", photo.media["file_id"])
+
+
+async def test_dialog_survives_a_restart_and_its_deleted_message(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create"))
+    await world.stop()
+    await anna.delete(dialog)
+    words = await anna.send_text("a fox")
+    world.start()
+    choices = await anna.reply_after(words)
+    assert choices.message_id != dialog.message_id
+    await (await anna.tap(choices, "Draw")).answered()
+    assert len(await world.active(anna.id)) == 1
+
+
+async def test_the_dialog_can_be_left_by_its_button(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create"))
+    await (await anna.tap(dialog, "Never mind")).answered()
+    assert dialog.buttons == []
+    asked = await anna.send_text("a fox")
+    assert "Drawing" in (await anna.reply_after(asked)).text
+
+
+# What is wrong with it
+
+
+@pytest.mark.parametrize("text", ["...", "\u2800 \u2800", "\u200b!", "/create ?!"])
+async def test_no_words_at_all(world: World, text: str) -> None:
+    anna = world.sandbox.person()
+    answer = await anna.reply_after(await anna.send_text(text))
+    assert "Describe in a few words" in answer.text or "Choose a format" in answer.text
+    if answer.buttons:
+        refused = await (await anna.tap(answer, "Draw")).answered()
+        assert "Describe in a few words" in refused["text"]
+    assert await world.active(anna.id) == []
+
+
+async def test_ten_thousand_characters_in_three_messages_are_one_complaint(world: World) -> None:
+    anna = world.sandbox.person()
+    text = "x" * 10_000
+    for start in range(0, len(text), 4096):
+        await anna.send_text(text[start : start + 4096])
+    complaint = await anna.wait_for(lambda m: m.from_bot)
+    assert "too long" in complaint.text
+    await world.settled()
+    assert [m for m in anna.messages if m.from_bot] == [complaint]
+    assert await world.active(anna.id) == []
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "🦊❄️🌲",
+        "ثعلب أحمر في الثلج",
+        "👩‍👩‍👧‍👦" * 30,
+        "<b>bold</b> & [x](y) *z* `code`",
+        "@someone /start #tag",
+    ],
+)
+async def test_any_words_are_drawn_and_shown_as_they_are(world: World, prompt: str) -> None:
+    anna = world.sandbox.person()
+    asked = await anna.send_text(prompt)
+    await anna.reply_after(asked)
+    [job] = await world.active(anna.id)
+    assert job.spec.prompt == prompt
+    await world.finished(job, image())
+    caption = anna.messages[-1].text
+    assert caption.startswith(prompt if len(prompt) < 200 else prompt[:100])
+    kinds = {entity["type"] for entity in anna.messages[-1].content["caption_entities"]}
+    assert "blockquote" in kinds
+    assert not kinds & {"bold", "italic", "code", "text_link"}
+
+
+async def test_stickers_and_voices_are_answered(world: World) -> None:
+    anna = world.sandbox.person()
+    for sent in (
+        await anna.send_sticker(animated=True),
+        await anna.send_content({"voice": {"file_id": "v", "file_unique_id": "v", "duration": 1}}),
+        await anna.send_document(b"%PDF-1.7", "paper.pdf", "draw this", mime_type="application/pdf"),
+    ):
+        assert "words and photos" in (await anna.reply_after(sent)).text
+
+
+async def test_pictures_that_cannot_be_edited(world: World) -> None:
+    anna = world.sandbox.person()
+    vector = await anna.send_document(b"<svg/>", "fox.svg", "winter", mime_type="image/svg+xml")
+    assert "JPEG, PNG and WebP" in (await anna.reply_after(vector)).text
+    large = await anna.send_document(b"x" * (30 * 1024 * 1024), "big.png", "winter", mime_type="image/png")
+    assert "20 MB" in (await anna.reply_after(large)).text
+    assert await world.active(anna.id) == []
+
+
+async def test_a_photo_that_is_none_is_told_when_the_worker_finds_out(world: World) -> None:
+    anna = world.sandbox.person()
+    sent = await anna.send_photo(b"no picture", "winter", as_is=True)
+    placeholder = await anna.reply_after(sent)
+    [job] = await world.active(anna.id)
+    await world.failed(job, "bad_source")
+    assert "couldn’t read that picture" in placeholder.text
+    assert placeholder.buttons == []
+
+
+async def test_service_messages_are_not_answered(world: World) -> None:
+    anna = world.sandbox.person()
+    await anna.send_content({"message_auto_delete_timer_changed": {"message_auto_delete_time": 86400}})
+    asked = await anna.send_text("/help")
+    assert "How to use me" in (await anna.reply_after(asked)).text
+    assert len([m for m in anna.messages if m.from_bot]) == 1
+
+
+# Limits
+
+
+async def test_rate_limit_in_the_guides_words(world: World) -> None:
+    boris = world.sandbox.person("Борис", language_code="uk")
+    for n in range(10):
+        placeholder = await boris.reply_after(await boris.send_text(f"лиса {n}"))
+        [job] = await world.active(boris.id)
+        await (await boris.tap(placeholder, "Отменить")).answered()
+        await world.told(job)
+    refused = await boris.reply_after(await boris.send_text("ещё лиса"))
+    first, second = refused.text.splitlines()
+    assert first == "⏳ Слишком много запросов. Подождите минуту."
+    assert second.startswith("Снова можно через ")
+
+
+async def test_too_many_open_pictures(world: World) -> None:
+    anna = world.sandbox.person()
+    await world.app.ledger.choose(str(anna.id), count=4)
+    for _ in range(world.settings.max_active_per_user // 4):
+        await anna.send_text("a fox")
+    await world.settled()
+    refused = await anna.reply_after(await anna.send_text("a fox"))
+    assert "pictures of yours are already in the works" in refused.text
+
+
+async def test_blocked_people_are_told(world: World) -> None:
+    anna = world.sandbox.person()
+    await world.app.ledger.choose(str(anna.id), blocked=1)
+    refused = await anna.reply_after(await anna.send_text("a fox"))
+    assert "can’t order pictures" in refused.text
+
+
+async def test_blocking_the_bot_takes_the_jobs_back(world: World) -> None:
+    anna = world.sandbox.person()
+    await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    await anna.block()
+    await world.settled()
+    ended = await world.app.ledger.job(job.id)
+    assert ended is not None
+    assert ended.state is State.CANCELLED
+
+
+async def test_surprise_is_one_picture_for_two_taps(world: World) -> None:
+    anna = world.sandbox.person()
+    greeting = await anna.reply_after(await anna.send_text("/start"))
+    taps = [await anna.tap(greeting, "Surprise me"), await anna.tap(greeting, "Surprise me")]
+    answers = [await tap.answered() for tap in taps]
+    assert "Already" in answers[1]["text"]
+    assert len(await world.active(anna.id)) == 1

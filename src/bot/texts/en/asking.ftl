@@ -27,6 +27,7 @@ words-placeholder = New description
 
 dialog-ask-words = ✏️ What shall I draw? Describe it in your own words.
 dialog-choose = Choose a format and how many pictures, then press Draw.
+dialog-choose-edit = 🖼 I’ll change your photo. Choose a format and how many pictures, then press Draw.
 dialog-over = That dialog is over. Start a new one with /create.
 dialog-cancelled = ✖️ Never mind. Write any time you’d like a picture.
 dialog-in-groups = 💬 In groups write /imagine and what to draw. The dialog works in our private chat.

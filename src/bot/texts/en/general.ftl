@@ -69,7 +69,6 @@ button-cancel-number = ✖️ { $number }
 
 cancel-nothing = 🌤 There is nothing to cancel.
 cancel-which = Which one? Choose it in the list:
-cancel-asked = ✖️ Cancelled.
 
 history-empty = 🗂 No pictures yet. Write what to draw!
 history-title = 🗂 Your last pictures. Press a number to see it again.

@@ -73,7 +73,6 @@ button-cancel-number = ✖️ { $number }
 
 cancel-nothing = 🌤 Отменять нечего.
 cancel-which = Что отменить? Выберите в списке:
-cancel-asked = ✖️ Отменяю.
 
 history-empty = 🗂 Пока ни одной картинки. Напишите, что нарисовать!
 history-title = 🗂 Ваши последние картинки. Нажмите номер, чтобы увидеть снова.

@@ -1,0 +1,146 @@
+"""The buttons under pictures: also old, foreign, forged and doubly pressed ones."""
+
+from __future__ import annotations
+
+import hashlib
+
+from bot_world import World, image, png
+
+from src.buttons import OfJob, OfRequest
+from src.jobs import Job, new_id
+from src.sandbox.telegram import Message, Person
+
+
+async def _picture(world: World, person: Person, *, original: bool = True) -> tuple[Job, Message]:
+    shown = await person.reply_after(await person.send_text("a red fox"))
+    [job] = await world.active(person.id)
+    await world.finished(job, image(), original=original)
+    return job, shown
+
+
+async def test_again_draws_the_same_and_two_taps_draw_once(world: World) -> None:
+    anna = world.sandbox.person()
+    job, shown = await _picture(world, anna)
+    first, second = await anna.tap(shown, "Again"), await anna.tap(shown, "Again")
+    assert "Drawing" in (await first.answered())["text"]
+    assert "Already" in (await second.answered())["text"]
+    [again] = await world.active(anna.id)
+    assert (again.spec.prompt, again.spec.source) == (job.spec.prompt, None)
+    assert shown.has_photo
+
+
+async def test_variation_starts_from_the_picture(world: World) -> None:
+    anna = world.sandbox.person()
+    _, shown = await _picture(world, anna)
+    await (await anna.tap(shown, "Variation")).answered()
+    [job] = await world.active(anna.id)
+    assert job.spec.source == shown.media["file_id"]
+
+
+async def test_as_file_is_the_original_and_uploaded_once(world: World) -> None:
+    anna = world.sandbox.person()
+    job, shown = await _picture(world, anna)
+    await (await anna.tap(shown, "As file")).answered()
+    file = await anna.wait_for(lambda m: "document" in m.content)
+    assert file.sha256 == hashlib.sha256(png()).hexdigest()
+    await world.settled()
+    assert await world.app.redis.get(world.app.ledger.key(f"file:{job.id}")) == file.media["file_id"]
+    # Long after the first tap.
+    await world.app.redis.delete(*await world.app.redis.keys("*tap:*"))
+    await (await anna.tap(shown, "As file")).answered()
+    await anna.wait_until(lambda messages: sum("document" in m.content for m in messages) == 2)
+    [first, second] = world.sandbox.audit.of("sendDocument")
+    assert (len(first.sha256), len(second.sha256)) == (1, 0)
+
+
+async def test_as_file_when_the_original_is_gone(world: World) -> None:
+    boris = world.sandbox.person("Борис", language_code="ru")
+    _, shown = await _picture(world, boris, original=False)
+    await (await boris.tap(shown, "Файлом")).answered()
+    file = await boris.wait_for(lambda m: "document" in m.content)
+    assert "Оригинал уже не хранится" in file.text
+
+
+async def test_buttons_work_after_a_restart(world: World) -> None:
+    anna = world.sandbox.person()
+    _, shown = await _picture(world, anna)
+    await world.stop()
+    tap = await anna.tap(shown, "Again")
+    world.start()
+    await tap.answered()
+    assert len(await world.active(anna.id)) == 1
+
+
+async def test_old_foreign_and_forged_data(world: World) -> None:
+    anna, eve = world.sandbox.person("Anna"), world.sandbox.person("Eve")
+    job, shown = await _picture(world, anna)
+    greeting = await eve.reply_after(await eve.send_text("/start"))
+    for data, said in [
+        (OfJob(what="again", id=job.id).pack(), "someone else"),
+        (OfRequest(what="again", id=job.request).pack(), "someone else"),
+        (OfJob(what="again", id=new_id()).pack(), "too old"),
+        (OfRequest(what="cancel", id="no such"[:8]).pack(), "too old"),
+        ("j:explode:1", "too old"),
+        ("j", "too old"),
+        ("\x00\xff🦊", "too old"),
+        ("d|aspect|7:1", "over"),
+        ("s|aspect|7:1", "too old"),
+        ("s|count|99", "too old"),
+        ("q:cancel:nothing", "too old"),
+    ]:
+        tap = await eve.tap_data(greeting, data)
+        assert said in (await tap.answered())["text"], data
+    assert await world.active(eve.id) == []
+    assert shown.has_photo
+
+
+async def test_cancel_is_for_the_owner_and_while_it_helps(world: World) -> None:
+    anna = world.sandbox.person()
+    placeholder = await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    data = placeholder.button("Cancel")["callback_data"]
+    assert "Cancelled" in (await (await anna.tap(placeholder, "Cancel")).answered())["text"]
+    await world.told(job)
+    assert "Nothing was drawn" in placeholder.text
+    assert "already ended" in (await (await anna.tap_data(placeholder, data)).answered())["text"]
+
+
+async def test_refused_words_can_be_changed(world: World) -> None:
+    anna = world.sandbox.person()
+    shown = await anna.reply_after(await anna.send_photo(png(), "something bad"))
+    [job] = await world.active(anna.id)
+    await world.failed(job, "moderated_input")
+    assert [b["text"] for b in shown.buttons] == ["✏️ Edit prompt"]
+    await (await anna.tap(shown, "Edit prompt")).answered()
+    question = await anna.wait_for(lambda m: "new description" in m.text)
+    assert "something bad" in question.text
+    await anna.reply_after(await anna.send_text("something good"))
+    [again] = await world.active(anna.id)
+    assert (again.spec.prompt, again.spec.source) == ("something good", job.spec.source)
+
+
+async def test_history_shows_pictures_again(world: World) -> None:
+    anna = world.sandbox.person()
+    assert "No pictures yet" in (await anna.reply_after(await anna.send_text("/history"))).text
+    _, shown = await _picture(world, anna)
+    listed = await anna.reply_after(await anna.send_text("/history"))
+    assert "1. a red fox" in listed.text
+    await (await anna.tap(listed, "1")).answered()
+    again = await anna.wait_for(lambda m: m.has_photo and m.message_id > listed.message_id)
+    assert again.sha256 == shown.sha256
+    await (await anna.tap(again, "Variation")).answered()
+    assert len(await world.active(anna.id)) == 1
+
+
+async def test_a_stray_placeholder_is_removed_when_it_is_touched(world: World) -> None:
+    anna = world.sandbox.person()
+    placeholder = await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    request = await world.request_of(job)
+    # A process that died between sending and the ledger leaves such a message.
+    stray = await world.bot.send_message(anna.id, "placeholder", reply_markup=None)
+    message = await anna.wait_for(lambda m: m.message_id == stray.message_id)
+    tap = await anna.tap_data(message, OfRequest(what="cancel", id=request.id).pack())
+    assert "Cancelled" in (await tap.answered())["text"]
+    await anna.wait_until(lambda messages: stray.message_id not in [m.message_id for m in messages])
+    assert not placeholder.deleted

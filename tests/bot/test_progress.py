@@ -1,0 +1,154 @@
+"""Placeholders that keep up with the line, by one loop, with few commands."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from bot_world import World, image
+
+from src.bot.app import make_dispatcher
+from src.bot.progress import Progress
+from src.jobs import Job, State
+from src.texts import get_texts
+
+
+@pytest.fixture
+def settings_of_world() -> dict[str, object]:
+    return {"openai_concurrency": 1, "rate_limit": 1000, "max_active_per_user": 1000}
+
+
+async def _allow_changes(world: World) -> None:
+    """As if `progress_interval` had passed since each placeholder changed."""
+    for key in await world.app.redis.keys("*request:*"):
+        await world.app.redis.hset(key, "shown_at", 0)
+    world.parts.progress._watched.clear()
+
+
+async def _advance(world: World, job: Job) -> None:
+    """The job ahead is done: the next one runs."""
+    held = await world.app.ledger.job(job.id)
+    assert held is not None
+    await world.finished(held, image())
+
+
+async def test_the_line_moves_and_so_do_the_words(world: World) -> None:
+    people = [world.sandbox.person(name) for name in ("Anna", "Boris", "Clara")]
+    placeholders = [await p.reply_after(await p.send_text("a fox")) for p in people]
+    await world.settled()
+    assert ["Drawing" in m.text for m in placeholders] == [True, False, False]
+    assert await world.parts.progress.tick() == 0
+    [job] = await world.active(people[0].id)
+    await _advance(world, job)
+    assert await world.parts.progress.tick() == 0
+    await _allow_changes(world)
+    assert await world.parts.progress.tick() == 2
+    assert "Drawing" in placeholders[1].text
+    assert "next in line" in placeholders[2].text
+    await _allow_changes(world)
+    assert await world.parts.progress.tick() == 0
+
+
+async def test_ended_requests_are_forgotten(world: World) -> None:
+    anna = world.sandbox.person()
+    await anna.reply_after(await anna.send_text("a fox"))
+    await world.settled()
+    [job] = await world.active(anna.id)
+    await world.parts.progress.tick()
+    assert await world.app.redis.zcard(world.app.ledger.key("open")) == 1
+    await world.finished(job, image())
+    await world.parts.progress.tick()
+    assert await world.app.redis.zcard(world.app.ledger.key("open")) == 0
+
+
+async def test_a_request_without_placeholder_gets_one(world: World) -> None:
+    anna = world.sandbox.person()
+    world.sandbox.faults.add("500", "sendMessage")
+    await anna.send_text("a fox")
+    await world.settled()
+    assert await world.parts.progress.tick() == 0
+    [job] = await world.active(anna.id)
+    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "created", 1)
+    assert await world.parts.progress.tick() == 1
+    assert "Drawing" in anna.messages[-1].text
+
+
+async def test_many_open_requests_cost_few_commands_and_one_change_each(world: World) -> None:
+    people = [world.sandbox.person(f"P{n}") for n in range(40)]
+    for person in people:
+        await person.send_text("a fox")
+    await asyncio.gather(*(p.wait_for(lambda m: m.from_bot) for p in people))
+    await world.settled()
+    await _allow_changes(world)
+    await world.parts.progress.tick()
+    before = await _commands(world)
+    edits = world.sandbox.audit.by_method["editMessageText"]
+    for _ in range(5):
+        await world.parts.progress.tick()
+    # The five pipelines, and this count itself.
+    assert await _commands(world) - before <= 5 * 4 + 2
+    assert world.sandbox.audit.by_method["editMessageText"] == edits == 0
+    jobs = [job for p in people for job in await world.active(p.id)]
+    [running] = [job for job in jobs if job.state is State.SUBMITTING]
+    await _advance(world, running)
+    await _allow_changes(world)
+    assert await world.parts.progress.tick() == 1
+    await _allow_changes(world)
+    assert await world.parts.progress.tick() == 0
+
+
+async def _commands(world: World) -> int:
+    info: dict[str, Any] = await world.app.redis.info("stats")
+    return int(info["total_commands_processed"])
+
+
+async def test_telegram_refusing_costs_only_the_change(world: World) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    await anna.reply_after(await anna.send_text("a fox"))
+    placeholder = await boris.reply_after(await boris.send_text("a bear"))
+    await world.settled()
+    [job] = await world.active(anna.id)
+    await _advance(world, job)
+    for fault in ("429", "500", "403"):
+        await _allow_changes(world)
+        world.sandbox.faults.add(fault, "editMessageText")
+        assert await world.parts.progress.tick() == 0
+    assert await world.parts.progress.tick() == 1
+    assert "Drawing" in placeholder.text
+
+
+async def test_of_two_loops_one_leads_until_it_resigns(world: World) -> None:
+    first = world.parts.progress
+    second = make_dispatcher(world.app, world.bot, get_texts()).progress
+    second._app = replace(world.app, holder="another:1")
+    assert await first._leads()
+    assert not await second._leads()
+    assert await first._leads()
+    await second.resign()
+    assert not await second._leads()
+    await first.resign()
+    assert await second._leads()
+
+
+async def test_the_loop_goes_on_after_errors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticked = asyncio.Event()
+    calls = 0
+
+    async def tick(progress: Progress) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("a bad tick")
+        ticked.set()
+        return 0
+
+    monkeypatch.setattr(Progress, "tick", tick)
+    running = asyncio.create_task(world.parts.progress.run())
+    async with asyncio.timeout(10):
+        await ticked.wait()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running

@@ -1,0 +1,100 @@
+"""The pace of Bot API calls: gates that all processes share, and flood control obeyed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiogram import Bot
+from aiogram.exceptions import TelegramRetryAfter
+
+from src.limits import Limiter
+from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
+from src.settings import Settings, SettingsError, load_settings
+from src.telegram import lane, make_bot
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[TelegramSandbox]:
+    async with TelegramSandbox() as running:
+        yield running
+
+
+def _settings(sandbox: TelegramSandbox, **more: Any) -> Settings:
+    return load_settings(telegram_token=DEMO_TOKEN, telegram_api_url=sandbox.url, **more)
+
+
+@pytest.fixture
+async def bot(sandbox: TelegramSandbox, redis_client: Any) -> AsyncIterator[Bot]:
+    made = make_bot(_settings(sandbox), Limiter(redis_client), patience=0)
+    yield made
+    await made.session.close()
+
+
+async def test_a_chat_told_to_wait_is_left_alone_by_every_process(
+    sandbox: TelegramSandbox, bot: Bot, redis_client: Any
+) -> None:
+    anna, boris = sandbox.person("Anna"), sandbox.person("Boris")
+    for person in (anna, boris):
+        await person.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40)
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "one")
+    other = make_bot(_settings(sandbox), Limiter(redis_client), patience=0)
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await other.send_message(anna.id, "two")
+    await other.session.close()
+    assert 30 < refused.value.retry_after <= 40
+    await bot.send_message(boris.id, "three")
+    assert sandbox.audit.by_method["sendMessage"] == 2
+
+
+async def test_a_second_flooded_chat_closes_all_for_a_moment(sandbox: TelegramSandbox, bot: Bot) -> None:
+    people = [sandbox.person(f"P{n}") for n in range(3)]
+    for person in people:
+        await person.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40, times=2)
+    for person in people[:2]:
+        with pytest.raises(TelegramRetryAfter):
+            await bot.send_message(person.id, "one")
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await bot.send_message(people[2].id, "two")
+    assert refused.value.retry_after <= 5
+    assert sandbox.audit.by_method["sendMessage"] == 2
+
+
+async def test_429_without_its_parameters_is_understood(sandbox: TelegramSandbox, bot: Bot) -> None:
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    sandbox.faults.add("bare_429", "sendMessage")
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "one")
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "two")
+    assert sandbox.audit.by_method["sendMessage"] == 1
+
+
+async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    sent = [await bot.send_message(anna.id, str(n)) for n in range(5)]
+    with lane("progress"), pytest.raises(TelegramRetryAfter):
+        await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
+    with lane("paid"):
+        await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
+    # What changes no chat is not held up.
+    await bot.send_chat_action(anna.id, "upload_photo")
+
+
+async def test_words_are_never_markup(sandbox: TelegramSandbox, bot: Bot) -> None:
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    sent = await bot.send_message(anna.id, "<b>*_`[x](https://example.com)")
+    assert sent.text == "<b>*_`[x](https://example.com)"
+    assert {e.type for e in sent.entities or []} <= {"url"}
+
+
+def test_a_missing_token_is_named() -> None:
+    with pytest.raises(SettingsError, match="TELEGRAM_TOKEN"):
+        make_bot(load_settings(), Limiter())

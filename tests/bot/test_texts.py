@@ -1,0 +1,126 @@
+"""Both languages say the same things, and everything the code says exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from fluent.syntax import FluentParser
+from fluent.syntax import ast as fluent
+from fluent.syntax.visitor import Visitor
+
+import src
+from src.placeholder import milestone, span, time_left
+from src.texts import LANGUAGES, get_texts, shorten, width
+
+SOURCE = Path(src.__file__).parent
+FOLDER = SOURCE / "bot" / "texts"
+
+
+class _Variables(Visitor):
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def visit_VariableReference(self, node: fluent.VariableReference) -> None:
+        self.names.add(node.id.name)
+
+
+def _messages(lang: str) -> dict[str, set[str]]:
+    """The texts of a language, each with the arguments it uses."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((FOLDER / lang).glob("*.ftl")):
+        for entry in FluentParser().parse(path.read_text("utf-8")).body:
+            assert not isinstance(entry, fluent.Junk), f"{path.name}: {entry.content[:80]}"
+            if isinstance(entry, fluent.Message):
+                assert entry.id.name not in found, f"{entry.id.name} is there twice"
+                visitor = _Variables()
+                visitor.visit(entry)
+                found[entry.id.name] = visitor.names
+    return found
+
+
+def _literals() -> tuple[set[str], set[str]]:
+    """All string literals of the code that speaks, and those that are asked for as texts."""
+    literals, asked = set(), set()
+    paths = [
+        *(SOURCE / "bot").rglob("*.py"),
+        *(SOURCE / f"{n}.py" for n in ("delivery", "placeholder", "buttons")),
+    ]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                literals.add(node.value)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+                key = node.args[0]
+                choices = [key.body, key.orelse] if isinstance(key, ast.IfExp) else [key]
+                asked |= {str(c.value) for c in choices if isinstance(c, ast.Constant)}
+    return literals, asked
+
+
+def test_languages_have_the_same_texts_with_the_same_arguments() -> None:
+    english, russian = (_messages(lang) for lang in LANGUAGES)
+    assert english.keys() == russian.keys()
+    # `placeholder-album` has what its parts have.
+    assert {k: v for k, v in english.items() if v != russian[k]} == {}
+
+
+def test_every_text_exists_and_is_used() -> None:
+    known = set(_messages("en"))
+    literals, asked = _literals()
+    assert asked - known == set()
+    commands = {key for key in known if key.startswith("command-")}
+    assert known - literals - commands == {"placeholder-album-head"}
+
+
+def test_the_code_says_nothing_by_itself() -> None:
+    literals, _ = _literals()
+    assert [text for text in literals if re.search("[а-яА-Я]", text)] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1, "1 секунду"), (2, "2 секунды"), (5, "5 секунд"), (21, "21 секунду"), (60, "60 секунд")],
+)
+def test_russian_plurals(seconds: int, said: str) -> None:
+    assert get_texts().get("ru", "refused-rate", seconds=seconds).endswith(f"через {said}.")
+
+
+def test_the_guides_own_words() -> None:
+    first = {lang: get_texts().get(lang, "refused-rate", seconds=9).splitlines()[0] for lang in LANGUAGES}
+    assert first == {
+        "ru": "⏳ Слишком много запросов. Подождите минуту.",
+        "en": "⏳ Too many requests. Please wait a minute.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.5, 3, "under 5 s"),
+        (22, 41, "about 20–45 s"),
+        (30, 30, "about 30–45 s"),
+        (61, 100, "about 1–2 min"),
+        (200, 410, "about 3–7 min"),
+        (9000, 99_999, "about 60–60 min"),
+    ],
+)
+def test_times_in_words(low: float, high: float, said: str) -> None:
+    assert time_left(get_texts().voice("en"), *span(low, high)) == said
+
+
+def test_places_far_back_change_rarely() -> None:
+    steps = [milestone(place) for place in range(1, 1001)]
+    assert steps == sorted(steps)
+    assert len(set(steps)) < 25
+    assert steps[:5] == [1, 2, 3, 4, 5]
+
+
+def test_shortening_counts_as_telegram_does_and_keeps_characters_whole() -> None:
+    assert width("🦊") == 2
+    assert shorten("fox", 3) == "fox"
+    for units in range(1, 12):
+        cut = shorten("🦊🦊🦊🦊🦊🦊", units)
+        assert width(cut) <= units
+        assert set(cut) <= {"🦊", "…"}
