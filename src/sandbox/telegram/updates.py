@@ -72,6 +72,11 @@ class Updates:
         self._next_id = random.randrange(100_000_000, 900_000_000)
         self._load()
 
+    @property
+    def polled(self) -> bool:
+        """Whether a getUpdates call waits for something to come."""
+        return self._poll is not None
+
     def push(self, kind: str, body: dict[str, Any], lane: int) -> int | None:
         """Queues an update and returns its id; None if the bot did not ask for this kind."""
         if kind in NOT_BY_DEFAULT if self.allowed is None else kind not in self.allowed:

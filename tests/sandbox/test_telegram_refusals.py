@@ -1,0 +1,196 @@
+"""What Telegram refuses is refused, in the words clients match on."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import httpx
+import pytest
+from PIL import Image
+
+from src.sandbox.telegram import Person, TelegramSandbox, entities
+from tests.sandbox.conftest import Picture
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"text": ""}, "message text is empty"),
+        ({"text": " \n "}, "message text is empty"),
+        ({"text": "<b></b>", "parse_mode": "HTML"}, "message text is empty"),
+        ({"text": "x" * 4097}, "message is too long"),
+        ({"text": "😀" * 2049}, "message is too long"),
+        ({"text": "x", "parse_mode": "Wiki"}, "unsupported parse_mode"),
+        (
+            {"text": "<x>", "parse_mode": "HTML"},
+            'can\'t parse entities: Unsupported start tag "x" at byte offset 0',
+        ),
+        (
+            {"text": "я <b>", "parse_mode": "HTML"},
+            "can't parse entities: Can't find end tag corresponding to start tag \"b\"",
+        ),
+        (
+            {"text": "я <b>a</i>", "parse_mode": "HTML"},
+            'can\'t parse entities: Unmatched end tag at byte offset 7, expected "</b>", found "</i>"',
+        ),
+        (
+            {"text": "a</b>", "parse_mode": "HTML"},
+            "can't parse entities: Unexpected end tag at byte offset 1",
+        ),
+        (
+            {"text": "5 < 6", "parse_mode": "HTML"},
+            'can\'t parse entities: Unsupported start tag "" at byte offset 2',
+        ),
+        (
+            {"text": "a.b", "parse_mode": "MarkdownV2"},
+            "can't parse entities: Character '.' is reserved and must be escaped with the preceding '\\'",
+        ),
+        (
+            {"text": "a *b", "parse_mode": "MarkdownV2"},
+            "can't parse entities: Can't find end of Bold entity at byte offset 2",
+        ),
+        ({"text": "x", "reply_markup": "[1]"}, "object expected as reply markup"),
+        ({"text": "x", "reply_markup": "{"}, "can't parse reply keyboard markup JSON object"),
+        (
+            {"text": "x", "reply_markup": {"inline_keyboard": [{}]}},
+            'field "inline_keyboard" must be an Array of Arrays',
+        ),
+        (
+            {"text": "x", "reply_markup": {"inline_keyboard": [[{"text": "a"}]]}},
+            "can't parse inline keyboard button: Text buttons are unallowed in the inline keyboard",
+        ),
+        (
+            {"text": "x", "reply_markup": {"inline_keyboard": [[{"text": "a", "callback_data": "я" * 33}]]}},
+            "BUTTON_DATA_INVALID",
+        ),
+        ({"text": "x", "chat_id": ""}, "chat_id is empty"),
+        ({"text": "x", "chat_id": 1}, "chat not found"),
+    ],
+)
+async def test_a_message(http: httpx.AsyncClient, anna: Person, fields: dict, reason: str) -> None:
+    answer = await http.post("sendMessage", json={"chat_id": anna.id, **fields})
+    assert answer.status_code == 400
+    assert answer.json() == {"ok": False, "error_code": 400, "description": f"Bad Request: {reason}"}
+    assert len(anna.messages) == 1
+
+
+async def test_the_longest_texts_pass(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    longest = {"chat_id": anna.id, "text": "<i>" + "😀" * 2048 + "</i>", "parse_mode": "HTML"}
+    assert (await http.post("sendMessage", json=longest)).status_code == 200
+    form = {"chat_id": str(anna.id), "caption": "x" * 1024}
+    files = {"photo": ("a.png", picture())}
+    assert (await http.post("sendPhoto", data=form, files=files)).status_code == 200
+    over = await http.post("sendPhoto", data={**form, "caption": "x" * 1025}, files=files)
+    assert over.json()["description"] == "Bad Request: message caption is too long"
+
+
+def test_html_becomes_entities() -> None:
+    text, found = entities.parse(
+        " 😀 <b>bold <i>both</i></b> &lt;3 <a href='https://e.org?a=1&amp;b'>x</a>"
+        '<pre><code class="language-py">p</code></pre> /cmd',
+        "HTML",
+        None,
+    )
+    assert text == "😀 bold both <3 xp /cmd"
+    assert found == [
+        {"type": "bold", "offset": 3, "length": 9},
+        {"type": "italic", "offset": 8, "length": 4},
+        {"type": "text_link", "offset": 16, "length": 1, "url": "https://e.org?a=1&b"},
+        {"type": "pre", "offset": 17, "length": 1, "language": "py"},
+        {"type": "bot_command", "offset": 19, "length": 4},
+    ]
+
+
+def test_markdown_becomes_entities() -> None:
+    text, found = entities.parse(
+        "*bold _both_* __under__ `c\\`d` [l\\.](https://e.org/\\)) ||s||\n>quoted", "MarkdownV2", None
+    )
+    assert text == "bold both under c`d l. s\nquoted"
+    kinds = [(entity["type"], entity["offset"], entity["length"]) for entity in found]
+    assert kinds == [
+        ("bold", 0, 9),
+        ("italic", 5, 4),
+        ("underline", 10, 5),
+        ("code", 16, 3),
+        ("text_link", 20, 2),
+        ("spoiler", 23, 1),
+        ("blockquote", 25, 6),
+    ]
+    assert found[4]["url"] == "https://e.org/)"
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+async def test_photos_that_are_none(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    noise = io.BytesIO()
+    Image.effect_noise((600, 600), 80).save(noise, "PNG")
+    for data, reason in (
+        (b"", "file must be non-empty"),
+        (b"no picture at all", "IMAGE_PROCESS_FAILED"),
+        (_cut(noise.getvalue()), "IMAGE_PROCESS_FAILED"),
+        (picture(5001, 5000, "JPEG"), "PHOTO_INVALID_DIMENSIONS"),
+        (picture(2100, 100), "PHOTO_INVALID_DIMENSIONS"),
+        (
+            bytes(10 * 1024 * 1024 + 1),
+            "file of size 10485761 bytes is too big for a photo; the maximum size is 10485760 bytes",
+        ),
+    ):
+        answer = await http.post("sendPhoto", data={"chat_id": anna.id}, files={"photo": ("a.png", data)})
+        assert answer.json()["description"] == f"Bad Request: {reason}"
+    assert len(anna.messages) == 1
+
+
+async def test_files_named_wrongly(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    document = await anna.send_document(picture())
+    for name, reason in (
+        (document.content["document"]["file_id"], "can't use file of type Document as Photo"),
+        ("nonsense", "wrong remote file identifier specified: can't unserialize it. Wrong last symbol"),
+        ("attach://lost", "wrong file identifier/HTTP URL specified"),
+        ("", "there is no photo in the request"),
+    ):
+        answer = await http.post("sendPhoto", json={"chat_id": anna.id, "photo": name})
+        assert answer.json()["description"] == f"Bad Request: {reason}"
+
+
+async def test_edits(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    await http.post("sendPhoto", data={"chat_id": anna.id}, files={"photo": ("a.png", picture())})
+    photo, own = anna.messages[1].message_id, anna.messages[0].message_id
+    await http.post("sendMessage", json={"chat_id": anna.id, "text": "t"})
+    text = anna.messages[2].message_id
+    for method, number, reason in (
+        ("editMessageText", photo, "there is no text in the message to edit"),
+        ("editMessageCaption", text, "there is no caption in the message to edit"),
+        ("editMessageText", own, "message can't be edited"),
+        ("editMessageText", 999, "message to edit not found"),
+        ("editMessageText", None, "message identifier is not specified"),
+        ("editMessageReplyMarkup", text, "message is not modified"),
+    ):
+        fields = {"chat_id": anna.id, "message_id": number, "text": "new"}
+        answer = await http.post(method, json=fields)
+        assert reason in answer.json()["description"]
+
+
+async def test_what_the_url_says(telegram: TelegramSandbox, http: httpx.AsyncClient) -> None:
+    unknown = await http.get("sendTelepathy")
+    assert (unknown.status_code, unknown.json()["description"]) == (404, "Not Found: method not found")
+    stranger = await http.get(f"{telegram.url}/bot1:nobody/getMe")
+    assert (stranger.status_code, stranger.json()["description"]) == (401, "Unauthorized")
+    broken = await http.post("sendMessage", content=b"{", headers={"content-type": "application/json"})
+    assert broken.status_code == 400
+    parts = await http.post(
+        "sendPhoto", content=b"--x", headers={"content-type": "multipart/form-data; boundary=y"}
+    )
+    assert parts.status_code == 400
+
+
+async def test_a_group_that_moved_says_where_to(
+    telegram: TelegramSandbox, http: httpx.AsyncClient, anna: Person
+) -> None:
+    old = telegram.group("Painters", [anna], type="group")
+    new = telegram.migrate(old)
+    answer = await http.post("sendMessage", json={"chat_id": old.id, "text": "x"})
+    assert json.loads(answer.content)["parameters"] == {"migrate_to_chat_id": new.id}
+    assert (await http.post("sendMessage", json={"chat_id": new.id, "text": "x"})).status_code == 200
