@@ -144,8 +144,16 @@ async def _request(work: Work, job: Job) -> GenRequest:
         aspect=cast(Aspect, job.spec.aspect),
         source=await _source(work, job.spec.source) if job.spec.source else None,
         user_hash=hashlib.sha256(f"imagebot:{job.user}".encode()).hexdigest()[:32],
+        callback_url=_callback_url(work, job.provider),
         deadline=max(1.0, (job.deadline - job.now) / 1000),
     )
+
+
+def _callback_url(work: Work, provider: str) -> str | None:
+    public = work.app.settings.webhook_url
+    if public is None or not work.app.providers[provider].capabilities.callback:
+        return None
+    return f"{public}/callbacks/{provider}"
 
 
 async def _source(work: Work, file_id: str) -> SourceImage:

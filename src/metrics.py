@@ -38,10 +38,6 @@ generation_polls = _meter.create_histogram(
 )
 limits_refused = _meter.create_counter("imagebot.limits.refused", "{refusal}", "Steps that met a closed gate")
 provider_errors = _meter.create_counter("imagebot.provider.errors", "{error}", "Provider errors by kind")
-telegram_errors = _meter.create_counter("imagebot.telegram.errors", "{error}", "Bot API errors by method")
-telegram_retry_after = _meter.create_counter(
-    "imagebot.telegram.retry_after", "s", "Seconds of silence that Telegram asked for"
-)
 submit_unknown = _meter.create_counter(
     "imagebot.submit.unknown", "{job}", "Submits whose fate at the provider is unknown"
 )

@@ -111,6 +111,18 @@ class Settings(BaseSettings):
         description="When it is unknown whether the provider took a job: `retry` once (may be paid twice) or `fail` openly.",
     )
 
+    # The api: status page and REST, each closed until it has its secret
+    status_password: SecretStr | None = Field(
+        None, description="Password of the status page, 8 characters or more; unset: the page is closed."
+    )
+    api_keys: SecretStr | None = Field(
+        None,
+        description="Who may ask for pictures over REST: `name:key,name:key`, a key of 16 characters or more; unset: nobody.",
+    )
+    api_docs: bool = Field(
+        False, description="Show the REST API's description at `/docs` (loads scripts from a CDN)."
+    )
+
     # Telemetry and logs (addresses and sampling: the standard OTEL_* variables)
     jaeger_ui_url: str | None = Field(
         None, description="Address of Jaeger's pages, for links in admin notes."
@@ -151,6 +163,24 @@ class Settings(BaseSettings):
     def _secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
             raise ValueError("expected 1-256 characters of A-Z a-z 0-9 _ -")
+        return value
+
+    @field_validator("status_password")
+    @classmethod
+    def _password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 8:
+            raise ValueError("expected 8 characters or more; make one with `openssl rand -base64 12`")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _keys(cls, value: SecretStr | None) -> SecretStr | None:
+        for pair in _pairs(value):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}:[!-+\--~]{16,256}", pair):
+                raise ValueError(
+                    "expected name:key pairs separated by commas, names of a-z 0-9 _ -, keys of 16 characters "
+                    "or more; make one with `openssl rand -hex 24`"
+                )
         return value
 
     @field_validator("redis_url")
@@ -200,12 +230,22 @@ class Settings(BaseSettings):
             keyed.insert(0, self.provider)
         return tuple(keyed)
 
+    @property
+    def api_clients(self) -> dict[str, str]:
+        """The key of each client of the REST API, by the client's name."""
+        return dict(pair.split(":", 1) for pair in _pairs(self.api_keys))
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret value in force, for the scrubbers of logs and spans."""
         found = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
+        found += self.api_clients.values()
         if self.redis_url and (password := urlsplit(self.redis_url).password):
             found.append(password)
         return tuple(found)
+
+
+def _pairs(keys: SecretStr | None) -> list[str]:
+    return [pair.strip() for pair in keys.get_secret_value().split(",") if pair.strip()] if keys else []
 
 
 def _loopback(host: str) -> bool:

@@ -286,6 +286,12 @@ def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row],
     return Transition("due", [count, _ms(lease), holder], parse)
 
 
+def hurry(provider: str, task: str, *, remember: int) -> Transition[Literal["due", "early", "over"]]:
+    """A provider called back about its task: poll it now. One that is not known yet is remembered
+    `remember` seconds, for the callback that overtakes the answer to its submit."""
+    return Transition("hurry", [provider, task, remember], str)  # type: ignore[arg-type]
+
+
 def release(provider: str, cap: int) -> Transition[tuple[Wake, ...]]:
     """Give free slots to the line. The answer: the jobs whose turn has come."""
     return Transition("release", [provider, cap], Wake.from_flat)

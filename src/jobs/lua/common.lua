@@ -16,6 +16,9 @@
 --   P models              SET    <provider>:<model> of each list above
 --   P workers             ZSET   worker processes, by their last heartbeat
 --   P failed              ZSET   failed jobs, kept for the operator, by time
+--   P ended               LIST   jobs that ended lately, newest first: "<ms> <outcome> <ms it took> <id>"
+--   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback
+--   P hint:<pv>:<task>    STRING that task called back before its ticket was stored
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer
 --   P blobs               LIST   delivered jobs whose blob is still kept, newest first

@@ -20,13 +20,15 @@ if f.state == 'delivering' then
 end
 move(id, outcome, tonumber(f.created), f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
-  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'unknown', 'polls')
+  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls')
 if outcome ~= 'delivered' then
   redis.call('DEL', P .. 'blob:' .. id)
 elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then
   redis.call('DEL', P .. 'blob:' .. redis.call('RPOP', P .. 'blobs'))
 end
 redis.call('ZREM', P .. 'due', id)
+redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
+redis.call('LTRIM', P .. 'ended', 0, 999)
 redis.call('EXPIRE', job_key(id), ARGV[4])
 redis.call('EXPIRE', P .. 'request:' .. f.request, ARGV[4])
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
