@@ -27,7 +27,7 @@ from aiogram.types import (
 from PIL import Image
 
 from src.sandbox.telegram import Person, TelegramSandbox
-from tests.sandbox.conftest import Picture, aiogram_bot
+from tests.sandbox.conftest import Picture, aiogram_bot, close
 
 
 def keys(*data: str) -> InlineKeyboardMarkup:
@@ -192,7 +192,7 @@ async def test_who_may_be_written_to(bot: Bot, telegram: TelegramSandbox, anna: 
     other = aiogram_bot(telegram.url, "1:unknown-token-of-nobody-at-all")
     with pytest.raises(TelegramUnauthorizedError):
         await other.get_me()
-    await other.session.close()
+    await close(other)
 
 
 async def test_a_group_with_topics_and_privacy(bot: Bot, telegram: TelegramSandbox, anna: Person) -> None:

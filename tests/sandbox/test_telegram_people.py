@@ -13,7 +13,7 @@ from aiogram.types import BufferedInputFile, InputMediaPhoto
 from src.sandbox.telegram import DEMO_TOKEN, Person, TelegramSandbox
 from src.sandbox.telegram.errors import ApiError
 from src.sandbox.telegram.limits import Limits
-from tests.sandbox.conftest import Picture, aiogram_bot
+from tests.sandbox.conftest import Picture, aiogram_bot, close
 
 
 async def test_a_wait_ends_with_the_change_it_waits_for(bot: Bot, anna: Person, picture: Picture) -> None:
@@ -120,7 +120,7 @@ async def test_a_limit_met_is_a_retry_after() -> None:
         assert len(refused) == 5
         assert {error.retry_after for error in refused} == {1}
         await client.send_chat_action(anna.id, "typing")
-        await client.session.close()
+        await close(client)
 
 
 @pytest.mark.parametrize("kind", ["bare_429", "500", "html", "403"])
@@ -161,4 +161,4 @@ async def test_long_runs_keep_hashes_not_bytes(picture: Picture) -> None:
         assert len(telegram.audit.calls) == 20
         assert telegram.audit.by_method["sendPhoto"] == 60
         assert telegram.bot.file_bytes(telegram.bot.files[sent.photo[0].file_id]) is None
-        await client.session.close()
+        await close(client)

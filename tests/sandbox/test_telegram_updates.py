@@ -13,7 +13,7 @@ from aiogram.exceptions import TelegramConflictError
 from aiohttp import web
 
 from src.sandbox.telegram import Person, TelegramSandbox, updates
-from tests.sandbox.conftest import Picture, aiogram_bot
+from tests.sandbox.conftest import Picture, aiogram_bot, close
 
 
 async def waiting_poll(telegram: TelegramSandbox) -> None:
@@ -148,7 +148,7 @@ async def test_everything_survives_a_restart(tmp_path: Path, picture: Picture) -
         await client.edit_message_text("hello again", chat_id=anna.id, message_id=answer.message_id)
         await client.send_message(group.id, "hi", message_thread_id=2)
         await client.delete_message(anna.id, (await client.send_message(anna.id, "gone")).message_id)
-        await client.session.close()
+        await close(client)
 
     async with TelegramSandbox(data_dir=tmp_path) as after:
         client = aiogram_bot(after.url)
@@ -172,4 +172,4 @@ async def test_everything_survives_a_restart(tmp_path: Path, picture: Picture) -
         assert (await client.send_message(group.id, "still here", message_thread_id=2)).message_id == 2
         fresh = await anna.send_text("new")
         assert fresh.update_id == update.update_id + 1
-        await client.session.close()
+        await close(client)

@@ -227,10 +227,9 @@ class Bot:
     # Files
 
     def add_file(
-        self, kind: str, data: bytes, name: str = "", mime_type: str | None = None, **more: Any
+        self, kind: str, data: bytes, digest: str, name: str = "", mime_type: str | None = None, **more: Any
     ) -> FileRecord:
-        """Keeps the bytes under a new file_id."""
-        digest = hashlib.sha256(data).hexdigest()
+        """Keeps the bytes, whose sha256 is `digest`, under a new file_id."""
         serial = next(self._serial)
         seed = f"{self.id}:{serial}:{digest}".encode()
         unique = base64.urlsafe_b64encode(hashlib.sha256(seed).digest()[:12]).decode()
@@ -244,6 +243,7 @@ class Bot:
             path=f"{_FOLDERS.get(kind, 'files')}/file_{serial}{suffix}",
             name=name,
             mime_type=mime_type or mimetypes.guess_type(name)[0] or "application/octet-stream",
+            source_sha256=more.pop("source_sha256", digest),
             **more,
         )
         self.store.put_bytes(digest, data)
@@ -251,18 +251,18 @@ class Bot:
         self.store.put("file", record.file_id, {"bot_id": self.id, **vars(record)})
         return record
 
-    def add_photo(self, sizes: tuple[Size, ...], source: bytes) -> list[FileRecord]:
+    def add_photo(self, sizes: tuple[Size, ...], source_sha256: str) -> list[FileRecord]:
         """Keeps the sizes of one photo, smallest first."""
-        digest = hashlib.sha256(source).hexdigest()
         photo = next(self._photos)
         return [
             self.add_file(
                 "Photo",
                 size.data,
+                size.sha256,
                 mime_type="image/jpeg",
                 width=size.width,
                 height=size.height,
-                source_sha256=digest,
+                source_sha256=source_sha256,
                 photo=photo,
             )
             for size in sizes

@@ -78,7 +78,7 @@ async def read_photo(bot: Bot, source: Upload | str | None) -> Part:
     if source is None:
         raise bad_request("there is no photo in the request")
     if isinstance(source, Upload):
-        sizes = bot.add_photo(await bot.darkroom.develop(source.data), source.data)
+        sizes = bot.add_photo(await bot.darkroom.develop(source.data, source.sha256), source.sha256)
     else:
         sizes = bot.photo_sizes(_known_file(bot, source, "Photo"))
     photo = [{**size.as_json(), "width": size.width, "height": size.height} for size in sizes]
@@ -93,7 +93,7 @@ async def read_file(bot: Bot, field: str, source: Upload | str | None) -> Part:
     if isinstance(source, Upload):
         if not source.data:
             raise bad_request("file must be non-empty")
-        record = bot.add_file(kind, source.data, source.name, _mime(source), source_sha256=source.sha256)
+        record = bot.add_file(kind, source.data, source.sha256, source.name, _mime(source))
     else:
         record = _known_file(bot, source, kind)
     return Part({field: file_json(record)}, record.source_sha256)

@@ -6,6 +6,7 @@ is woken by changes of the chat.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -99,11 +100,11 @@ class Person:
 
         `as_is` keeps the bytes whatever they are: a photo that is broken, or no photo at all.
         """
+        digest = _sha256(data)
         if as_is:
-            record = self._bot.add_file("Photo", data, width=1280, height=960, source_sha256="")
-            sizes = [record]
+            sizes = [self._bot.add_file("Photo", data, digest, width=1280, height=960)]
         else:
-            sizes = self._bot.add_photo(await self._bot.darkroom.develop(data), data)
+            sizes = self._bot.add_photo(await self._bot.darkroom.develop(data, digest), digest)
         photo = [{**size.as_json(), "width": size.width, "height": size.height} for size in sizes]
         content: Content = {"photo": photo, **_caption(caption)}
         if album:
@@ -132,7 +133,7 @@ class Person:
         reply_to: Message | None = None,
     ) -> Message:
         """Sends a file as it is."""
-        record = self._bot.add_file("Document", data, name, mime_type)
+        record = self._bot.add_file("Document", data, _sha256(data), name, mime_type)
         return self._write(
             {"document": file_json(record), **_caption(caption)}, chat, reply_to, None, sha256=record.sha256
         )
@@ -141,7 +142,9 @@ class Person:
         self, data: bytes = b"sticker", *, animated: bool = False, chat: Chat | None = None
     ) -> Message:
         """Sends a sticker."""
-        record = self._bot.add_file("Sticker", data, "sticker.tgs" if animated else "sticker.webp")
+        record = self._bot.add_file(
+            "Sticker", data, _sha256(data), "sticker.tgs" if animated else "sticker.webp"
+        )
         sticker = {**file_json(record), "is_animated": animated, "emoji": "🦊"}
         return self._write({"sticker": sticker}, chat, None, None, sha256=record.sha256)
 
@@ -329,6 +332,10 @@ def transcript(chat: Chat, last: int = 12) -> str:
         buttons = " ".join(f"[{button['text']}]" for button in message.buttons)
         lines.append(f"  {message.message_id} {who}: {' '.join([*kinds, repr(message.text), buttons])}")
     return "\n".join(lines) or "  (empty)"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _caption(text: str) -> Content:

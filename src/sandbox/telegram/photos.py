@@ -29,6 +29,7 @@ class Size:
     width: int
     height: int
     data: bytes
+    sha256: str
 
 
 class Darkroom:
@@ -41,8 +42,8 @@ class Darkroom:
         self._strict = strict
         self._cache: OrderedDict[str, tuple[Size, ...]] = OrderedDict()
 
-    async def develop(self, data: bytes) -> tuple[Size, ...]:
-        """The sizes, smallest first; raises ApiError for what Telegram would refuse as a photo."""
+    async def develop(self, data: bytes, sha256: str) -> tuple[Size, ...]:
+        """The sizes of the photo of that hash, smallest first; raises ApiError for what Telegram refuses."""
         if not data:
             raise bad_request("file must be non-empty")
         if len(data) > MAX_BYTES:
@@ -51,12 +52,11 @@ class Darkroom:
             )
         if not self._strict:
             width, height = measure(data)
-            return (Size(width, height, data),)
-        key = hashlib.sha256(data).hexdigest()
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        sizes = self._cache[key] = await asyncio.to_thread(_develop, data)
+            return (Size(width, height, data, sha256),)
+        if sha256 in self._cache:
+            self._cache.move_to_end(sha256)
+            return self._cache[sha256]
+        sizes = self._cache[sha256] = await asyncio.to_thread(_develop, data)
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
         return sizes
@@ -99,7 +99,8 @@ def _develop(data: bytes) -> tuple[Size, ...]:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=87)
-        sizes.append(Size(*picture.size, buffer.getvalue()))
+        made = buffer.getvalue()
+        sizes.append(Size(*picture.size, made, hashlib.sha256(made).hexdigest()))
     return tuple(reversed(sizes))
 
 

@@ -32,12 +32,13 @@ from src.sandbox.telegram.wire import Call, read_call
 DEMO_TOKEN = "424242:AA-sandbox-token-of-the-demo-no-secret"  # noqa: S105
 """Known to everybody: the sandbox is its own world, there is nothing to protect."""
 
-_LIMITED = frozenset(
+LIMITED = frozenset(
     name
     for module in (sending, editing)
     for lower, (name, handler) in METHODS.items()
     if handler.__module__ == module.__name__ and lower not in ("sendchataction", "setmessagereaction")
 )
+"""Methods that count against Telegram's limits."""
 
 
 class TelegramSandbox:
@@ -207,7 +208,7 @@ class TelegramSandbox:
                 if early is not None:
                     self._record(bot, call, None, started, ApiError(early.status, f"fault: {fault.kind}"))
                     return early
-            if call.method in _LIMITED and bot.limits.enabled:
+            if call.method in LIMITED and bot.limits.enabled:
                 self._count(bot, call)
             result = await handler(bot, call)
         except ApiError as problem:
