@@ -82,7 +82,7 @@ class Delivery:
         if not placed.ours:
             await self._take_back(request.chat, [*messages, *([status_message] if status_message else [])])
             return
-        await self._ledger.shown(request.id, status.shape)
+        await self._ledger.shown(request.id, status.shape, _told(estimates))
         await wake.deliver(placed.wake)
 
     async def progress(self, request: Request, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> bool:
@@ -120,7 +120,8 @@ class Delivery:
         request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)
         single = len(request.jobs) == 1
-        caption = self._caption(say, job) if single else Text()
+        made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
+        caption = Text(_words(job), made_by) if single else Text()
         markup = buttons.picture(say, job.id) if single else None
         with _reaching():
             message, sent = await self._show_picture(job, request, image, caption, markup, album=not single)
@@ -160,9 +161,7 @@ class Delivery:
         if request.status_message is None or not jobs:
             return
         say = self._texts.voice(request.lang)
-        text = Text(
-            BlockQuote(shorten(jobs[0].spec.prompt, _CAPTION_PROMPT)), "\n", placeholder.ending(say, jobs)
-        )
+        text = Text(_words(jobs[0]), placeholder.ending(say, jobs))
         with _reaching():
             try:
                 await self._edit_text(
@@ -282,14 +281,6 @@ class Delivery:
             current = await self._ledger.request(request.id) or current
         return current
 
-    def _caption(self, say: Voice, job: Job) -> Text:
-        """Whose words and which model. In a group the words stand in the message it answers, and
-        repeating a name from them would call that person."""
-        made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
-        if job.spec.chat < 0:
-            return Text(made_by)
-        return Text(BlockQuote(shorten(job.spec.prompt, _CAPTION_PROMPT)), "\n", made_by)
-
     # Messages
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
@@ -373,6 +364,11 @@ class Delivery:
             await self._bot.delete_messages(chat, messages)
 
 
+def _told(estimates: Sequence[Estimate]) -> float:
+    """What the first words promise of the last picture, in seconds from now; 0: nothing."""
+    return max((e.low for e in estimates if e is not _NO_ESTIMATE), default=0.0)
+
+
 @contextmanager
 def _reaching() -> Iterator[None]:
     """Turns the refusals that no later try can mend into `Undeliverable`."""
@@ -388,6 +384,14 @@ def _reaching() -> Iterator[None]:
         ):
             raise Undeliverable("no_rights") from error
         raise
+
+
+def _words(job: Job) -> Text:
+    """The person's words as a quote. Not in a group: there they stand in the message that is answered,
+    and repeating a name from them would call that person."""
+    if job.spec.chat < 0:
+        return Text()
+    return Text(BlockQuote(shorten(job.spec.prompt, _CAPTION_PROMPT)), "\n")
 
 
 def _reply(message: int | None) -> ReplyParameters | None:

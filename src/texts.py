@@ -69,6 +69,11 @@ def shorten(text: str, units: int) -> str:
     return kept.rstrip() + "…"
 
 
+def isolated(text: str) -> str:
+    """A person's words for a line of ours: their direction of writing stays their own."""
+    return f"\u2068{text}\u2069"
+
+
 def width(text: str) -> int:
     """Length in UTF-16 code units."""
     return len(text.encode("utf-16-le", errors="surrogatepass")) // 2

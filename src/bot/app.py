@@ -79,7 +79,7 @@ async def run_bot(settings: Settings) -> None:
         try:
             await show_commands(bot, get_texts())
             log.info("bot started", bot_id=bot.id)
-            await receiver.run()
+            await (receiver.run() if settings.webhook_url is None else receiver.stopped())
         finally:
             progress.cancel()
             await asyncio.gather(progress, return_exceptions=True)

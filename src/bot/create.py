@@ -13,7 +13,7 @@ from aiogram.filters import Command, CommandObject, StateFilter
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
 from aiogram.types import CallbackQuery, ForceReply, Message
-from aiogram.utils.formatting import BlockQuote, Text
+from aiogram.utils.formatting import BlockQuote, Code, Text
 
 from src.app import App
 from src.bot import keyboards
@@ -268,7 +268,8 @@ async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Voice) -> No
     """Let whoever pressed the button send other words for a picture."""
     await state.set_state(Words.waiting)
     await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
-    text = Text(say("words-ask"), "\n", BlockQuote(shorten(job.spec.prompt, _OLD_WORDS)))
+    # As code a name in the words calls nobody, and a tap copies them.
+    text = Text(say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
     await bot.send_message(
         job.spec.chat,
         message_thread_id=job.spec.thread,

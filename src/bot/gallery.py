@@ -20,7 +20,7 @@ from src.buttons import OfJob, OfRequest
 from src.intake import Wish
 from src.jobs import Job, Request, State
 from src.providers.base import ImageBytes, ImageRef, ProviderError
-from src.texts import Voice, shorten
+from src.texts import Voice, isolated, shorten
 
 log = structlog.get_logger(__name__)
 
@@ -249,7 +249,9 @@ async def history(message: Message, app: App, say: Voice) -> None:
     if not jobs:
         await message.answer(say("history-empty"))
         return
-    lines = "\n".join(f"{n}. {shorten(job.spec.prompt, _LINE)}" for n, job in enumerate(jobs, start=1))
+    lines = "\n".join(
+        f"{n}. {isolated(shorten(job.spec.prompt, _LINE))}" for n, job in enumerate(jobs, start=1)
+    )
     text = Text(say("history-title"), "\n\n", lines)
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
 

@@ -21,7 +21,7 @@ from src.jobs import Job, State
 from src.jobs.estimate import Estimate
 from src.placeholder import span, time_left
 from src.telegram import is_unchanged
-from src.texts import Voice, shorten
+from src.texts import Voice, isolated, shorten
 
 _LINE = 60
 
@@ -87,7 +87,7 @@ async def _queue(app: App, outlook: Outlook, user: int, say: Voice) -> dict[str,
     lines = [say("queue-title", count=len(jobs))] if jobs else [say("queue-empty")]
     for number, own in enumerate(requests.values(), start=1):
         last = max(own, key=lambda job: estimates[job.id].high)
-        lines.append(f"{number}. {shorten(own[0].spec.prompt, _LINE)}")
+        lines.append(f"{number}. {isolated(shorten(own[0].spec.prompt, _LINE))}")
         lines.append(f"    {_where(last, estimates[last.id], say)}")
     lines += ["", await _busy(app, say)]
     return {**Text("\n".join(lines)).as_kwargs(), "reply_markup": keyboards.queue(say, list(requests))}

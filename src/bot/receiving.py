@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from aiogram import Bot, Dispatcher
-from aiogram.exceptions import ClientDecodeError, TelegramAPIError, TelegramRetryAfter
+from aiogram.exceptions import (
+    ClientDecodeError,
+    TelegramAPIError,
+    TelegramConflictError,
+    TelegramRetryAfter,
+)
 from aiogram.types import Update
 from aiogram.types.update import UpdateTypeLookupError
 from aiogram.utils.backoff import Backoff, BackoffConfig
 from pydantic import ValidationError
 from redis.exceptions import RedisError
+
+from src.telegram import says
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +43,10 @@ class Receiver:
         self._stopping = asyncio.Event()
         self._offset: int | None = None
 
+    async def stopped(self) -> None:
+        """Until told to stop, receiving nothing: updates come to the webhook of the `api` process."""
+        await self._stopping.wait()
+
     def stop(self) -> None:
         """End after the batch under way."""
         self._stopping.set()
@@ -47,6 +59,7 @@ class Receiver:
                 updates = await self._poll()
             except (TelegramAPIError, ClientDecodeError) as error:
                 log.warning("no updates", error=type(error).__name__)
+                await self._make_way(error)
                 wait = next(backoff)
                 if isinstance(error, TelegramRetryAfter):
                     wait = max(wait, error.retry_after)
@@ -81,6 +94,12 @@ class Receiver:
             for task in (asking, stopping):
                 task.cancel()
             await asyncio.gather(asking, stopping, return_exceptions=True)
+
+    async def _make_way(self, error: Exception) -> None:
+        """Take back a webhook left from before: Telegram gives updates only one way."""
+        if isinstance(error, TelegramConflictError) and says(error, "webhook is active"):
+            with suppress(TelegramAPIError):
+                await self._bot.delete_webhook()
 
     def _readable(self, error: ClientDecodeError) -> list[Update]:
         """What can be read of a batch with an update in it that aiogram cannot: that one would else

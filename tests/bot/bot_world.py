@@ -52,6 +52,8 @@ class World:
                 await asyncio.sleep(0.01)
 
     async def active(self, user: int) -> list[Job]:
+        """A person's open jobs, once the bot has done what it was sent."""
+        await self.settled()
         jobs = await self.app.ledger.active(str(user))
         return sorted(jobs, key=lambda job: (job.created, job.spec.index))
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
 from aiogram.types import Message
 from bot_world import World
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from src.bot import run_bot
+from src.bot.middlewares import _sorry
 from src.bot.receiving import Receiver
+from src.texts import get_texts
 
 
 async def test_what_came_while_the_bot_was_down_is_answered(world: World) -> None:
@@ -189,3 +196,36 @@ async def test_a_stopped_receiver_confirms_what_it_did(world: World) -> None:
     receiver.stop()
     await running
     assert not world.sandbox.bot.updates.pending
+
+
+async def test_a_webhook_left_from_before_is_taken_back(world: World) -> None:
+    await world.stop()
+    await world.bot.set_webhook("http://127.0.0.1:9/hook")
+    anna = world.sandbox.person()
+    asked = await anna.send_text("/help")
+    world.start()
+    assert "How to use me" in (await anna.reply_after(asked)).text
+
+
+@pytest.mark.parametrize("webhook", [None, "https://bot.example"])
+async def test_the_process_ends_at_sigterm(world: World, webhook: str | None) -> None:
+    await world.stop()
+    anna = world.sandbox.person()
+    given = {"webhook_url": webhook, "webhook_secret": "s" * 32} if webhook else {}
+    process = asyncio.create_task(run_bot(world.settings.model_copy(update=given)))
+    async with asyncio.timeout(10):
+        while not world.sandbox.bot.commands:
+            await asyncio.sleep(0.01)
+    asked = await anna.send_text("/help")
+    if webhook is None:
+        await anna.reply_after(asked)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await process
+    assert bool(world.sandbox.bot.updates.pending) is (webhook is not None)
+
+
+def test_an_apology_names_the_trace() -> None:
+    context = SpanContext(0x1234567890ABCDEF1234567890ABCDEF, 1, is_remote=False)
+    with trace.use_span(NonRecordingSpan(context)):
+        assert "code: 12345678" in _sorry(get_texts().voice("en"))
