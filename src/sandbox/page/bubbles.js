@@ -54,7 +54,6 @@ function mosaic(messages, actions) {
       image.src = fileUrl(size);
       image.alt = plainText(message);
       image.decoding = "async";
-      image.addEventListener("load", () => image.classList.add("loaded"));
       button.append(image);
       button.addEventListener("click", () => {
         if (button.classList.contains("hidden-picture")) button.classList.remove("hidden-picture");

@@ -167,6 +167,7 @@ function render() {
       element.dataset.signature = signature;
       if (old) {
         if (at === old) at = old.nextSibling;
+        if (!old.querySelector(".picture")) element.classList.add("reveal");
         old.remove();
       } else {
         element.classList.add("new");

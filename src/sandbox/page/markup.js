@@ -4,6 +4,7 @@ const TAGS = {
   bold: "b", italic: "i", underline: "u", strikethrough: "s", code: "code", pre: "pre",
   blockquote: "blockquote", expandable_blockquote: "blockquote",
 };
+const BLOCKS = new Set(["blockquote", "expandable_blockquote", "pre"]);
 const SAFE = /^(https?|tg|mailto|tel):/i;
 
 function wrapper(entity, text, onCommand) {
@@ -54,7 +55,8 @@ export function renderText(text, entities, onCommand) {
       const element = wrapper(entity, text.slice(entity.offset, end), onCommand);
       element.append(part(entity.offset, end, nested));
       nodes.append(element);
-      at = end;
+      // A block ends its line by itself.
+      at = BLOCKS.has(entity.type) && text[end] === "\n" ? end + 1 : end;
     }
     nodes.append(text.slice(at, to));
     return nodes;

@@ -51,12 +51,12 @@ export class TracePanel {
     }
     for (let attempt = 0; attempt < TRIES && this.#shown === updateId; attempt += 1) {
       const answer = await fetch(`/traces/api/by-update/${updateId}`, { cache: "no-store" }).catch(() => null);
-      const found = answer?.ok ? (await answer.json()).trace_ids : [];
+      const found = answer?.ok ? (await answer.json()).trace_id : "";
       if (this.#shown !== updateId) return;
-      if (found.length) {
+      if (found) {
         const place = make("div");
         this.#body.replaceChildren(place);
-        const stop = window.renderWaterfall(place, found[0]);
+        const stop = window.renderWaterfall(place, found);
         this.#stop = typeof stop === "function" ? stop : () => {};
         return;
       }
