@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from src import tracing
 from src.embedded import redis_address, redis_command, socket_folder
+from src.jobs import Job, Ledger, State
 from src.sandbox.telegram import DEMO_TOKEN
 from src.supervisor import Part, Supervisor
 
@@ -82,12 +86,12 @@ async def system(
         try:
             if redis_url is None:
                 redis_url = await start_redis(supervisor, data)
-            port = _free_port(port)
+            port = free_port(port)
             url = f"http://127.0.0.1:{port}"
             env = environment(url, redis_url, data)
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
-            await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: _page_up(url)))
+            await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
             worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
             await supervisor.start(Part("worker", worker, env, grace=25.0))
             await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
@@ -108,67 +112,33 @@ async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
         sent = await client.post(f"/sandbox/people/{person}/messages", json={"text": prompt})
         if sent.status_code != 201:
             raise DemoError(f"The message could not be sent: {sent.text}")
-        job = await _ended_job(client, redis_url, person)
+        job = await _ended_job(redis_url, person)
         seconds = round(time.monotonic() - started, 2)
-        image = await _save_picture(client, person, job["id"], data) if job["state"] == "delivered" else None
-        spans, orphans = await _trace(client, job["trace_id"])
-    reason = None if image else f"{job['state']}: {job['kind'] or 'no picture'}"
-    return Outcome(job["id"], job["state"], seconds, image, job["trace_id"], spans, orphans, reason)
+        image = await _save_picture(client, person, job.id, data) if job.state is State.DELIVERED else None
+        trace = tracing.trace_id(job)
+        spans, orphans = await _trace(client, trace)
+    reason = None if image else f"{job.state}: {job.kind or 'no picture'}"
+    return Outcome(job.id, job.state, seconds, image, trace, spans, orphans, reason)
 
 
-async def _ended_job(client: httpx.AsyncClient, redis_url: str, person: int) -> dict[str, str]:
-    """The person's job once it has ended, read from the ledger each time their chat changes."""
-    from redis.asyncio import Redis
-
-    from src.jobs import Ledger
-    from src.tracing import trace_id
-
+async def _ended_job(redis_url: str, person: int) -> Job:
+    """The person's job once it has ended, as the ledger tells it."""
     redis = Redis.from_url(redis_url, decode_responses=True)
     ledger = Ledger(redis)
-    said = ""
+    job: Job | None = None
     try:
         async with asyncio.timeout(_PICTURE_SECONDS):
-            async for event in _events(client, person):
-                for message in event.get("messages", [event]):
-                    said = message.get("text") or message.get("caption") or said
-                for request in await ledger.history(str(person), 1):
-                    found = await ledger.request(request)
-                    for job in await ledger.jobs(found.jobs if found else ()):
-                        if job.ended or await _ends_now(ledger, job.id, message=event):
-                            done = await ledger.job(job.id) or job
-                            return {
-                                "id": job.id,
-                                "state": str(done.state),
-                                "kind": done.kind,
-                                "trace_id": trace_id(job),
-                            }
+            while job is None or not job.ended:
+                await asyncio.sleep(0.05)
+                for request_id in await ledger.history(str(person), 1):
+                    request = await ledger.request(request_id)
+                    job = await ledger.job(request.jobs[0]) if request else None
     except TimeoutError:
-        pass
+        state = f"it is {job.state}" if job else "the bot did not take the message"
+        raise DemoError(f"No picture within {_PICTURE_SECONDS:.0f} s: {state}.") from None
     finally:
         await redis.aclose()
-    raise DemoError(f"No picture within {_PICTURE_SECONDS:.0f} s. The chat says: {said!r}")
-
-
-async def _ends_now(ledger: Any, job_id: str, message: dict[str, Any]) -> bool:
-    """The chat shows the end a moment before the ledger knows it."""
-    if "photo" not in message and "document" not in message:
-        return False
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        job = await ledger.job(job_id)
-        if job is None or job.ended:
-            return True
-        await asyncio.sleep(0.05)
-    return False
-
-
-async def _events(client: httpx.AsyncClient, person: int) -> AsyncIterator[dict[str, Any]]:
-    async with client.stream("GET", f"/sandbox/people/{person}/events", timeout=_PICTURE_SECONDS) as stream:
-        async for line in stream.aiter_lines():
-            if line.startswith("data: "):
-                event = json.loads(line.removeprefix("data: "))
-                if isinstance(event, dict):
-                    yield event
+    return job
 
 
 async def _save_picture(client: httpx.AsyncClient, person: int, job_id: str, data: Path) -> str | None:
@@ -207,22 +177,21 @@ async def start_redis(supervisor: Supervisor, data: Path) -> str:
 
 
 async def _redis_up(url: str) -> None:
-    import redis.asyncio as redis
-
-    client = redis.Redis.from_url(url)
+    client = Redis.from_url(url)
     try:
         async with asyncio.timeout(_UP_SECONDS):
             while True:
                 try:
                     await client.ping()
                     return
-                except redis.RedisError:
+                except RedisError:
                     await asyncio.sleep(0.05)
     finally:
         await client.aclose()
 
 
-async def _page_up(url: str) -> None:
+async def wait_for_page(url: str) -> None:
+    """Return once something answers there; TimeoutError after a minute."""
     async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_UP_SECONDS):
         while True:
             try:
@@ -257,7 +226,8 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
     }
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
+    """That port of this machine, or another where it is in use."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -15,6 +15,7 @@ from src.delivery import Undeliverable
 from src.jobs import Job, Request, State, transitions
 from src.jobs.transitions import Finish
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, ProviderError
+from src.telegram import lane
 from src.work import Work
 
 log = structlog.get_logger(__name__)
@@ -36,11 +37,11 @@ async def show(work: Work, job: Job) -> None:
         try:
             if job.state is State.DELIVERING:
                 image = await _image(work, job)
-                shown = await work.delivery.picture(job, request, image)
-                if job.result and job.result.get("url"):
-                    shown["url"] = job.result["url"]
+                with lane("paid"):
+                    shown = await work.delivery.picture(job, request, image)
             else:
-                shown = await work.delivery.notice(job, request)
+                with lane("paid"):
+                    shown = await work.delivery.notice(job, request)
         except ProviderError as error:
             await _fetch_failed(work, job, error)
             return
@@ -143,6 +144,8 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
     """After the last job of a request: the album's last words, and a ping when it took long."""
     if not finish.outcome or finish.open_jobs:
         return
+    if finish.outcome == State.DELIVERED and request.eta and finish.seconds:
+        metrics.eta_error.record(abs(request.eta - finish.seconds) / finish.seconds)
     if request.status_message is not None:
         await close(work, request.id)
     if finish.outcome == State.DELIVERED and finish.seconds > _PING_AFTER:

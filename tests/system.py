@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from redis.asyncio import Redis
 
 from src.demo import environment
@@ -45,11 +46,12 @@ class System:
         self.folder = folder
         self.url = ""
         self.logs: dict[str, Path] = {}
+        self.middlewares: list[Middleware] = []
         self._env = env
         self._parts: dict[str, asyncio.subprocess.Process] = {}
 
     async def open(self) -> None:
-        app = web.Application(client_max_size=64 * 1024 * 1024)
+        app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=self.middlewares)
         for part in (self.telegram, self.openai, self.kie, self.traces):
             part.add_to(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -79,7 +81,8 @@ class System:
         await self._start(name, command)
 
     async def _start(self, name: str, command: list[str]) -> None:
-        env = {**os.environ, **environment(self.url, self.redis_process.url, self.folder), **self._env}
+        settings = environment(self.url, self.redis_process.url, self.folder)
+        env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", **self._env}
         self.logs[name] = self.folder / f"{name}.log"
         with self.logs[name].open("ab") as log:
             self._parts[name] = await asyncio.create_subprocess_exec(
@@ -111,6 +114,23 @@ class System:
         """SIGKILL a part with all its children and wait until it is gone."""
         self.kill(name)
         await self._parts.pop(name).wait()
+
+    def has_died(self, name: str) -> bool:
+        """Whether a part's processes, its main one or a child, ended by themselves or were killed."""
+        return self._parts[name].returncode is not None
+
+    async def forget(self, name: str) -> None:
+        """Forget a part that has died."""
+        await self._parts.pop(name).wait()
+
+    def pid(self, name: str) -> int:
+        """Of a part's main process; its children are in its process group."""
+        return self._parts[name].pid
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts that were started and not stopped."""
+        return list(self._parts)
 
     def log_of(self, name: str) -> str:
         return self.logs[name].read_text("utf-8", "replace")
