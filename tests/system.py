@@ -115,14 +115,6 @@ class System:
         self.kill(name)
         await self._parts.pop(name).wait()
 
-    def has_died(self, name: str) -> bool:
-        """Whether a part's processes, its main one or a child, ended by themselves or were killed."""
-        return self._parts[name].returncode is not None
-
-    async def forget(self, name: str) -> None:
-        """Forget a part that has died."""
-        await self._parts.pop(name).wait()
-
     def pid(self, name: str) -> int:
         """Of a part's main process; its children are in its process group."""
         return self._parts[name].pid

@@ -1,0 +1,1 @@
+"""Faults put into the whole running system, and what must hold all the same."""
