@@ -80,6 +80,45 @@ def bot() -> None:
 
 
 @app.command()
+def load(
+    users: Annotated[int, typer.Option(min=1, help="People who play.")] = 30,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long they ask for pictures.")] = 5.0,
+    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 16,
+    heavy: Annotated[int, typer.Option(min=0, help="How many of them keep hundreds of jobs open.")] = 1,
+    think: Annotated[
+        float, typer.Option(min=0.5, help="Mean seconds from a picture to the next wish.")
+    ] = 45.0,
+    slots: Annotated[int | None, typer.Option(help="Generations the provider takes at once.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Draw the run into this file.")] = None,
+    seed: Annotated[int, typer.Option(help="Repeats what people do.")] = 0,
+    time_scale: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Below 1: people and provider hurry.")
+    ] = 1.0,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for logs and Redis; else one that goes away.")
+    ] = None,
+) -> None:
+    """Play people against this system on the sandbox, and say what it carries."""
+    from src.load.run import Plan
+
+    plan = Plan(
+        users=users,
+        seconds=minutes * 60,
+        processes=processes,
+        threads=threads,
+        heavy=min(heavy, users - 1),
+        think=think,
+        slots=slots,
+        seed=seed,
+        scale=time_scale,
+    )
+    if not _run(_load(plan, data, json, png)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor() -> None:
     """Check every setting and everything outside, and say what to do about what is wrong."""
     from src.doctor import examine
@@ -129,6 +168,26 @@ async def _demo(folder: Path, port: int, prompt: str | None, as_json: bool) -> b
     else:
         say(f"imagebot: {outcome.reason}")
     return outcome.image is not None
+
+
+async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None) -> bool:
+    from json import dumps
+    from tempfile import TemporaryDirectory
+
+    from src.load import report
+    from src.load.figures import figures
+    from src.load.run import run
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    with TemporaryDirectory(prefix="imagebot-load-") as temporary:
+        record = await run(plan, folder or Path(temporary), say)
+    found = figures(record)
+    if png is not None:
+        report.chart(record, found, png)
+    print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
+    return found.lost == 0 and found.doubled == 0
 
 
 async def _production(settings: Settings, processes: int, threads: int) -> bool:

@@ -14,6 +14,7 @@ from src.jobs.transitions import Ending
 from src.settings import Settings
 
 _DAY = 86_400
+_NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             provider=provider,
             cap=app.cap(provider),
             jobs=jobs,
-            limits=limits_of(app.settings),
+            limits=limits_of(app.settings, person.tier),
             deadline=app.settings.job_deadline,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
@@ -100,12 +101,14 @@ async def cancel(app: App, job_id: str, user: int | None) -> Ending:
     return ending
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The limits of admission that the settings give."""
+def limits_of(settings: Settings, tier: str = "ordinary") -> Limits:
+    """The limits of admission that the settings give; a person of the tier `unlimited` meets only the
+    line's."""
+    personal = tier != "unlimited"
     return Limits(
-        rate=settings.rate_limit,
+        rate=settings.rate_limit if personal else _NO_LIMIT,
         window=settings.rate_window,
-        active=settings.max_active_per_user,
+        active=settings.max_active_per_user if personal else _NO_LIMIT,
         waiting=settings.max_waiting,
     )
 

@@ -80,6 +80,10 @@ class Supervisor:
             await self._until_ready(part, part.ready)
         self._watchers[part.name] = asyncio.create_task(self._watch(part))
 
+    def pids(self) -> dict[str, int]:
+        """Process ids of the parts that run, by name."""
+        return {name: p.pid for name, p in self._running.items() if p.returncode is None}
+
     async def wait(self) -> None:
         """Return only when a part died for good.
 

@@ -149,9 +149,15 @@ class Ledger:
         """Jobs ever admitted, delivered, failed and cancelled."""
         return {k: int(v) for k, v in (await self.client.hgetall(self.key("counts"))).items()}
 
-    async def shown(self, request_id: str, text: str) -> None:
-        """Remember what a placeholder says now, and since when."""
-        mapping = {"shown": text, "shown_at": await self.now()}
+    async def shown(self, request_id: str, text: str, eta: float = 0.0) -> None:
+        """Remember what a placeholder says now, and since when.
+
+        Args:
+            eta: seconds from asking to the last picture, when the person is told for the first time.
+        """
+        mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
+        if eta > 0:
+            mapping["eta"] = f"{eta:.1f}"
         await self.client.hset(self.key(f"request:{request_id}"), mapping=mapping)
 
     async def closed(self, request_id: str) -> None:

@@ -208,6 +208,7 @@ class Request:
         status_message: for an album, the message under it with progress and buttons.
         reply_to: the person's own message.
         shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
+        eta: seconds from `created` to the last picture that the person was first told; 0: never was.
     """
 
     id: str
@@ -223,6 +224,7 @@ class Request:
     shown: str = ""
     shown_at: int = 0
     group: bool = False
+    eta: float = 0.0
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -242,6 +244,7 @@ class Request:
             shown=raw.get("shown", ""),
             shown_at=int(raw.get("shown_at") or 0),
             group=raw.get("group") == "1",
+            eta=float(raw.get("eta") or 0),
         )
 
     def message_of(self, job_id: str) -> int | None:

@@ -8,7 +8,7 @@ import io
 import random
 import struct
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ DEMO_DURATIONS: Durations = (4.0, 9.0)
 LOAD_DURATIONS: Durations = (20.0, 40.0)
 
 HUGE_BYTES = 200_000_000
+_NOTICED = 100_000
 _PIECE = b"\0" * 65_536
 
 
@@ -42,6 +43,8 @@ class Audit:
         fetches: downloads of results, by generation.
         uploads: source pictures taken.
         callbacks: callbacks the other side confirmed.
+        noticed: seconds from the end of a generation to the first question that learned of it.
+        seconds: how long the generation of each prompt took (the last one's, where it was asked for twice).
     """
 
     submits: Counter[str] = field(default_factory=Counter)
@@ -52,6 +55,8 @@ class Audit:
     fetches: Counter[str] = field(default_factory=Counter)
     uploads: int = 0
     callbacks: int = 0
+    noticed: deque[float] = field(default_factory=lambda: deque(maxlen=_NOTICED))
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         counters = {

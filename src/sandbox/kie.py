@@ -182,6 +182,7 @@ class KieSandbox:
         if len(self._tasks) > _KEPT_TASKS:
             self._tasks.popitem(last=False)
         self.audit.submits[task.prompt] += 1
+        self.audit.seconds[task.prompt] = seconds
         return task
 
     async def _record(self, request: web.Request) -> web.StreamResponse:
@@ -240,6 +241,7 @@ class KieSandbox:
             task.charged = True
             self._spent += _PRICE
             self.audit.charged[task.prompt] += 1
+            self.audit.noticed.append(self._clock() - task.created - task.seconds)
 
     def _result_url(self, task: _Task) -> str:
         if task.kind in ("foreign_host", "plain_http", "metadata_host"):

@@ -1,0 +1,268 @@
+"""One load run: start the system, let people play, measure, stop everything, and hand back the record.
+
+The parts are those of `src.demo`, each a process of its own; the world (sandbox and people) is another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+
+from src.demo import environment, free_port, start_redis, wait_for_page
+from src.jobs import Job, Ledger
+from src.load.machine import Commands, Machine, scripted_shares
+from src.supervisor import Part, Supervisor
+
+_MONITORED_SECONDS = 5.0
+_SAY_EVERY = 15.0
+_GENERATION = 30.0
+_ONE_AT_A_TIME = 1.35
+"""Pictures asked for by one person between two pauses, on average: albums and bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shall happen.
+
+    Attributes:
+        seconds: how long people ask. think: mean seconds of a person between a picture and the next wish.
+        heavy: people who keep hundreds of jobs open. slots: generations the provider takes at once;
+            None: a little more than the people without the heavy ones need.
+        scale: real seconds in one second of people and generations.
+    """
+
+    users: int
+    seconds: float
+    processes: int = 1
+    threads: int = 16
+    heavy: int = 1
+    think: float = 45.0
+    slots: int | None = None
+    seed: int = 0
+    scale: float = 1.0
+    drain: float = 120.0
+
+    @property
+    def provider_slots(self) -> int:
+        ordinary = max(1, self.users - self.heavy)
+        needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
+        return self.slots or max(4, round(needed * 1.15 + 2))
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that was measured, raw.
+
+    Attributes:
+        began, warm, ended: unix times: the first wish may come, figures count from here, no more wishes.
+        world: what the people and stand-ins say (see `world`). at_warm, at_end: the same counters then.
+        jobs: the ledger's jobs. etas: per request seconds first told.
+    """
+
+    plan: Plan
+    began: float
+    warm: float
+    ended: float
+    machine: Machine
+    world: dict[str, Any]
+    at_warm: dict[str, Any]
+    at_end: dict[str, Any]
+    commands: tuple[Commands, Commands]
+    scripted: dict[str, float]
+    jobs: list[Job]
+    etas: dict[str, float]
+    bytes_a_job: float
+    last: Commands
+
+
+async def run(plan: Plan, data: Path, say: Callable[[str], None]) -> Record:
+    """Make the run; takes `plan.seconds`, and some time before and after."""
+    async with _system(plan, data, say) as (url, supervisor, redis_url):
+        machine = Machine(supervisor.pids)
+        redis = Redis.from_url(redis_url, decode_responses=True)
+        ledger = Ledger(redis)
+        async with httpx.AsyncClient(base_url=url, timeout=plan.drain + 30, trust_env=False) as client:
+            watching = asyncio.create_task(machine.watch())
+            try:
+                measuring = _measure(plan, client, ledger, redis_url, machine, say)
+                return await _unless_dead(measuring, supervisor)
+            finally:
+                watching.cancel()
+                await redis.aclose()
+
+
+async def _measure(
+    plan: Plan,
+    client: httpx.AsyncClient,
+    ledger: Ledger,
+    redis_url: str,
+    machine: Machine,
+    say: Callable[[str], None],
+) -> Record:
+    heavy = (await client.post("/load/begin")).json()["heavy"]
+    for person in heavy:
+        await ledger.choose(str(person), tier="unlimited")
+    began = time.time()
+    warm = began + min(60.0, plan.seconds / 4)
+    ends = began + plan.seconds
+    await _tell_until(warm, client, machine, say, began, plan)
+    first, at_warm = await Commands.read(ledger.client), (await client.get("/load/now")).json()
+    listening = asyncio.create_task(
+        asyncio.to_thread(scripted_shares, redis_url, min(_MONITORED_SECONDS, plan.seconds / 4))
+    )
+    await _tell_until(ends, client, machine, say, began, plan)
+    second, at_end = await Commands.read(ledger.client), (await client.get("/load/now")).json()
+    ended = time.time()
+    say(f"Nobody asks any more; waiting up to {plan.drain:.0f} s for what is open.")
+    await client.post("/load/end", params={"seconds": plan.drain})
+    world = (await client.get("/load/record")).json()
+    jobs = await _all_jobs(ledger)
+    return Record(
+        plan=plan,
+        began=began,
+        warm=warm,
+        ended=ended,
+        machine=machine,
+        world=world,
+        at_warm=at_warm,
+        at_end=at_end,
+        commands=(first, second),
+        scripted=await listening,
+        jobs=jobs,
+        etas=await _etas(ledger, jobs),
+        bytes_a_job=await _bytes_a_job(ledger, jobs),
+        last=await Commands.read(ledger.client),
+    )
+
+
+async def _tell_until(
+    until: float,
+    client: httpx.AsyncClient,
+    machine: Machine,
+    say: Callable[[str], None],
+    began: float,
+    plan: Plan,
+) -> None:
+    while (now := time.time()) < until:
+        await asyncio.sleep(min(until - now, _SAY_EVERY))
+        seen = (await client.get("/load/now")).json()
+        at = time.time()
+        shares = [
+            f"{name} {machine.share(name, at - _SAY_EVERY, at):.0%}"
+            for name in ("worker", "bot", "world", "redis")
+        ]
+        say(
+            f"{at - began:5.0f} of {plan.seconds:.0f} s: {seen['asked']} wishes, {seen['pictures']} pictures, "
+            f"{seen['open']} wishes open; of a core: {', '.join(shares)}; "
+            f"{seen['calls'] / max(1, at - began):.1f} Bot API calls a second, {seen['telegram_429']} refused"
+        )
+
+
+@asynccontextmanager
+async def _system(
+    plan: Plan, data: Path, say: Callable[[str], None]
+) -> AsyncIterator[tuple[str, Supervisor, str]]:
+    supervisor = Supervisor(logs=data / "logs", say=say)
+    try:
+        redis_url = await start_redis(supervisor, data)
+        port = free_port(0)
+        url = f"http://127.0.0.1:{port}"
+        env = {**environment(url, redis_url, data), **_limits(plan)}
+        world = [sys.executable, "-m", "src.load.world", "--port", str(port), "--users", str(plan.users)]
+        world += ["--heavy", str(plan.heavy), "--seed", str(plan.seed), "--think", str(plan.think)]
+        world += ["--scale", str(plan.scale)]
+        await supervisor.start(Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now")))
+        worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", str(plan.processes)]
+        worker += ["--threads", str(plan.threads)]
+        await supervisor.start(Part("worker", worker, env, grace=25.0))
+        await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+        _share_cores(supervisor)
+        yield url, supervisor, redis_url
+    finally:
+        await supervisor.stop()
+
+
+def _limits(plan: Plan) -> dict[str, str]:
+    """The provider of this run takes what the people need: the system is measured, not a key's quota."""
+    return {
+        "KIE_CONCURRENCY": str(plan.provider_slots),
+        "KIE_RATE": str(max(10, plan.provider_slots // 5)),
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
+        "LOG_FORMAT": "json",
+    }
+
+
+def _share_cores(supervisor: Supervisor) -> None:
+    """Keep the world off the worker's core where there are few: it would be measured too."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 2:
+        os.sched_setaffinity(supervisor.pids()["world"], {cores[0]})
+
+
+async def _unless_dead(measuring: Any, supervisor: Supervisor) -> Record:
+    tasks = [asyncio.ensure_future(measuring), asyncio.ensure_future(supervisor.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[1].done():
+            tasks[1].result()
+        record: Record = await tasks[0]
+        return record
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _all_jobs(ledger: Ledger) -> list[Job]:
+    prefix = ledger.key("job:")
+    ids = [key.removeprefix(prefix) async for key in ledger.client.scan_iter(match=f"{prefix}*", count=1000)]
+    jobs: list[Job] = []
+    for start in range(0, len(ids), 500):
+        jobs += await ledger.jobs(sorted(ids)[start : start + 500])
+    return jobs
+
+
+async def _etas(ledger: Ledger, jobs: list[Job]) -> dict[str, float]:
+    """Per request the seconds that the person was first told."""
+    requests = sorted({job.request for job in jobs})
+    found: dict[str, float] = {}
+    for start in range(0, len(requests), 500):
+        part = requests[start : start + 500]
+        async with ledger.client.pipeline(transaction=False) as pipe:
+            for request in part:
+                pipe.hget(ledger.key(f"request:{request}"), "eta")
+            for request, eta in zip(part, await pipe.execute(), strict=True):
+                if eta:
+                    found[request] = float(eta)
+    return found
+
+
+async def _bytes_a_job(ledger: Ledger, jobs: list[Job]) -> float:
+    """What a finished job's own records take: the job, its share of the request, places in indexes."""
+    ended = [job for job in jobs if job.ended][-300:]
+    if not ended:
+        return 0.0
+    async with ledger.client.pipeline(transaction=False) as pipe:
+        for job in ended:
+            pipe.memory_usage(ledger.key(f"job:{job.id}"))
+            pipe.memory_usage(ledger.key(f"request:{job.request}"))
+        answers = await pipe.execute()
+    total = 0.0
+    for number, job in enumerate(ended):
+        # The entry in the person's history, and the mark of the update.
+        total += answers[2 * number] + (answers[2 * number + 1] + 250) / max(1, job.spec.count)
+    return total / len(ended)
