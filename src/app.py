@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -65,8 +66,8 @@ class App:
         while True:
             try:
                 return await self.ledger.run(transition)
-            except (redis.ConnectionError, redis.TimeoutError):
-                if time.monotonic() > until:
+            except redis.RedisError as error:
+                if time.monotonic() > until or not is_passing(error):
                     raise
                 await asyncio.sleep(0.2)
 
@@ -78,6 +79,18 @@ class App:
         """Name of the model for new jobs."""
         name: str | None = getattr(self.settings, f"{provider}_edit_model", None) if edit else None
         return name or str(getattr(self.settings, f"{provider}_model"))
+
+
+# Redis says these while it cannot write: a replica before it takes over, memory or disk full, loading.
+# Scripts wrap the word in a sentence of their own.
+_PASSING = re.compile(r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN)\b")
+
+
+def is_passing(error: redis.RedisError) -> bool:
+    """Whether Redis is only away or cannot write for now, so that the same command may succeed later."""
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return not isinstance(error, redis.AuthenticationError)
+    return _PASSING.search(str(error)) is not None
 
 
 def redis_url(settings: Settings) -> str:

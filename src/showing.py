@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNetworkError, TelegramRetryAfter
+from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
 from src.delivery import Undeliverable
@@ -56,6 +57,11 @@ async def show(work: Work, job: Job) -> None:
             return
         except (TelegramNetworkError, TelegramAPIError) as error:
             await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
+            return
+        except (RedisError, OSError):
+            raise  # its lease ends, and another tries
+        except Exception as error:
+            await _broken(work, job, error)
             return
         finish = await _finish(work, job, shown)
     if job.state is State.CANCELLED:
@@ -106,6 +112,17 @@ async def _refused(work: Work, job: Job, error: TelegramBadRequest) -> None:
         await _later(work, job, _pause(job), "retry:bad_request")
     else:
         await _finish(work, job, {}, kind="telegram_refused")
+
+
+async def _broken(work: Work, job: Job, error: Exception) -> None:
+    """A fault of ours: some are passing, but one that stays must not keep the person waiting for ever."""
+    log.error("showing broke", job_id=job.id, exc_info=error)
+    if job.deliveries < _BAD_REQUESTS:
+        await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
+    elif job.state is State.DELIVERING:
+        await generation.fail(work, job, "internal")
+    else:
+        await _finish(work, job, {}, kind="internal")
 
 
 def _pause(job: Job) -> float:

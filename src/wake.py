@@ -22,6 +22,8 @@ from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
 
 QUEUE = "images"
+NAMESPACE = "imagebot:dramatiq"
+QUEUE_KEY = f"{NAMESPACE}:{QUEUE}"
 
 log = structlog.get_logger(__name__)
 

@@ -51,6 +51,10 @@ class Watcher:
             except RedisError as error:
                 log.warning("ledger is away", error=type(error).__name__)
                 wait = _LONGEST_SLEEP
+            except Exception:
+                # One row that cannot be read must not end the watch over all others.
+                log.exception("looking at what is due broke")
+                wait = _LONGEST_SLEEP
             await self._sleep(max(_SHORTEST_SLEEP, min(wait, _LONGEST_SLEEP)))
 
     async def stop(self, seconds: float) -> None:

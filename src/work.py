@@ -22,6 +22,8 @@ from src.jobs import Job, transitions
 
 log = structlog.get_logger(__name__)
 
+_AGAIN_SECONDS = 0.5
+
 
 @dataclass(slots=True)
 class Work:
@@ -36,6 +38,7 @@ class Work:
     delivery: Delivery
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
+    _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @contextmanager
@@ -45,12 +48,15 @@ class Work:
         Args:
             stop_if_lost: cancel this task when the job was cancelled or taken over.
         """
-        self._held[job.id] = (job.fence, asyncio.current_task() if stop_if_lost else None)
+        task = asyncio.current_task()
+        self._held[job.id] = (job.fence, task if stop_if_lost else None)
+        self._steps[job.id] = task
         try:
             yield
         finally:
             if self._held.get(job.id, (None,))[0] == job.fence:
                 del self._held[job.id]
+                del self._steps[job.id]
 
     def let_go(self, job_id: str) -> None:
         """Stop a synchronous call for a job that was cancelled, if this process makes it."""
@@ -64,20 +70,37 @@ class Work:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def cut_short(self) -> None:
+        """Give up what is under way: this process must end, and another may begin at once."""
+        held = {job: fence for job, (fence, _) in self._held.items()}
+        for task in self._steps.values():
+            if task is not None:
+                task.cancel()
+        if held:
+            self.spawn(self._hand_back(held))
+
     async def drain(self, seconds: float) -> None:
-        """Wait for the spawned steps; what takes longer is left to its lease."""
+        """Wait for the spawned steps; what takes longer is handed back."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
         if self._tasks:
+            self.cut_short()
             await asyncio.wait(self._tasks, timeout=1)
+
+    async def _hand_back(self, held: dict[str, int]) -> None:
+        """Let the leases of unfinished steps end now."""
+        try:
+            await self.app.ledger.run(transitions.renew(held.items(), 0))
+        except RedisError as error:
+            log.warning("steps not handed back, their leases will end", error=type(error).__name__)
 
     async def keep_leases(self) -> None:
         """Renew the leases of all held jobs, for ever."""
         lease = self.app.settings.lease
+        pause = lease / 3
         while True:
-            await asyncio.sleep(lease / 3)
+            await asyncio.sleep(pause)
+            pause = lease / 3
             held = dict(self._held)
             if not held:
                 continue
@@ -87,6 +110,8 @@ class Work:
                 )
             except RedisError as error:
                 log.warning("leases not renewed", error=type(error).__name__, jobs=len(held))
+                # The first to be done when Redis is back: see the grace in due.lua.
+                pause = min(pause, _AGAIN_SECONDS)
                 continue
             for job in lost:
                 _, task = held[job]

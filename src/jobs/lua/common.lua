@@ -15,6 +15,8 @@
 --   P took:<pv>:<model>   LIST   last generations' durations, ms, newest first
 --   P models              SET    <provider>:<model> of each list above
 --   P workers             ZSET   worker processes, by their last heartbeat
+--   P looked              STRING when anybody last looked at what is due, in ms
+--   P grace               STRING until when leases that ran out are left alone, in ms
 --   P failed              ZSET   failed jobs, kept for the operator, by time
 --   P ended               LIST   jobs that ended lately, newest first: "<ms> <outcome> <ms it took> <id>"
 --   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback

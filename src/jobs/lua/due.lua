@@ -5,6 +5,13 @@
 --   "expired" id (past its deadline) ; "submit" id wake ; "deliver" id wake ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 local rows = {}
+-- Nobody could renew a lease while Redis was away, and a woken Redis finds all of them over: after a gap
+-- between looks, leases that ran out in it get a moment to be renewed.
+local GAP, GRACE = 2000, 2000
+local before = tonumber(redis.call('GET', P .. 'looked') or NOW)
+redis.call('SET', P .. 'looked', NOW)
+if NOW - before > GAP then redis.call('SET', P .. 'grace', NOW + GRACE, 'PX', GRACE) end
+local grace = tonumber(redis.call('GET', P .. 'grace') or '0')
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT', 0, ARGV[1])) do
   if string.sub(id, 1, 2) == 'r:' then
     due(id, NOW + ARGV[2])
@@ -13,6 +20,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'due', '-inf', NOW, 'LIMIT'
     local f = fields(id, 'state', 'deadline', 'ticket', 'provider', 'holder', 'told', 'wake')
     if f.state == '' or f.state == 'delivered' or f.told == '1' then
       redis.call('ZREM', P .. 'due', id)
+    elseif f.holder ~= '' and grace > NOW then
+      due(id, grace)
     elseif f.told == '0' then
       lose(id, f.holder)
       due(id, NOW + RESEND)
