@@ -17,6 +17,8 @@ from src import metrics
 from src.app import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
 from src.settings import Settings
+from src.wake import NAMESPACE, QUEUE_KEY
+from src.watchdog import Watchdog
 from src.worker import WorkerProcess
 
 
@@ -34,20 +36,23 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
+    process = WorkerProcess(settings)
     middleware: list[Middleware] = [
         # Before the rest, so that its shutdown is last: everything else has said its word by then.
         TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker")),
+        # Ends the process when a thread or the loop has died.
+        Watchdog(lambda: int(client.llen(QUEUE_KEY)), lambda: process.background),
         # The loop that async actors, HTTP and the watcher share.
         AsyncIO(),
         # Before a message runs: does it meet a closed gate?
         RateLimits(Limiter(sync_client=client), _count_refusal),
         # The ledger, the providers and the watcher, inside that loop.
-        WorkerProcess(settings),
+        process,
     ]
     broker = RedisBroker(  # type: ignore[no-untyped-call]
         client=make_sync_redis(settings, decode_responses=False),
         middleware=middleware,
-        namespace="imagebot:dramatiq",
+        namespace=NAMESPACE,
     )
     # Puts itself before all that sends or skips messages, so that their spans are right; and works in
     # processes that only send, where no actor is declared.

@@ -7,6 +7,7 @@ renewal, and on SIGTERM lets what is under way end before the process does.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -29,7 +30,9 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
+# From SIGTERM to the end; a container is killed 20 to 30 s after it.
 _DRAIN_SECONDS = 18.0
+_STEPS_SECONDS = 14.0
 
 _work: Work | None = None
 _ledger: Ledger | None = None
@@ -57,6 +60,12 @@ class WorkerProcess(Middleware):
         self._stack = AsyncExitStack()
         self._watcher: Watcher | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._end = 0.0
+
+    @property
+    def background(self) -> list[asyncio.Task[None]]:
+        """The tasks that run until the process ends."""
+        return list(self._background)
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         global _ledger
@@ -64,8 +73,8 @@ class WorkerProcess(Middleware):
         _in_loop(self._open())
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        if self._watcher is not None:
-            _in_loop(self._watcher.stop(0))
+        self._end = time.monotonic() + _DRAIN_SECONDS
+        _in_loop(self._stop_claiming())
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         _in_loop(self._close())
@@ -80,13 +89,20 @@ class WorkerProcess(Middleware):
         self._watcher = Watcher(_work)
         loop = asyncio.get_running_loop()
         self._background = [
-            loop.create_task(self._watcher.run()),
-            loop.create_task(_work.keep_leases()),
+            loop.create_task(self._watcher.run(), name="the watcher"),
+            loop.create_task(_work.keep_leases(), name="the leases' renewal"),
         ]
+
+    async def _stop_claiming(self) -> None:
+        if self._watcher is not None and _work is not None:
+            await self._watcher.stop(0)
+            # Dramatiq waits for its threads without a limit of ours: what takes long must let them go.
+            asyncio.get_running_loop().call_later(_STEPS_SECONDS, _work.cut_short)
 
     async def _close(self) -> None:
         if self._watcher is not None and _work is not None:
-            await asyncio.gather(self._watcher.stop(_DRAIN_SECONDS), _work.drain(_DRAIN_SECONDS))
+            left = max(0.5, self._end - time.monotonic())
+            await asyncio.gather(self._watcher.stop(left), _work.drain(left))
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
