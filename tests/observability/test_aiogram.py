@@ -13,7 +13,7 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery, ErrorEvent, Message, Update
 from aiohttp import web
-from conftest import Recorded
+from tests.observability.conftest import Recorded
 from opentelemetry.trace import SpanKind, StatusCode
 
 from observability.aiogram import instrument_bot, instrument_dispatcher

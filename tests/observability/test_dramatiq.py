@@ -9,7 +9,7 @@ import time
 
 import dramatiq
 import pytest
-from conftest import Bench, Recorded
+from tests.observability.conftest import Bench, Recorded
 from opentelemetry import baggage, trace
 from opentelemetry.context import attach, detach
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -341,7 +341,7 @@ def test_uninstrumented_again(stub_bench: Bench, recorded: Recorded) -> None:
 
 
 def test_listed_as_middleware(recorded: Recorded) -> None:
-    from conftest import middleware
+    from tests.observability.conftest import middleware
     from dramatiq.brokers.stub import StubBroker
 
     tracing = TracingMiddleware(tracer_provider=recorded.provider)

@@ -7,7 +7,7 @@ import time
 
 import dramatiq
 import pytest
-from conftest import Bench, Recorded
+from tests.observability.conftest import Bench, Recorded
 from dramatiq import group, pipeline
 from dramatiq.middleware import Shutdown, SkipMessage, TimeLimitExceeded
 from dramatiq.rate_limits import ConcurrentRateLimiter

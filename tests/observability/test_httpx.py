@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from aiohttp import web
-from conftest import Recorded
+from tests.observability.conftest import Recorded
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind, StatusCode
 

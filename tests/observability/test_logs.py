@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from conftest import Recorded
+from tests.observability.conftest import Recorded
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 

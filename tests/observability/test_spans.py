@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import Recorded
+from tests.observability.conftest import Recorded
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
