@@ -16,6 +16,7 @@ from opentelemetry.util.types import AttributeValue
 
 from observability.spans import SpanEvent, SpanRef, attached, context_of, reserve_span, write_span
 from src.jobs import Job, State
+from src.settings import Settings
 
 _tracer = trace.get_tracer("imagebot")
 
@@ -34,6 +35,11 @@ def trace_id(job: Job) -> str:
     """The job's trace id in hex, or '' where the record has none."""
     ref = job_ref(job)
     return f"{ref.trace_id:032x}" if ref else ""
+
+
+def jaeger_link(settings: Settings, trace: str) -> str | None:
+    """Where Jaeger shows a trace, or None without JAEGER_UI_URL."""
+    return f"{settings.jaeger_ui_url.rstrip('/')}/trace/{trace}" if settings.jaeger_ui_url and trace else None
 
 
 @contextmanager

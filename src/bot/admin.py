@@ -6,8 +6,9 @@ from aiogram import Router
 from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
 
-from src import intake
+from src import intake, tracing
 from src.app import App
+from src.buttons import OfJob
 from src.jobs.estimate import usual
 from src.texts import Voice
 
@@ -48,10 +49,39 @@ async def failures(message: Message, app: App, say: Voice) -> None:
     if not jobs:
         await message.answer(say("admin-no-failures"))
         return
-    lines = [
-        say("admin-failure", job=job.id, kind=job.kind, user=job.user, provider=job.provider) for job in jobs
-    ]
+    lines = []
+    for job in jobs:
+        lines.append(say("admin-failure", job=job.id, kind=job.kind, user=job.user, provider=job.provider))
+        if link := tracing.jaeger_link(app.settings, tracing.trace_id(job)):
+            lines.append(link)
     await message.answer("\n".join([say("admin-failures"), *lines]))
+
+
+async def trace(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """The trace of a job: of the picture replied to, of the id given, or of one's own last."""
+    job_id = (command.args or "").strip() or _job_shown_in(message.reply_to_message)
+    if not job_id and message.from_user is not None:
+        for request_id in await app.ledger.history(str(message.from_user.id), 1):
+            request = await app.ledger.request(request_id)
+            job_id = request.jobs[0] if request else ""
+    job = await app.ledger.job(job_id) if job_id else None
+    number = tracing.trace_id(job) if job else ""
+    if job is None or not number:
+        await message.answer(say("admin-no-trace"))
+        return
+    link = tracing.jaeger_link(app.settings, number) or number
+    await message.answer(say("admin-trace", job=job.id, state=str(job.state), link=link))
+
+
+def _job_shown_in(message: Message | None) -> str:
+    """The job a picture's buttons speak of."""
+    keyboard = message.reply_markup.inline_keyboard if message and message.reply_markup else []
+    for button in (button for row in keyboard for button in row):
+        try:
+            return OfJob.unpack(button.callback_data or "").id
+        except (TypeError, ValueError):
+            continue
+    return ""
 
 
 async def block(message: Message, command: CommandObject, app: App, say: Voice) -> None:
@@ -79,6 +109,7 @@ def make_router() -> Router:
     router = Router(name="admin")
     router.message.register(stats, Command("stats"), ByAdmin())
     router.message.register(failures, Command("jobs"), ByAdmin())
+    router.message.register(trace, Command("trace"), ByAdmin())
     router.message.register(block, Command("block"), ByAdmin())
     router.message.register(unblock, Command("unblock"), ByAdmin())
     return router

@@ -16,6 +16,7 @@ import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
 from redis.exceptions import RedisError
 
+from src import tracing
 from src.app import App
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
@@ -151,10 +152,11 @@ class Progress:
             return False
         estimates = await self._outlook.estimates(jobs, snapshot.places)
         try:
-            if not request.messages:
-                await self._delivery.place(request, jobs, estimates)
-                return True
-            changed = await self._delivery.progress(request, jobs, estimates)
+            with tracing.under(jobs[0].wake.trace):
+                if not request.messages:
+                    await self._delivery.place(request, jobs, estimates)
+                    return True
+                changed = await self._delivery.progress(request, jobs, estimates)
         except TelegramRetryAfter:
             return False
         except (Undeliverable, TelegramAPIError) as error:

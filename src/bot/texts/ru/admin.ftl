@@ -3,9 +3,12 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /jobs · /block ID · /unblock ID
+admin-usage = /stats · /jobs · /trace · /block ID · /unblock ID
 admin-blocked = 🚫 Заблокирован: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Разблокирован: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.
 admin-failures = Последние неудачи:
 admin-failure = { $job } · { $kind } · человек { $user } · { $provider }
+admin-trace = 🔎 Задание { $job }, { $state }
+    { $link }
+admin-no-trace = Такого задания нет, или у него нет трассы.

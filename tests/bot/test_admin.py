@@ -1,0 +1,38 @@
+"""What admins can ask, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from bot_world import World
+
+from src import tracing
+
+
+@pytest.fixture
+def settings_of_world() -> dict[str, object]:
+    return {"jaeger_ui_url": "https://jaeger.example/"}
+
+
+async def test_trace_leads_to_the_job_in_jaeger(world: World) -> None:
+    admin = world.sandbox.person("Root", id=77)
+    await admin.send_text("a red fox")
+    await admin.wait_for(lambda m: m.from_bot)
+    (request_id,) = await world.app.ledger.history("77")
+    request = await world.app.ledger.request(request_id)
+    assert request is not None
+    job = await world.app.ledger.job(request.jobs[0])
+    assert job is not None
+    for asked in ("/trace", f"/trace {job.id}"):
+        await admin.send_text(asked)
+        answer = await admin.wait_for(lambda m: "jaeger" in m.text)
+        assert f"https://jaeger.example/trace/{tracing.trace_id(job)}" in answer.text
+        await admin.delete(answer)
+    await admin.send_text("/trace nothing")
+    await admin.wait_for(lambda m: m.from_bot and "No such job" in m.text)
+
+
+async def test_to_others_it_does_not_exist(world: World) -> None:
+    ann = world.sandbox.person("Ann")
+    await ann.send_text("/trace")
+    answer = await ann.wait_for(lambda m: m.from_bot)
+    assert "job" not in answer.text.lower()
