@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,16 @@ class System:
         """SIGKILL a part with all its children and wait until it is gone."""
         self.kill(name)
         await self._parts.pop(name).wait()
+
+    def has_died(self, name: str) -> bool:
+        """Whether a part has ended by itself."""
+        return name in self._parts and self._parts[name].returncode is not None
+
+    async def forget(self, name: str) -> None:
+        """Forget a part that has ended, and whatever child it left."""
+        process = self._parts.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     def pid(self, name: str) -> int:
         """Of a part's main process; its children are in its process group."""

@@ -1,0 +1,242 @@
+"""The faults of the random runs: what is done to the running system, and a schedule of them from a seed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from src.sandbox.telegram import Person
+from src.wake import QUEUE_KEY
+from tests.system import System
+
+
+class Run(Protocol):
+    """What a fault needs of the run it happens in."""
+
+    system: System
+    random: random.Random
+    lease: float
+    collector_is_gone: bool
+
+    async def replace(self, part: str) -> None:
+        """Start another part in place of one that was killed."""
+        ...
+
+    async def retire(self, part: str) -> None:
+        """Start another part, then end this one by SIGTERM as a rolling restart does."""
+        ...
+
+    def open_people(self) -> list[Person]:
+        """Those whose picture has not come yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fault to come: `at` seconds from the start, for `seconds` where it lasts."""
+
+    at: float
+    kind: str
+    seconds: float
+
+
+def schedule(seed: int, seconds: float, every: float) -> list[Event]:
+    """Faults for that long, one in about `every` seconds; the same seed gives the same ones."""
+    chance = random.Random(seed)
+    return list(_draw(chance, seconds, every))
+
+
+def _draw(chance: random.Random, seconds: float, every: float) -> Iterator[Event]:
+    kinds = list(FAULTS)
+    at = every
+    while at < seconds:
+        if not kinds:
+            kinds = list(FAULTS)
+        # Each kind comes once before any comes again.
+        kind = kinds.pop(chance.randrange(len(kinds)))
+        yield Event(round(at, 2), kind, round(chance.uniform(0.5, 3.0), 2))
+        at += chance.uniform(0.5, 1.5) * every
+
+
+Fault = Callable[[Run, Event], Awaitable[None]]
+
+
+def _part(run: Run, kind: str) -> str:
+    return run.random.choice([name for name in run.system.parts if name.startswith(kind)])
+
+
+def _killed(kind: str) -> Fault:
+    async def kill(run: Run, event: Event) -> None:
+        await run.replace(_part(run, kind))
+
+    return kill
+
+
+def _terminated(kind: str) -> Fault:
+    async def terminate(run: Run, event: Event) -> None:
+        await run.retire(_part(run, kind))
+
+    return terminate
+
+
+async def _worker_frozen(run: Run, event: Event) -> None:
+    part = _part(run, "worker")
+    run.system.kill(part, signal.SIGSTOP)
+    await asyncio.sleep(run.lease * 1.5)
+    run.system.kill(part, signal.SIGCONT)
+
+
+async def _redis_killed(run: Run, event: Event) -> None:
+    run.system.redis_process.kill()
+    await asyncio.sleep(event.seconds)
+    await asyncio.to_thread(run.system.redis_process.start)
+
+
+async def _redis_frozen(run: Run, event: Event) -> None:
+    process = run.system.redis_process.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(event.seconds * 2)
+    process.send_signal(signal.SIGCONT)
+
+
+def _redis_set(name: str, bad: str, good: str) -> Fault:
+    async def change(run: Run, event: Event) -> None:
+        await run.system.redis.config_set(name, bad)
+        await asyncio.sleep(event.seconds)
+        await run.system.redis.config_set(name, good)
+
+    return change
+
+
+async def _redis_paused(run: Run, event: Event) -> None:
+    await run.system.redis.client_pause(round(event.seconds * 1000), all=True)
+
+
+def _messages(change: Callable[[Run, list[str]], Awaitable[None]]) -> Fault:
+    async def meddle(run: Run, event: Event) -> None:
+        """For a while, every message that is caught waiting is meddled with."""
+        async with asyncio.timeout(event.seconds):
+            while True:
+                ids = await run.system.redis.lrange(QUEUE_KEY, 0, -1)
+                if ids:
+                    await change(run, ids)
+                await asyncio.sleep(0.002)
+
+    async def quietly(run: Run, event: Event) -> None:
+        try:
+            await meddle(run, event)
+        except TimeoutError:
+            return
+
+    return quietly
+
+
+async def _drop(run: Run, ids: list[str]) -> None:
+    await run.system.redis.delete(QUEUE_KEY)
+    await run.system.redis.hdel(f"{QUEUE_KEY}.msgs", *ids)
+
+
+async def _double(run: Run, ids: list[str]) -> None:
+    for number in ids:
+        data = await run.system.redis.hget(f"{QUEUE_KEY}.msgs", number)
+        if data is None or json.loads(data)["options"].get("doubled"):
+            continue
+        message = json.loads(data)
+        another = str(uuid.uuid4())
+        message["options"] |= {"redis_message_id": another, "doubled": True}
+        await run.system.redis.hset(f"{QUEUE_KEY}.msgs", another, json.dumps(message))
+        await run.system.redis.rpush(QUEUE_KEY, another)
+
+
+async def _shuffle(run: Run, ids: list[str]) -> None:
+    for number in run.random.sample(ids, len(ids)):
+        # Only what is still there: a worker may have taken it meanwhile.
+        if await run.system.redis.lrem(QUEUE_KEY, 1, number):
+            await run.system.redis.rpush(QUEUE_KEY, number)
+
+
+def _provider(kind: str, times: int = 2, path: str = "", **options: Any) -> Fault:
+    async def add(run: Run, event: Event) -> None:
+        run.system.faults.add(kind, times=times, path=path, **options)
+
+    return add
+
+
+def _telegram(kind: str, method: str, times: int = 3, **options: Any) -> Fault:
+    async def add(run: Run, event: Event) -> None:
+        run.system.telegram.faults.add(kind, method, times=times, **options)
+
+    return add
+
+
+async def _person_blocks(run: Run, event: Event) -> None:
+    if people := run.open_people():
+        await run.random.choice(people).block()
+
+
+async def _placeholder_deleted(run: Run, event: Event) -> None:
+    placeholders = [
+        (person, message)
+        for person in run.open_people()
+        for message in person.messages
+        if message.from_bot and not message.has_photo
+    ]
+    if placeholders:
+        person, message = run.random.choice(placeholders)
+        await person.delete(message)
+
+
+async def _collector_gone(run: Run, event: Event) -> None:
+    run.collector_is_gone = True
+    await asyncio.sleep(event.seconds)
+    run.collector_is_gone = False
+
+
+_SUBMIT, _POLL, _FILE = "/createTask", "/recordInfo", "/files/"
+
+FAULTS: dict[str, Fault] = {
+    "worker killed": _killed("worker"),
+    "worker terminated": _terminated("worker"),
+    "worker frozen past its lease": _worker_frozen,
+    "bot killed": _killed("bot"),
+    "bot terminated": _terminated("bot"),
+    "Redis killed and restarted": _redis_killed,
+    "Redis frozen": _redis_frozen,
+    "Redis paused": _redis_paused,
+    "Redis without replicas to write to": _redis_set("min-replicas-to-write", "1", "0"),
+    "Redis out of memory": _redis_set("maxmemory", "1", "0"),
+    "messages dropped": _messages(_drop),
+    "messages doubled": _messages(_double),
+    "messages reordered": _messages(_shuffle),
+    "provider hangs at submit": _provider("hang", 1, _SUBMIT),
+    "provider resets": _provider("reset"),
+    "provider 429": _provider("429", 2, _SUBMIT, retry_after=1),
+    "provider 500": _provider("500"),
+    "provider answers HTML": _provider("html"),
+    "provider answers truncated JSON": _provider("truncated_json"),
+    "provider answers wrong types": _provider("wrong_types", 3),
+    "provider accepts, then resets": _provider("reset_after_accept", 1, _SUBMIT),
+    "generation never ends": _provider("never_ends", 1),
+    "generation vanishes": _provider("vanish", 1),
+    "result is no image": _provider("not_an_image", 1),
+    "result is huge": _provider("huge", 1),
+    "result is a bomb": _provider("bomb", 1),
+    "result fetch 500": _provider("500", 2, _FILE),
+    "Telegram 429": _telegram("429", "*", retry_after=1),
+    "Telegram 502": _telegram("502", "*"),
+    "Telegram answers HTML": _telegram("html", "*"),
+    "Telegram resets": _telegram("reset", "*"),
+    "Telegram 400 on an edit": _telegram("400", "editMessageMedia", 1),
+    "Telegram silent after an edit": _telegram("timeout_after_commit", "editMessageMedia", 2, seconds=0.5),
+    "Telegram silent after a message": _telegram("timeout_after_commit", "sendMessage", 1, seconds=0.5),
+    "a person blocks the bot": _person_blocks,
+    "a placeholder is deleted": _placeholder_deleted,
+    "collector gone": _collector_gone,
+}

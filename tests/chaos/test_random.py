@@ -1,0 +1,38 @@
+"""Many faults in random order, the same for the same seed: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.driver import run
+from tests.chaos.faults import FAULTS, schedule
+
+
+@pytest.mark.parametrize(
+    ("seed", "seconds", "every"),
+    [
+        pytest.param(7, 12.0, 0.6),
+        *(
+            pytest.param(n, 90.0, 1.5, marks=[pytest.mark.soak, pytest.mark.timeout(400)])
+            for n in range(1, 9)
+        ),
+    ],
+)
+async def test_nothing_is_lost_and_nothing_comes_twice(
+    tmp_path: Path, seed: int, seconds: float, every: float
+) -> None:
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    report = await run(tmp_path, seed=seed, seconds=seconds, jobs=round(seconds * 1.5), every=every)
+    print(report)
+    assert report.verdict.complaints == []
+    assert report.verdict.outcomes["delivered"] > report.verdict.jobs * 0.6
+    assert set(report.exits) <= {0}
+
+
+def test_a_seed_gives_the_same_schedule_and_every_kind_of_fault() -> None:
+    events = schedule(3, 1000, 2)
+    assert events == schedule(3, 1000, 2) != schedule(4, 1000, 2)
+    assert {event.kind for event in events} == set(FAULTS)
