@@ -26,6 +26,7 @@ from aiogram.exceptions import (
     TelegramRetryAfter,
 )
 from aiogram.methods import GetUpdates
+from aiogram.methods import SendMediaGroup
 from aiogram.types import LinkPreviewOptions
 
 from observability.aiogram import instrument_bot
@@ -140,7 +141,9 @@ class Pace(BaseRequestMiddleware):
         name = _lane.get()
         if name == "paid":
             return
-        gates = telegram_gates(self._settings, chat, group=chat is not None and chat < 0, lane=name)
+        group = chat is not None and chat < 0
+        messages = len(method.media) if isinstance(method, SendMediaGroup) else 1
+        gates = telegram_gates(self._settings, chat, group=group, lane=name, messages=messages)
         refusal = await self._limiter.take(gates, wait=self._patience if name == "result" else 0.0)
         if refusal is not None:
             seconds = math.ceil(refusal.seconds)

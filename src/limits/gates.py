@@ -13,19 +13,27 @@ from src.settings import Settings
 
 Lane = Literal["result", "progress"]
 
+# Who fills their own chat faster than Telegram allows must not keep a thread, or others' updates, waiting.
+_CHAT_PATIENCE = 0.5
+
 
 def telegram_gates(
-    settings: Settings, chat: int | None, *, group: bool = False, lane: Lane = "result"
+    settings: Settings, chat: int | None, *, group: bool = False, lane: Lane = "result", messages: int = 1
 ) -> list[Gate]:
-    """Gates of one Bot API call that sends or edits. `progress` leaves room for results: it is droppable."""
+    """Gates of one Bot API call that sends or edits. `progress` leaves room for results: it is droppable.
+
+    Args:
+        messages: an album counts as many.
+    """
     # Together with the burst a second stays within the rate: a full bucket plus its refill.
     burst = max(1.0, settings.telegram_rate / 6)
     rate = max(0.5, settings.telegram_rate - burst)
     if lane == "progress":
         burst = max(1.0, burst / 3)
-    gates = [Gate("telegram", rate, burst)]
+    gates = [Gate("telegram", rate / messages, burst / messages)]
     if chat is not None:
-        gates.append(Gate(f"chat:{chat}", 0.25, 5) if group else Gate(f"chat:{chat}", 1.0, 5))
+        a_second = 0.25 if group else 1.0
+        gates.append(Gate(f"chat:{chat}", a_second / messages, 5 / messages, _CHAT_PATIENCE))
     return gates
 
 

@@ -27,11 +27,13 @@ class Gate:
         name: the same name is the same gate in every process.
         rate: calls a second.
         burst: calls at once after a pause; at least 1.
+        patience: seconds that are worth waiting at this gate, where that is less than at the others.
     """
 
     name: str
     rate: float
     burst: float = 1.0
+    patience: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,21 @@ def _script(name: str) -> tuple[str, str]:
 
 
 def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
-    rows = [{"n": g.name, "t": 1000 / g.rate, "b": max(1.0, g.burst)} for g in gates]
+    rows = [
+        {
+            "n": g.name,
+            "t": 1000 / g.rate,
+            "b": max(1.0, g.burst),
+            "w": 1000 * min(wait, wait if g.patience is None else g.patience),
+        }
+        for g in gates
+    ]
     return json.dumps({"gates": rows, "ticket": ticket, "wait": wait * 1000})
 
 
-def _answer(raw: Any, wait: float) -> tuple[Refusal | None, float]:
+def _answer(raw: Any) -> tuple[Refusal | None, float]:
     seconds = int(raw[0]) / 1000
-    if seconds > wait:
+    if int(raw[2]) == 0:
         return Refusal(raw[1], seconds), 0.0
     return None, seconds
 
@@ -76,14 +86,14 @@ class Limiter:
                 thousand refused steps come back one by one and not all at once.
         """
         raw = await self._eval("take", _request(gates, ticket, wait))
-        refusal, pause = _answer(raw, wait)
+        refusal, pause = _answer(raw)
         if refusal is None and pause > 0:
             await asyncio.sleep(pause)
         return refusal
 
     def take_sync(self, gates: Sequence[Gate], *, ticket: str = "") -> Refusal | None:
         """`take` for a thread; never waits."""
-        return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)), 0.0)[0]
+        return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)))[0]
 
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays."""

@@ -28,6 +28,7 @@ Kind = Literal["single", "album", "burst", "edit", "cancel", "heavy"]
 _SUBJECTS = ("a red fox in snow", "a boat at sunset", "a cat in the city at night", "mountains at dawn")
 _EDITS = ("make it night", "in winter", "as a watercolour")
 _PATIENCE = 900.0
+_GENERATION = 30.0
 _ALBUM_SHARE = 0.1
 _ALBUM = 4
 _HEAVY_OPEN = 300
@@ -147,7 +148,7 @@ class People:
             (self.heavy if number < heavy else self.ordinary).append(person)
 
     def begin(self) -> None:
-        """Let everybody come, spread over the time that one of them thinks."""
+        """Let everybody come, spread over the time from one wish to the next."""
         loop = asyncio.get_running_loop()
         lives = [self._live(person) for person in self.ordinary]
         lives += [self._flood(person) for person in self.heavy]
@@ -164,7 +165,8 @@ class People:
 
     async def _live(self, person: Person) -> None:
         album = self._chance.random() < _ALBUM_SHARE
-        await self._pause(self._chance.uniform(0, self._think))
+        # As they would come in the middle of a day: not all at once.
+        await self._pause(self._chance.uniform(0, self._think + _GENERATION))
         if album:
             await self._prefer(person, _ALBUM)
         while not self._stopping.is_set():
@@ -222,6 +224,7 @@ class People:
 
     async def _flood(self, person: Person) -> None:
         """Keep hundreds of jobs open: as fast as the bot answers, four at a time."""
+        await self._pause(self._think + _GENERATION)
         await self._prefer(person, _ALBUM)
         mine: list[tuple[Asked, asyncio.Event]] = []
         while not self._stopping.is_set():

@@ -57,7 +57,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(4, round(needed * 1.15 + 2))
+        return self.slots or max(4, round(needed * 1.2 + 3))
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ async def _measure(
     for person in heavy:
         await ledger.choose(str(person), tier="unlimited")
     began = time.time()
-    warm = began + min(60.0, plan.seconds / 4)
+    warm = began + min(80.0, plan.seconds / 3)
     ends = began + plan.seconds
     await _tell_until(warm, client, machine, say, began, plan)
     first, at_warm = await Commands.read(ledger.client), (await client.get("/load/now")).json()
