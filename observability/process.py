@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 # A container's memory as its kernel counts it, version 2 of control groups.

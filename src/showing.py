@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNetworkError, TelegramRetryAfter
+from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
@@ -140,7 +141,8 @@ async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = ""
     )
     if not finish.outcome:
         return finish
-    tracing.write_end(job, finish.outcome, kind=kind)
+    step = trace.get_current_span()
+    work.spawn(tracing.write_end_after(step, job, finish.outcome, kind=kind))
     outcome = {"imagebot.outcome": finish.outcome, "imagebot.provider": job.provider}
     metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
     metrics.job_duration.record(finish.seconds, outcome)

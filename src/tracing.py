@@ -6,6 +6,7 @@ They are begun as references kept in the ledger and written once, by whoever end
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from src.jobs import Job, State
 from src.settings import Settings
 
 _tracer = trace.get_tracer("imagebot")
+_STEP_SECONDS = 5.0
 
 
 def open_job() -> str:
@@ -73,12 +75,17 @@ def open_generation(job: Job) -> str:
 
 
 def write_generation(
-    job: Job, *, error: str = "", attributes: Mapping[str, AttributeValue] | None = None
+    job: Job,
+    *,
+    error: str = "",
+    attributes: Mapping[str, AttributeValue] | None = None,
+    end_ns: int | None = None,
 ) -> None:
     """Write the generation's span: from accepted to now.
 
     Args:
         error: `error.type` where it ended without a picture.
+        end_ns: nanoseconds since the epoch; None for now.
     """
     ref = SpanRef.parse(job.generation)
     if ref is None:
@@ -99,6 +106,7 @@ def write_generation(
         ref,
         f"generate_content {job.spec.model}",
         kind=SpanKind.CLIENT,
+        end_ns=end_ns,
         attributes=known,
         status=Status(StatusCode.ERROR, error) if error else None,
         tracer=_tracer,
@@ -128,11 +136,20 @@ def write_lost_attempt(job: Job, step: str) -> None:
     )
 
 
-def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
-    """Write the job's span: from admission to now. Only the one who ended the job calls it.
+async def write_end_after(step: trace.Span, job: Job, outcome: str, *, kind: str = "") -> None:
+    """`write_end`, once the step that ended the job has ended too: a job's last step lies within it."""
+    now, until = time.time_ns(), time.monotonic() + _STEP_SECONDS
+    while step.is_recording() and time.monotonic() < until:  # noqa: ASYNC110 (nobody tells when a span ends)
+        await asyncio.sleep(0.02)
+    write_end(job, outcome, kind=kind, end_ns=max(now, getattr(step, "end_time", None) or 0))
+
+
+def write_end(job: Job, outcome: str, *, kind: str = "", end_ns: int | None = None) -> None:
+    """Write the job's span, from admission to its end. Only the one who ended the job calls it.
 
     Args:
         kind: why it could not be shown, where the job itself does not say.
+        end_ns: nanoseconds since the epoch; None for now.
     """
     ref = job_ref(job)
     if ref is None:
@@ -140,7 +157,7 @@ def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
     kind = kind or job.kind
     if job.state in (State.FAILED, State.CANCELLED):
         # It was running when it was ended from outside; whoever had it could not know.
-        write_generation(job, error=kind or str(job.state))
+        write_generation(job, error=kind or str(job.state), end_ns=_time_of(job, ref, job.state))
     failed = outcome == State.FAILED
     attributes: dict[str, AttributeValue] = {
         "imagebot.job.id": job.id,
@@ -156,11 +173,17 @@ def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
     write_span(
         ref,
         "job",
+        end_ns=end_ns,
         attributes=attributes,
         status=Status(StatusCode.ERROR, kind) if failed else None,
         events=list(_events(job, ref)),
         tracer=_tracer,
     )
+
+
+def _time_of(job: Job, ref: SpanRef, state: str) -> int | None:
+    """When the job came to a state, in nanoseconds since the epoch."""
+    return next((ref.start_ns + ms * 1_000_000 for name, ms in story(job) if name == state), None)
 
 
 def _events(job: Job, ref: SpanRef) -> Iterator[SpanEvent]:
