@@ -20,6 +20,7 @@ import redis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import MasterDownError, TryAgainError
 from redis.retry import Retry
 
 from observability.httpx import traced_transport
@@ -82,15 +83,23 @@ class App:
 
 
 # Redis says these while it cannot write: a replica before it takes over, memory or disk full, loading.
-# Scripts wrap the word in a sentence of their own.
-_PASSING = re.compile(r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|TRYAGAIN|CLUSTERDOWN)\b")
+# redis-py has classes for some and takes the word off their text; a script's error carries it inside.
+_PASSING_ERRORS = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+    TryAgainError,
+    MasterDownError,
+)
+_PASSING_WORDS = re.compile(r"\b(READONLY|OOM|MISCONF|NOREPLICAS|MASTERDOWN|LOADING|BUSY|TRYAGAIN)\b")
 
 
 def is_passing(error: redis.RedisError) -> bool:
     """Whether Redis is only away or cannot write for now, so that the same command may succeed later."""
-    if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        return not isinstance(error, redis.AuthenticationError)
-    return _PASSING.search(str(error)) is not None
+    if isinstance(error, redis.AuthenticationError):
+        return False
+    return isinstance(error, _PASSING_ERRORS) or _PASSING_WORDS.search(str(error)) is not None
 
 
 def redis_url(settings: Settings) -> str:

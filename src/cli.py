@@ -192,7 +192,7 @@ async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None)
 
 async def _production(settings: Settings, processes: int, threads: int) -> bool:
     from src.demo import start_redis
-    from src.supervisor import Part, Supervisor
+    from src.supervisor import DRAIN, Part, Supervisor
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -205,7 +205,7 @@ async def _production(settings: Settings, processes: int, threads: int) -> bool:
             address = await start_redis(supervisor, settings.data_dir.resolve())
         env["REDIS_URL"] = address
         worker = [sys.executable, "-m", "dramatiq", "src.actors"]
-        worker += ["--processes", str(processes), "--threads", str(threads)]
+        worker += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
         await supervisor.start(Part("worker", worker, env, grace=25.0))
         await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
         await _until_told_to_stop(supervisor.wait())

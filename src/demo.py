@@ -27,7 +27,7 @@ from src import tracing
 from src.embedded import redis_address, redis_command, socket_folder
 from src.jobs import Job, Ledger, State
 from src.sandbox.telegram import DEMO_TOKEN
-from src.supervisor import Part, Supervisor
+from src.supervisor import DRAIN, Part, Supervisor
 
 _UP_SECONDS = 60.0
 _PORT = 8090
@@ -93,6 +93,7 @@ async def system(
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
             await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
             worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
+            worker += DRAIN
             await supervisor.start(Part("worker", worker, env, grace=25.0))
             await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
             yield url, supervisor, redis_url

@@ -18,6 +18,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+DRAIN = ("--worker-shutdown-timeout", "16000")
+"""What a Dramatiq worker is started with, so that it ends within 20 s of SIGTERM whatever it does."""
+
 _WORDS = 12
 _RESTARTS = 5
 _RESTART_WINDOW = 60.0
@@ -79,6 +82,15 @@ class Supervisor:
         if part.ready is not None:
             await self._until_ready(part, part.ready)
         self._watchers[part.name] = asyncio.create_task(self._watch(part))
+
+    async def stop_part(self, name: str) -> None:
+        """Stop one part and forget it."""
+        part = self._parts.pop(name)
+        if (watcher := self._watchers.pop(name, None)) is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        if self._running[name].returncode is None:
+            await self._end(self._running[name], part.grace)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the parts that run, by name."""

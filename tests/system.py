@@ -27,6 +27,7 @@ from src.sandbox.openai import OpenAISandbox
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, Message, Person, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
+from src.supervisor import DRAIN
 from tests.conftest import RedisProcess
 
 WAIT = 40.0
@@ -75,9 +76,11 @@ class System:
     async def start_bot(self, name: str = "bot") -> None:
         await self._start(name, [sys.executable, "-m", "src.cli", "bot"])
 
-    async def start_worker(self, name: str = "worker", *, processes: int = 1, threads: int = 4) -> None:
-        command = [sys.executable, "-m", "dramatiq", "src.actors", "--skip-logging"]
-        command += ["--processes", str(processes), "--threads", str(threads)]
+    async def start_worker(
+        self, name: str = "worker", *, processes: int = 1, threads: int = 4, module: str = "src.actors"
+    ) -> None:
+        command = [sys.executable, "-m", "dramatiq", module, "--skip-logging"]
+        command += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
         await self._start(name, command)
 
     async def _start(self, name: str, command: list[str]) -> None:
