@@ -16,6 +16,11 @@ from src.settings import Settings
 _DAY = 86_400
 _NO_LIMIT = 1_000_000
 
+# What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
+# line; `unlimited` meets no personal limit.
+TIERS = ("ordinary", "first", "last", "unlimited")
+_CLASSES = {"first": 0, "last": 2}
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -55,7 +60,8 @@ async def ask(app: App, wish: Wish) -> Admission:
     person = await app.ledger.person(str(wish.user))
     model = app.model(provider, edit=wish.source is not None)
     jobs = []
-    for index in range(wish.count):
+    # In order by their ids too, which break ties of time everywhere else.
+    for index, job_id in enumerate(sorted(new_id() for _ in range(wish.count))):
         spec = Spec(
             prompt=wish.prompt,
             model=model,
@@ -67,7 +73,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             thread=wish.thread,
             source=wish.source,
         )
-        jobs.append((spec, Wake(new_id(), provider, wish.chat, wish.group, tracing.open_job())))
+        jobs.append((spec, Wake(job_id, provider, wish.chat, wish.group, tracing.open_job())))
     admission = await app.ledger.run(
         transitions.admit(
             request=new_id(),
@@ -81,7 +87,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             update=wish.update,
             group=wish.group,
             reply_to=wish.reply_to,
-            job_class=0 if wish.user in app.settings.admin_ids or person.tier == "first" else 1,
+            job_class=0 if wish.user in app.settings.admin_ids else _CLASSES.get(person.tier, 1),
         )
     )
     await wake.submit(admission.released)

@@ -95,6 +95,15 @@ async def block(message: Message, command: CommandObject, app: App, say: Voice) 
     await message.answer(say("admin-blocked", user=user, number=number))
 
 
+async def tier(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user, _, name = (command.args or "").strip().partition(" ")
+    if not user.isdecimal() or name.strip() not in intake.TIERS:
+        await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
+        return
+    await app.ledger.choose(user, tier=name.strip())
+    await message.answer(say("admin-tier", user=user, tier=name.strip()))
+
+
 async def unblock(message: Message, command: CommandObject, app: App, say: Voice) -> None:
     user = (command.args or "").strip()
     if not user.isdecimal():
@@ -110,6 +119,7 @@ def make_router() -> Router:
     router.message.register(stats, Command("stats"), ByAdmin())
     router.message.register(failures, Command("jobs"), ByAdmin())
     router.message.register(trace, Command("trace"), ByAdmin())
+    router.message.register(tier, Command("tier"), ByAdmin())
     router.message.register(block, Command("block"), ByAdmin())
     router.message.register(unblock, Command("unblock"), ByAdmin())
     return router

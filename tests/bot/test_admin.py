@@ -36,3 +36,12 @@ async def test_to_others_it_does_not_exist(world: World) -> None:
     await ann.send_text("/trace")
     answer = await ann.wait_for(lambda m: m.from_bot)
     assert "job" not in answer.text.lower()
+
+
+async def test_a_tier_puts_a_person_first_or_frees_them_of_limits(world: World) -> None:
+    admin = world.sandbox.person("Root", id=77)
+    await admin.send_text("/tier 5 king")
+    await admin.wait_for(lambda m: m.from_bot and "first" in m.text)
+    await admin.send_text("/tier 5 first")
+    await admin.wait_for(lambda m: m.from_bot and "5: first" in m.text)
+    assert (await world.app.ledger.person("5")).tier == "first"

@@ -3,7 +3,7 @@
 admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 admin-usual = Usual time { $median }–{ $slow } s
-admin-usage = /stats · /jobs · /trace · /block ID · /unblock ID
+admin-usage = /stats · /jobs · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Blocked: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Unblocked: { $user }.
 admin-no-failures = ✅ No failed jobs.
@@ -12,3 +12,5 @@ admin-failure = { $job } · { $kind } · user { $user } · { $provider }
 admin-trace = 🔎 Job { $job }, { $state }
     { $link }
 admin-no-trace = No such job, or it was not traced.
+admin-tiers = /tier ID { $tiers }
+admin-tier = ✅ { $user }: { $tier }.

@@ -3,7 +3,7 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /jobs · /trace · /block ID · /unblock ID
+admin-usage = /stats · /jobs · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Заблокирован: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Разблокирован: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.
@@ -12,3 +12,5 @@ admin-failure = { $job } · { $kind } · человек { $user } · { $provider
 admin-trace = 🔎 Задание { $job }, { $state }
     { $link }
 admin-no-trace = Такого задания нет, или у него нет трассы.
+admin-tiers = /tier ID { $tiers }
+admin-tier = ✅ { $user }: { $tier }.
