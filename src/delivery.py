@@ -277,7 +277,9 @@ class Delivery:
         current = await self._ledger.request(request.id) or request
         if not current.messages:
             jobs = await self._ledger.jobs(current.jobs)
-            await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+            # The delivery has paid for its picture, not for a placeholder.
+            with lane("result"):
+                await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
             current = await self._ledger.request(request.id) or current
         return current
 

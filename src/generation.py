@@ -83,8 +83,12 @@ async def poll(work: Work, job: Job) -> tuple[str, int, float, float | None] | N
             return None
         return job.id, job.fence, min(error.retry_after or _POLL_AGAIN, _LONGEST_PAUSE), job.progress
     if isinstance(found, Pending):
-        after = polling.next_poll(known, elapsed, found.progress, work.app.settings.poll_interval)
+        if found.progress is not None:
+            work.heard(job, elapsed, found.progress)
+        meaning = work.progress.get((job.provider, job.spec.model))
+        after = polling.next_poll(known, elapsed, found.progress, work.app.settings.poll_interval, meaning)
         return job.id, job.fence, after, found.progress
+    work.ended(job, found.seconds)
     await _ready(work, job, found)
     return None
 

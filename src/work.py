@@ -19,8 +19,11 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.delivery import Delivery
 from src.jobs import Job, transitions
+from src.polling import Progress
 
 log = structlog.get_logger(__name__)
+
+_REPORTS = 10_000
 
 _AGAIN_SECONDS = 0.5
 
@@ -31,15 +34,31 @@ class Work:
 
     Attributes:
         durations: per provider and model, seconds of the last generations; refreshed now and then.
+        progress: per provider and model, what its progress means; learned by this process.
     """
 
     app: App
     bot: Bot
     delivery: Delivery
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    progress: dict[tuple[str, str], Progress] = field(default_factory=dict)
+    _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def heard(self, job: Job, elapsed: float, progress: float) -> None:
+        """Remember what a provider said of a generation, to learn from it when it has ended."""
+        if len(self._reports) >= _REPORTS:
+            del self._reports[next(iter(self._reports))]
+        self._reports[job.id] = elapsed, progress
+
+    def ended(self, job: Job, seconds: float | None) -> None:
+        """A generation is done; `seconds`: how long it took, where the provider tells."""
+        elapsed, progress = self._reports.pop(job.id, (0.0, 0.0))
+        if seconds and 0 < elapsed <= seconds:
+            known = self.progress.setdefault((job.provider, job.spec.model), Progress())
+            known.learn(progress, elapsed / seconds)
 
     @contextmanager
     def hold(self, job: Job, *, stop_if_lost: bool = False) -> Iterator[None]:

@@ -312,4 +312,4 @@ def _room(users: int, processes: int, cpu: dict[str, float], calls: float, memor
         "memory": memory / (0.8 * float(psutil.virtual_memory().total)),
     }
     first = max(loads, key=lambda name: loads[name])
-    return int(users / max(loads[first], 1e-6)) - users, first
+    return int(users / max(float(loads[first]), 1e-6)) - users, first

@@ -61,7 +61,11 @@ class Machine:
     def shares(self, name: str, since: float, until: float, window: int = 10) -> list[tuple[float, float]]:
         """The same in steps of some seconds: (time, cores)."""
         inside = [s for s in self.samples.get(name, []) if since <= s.at <= until][::window]
-        return [(b.at, (b.cpu - a.cpu) / (b.at - a.at)) for a, b in itertools.pairwise(inside) if b.at > a.at]
+        return [
+            (b.at, max(0.0, b.cpu - a.cpu) / (b.at - a.at))
+            for a, b in itertools.pairwise(inside)
+            if b.at > a.at
+        ]
 
     def memory(self, name: str) -> int:
         """The most bytes a part held at once."""
@@ -79,7 +83,8 @@ def _sample(pid: int) -> Sample | None:
         try:
             with process.oneshot():
                 times = process.cpu_times()
-                cpu += times.user + times.system
+                # Children that have ended (RQ forks one a job) are counted with who waited for them.
+                cpu += times.user + times.system + times.children_user + times.children_system
                 # What it shares with its parent is not held twice.
                 memory += process.memory_full_info().uss
         except psutil.Error:

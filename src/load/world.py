@@ -65,6 +65,7 @@ class World:
             part.add_to(app)
         for signal in ("traces", "metrics", "logs"):
             app.router.add_post(f"/v1/{signal}", self._take_telemetry)
+        app.router.add_post("/load/greet", self._greet)
         app.router.add_post("/load/begin", self._begin)
         app.router.add_post("/load/end", self._end)
         app.router.add_get("/load/now", self._now)
@@ -74,6 +75,12 @@ class World:
         """The exporters run at their full cost; what they send is not looked at."""
         self._bytes_of_spans += len(await request.read())
         return web.Response(content_type="application/x-protobuf")
+
+    async def _greet(self, _: web.Request) -> web.Response:
+        """Everybody starts the bot, so that it may write to them; nothing more."""
+        for person in self.people.ordinary:
+            await person.send_text("/start")
+        return web.json_response({"people": [person.id for person in self.people.ordinary]})
 
     async def _begin(self, _: web.Request) -> web.Response:
         self.people.begin()

@@ -130,13 +130,14 @@ class Pending:
 class Done:
     """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them.
 
-    `cost` is in the provider's own unit (kie: credits).
+    `cost` is in the provider's own unit (kie: credits). `seconds`: how long it says the picture took.
     """
 
     image: ImageRef
     seed: int | None = None
     cost: float | None = None
     finish_reason: str | None = None
+    seconds: float | None = None
 
 
 class ErrorKind(StrEnum):

@@ -215,7 +215,9 @@ class KieProvider:
         state = record.get("state")
         if state == "success":
             cost = _number(record.get("creditsConsumed"))
-            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost)
+            took = _number(record.get("costTime"))
+            seconds = took / 1000 if took and took > 0 else None
+            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost, seconds=seconds)
         if state == "fail":
             raise _failed(record)
         if not isinstance(state, str):

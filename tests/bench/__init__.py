@@ -1,0 +1,5 @@
+"""Ways to do the same work side by side on the same sandbox, measured: `python -m tests.bench`.
+
+Every contender does for each job what a person's picture takes: a placeholder, the task at the provider,
+its polls, the picture fetched and put in the placeholder's place.
+"""
