@@ -97,7 +97,8 @@ class Wake:
 
     @classmethod
     def loads(cls, job: str, text: str) -> Wake:
-        provider, chat, group, trace = json.loads(text)
+        # A later version may say more.
+        provider, chat, group, trace, *_ = json.loads(text)
         return cls(job, provider, chat, bool(group), trace)
 
     @classmethod

@@ -1,0 +1,59 @@
+"""A job brought into each state, by the ledger's own transitions; for the table and the recorded ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+
+CAP = 1000
+LIMITS = Limits(rate=1000, window=60, active=1000, waiting=1000)
+
+
+def admitted(ledger: Ledger, user: str = "1", *, count: int = 1, cap: int = CAP) -> list[str]:
+    """New jobs of one request; with `cap` 0 they wait, else they are to be submitted."""
+    jobs = [
+        (Spec("a fox", "m", "1:1", int(user), "en", index, count), Wake(new_id(), "kie", int(user)))
+        for index in range(count)
+    ]
+    admit = transitions.admit(
+        request=new_id(), user=user, provider="kie", cap=cap, jobs=jobs, limits=LIMITS, deadline=600, ttl=3600
+    )
+    assert ledger.run_sync(admit).accepted
+    return [wake.job for _, wake in jobs]
+
+
+def claimed(ledger: Ledger, job: str, step: Any) -> Job:
+    found = ledger.run_sync(transitions.claim(job, step, holder="worker", lease=60))
+    assert found is not None
+    return found
+
+
+def in_state(ledger: Ledger, state: State, *, held: bool = False) -> tuple[str, int]:
+    """A new job in that state, and its fence. `held`: claimed for the step that belongs to it."""
+    (job,) = admitted(ledger, cap=0 if state is State.WAITING else CAP)
+    fence = 0
+    if state is State.WAITING:
+        return job, fence
+    if state in (State.FAILED, State.CANCELLED):
+        end = transitions.fail(job, None, kind="upstream", cap=CAP)
+        if state is State.CANCELLED:
+            ledger.run_sync(transitions.cancel(job, "", cap=CAP))
+        else:
+            ledger.run_sync(end)
+        return job, claimed(ledger, job, "deliver").fence if held else 1
+    if state is State.SUBMITTING and not held:
+        return job, fence
+    fence = claimed(ledger, job, "submit").fence
+    if state is State.SUBMITTING:
+        return job, fence
+    ledger.run_sync(transitions.accepted(job, fence, ticket={"external_id": "t"}, after=60))
+    if state is State.RUNNING:
+        return job, fence
+    ledger.run_sync(transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60))
+    if state is State.READY:
+        return job, fence
+    fence = claimed(ledger, job, "deliver").fence
+    if state is State.DELIVERED:
+        ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=3600))
+    return job, fence

@@ -1,0 +1,103 @@
+"""The table of transitions in src/jobs/README.md: what each script does to a job in each state.
+
+Observed, not declared: every script is run on a job in every state. To write it anew:
+`python -m tests.jobs.transition_table`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import redis
+
+import src.jobs
+from src.jobs import Job, Ledger, State, transitions
+from tests.conftest import RedisProcess
+from tests.jobs.states import CAP, in_state
+
+README = Path(src.jobs.__file__).parent / "README.md"
+BEGIN, END = "<!-- transitions: begin -->", "<!-- transitions: end -->"
+
+Call = Callable[[str, int], Any]
+
+CALLS: dict[str, tuple[str, Call]] = {
+    "release": ("a slot is free: the head of the line", lambda j, f: transitions.release("kie", CAP)),
+    "claim submit": (
+        "a worker takes it to submit",
+        lambda j, f: transitions.claim(j, "submit", holder="a", lease=9),
+    ),
+    "accepted": (
+        "the provider took it",
+        lambda j, f: transitions.accepted(j, f, ticket={"external_id": "u"}, after=9),
+    ),
+    "polled": ("it is not done yet", lambda j, f: transitions.polled([(j, f, 9.0, 0.5)])),
+    "ready": (
+        "the picture exists",
+        lambda j, f: transitions.ready(j, f, result={}, data=b"", cap=CAP, model="m", keep=9),
+    ),
+    "claim deliver": (
+        "a worker takes it to show it",
+        lambda j, f: transitions.claim(j, "deliver", holder="a", lease=9),
+    ),
+    "finish": (
+        "the person has it, or was told why not",
+        lambda j, f: transitions.finish(j, f, shown={}, ttl=60),
+    ),
+    "retry": ("the step comes again later", lambda j, f: transitions.retry(j, f, after=9, note="retry:x")),
+    "defer": ("a gate is closed", lambda j, f: transitions.defer(j, after=9, gate="telegram")),
+    "fail": ("no picture, for good", lambda j, f: transitions.fail(j, f, kind="upstream", cap=CAP)),
+    "cancel": ("the person takes it back", lambda j, f: transitions.cancel(j, "", cap=CAP)),
+}
+
+
+def table(client: Any) -> str:
+    """The table, from the scripts as they are. Empties that Redis."""
+    ledger = Ledger(sync_client=client)
+    lines = [
+        "| | " + " | ".join(State) + " |",
+        "|---|" + "---|" * len(State),
+    ]
+    for name, (meaning, call) in CALLS.items():
+        cells = [
+            _cell(ledger, client, state, call, free=name == "defer" or name.startswith("claim"))
+            for state in State
+        ]
+        lines.append(f"| **{name}**: {meaning} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(ledger: Ledger, client: Any, state: State, call: Call, *, free: bool) -> str:
+    """The state after the call; `·` where the job was left as it was."""
+    client.flushall()
+    # Whoever claims finds the job free; every other step is made by its holder, where there is one.
+    job, fence = in_state(ledger, state, held=not free)
+    if free and state is State.DELIVERING:
+        client.zadd(ledger.key("due"), {job: 1})
+    before = client.hgetall(ledger.key(f"job:{job}"))
+    due = client.zscore(ledger.key("due"), job)
+    ledger.run_sync(call(job, fence))
+    after = client.hgetall(ledger.key(f"job:{job}"))
+    if after == before and client.zscore(ledger.key("due"), job) == due:
+        return "·"
+    found = Job.parse(job, after)
+    assert found is not None
+    told = " (told)" if found.told and found.state is not State.DELIVERED else ""
+    return f"{found.state}{told}"
+
+
+def text(client: Any) -> str:
+    """The README with the table in its place."""
+    head, _, rest = README.read_text("utf-8").partition(BEGIN)
+    return f"{head}{BEGIN}\n{table(client)}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    server = RedisProcess(Path(tempfile.mkdtemp()))
+    server.start()
+    try:
+        README.write_text(text(redis.Redis.from_url(server.url, decode_responses=True)), "utf-8")
+    finally:
+        server.kill()
