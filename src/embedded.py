@@ -57,6 +57,8 @@ def redis_command(data: Path, socket: Path) -> list[str]:
         "appendfsync": "always",
         "save": "",
         "maxmemory-policy": "noeviction",
+        # Job records stay in the compact form, which is half the memory; the old name is known to every Redis.
+        "hash-max-ziplist-value": "512",
         "daemonize": "no",
     }
     return [str(redis_server()), *(word for name, value in options.items() for word in (f"--{name}", value))]

@@ -20,7 +20,7 @@ if f.state == 'delivering' then
 end
 move(id, outcome, tonumber(f.created), f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
-  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls')
+  'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket')
 if outcome ~= 'delivered' then
   redis.call('DEL', P .. 'blob:' .. id)
 elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then
