@@ -33,6 +33,9 @@ from src.work import Work
 log = structlog.get_logger(__name__)
 
 _TRIES = 4
+_ITS_FAULT = frozenset({ErrorKind.UPSTREAM, ErrorKind.OVERLOADED, ErrorKind.TIMEOUT, ErrorKind.NETWORK})
+# A key or a balance does not mend itself between two calls.
+_AT_ONCE = frozenset({ErrorKind.AUTH, ErrorKind.QUOTA})
 _STAY_AWAY = 5.0
 _POLL_AGAIN = 3.0
 _LONGEST_PAUSE = 60.0
@@ -59,6 +62,7 @@ async def begin(work: Work, job: Job) -> None:
             ticket = await provider.submit(request)
         except ProviderError as error:
             _count(job, error)
+            await _judge(work, job, error)
             await _submit_failed(work, job, error)
             return
         if isinstance(ticket, Done):
@@ -200,12 +204,14 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                     done = await provider.submit(request)
         except ProviderError as error:
             _count(job, error)
+            await _judge(work, job, error)
             await _generation_failed(work, job, error)
         except TimeoutError:
             await fail(work, job, ErrorKind.TIMEOUT, "deadline")
         else:
             if isinstance(done, Ticket):
                 raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
+            await _judge(work, job)
             await _ready(work, job, done)
 
 
@@ -222,6 +228,7 @@ async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) ->
         )
     )
     running = dataclasses.replace(job, ticket=ticket.to_json(), generation=generation)
+    await _judge(work, job)
     if ours:
         metrics.wait_duration.record(_waited(job), {"imagebot.provider": job.provider})
     else:
@@ -241,6 +248,7 @@ async def _ready(work: Work, job: Job, done: Done) -> None:
             cap=work.app.cap(job.provider),
             model=job.spec.model,
             keep=_ORIGINAL_SECONDS,
+            took=done.seconds,
         )
     )
     if ours:
@@ -252,6 +260,19 @@ async def _ready(work: Work, job: Job, done: Done) -> None:
         metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
         await wake.deliver([job.wake])
     await wake.submit(released)
+
+
+async def _judge(work: Work, job: Job, error: ProviderError | None = None) -> None:
+    """Tell the provider's breaker how a submit went; what is the job's own fault says nothing."""
+    gate = f"provider:{job.provider}"
+    if error is not None and error.kind in _ITS_FAULT | _AT_ONCE:
+        work.troubled.add(job.provider)
+        if await work.app.limiter.failed(gate, at_once=error.kind in _AT_ONCE):
+            log.error("provider fails, left alone for a while", provider=job.provider, kind=error.kind)
+    elif job.provider in work.troubled and (error is None or error.kind is not ErrorKind.RATE_LIMITED):
+        work.troubled.discard(job.provider)
+        if await work.app.limiter.passed(gate):
+            log.warning("provider answers again", provider=job.provider)
 
 
 async def _submit_failed(work: Work, job: Job, error: ProviderError) -> bool:

@@ -25,8 +25,7 @@ from aiogram.exceptions import (
     TelegramNetworkError,
     TelegramRetryAfter,
 )
-from aiogram.methods import GetUpdates
-from aiogram.methods import SendMediaGroup
+from aiogram.methods import GetUpdates, SendMediaGroup
 from aiogram.types import LinkPreviewOptions
 
 from observability.aiogram import instrument_bot

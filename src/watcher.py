@@ -139,9 +139,16 @@ class Watcher:
                 if time.monotonic() - learned > _LEARN_SECONDS:
                     learned = time.monotonic()
                     self._work.durations.update(await self._ledger.all_durations())
+                    await self._look_for_trouble()
             except RedisError as error:
                 log.warning("no heartbeat", error=type(error).__name__)
             await self._sleep(_HEARTBEAT_SECONDS)
+
+    async def _look_for_trouble(self) -> None:
+        """Another process may have opened a provider's breaker that this one can close."""
+        for name in self._work.app.providers:
+            if await self._work.app.limiter.breaker(f"provider:{name}"):
+                self._work.troubled.add(name)
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -33,6 +33,7 @@ class Work:
     """The shared parts of one worker process.
 
     Attributes:
+        troubled: providers whose breaker counts failures or is open.
         durations: per provider and model, seconds of the last generations; refreshed now and then.
         progress: per provider and model, what its progress means; learned by this process.
     """
@@ -42,6 +43,7 @@ class Work:
     delivery: Delivery
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     progress: dict[tuple[str, str], Progress] = field(default_factory=dict)
+    troubled: set[str] = field(default_factory=set)
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)

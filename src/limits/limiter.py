@@ -18,6 +18,10 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
+_FAILURES = 5
+_FIRST_PAUSE = 10_000
+_LONGEST_PAUSE = 300_000
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -98,6 +102,31 @@ class Limiter:
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays."""
         await self._eval("close", gate, max(1, round(seconds * 1000)))
+
+    async def failed(self, gate: str, *, at_once: bool = False) -> bool:
+        """A call behind this gate failed: so many in a row open its breaker. True if this one did.
+
+        An open breaker shuts the gate for a while, each time longer; then one call at a time tries.
+
+        Args:
+            at_once: open it now, as for a key that is refused.
+        """
+        threshold = 1 if at_once else _FAILURES
+        return int(await self._eval("breaker", gate, "failed", threshold, _FIRST_PAUSE, _LONGEST_PAUSE)) == 1
+
+    async def passed(self, gate: str) -> bool:
+        """A call behind this gate went well: its breaker closes. True if it was open."""
+        return int(await self._eval("breaker", gate, "passed", 0, 0, 0)) == -1
+
+    async def breaker(self, gate: str) -> int:
+        """0 closed, 1 half open (one call tries), 2 open."""
+        opened, closed, probe = await self._client.hmget(
+            f"{self.prefix}gate:{gate}", "open", "closed", "probe"
+        )
+        if opened != "1":
+            return 0
+        seconds, _ = await self._client.time()
+        return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
 
     async def _eval(self, name: str, *args: Any) -> Any:
         text, sha = _script(name)

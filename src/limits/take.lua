@@ -8,6 +8,7 @@
 -- Returns {ms to wait, gate that decided, 1 to go after that wait}. 0 at the end: refused; nothing was taken, but with a
 -- ticket the turn is reserved.
 local P = KEYS[1]
+local PROBE = 60000
 local a = cjson.decode(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
@@ -15,11 +16,12 @@ local pass = P .. 'pass:' .. a.ticket
 local reserved = a.ticket ~= '' and redis.call('GET', pass)
 
 local wait, by, shut, refused = 0, '', false, false
-local state = {}
+local state, half = {}, {}
 for i, g in ipairs(a.gates) do
-  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'closed')
+  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'closed', 'open')
   local closed = tonumber(f[2] or '0') - now
   state[i] = math.max(tonumber(f[1] or '0'), now)
+  half[i] = f[3] == '1'
   if closed > g.w then refused = true end
   if closed > 0 and closed >= wait then wait, by, shut = closed, g.n, true end
   if not reserved then
@@ -29,11 +31,19 @@ for i, g in ipairs(a.gates) do
   end
 end
 
+-- A half-open breaker lets one call through and shuts the gate behind it until that call is back.
+local function probe()
+  for i, g in ipairs(a.gates) do
+    if half[i] then redis.call('HSET', P .. 'gate:' .. g.n, 'closed', math.floor(now) + PROBE, 'probe', 1) end
+  end
+end
+
 if shut and (reserved or refused) then return {math.ceil(wait), by, 0} end
 if reserved then
   local left = tonumber(reserved) - now
   if left > 1 then return {math.ceil(left), 'turn', left > a.wait and 0 or 1} end
   redis.call('DEL', pass)
+  probe()
   return {0, '', 1}
 end
 if refused and a.ticket == '' then return {math.ceil(wait), by, 0} end
@@ -42,5 +52,6 @@ for i, g in ipairs(a.gates) do
   redis.call('HSET', key, 'next', string.format('%.3f', state[i] + g.t))
   redis.call('PEXPIRE', key, math.ceil(math.max(state[i] + g.t - now, 1000)) + 3600000)
 end
+if not refused then probe() end
 if refused then redis.call('SET', pass, string.format('%.0f', now + wait), 'PX', math.ceil(wait) + 60000) end
 return {math.ceil(wait), by, refused and 0 or 1}

@@ -1,0 +1,80 @@
+"""A provider that keeps failing is left alone, then tried by one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from src.limits import Gate, Limiter
+
+GATE = Gate("provider:kie", rate=1000, burst=100)
+
+
+@pytest.fixture
+def limiter(redis_client: Any) -> Limiter:
+    return Limiter(redis_client)
+
+
+async def _pause_is_over(redis_client: Any) -> None:
+    await redis_client.hset("imagebot:gate:provider:kie", "closed", 1)
+
+
+async def test_five_failures_in_a_row_open_it(limiter: Limiter) -> None:
+    opened = [await limiter.failed(GATE.name) for _ in range(5)]
+    assert opened == [False, False, False, False, True]
+    assert await limiter.breaker(GATE.name) == 2
+    refusal = await limiter.take([GATE])
+    assert refusal is not None
+    assert 5 < refusal.seconds <= 10
+
+
+async def test_a_success_between_starts_the_count_again(limiter: Limiter) -> None:
+    for _ in range(3):
+        for _ in range(4):
+            assert not await limiter.failed(GATE.name)
+        assert not await limiter.passed(GATE.name)
+    assert await limiter.breaker(GATE.name) == 0
+
+
+async def test_half_open_lets_one_through(limiter: Limiter, redis_client: Any) -> None:
+    assert await limiter.failed(GATE.name, at_once=True)
+    await _pause_is_over(redis_client)
+    assert await limiter.breaker(GATE.name) == 1
+    assert await limiter.take([GATE]) is None
+    assert await limiter.take([GATE]) is not None
+    assert await limiter.passed(GATE.name)
+    assert await limiter.breaker(GATE.name) == 0
+    assert await limiter.take([GATE]) is None
+
+
+async def test_a_failed_trial_opens_it_for_longer(limiter: Limiter, redis_client: Any) -> None:
+    await limiter.failed(GATE.name, at_once=True)
+    first = await limiter.take([GATE])
+    await _pause_is_over(redis_client)
+    assert await limiter.take([GATE]) is None
+    assert await limiter.failed(GATE.name)
+    second = await limiter.take([GATE])
+    assert first is not None
+    assert second is not None
+    assert second.seconds > 1.5 * first.seconds
+
+
+async def test_late_failures_of_earlier_calls_change_nothing(limiter: Limiter) -> None:
+    await limiter.failed(GATE.name, at_once=True)
+    assert not await limiter.failed(GATE.name, at_once=True)
+    refusal = await limiter.take([GATE])
+    assert refusal is not None
+    assert refusal.seconds <= 10
+
+
+async def test_a_reserved_turn_can_be_the_trial(limiter: Limiter, redis_client: Any) -> None:
+    slow = Gate(GATE.name, rate=2, burst=1)
+    assert await limiter.take([slow]) is None
+    refusal = await limiter.take([slow], ticket="job")
+    assert refusal is not None
+    await limiter.failed(GATE.name, at_once=True)
+    await _pause_is_over(redis_client)
+    await redis_client.set("imagebot:pass:job", 1)
+    assert await limiter.take([slow], ticket="job") is None
+    assert await limiter.take([slow], ticket="other") is not None

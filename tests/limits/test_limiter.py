@@ -1,0 +1,134 @@
+"""Gates that all processes share, by Redis's clock; no test waits for one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from src.limits import Demand, Gate, Limiter, RateLimits, Refusal, telegram_gates
+from src.settings import load_settings
+
+
+@pytest.fixture
+def limiter(redis_client: Any, sync_redis: Any) -> Limiter:
+    return Limiter(redis_client, sync_redis)
+
+
+async def test_a_burst_and_no_more(limiter: Limiter) -> None:
+    gate = Gate("g", rate=0.1, burst=3)
+    assert [await limiter.take([gate]) for _ in range(3)] == [None] * 3
+    refusal = await limiter.take([gate])
+    assert refusal is not None
+    assert refusal.gate == "g"
+    assert 9 < refusal.seconds <= 10
+
+
+async def test_all_gates_or_none(limiter: Limiter) -> None:
+    wide, narrow = Gate("wide", rate=0.1, burst=2), Gate("narrow", rate=0.1, burst=1)
+    assert await limiter.take([wide, narrow]) is None
+    for _ in range(5):
+        refusal = await limiter.take([wide, narrow])
+        assert refusal is not None
+        assert refusal.gate == "narrow"
+    assert await limiter.take([wide]) is None
+
+
+async def test_refused_steps_get_turns_one_after_another(limiter: Limiter) -> None:
+    gate = Gate("g", rate=1, burst=1)
+    assert await limiter.take([gate], ticket="first") is None
+    waits = [await limiter.take([gate], ticket=f"step {n}") for n in range(4)]
+    seconds = [refusal.seconds for refusal in waits if refusal is not None]
+    assert len(seconds) == 4
+    assert all(later - earlier == pytest.approx(1, abs=0.2) for earlier, later in itertools.pairwise(seconds))
+    # Asked again too early, a step keeps its turn and takes nobody else's.
+    again = await limiter.take([gate], ticket="step 0")
+    assert again is not None
+    assert again.seconds <= seconds[0]
+
+
+async def test_a_reserved_turn_is_used_once(limiter: Limiter, redis_client: Any) -> None:
+    gate = Gate("g", rate=0.1, burst=1)
+    await limiter.take([gate])
+    assert await limiter.take([gate], ticket="step") is not None
+    await redis_client.set("imagebot:pass:step", 1)
+    assert await limiter.take([gate], ticket="step") is None
+    assert await limiter.take([gate], ticket="step") is not None
+
+
+async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, redis_client: Any) -> None:
+    gate = Gate("g", rate=0.1, burst=1)
+    await limiter.take([gate])
+    await limiter.take([gate], ticket="step")
+    await redis_client.set("imagebot:pass:step", 1)
+    await limiter.close("g", 30)
+    refusal = await limiter.take([gate], ticket="step")
+    assert refusal is not None
+    assert 29 < refusal.seconds <= 30
+
+
+async def test_the_longer_closure_stays(limiter: Limiter) -> None:
+    await limiter.close("g", 60)
+    await limiter.close("g", 1)
+    refusal = await limiter.take([Gate("g", rate=100)])
+    assert refusal is not None
+    assert refusal.seconds > 59
+
+
+async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
+    settings = load_settings()
+    chats = iter(range(1000))
+
+    async def passes(lane: Any) -> bool:
+        return await limiter.take(telegram_gates(settings, next(chats), lane=lane)) is None
+
+    while await passes("progress"):
+        pass
+    assert await passes("result")
+
+
+def test_a_refused_message_is_put_off_without_running(sync_redis: Any) -> None:
+    refused: list[Refusal] = []
+    ran: list[int] = []
+    gate = Gate("g", rate=0.1, burst=2)
+    broker = StubBroker(middleware=[RateLimits(Limiter(sync_client=sync_redis))])
+    broker.emit_after("process_boot")
+
+    @dramatiq.actor(
+        broker=broker, limits=lambda message: Demand([gate], f"step:{message.args[0]}", refused.append)
+    )
+    def step(number: int) -> None:
+        ran.append(number)
+
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
+    worker.start()
+    for number in range(4):
+        step.send(number)
+    broker.join("default", timeout=5000)
+    worker.stop()
+    assert ran == [0, 1]
+    assert [refusal.gate for refusal in refused] == ["g", "g"]
+
+
+def test_without_the_limiter_nothing_runs() -> None:
+    class Away:
+        def evalsha(self, *args: Any) -> Any:
+            raise RedisConnectionError
+
+    ran: list[int] = []
+    broker = StubBroker(middleware=[RateLimits(Limiter(sync_client=Away()))])
+
+    @dramatiq.actor(broker=broker, limits=lambda message: Demand([Gate("g", 1)], "", lambda refusal: None))
+    def step() -> None:
+        ran.append(1)
+
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
+    worker.start()
+    step.send()
+    broker.join("default", timeout=5000)
+    worker.stop()
+    assert ran == []
