@@ -125,7 +125,8 @@ async def fail(work: Work, job: Job, kind: ErrorKind | str, code: str = "", *, a
     )
     if not ending.done:
         return
-    log.info("job failed", job_id=job.id, kind=str(kind), code=code, state=ending.before)
+    with tracing.under(job.wake.trace):
+        log.info("job failed", job_id=job.id, kind=str(kind), code=code, state=ending.before)
     if ending.before == "running" and kind == ErrorKind.TIMEOUT:
         await stop(work, job)
     await wake.deliver([job.wake])
@@ -333,14 +334,15 @@ async def _again(
 
 def _count(job: Job, error: ProviderError) -> None:
     metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
-    log.warning(
-        "provider error",
-        job_id=job.id,
-        provider=job.provider,
-        kind=error.kind,
-        code=error.code,
-        status=error.status,
-    )
+    with tracing.under(job.generation or job.wake.trace):
+        log.warning(
+            "provider error",
+            job_id=job.id,
+            provider=job.provider,
+            kind=error.kind,
+            code=error.code,
+            status=error.status,
+        )
 
 
 def _waited(job: Job) -> float:
