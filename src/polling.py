@@ -90,7 +90,7 @@ def next_poll(
         left = elapsed * (1 - share) / share
         # Far from the end a report's rounding and the line's error weigh more: go most of the way first.
         if left > _LONGEST:
-            return min(0.8 * left, 3 * _LONGEST)
+            return min(0.8 * left, _LONGEST)
         return max(left + _AFTER, _SHORTEST)
     later = sorted(d for d in durations if d > elapsed)
     if len(durations) < _FEW or not later:

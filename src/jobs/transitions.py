@@ -212,14 +212,23 @@ def polled(rows: Iterable[tuple[str, int, float, float | None]]) -> Transition[l
 
 
 def ready(
-    job: str, fence: int, *, result: dict[str, Any], data: bytes, cap: int, model: str, keep: int
+    job: str,
+    fence: int,
+    *,
+    result: dict[str, Any],
+    data: bytes,
+    cap: int,
+    model: str,
+    keep: int,
+    took: float | None = None,
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """The picture exists, at an address in `result` or as `data` (kept `keep` seconds).
 
+    `took`: seconds the provider says it took, which is less than until we asked; None: it does not say.
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
-        [job, fence, json.dumps(result), data, cap, model, keep],
+        [job, fence, json.dumps(result), data, cap, model, keep, _ms(took) if took else ""],
         lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
