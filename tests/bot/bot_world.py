@@ -45,9 +45,9 @@ class World:
         await asyncio.gather(*self.running)
         self.running.clear()
 
-    async def settled(self) -> None:
+    async def settled(self, within: float = 10) -> None:
         """Until every update that was sent is handled and confirmed."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(within):
             while self.sandbox.bot.updates.pending:
                 await asyncio.sleep(0.01)
 
