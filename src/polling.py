@@ -51,8 +51,9 @@ def _fit(reports: Sequence[tuple[float, float]]) -> tuple[float, float]:
     n = len(reports)
     mean_x, mean_y = sum(x for x, _ in reports) / n, sum(y for _, y in reports) / n
     spread = sum((x - mean_x) ** 2 for x, _ in reports)
-    if spread < 0.001 * n:
-        return 0.0, 1.0
+    if spread < 0.0001 * n:
+        # It always says the same before the end, such as 99 %.
+        return mean_y - mean_x, 1.0
     slope = sum((x - mean_x) * (y - mean_y) for x, y in reports) / spread
     return mean_y - slope * mean_x, slope
 
@@ -91,7 +92,8 @@ def next_poll(
         # Far from the end a report's rounding and the line's error weigh more: go most of the way first.
         if left > _LONGEST:
             return min(0.8 * left, _LONGEST)
-        return max(left + _AFTER, _SHORTEST)
+        # Of one that says 99 % for long it is asked at most every fiftieth of its time.
+        return max(left + _AFTER, _SHORTEST, elapsed / 50)
     later = sorted(d for d in durations if d > elapsed)
     if len(durations) < _FEW or not later:
         return min(max(1.0, elapsed * 0.15), _LONGEST / 2)

@@ -72,7 +72,7 @@ def lane(name: Lane) -> Iterator[None]:
         _lane.reset(token)
 
 
-def make_bot(settings: Settings, limiter: Limiter, *, patience: float = 10.0) -> Bot:
+def make_bot(settings: Settings, limiter: Limiter, *, patience: float = 3.0) -> Bot:
     """The bot of `TELEGRAM_TOKEN`; close its session when done.
 
     Args:

@@ -26,10 +26,10 @@ def telegram_gates(
         messages: an album counts as many.
     """
     # Together with the burst a second stays within the rate: a full bucket plus its refill.
-    burst = max(1.0, settings.telegram_rate / 6)
+    burst = max(1.0, settings.telegram_rate / 15)
     rate = max(0.5, settings.telegram_rate - burst)
     if lane == "progress":
-        burst = max(1.0, burst / 3)
+        burst = 1.0
     gates = [Gate("telegram", rate / messages, burst / messages)]
     if chat is not None:
         a_second = 0.25 if group else 1.0

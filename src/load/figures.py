@@ -291,7 +291,7 @@ def _refusals(stories: Iterable[dict[str, int]]) -> dict[str, int]:
 def _lost(record: Record) -> int:
     """Wishes that were accepted and came to no end that the person could see, though the ledger says
     they have ended; and pictures the ledger calls delivered that are in no chat."""
-    shown = sum(min(len(a["pictures"]), a["count"]) for a in record.world["asked"])
+    shown: int = sum(min(len(a["pictures"]), a["count"]) for a in record.world["asked"])
     delivered = sum(job.state is State.DELIVERED for job in record.jobs)
     return max(0, delivered - shown)
 

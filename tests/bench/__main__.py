@@ -144,9 +144,9 @@ async def _bench(in_flight: int, seconds: float) -> list[Result]:
             os.environ["REDIS_URL"] = redis_url
             await _fill_queues(bench)
             rq = ["-m", "rq.cli", "worker", "--url", redis_url, "bench"]
-            results.append(await bench.contend("RQ, a poll a second (the guide)", rq, 1, warm=5, seconds=100))
+            results.append(await bench.contend("RQ, a poll a second (the guide)", rq, 1, warm=5, seconds=75))
             actors = ["-m", "dramatiq", "tests.bench.waiting_actors", "--processes", "1", "--threads", "8"]
-            results.append(await bench.contend("Actors that wait, 8 threads", actors, 8, warm=35, seconds=60))
+            results.append(await bench.contend("Actors that wait, 8 threads", actors, 8, warm=35, seconds=40))
             await _admit(bench, int(in_flight * (2 + (45 + seconds) / 25)), in_flight)
             ours = ["-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
             env = {"KIE_CONCURRENCY": str(in_flight), "KIE_RATE": "100000", "TELEGRAM_RATE": "100000"}
@@ -185,11 +185,11 @@ def _markdown(results: list[Result], command: str) -> str:
         "| way | in flight | jobs a minute | of a core | CPU a job | memory | polls a job | found after p50 / p95 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for r in results:
-        lines.append(
-            f"| {r.name} | {r.in_flight} | {r.jobs_a_minute:.0f} | {r.core:.0%} | {r.cpu_ms:.1f} ms "
-            f"| {r.memory / 1e6:.0f} MB | {r.polls:.1f} | {r.noticed[0]:.2f} / {r.noticed[1]:.2f} s |"
-        )
+    lines += [
+        f"| {r.name} | {r.in_flight} | {r.jobs_a_minute:.0f} | {r.core:.0%} | {r.cpu_ms:.1f} ms "
+        f"| {r.memory / 1e6:.0f} MB | {r.polls:.1f} | {r.noticed[0]:.2f} / {r.noticed[1]:.2f} s |"
+        for r in results
+    ]
     lines += [
         "",
         f"CPU a job of ours: {ours.cpu_ms / by_name['Floor'].cpu_ms:.2f} of the floor with the same clients, "

@@ -1,0 +1,23 @@
+"""A short load run through the real command: everything starts, people get pictures, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+
+async def test_a_short_run_loses_nothing_and_says_what_it_cost(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.cli", "load", "--users", "4", "--minutes", "0.2", "--heavy", "0"]
+    command += ["--time-scale", "0.05", "--think", "10", "--json", "--data", str(tmp_path)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    found = json.loads(out)
+    assert found["outcomes"]["delivered"] > 0
+    assert (found["lost"], found["doubled"], found["charged_twice"]) == (0, 0, 0)
+    assert found["polls_a_job"] > 0
+    assert 0 < found["commands_by_scripts"] < found["commands_a_job"]
