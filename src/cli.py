@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from src import operations
 from src.settings import Settings, SettingsError, load_settings, table
 
 app = typer.Typer(
@@ -21,6 +22,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+operations.add_to(app)
 
 
 def main() -> None:

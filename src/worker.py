@@ -23,6 +23,7 @@ from src.jobs import Ledger
 from src.settings import Settings
 from src.telegram import make_bot
 from src.texts import Texts
+from src.vitals import Vitals
 from src.watcher import Watcher
 from src.work import Work
 
@@ -87,10 +88,13 @@ class WorkerProcess(Middleware):
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
         self._watcher = Watcher(_work)
+        vitals = Vitals(app, "worker")
+        self._stack.push_async_callback(vitals.retire)
         loop = asyncio.get_running_loop()
         self._background = [
             loop.create_task(self._watcher.run(), name="the watcher"),
             loop.create_task(_work.keep_leases(), name="the leases' renewal"),
+            loop.create_task(vitals.run(), name="the vitals"),
         ]
 
     async def _stop_claiming(self) -> None:

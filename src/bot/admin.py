@@ -6,9 +6,10 @@ from aiogram import Router
 from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
 
-from src import intake, tracing
+from src import intake, report, tracing
 from src.app import App
 from src.buttons import OfJob
+from src.health import look
 from src.jobs.estimate import usual
 from src.texts import Voice
 
@@ -41,6 +42,10 @@ async def stats(message: Message, app: App, say: Voice) -> None:
     outcomes = {name: counts.get(name, 0) for name in ("admitted", "delivered", "failed", "cancelled")}
     lines.append(say("admin-counts", **outcomes))
     await message.answer("\n".join(lines))
+
+
+async def ops(message: Message, app: App, say: Voice) -> None:
+    await message.answer(report.report(say, await look(app)))
 
 
 async def failures(message: Message, app: App, say: Voice) -> None:
@@ -117,6 +122,7 @@ def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="admin")
     router.message.register(stats, Command("stats"), ByAdmin())
+    router.message.register(ops, Command("ops"), ByAdmin())
     router.message.register(failures, Command("jobs"), ByAdmin())
     router.message.register(trace, Command("trace"), ByAdmin())
     router.message.register(tier, Command("tier"), ByAdmin())

@@ -16,6 +16,7 @@ from aiogram.fsm.storage.redis import RedisStorage
 from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandScopeAllPrivateChats
 
 from observability.aiogram import instrument_dispatcher
+from src.alerts import Alerts
 from src.app import App, open_app
 from src.bot import admin, create, gallery, groups, queue, settings, start
 from src.bot.asking import Asking
@@ -25,9 +26,11 @@ from src.bot.progress import Progress
 from src.bot.receiving import Receiver
 from src.broker import make_broker
 from src.delivery import Delivery
+from src.duty import Duty
 from src.settings import Settings
 from src.telegram import make_bot
 from src.texts import LANGUAGES, Texts, get_texts
+from src.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 
@@ -75,15 +78,19 @@ async def run_bot(settings: Settings) -> None:
         parts = make_dispatcher(app, bot, get_texts())
         receiver = Receiver(bot, parts.dispatcher)
         _stop_on_signals(receiver)
-        progress = asyncio.create_task(parts.progress.run())
+        duty, vitals = Duty(app, Alerts(app, bot, get_texts())), Vitals(app, "bot")
+        background = [asyncio.create_task(part.run()) for part in (parts.progress, duty, vitals)]
         try:
             await show_commands(bot, get_texts())
             log.info("bot started", bot_id=bot.id)
             await (receiver.run() if settings.webhook_url is None else receiver.stopped())
         finally:
-            progress.cancel()
-            await asyncio.gather(progress, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await parts.progress.resign()
+            await duty.resign()
+            await vitals.retire()
             await bot.session.close()
             log.info("bot stopped")
 

@@ -3,7 +3,7 @@
 admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 admin-usual = Usual time { $median }–{ $slow } s
-admin-usage = /stats · /jobs · /trace · /tier ID · /block ID · /unblock ID
+admin-usage = /stats · /ops · /jobs · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Blocked: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Unblocked: { $user }.
 admin-no-failures = ✅ No failed jobs.

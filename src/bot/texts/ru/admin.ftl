@@ -3,7 +3,7 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /jobs · /trace · /tier ID · /block ID · /unblock ID
+admin-usage = /stats · /ops · /jobs · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Заблокирован: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Разблокирован: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.

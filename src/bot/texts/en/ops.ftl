@@ -1,0 +1,104 @@
+### For operators: /ops, the status page, `imagebot status`, alerts. Words only; figures and marks are added by the code.
+
+ops-level-normal = All is well
+ops-level-attention = Worth a look
+ops-level-problem = There is a problem
+
+ops-waiting = Jobs waiting
+ops-time = Processing time
+ops-cpu = CPU
+ops-memory = Memory
+ops-workers = Workers
+ops-line = The line
+ops-providers = Providers
+ops-redis = Redis
+
+ops-waiting-scale = 0–5 · 6–10 · over 10
+ops-time-scale = under 30 s · 30–60 s · over 60 s
+ops-cpu-scale = under 70 % of a core
+ops-memory-scale = under 80 %
+ops-workers-scale = at least one
+ops-line-scale = moves
+ops-providers-scale = answer
+ops-redis-scale = saves what it is told
+
+ops-seconds = { $seconds } s
+ops-percent = { $percent } %
+ops-no-jobs = no jobs lately
+ops-moving = { $seconds ->
+    [0] nobody waits
+   *[other] moves; the longest wait is { $seconds } s
+}
+ops-stuck = { $overdue ->
+    [0] { $messages } wake-ups that nobody takes
+   *[other] stands still: { $overdue } steps overdue
+}
+ops-redis-value = { $memory } MB, { $commands }/s
+ops-redis-unsaved = cannot write to disk
+ops-provider = { $provider }: { $running } of { $cap } in flight, { $waiting } waiting, usually { $low }–{ $high } s
+ops-counts = Since the beginning: asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
+ops-lately = Last 10 minutes: { $arrivals } a minute asked, { $delivered } delivered, { $failed } failed
+ops-next = What to do
+ops-nothing = Nothing.
+
+advice-no-worker = No worker is running: jobs are accepted and wait. Start one.
+advice-redis-unsaved = Redis cannot write to disk: what is accepted now would not survive a restart. Look at its disk and its log.
+advice-no-provider = No provider has a key: set KIE_API_KEY or OPENAI_API_KEY and start again.
+advice-workers-busy = The workers are busy ({ $percent } % of a core, { $workers } running). Run { $number }.
+advice-workers-behind = Steps are due that nobody takes ({ $workers } workers running). Run { $number }, and look into the log of a worker.
+advice-breaker = { $provider } fails and is left alone for now. Check its key, its balance and its status.
+advice-shut = { $provider } asked us to stay away for another { $seconds } s. It passes by itself; if it comes often, lower its rate.
+advice-rate = { $arrivals } jobs a minute are asked, more than { $setting } lets out to { $provider }. Raise { $setting } if your plan allows it.
+advice-slots = { $arrivals } jobs a minute × { $seconds } s each = { $needed } at once, and { $provider } may have { $cap }. Set { $setting }={ $goal } if your plan allows it; more workers would not help.
+advice-rush = A rush: { $provider }'s { $cap } slots clear it in about { $minutes } min at this rate. If it comes often, set { $setting }={ $goal }; more workers would not help.
+advice-slow = { $provider } takes { $seconds } s a picture. Nothing here makes it faster: choose a faster model or another provider.
+advice-slow-else = A job takes { $seconds } s, and it is not the provider. Look at the trace of a slow one.
+advice-memory = Memory is { $percent } % full. See what takes it; give the container more, or move something away.
+advice-cpu = { $part } takes { $percent } % of a core. Look what it is at.
+
+ops-charts = The last hour
+ops-chart-now = now
+ops-processes = Processes
+ops-process = Process
+ops-cores = CPU (of a core)
+ops-resident = Memory
+ops-up = Up
+ops-machine = Machine
+ops-state = State
+ops-in-flight = In flight
+ops-usual = Usual time
+ops-provider-name = Provider
+ops-breaker = { $state ->
+    [0] works
+    [1] being tried again
+   *[other] left alone
+}
+ops-provider-shut = away for { $seconds } s
+ops-jobs-slow = Slow jobs
+ops-jobs-failed = Failed jobs
+ops-job = Job
+ops-took = Took
+ops-ended = Ended
+ops-why = Why
+ops-trace = trace
+ops-none = None.
+ops-redis-details = Redis { $version }, up { $uptime }, { $clients } clients, { $append ->
+    [yes] every write in its log
+   *[other] not keeping a log of writes
+}
+ops-updated = as of { $time }
+ops-lost = The page cannot be refreshed.
+ops-since = { $unit ->
+    [days] { $number } d
+    [hours] { $number } h
+    [minutes] { $number } min
+   *[seconds] { $number } s
+}
+ops-failed-kept = { $number ->
+    [0] No failed jobs kept.
+    [one] One failed job kept: imagebot jobs list --failed
+   *[other] { $number } failed jobs kept: imagebot jobs list --failed
+}
+
+alert-raised = { $mark } { $name }: { $value } ({ $scale })
+alert-over = ✅ { $name }: { $value }. It lasted { $lasted }.

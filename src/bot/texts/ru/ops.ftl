@@ -1,0 +1,103 @@
+### Для операторов: /ops, страница состояния, `imagebot status`, тревоги. Только слова; числа и значки добавляет код.
+
+ops-level-normal = Всё в порядке
+ops-level-attention = Стоит взглянуть
+ops-level-problem = Есть проблема
+
+ops-waiting = Ждут в очереди
+ops-time = Время обработки
+ops-cpu = Процессор
+ops-memory = Память
+ops-workers = Воркеры
+ops-line = Очередь
+ops-providers = Провайдеры
+ops-redis = Redis
+
+ops-waiting-scale = 0–5 · 6–10 · больше 10
+ops-time-scale = до 30 с · 30–60 с · больше 60 с
+ops-cpu-scale = до 70 % ядра
+ops-memory-scale = до 80 %
+ops-workers-scale = хотя бы один
+ops-line-scale = движется
+ops-providers-scale = отвечают
+ops-redis-scale = сохраняет, что ему сказано
+
+ops-seconds = { $seconds } с
+ops-percent = { $percent } %
+ops-no-jobs = заданий давно не было
+ops-moving = { $seconds ->
+    [0] никто не ждёт
+   *[other] движется; дольше всех ждут { $seconds } с
+}
+ops-stuck = { $overdue ->
+    [0] { $messages } сигналов, которые никто не берёт
+   *[other] стоит: просрочено шагов — { $overdue }
+}
+ops-redis-value = { $memory } МБ, { $commands }/с
+ops-redis-unsaved = не может писать на диск
+ops-provider = { $provider }: в работе { $running } из { $cap }, ждут { $waiting }, обычно { $low }–{ $high } с
+ops-counts = С самого начала: заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
+ops-lately = За 10 минут: заказывали { $arrivals } в минуту, доставлено { $delivered }, неудач { $failed }
+ops-next = Что делать
+ops-nothing = Ничего.
+
+advice-no-worker = Ни один воркер не запущен: задания принимаются и ждут. Запустите его.
+advice-redis-unsaved = Redis не может писать на диск: принятое сейчас не переживёт перезапуска. Проверьте диск и журнал Redis.
+advice-no-provider = Ни у одного провайдера нет ключа: задайте KIE_API_KEY или OPENAI_API_KEY и запустите заново.
+advice-workers-busy = Воркеры заняты ({ $percent } % ядра, запущено { $workers }). Запустите { $number }.
+advice-workers-behind = Есть шаги, которые никто не берёт (воркеров: { $workers }). Запустите { $number } и загляните в журнал воркера.
+advice-breaker = { $provider } не работает, к нему пока не обращаемся. Проверьте ключ, баланс и состояние сервиса.
+advice-shut = { $provider } попросил подождать ещё { $seconds } с. Пройдёт само; если часто — снизьте частоту запросов.
+advice-rate = Заказывают { $arrivals } в минуту — больше, чем { $setting } пропускает к { $provider }. Поднимите { $setting }, если тариф позволяет.
+advice-slots = { $arrivals } заданий в минуту × { $seconds } с = { $needed } одновременно, а для { $provider } разрешено { $cap }. Задайте { $setting }={ $goal }, если тариф позволяет; новые воркеры не помогут.
+advice-rush = Наплыв: { $cap } мест у { $provider } справятся примерно за { $minutes } мин. Если так бывает часто, задайте { $setting }={ $goal }; новые воркеры не помогут.
+advice-slow = { $provider } рисует картинку { $seconds } с. Отсюда это не ускорить: выберите модель побыстрее или другого провайдера.
+advice-slow-else = Задание занимает { $seconds } с, и дело не в провайдере. Посмотрите трассу медленного.
+advice-memory = Память занята на { $percent } %. Посмотрите, чем; дайте контейнеру больше или перенесите что-нибудь.
+advice-cpu = { $part } занимает { $percent } % ядра. Посмотрите, чем он занят.
+
+ops-charts = Последний час
+ops-chart-now = сейчас
+ops-processes = Процессы
+ops-process = Процесс
+ops-cores = Процессор (доля ядра)
+ops-resident = Память
+ops-up = Работает
+ops-machine = Машина
+ops-state = Состояние
+ops-in-flight = В работе
+ops-usual = Обычное время
+ops-provider-name = Провайдер
+ops-breaker = { $state ->
+    [0] работает
+    [1] пробуем снова
+   *[other] не трогаем
+}
+ops-provider-shut = просит подождать { $seconds } с
+ops-jobs-slow = Медленные задания
+ops-jobs-failed = Неудачные задания
+ops-job = Задание
+ops-took = Заняло
+ops-ended = Закончилось
+ops-why = Почему
+ops-trace = трасса
+ops-none = Нет.
+ops-redis-details = Redis { $version }, работает { $uptime }, клиентов: { $clients }, { $append ->
+    [yes] каждая запись в журнале
+   *[other] журнал записей не ведётся
+}
+ops-updated = на { $time }
+ops-lost = Страница не обновляется.
+ops-since = { $unit ->
+    [days] { $number } д
+    [hours] { $number } ч
+    [minutes] { $number } мин
+   *[seconds] { $number } с
+}
+ops-failed-kept = { $number ->
+    [0] Неудачных заданий не хранится.
+   *[other] Неудачных заданий хранится: { $number } — imagebot jobs list --failed
+}
+
+alert-raised = { $mark } { $name }: { $value } ({ $scale })
+alert-over = ✅ { $name }: { $value }. Длилось { $lasted }.

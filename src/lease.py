@@ -1,0 +1,37 @@
+"""A lease in Redis: of several processes that could do a thing, one does it.
+
+It runs out by itself when its holder dies. Not for what must never be done twice: a holder that stops
+for longer than the lease may find another at work.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+
+from src.app import App
+
+
+class Lease:
+    """The lease `name`, kept for `seconds` after each call of `held`."""
+
+    def __init__(self, app: App, name: str, seconds: float) -> None:
+        self._app = app
+        self._key = app.ledger.key(name)
+        self._milliseconds = round(seconds * 1000)
+
+    async def held(self) -> bool:
+        """Take it or keep it; whether it is ours now."""
+        if await self._app.redis.set(self._key, self._app.holder, nx=True, px=self._milliseconds):
+            return True
+        if await self._app.redis.get(self._key) != self._app.holder:
+            return False
+        await self._app.redis.pexpire(self._key, self._milliseconds)
+        return True
+
+    async def resign(self) -> None:
+        """Give it up, so that another may take it at once."""
+        with suppress(RedisError):
+            if await self._app.redis.get(self._key) == self._app.holder:
+                await self._app.redis.delete(self._key)
