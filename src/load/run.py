@@ -57,7 +57,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(4, round(needed * 1.2 + 3))
+        return self.slots or max(4, round(needed * 1.35 + 3))
 
 
 @dataclass(slots=True)
