@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
 from src.delivery import Undeliverable
-from src.jobs import Job, Request, State, transitions
+from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.transitions import Finish
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, ProviderError
 from src.telegram import lane
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 _DAY = 86_400
 _FETCHES = 6
 _BAD_REQUESTS = 3
+_REFUSED = "retry:bad_request"
 _LONGEST_PAUSE = 60.0
 _PING_AFTER = 60.0
 
@@ -39,8 +40,13 @@ async def show(work: Work, job: Job) -> None:
         try:
             if job.state is State.DELIVERING:
                 image = await _image(work, job)
-                with lane("paid"):
-                    shown = await work.delivery.picture(job, request, image)
+                if request.chat == NO_CHAT:
+                    shown = _kept(job, image)
+                else:
+                    with lane("paid"):
+                        shown = await work.delivery.picture(job, request, image)
+            elif request.chat == NO_CHAT:
+                shown = {}
             else:
                 with lane("paid"):
                     shown = await work.delivery.notice(job, request)
@@ -68,7 +74,8 @@ async def show(work: Work, job: Job) -> None:
     if job.state is State.CANCELLED:
         work.let_go(job.id)
         await generation.stop(work, job)
-    await _close(work, job, request, finish)
+    if request.chat != NO_CHAT:
+        await _close(work, job, request, finish)
 
 
 async def close(work: Work, request_id: str) -> None:
@@ -97,6 +104,14 @@ async def _image(work: Work, job: Job) -> ImageBytes:
     return await provider.fetch(ImageRef(data=data))
 
 
+def _kept(job: Job, image: ImageBytes) -> dict[str, Any]:
+    """What is kept of a picture that nobody's chat shows: what it is, and where it can be fetched again."""
+    shown: dict[str, Any] = {"mime": image.mime, "width": image.width, "height": image.height}
+    if job.result and job.result.get("url"):
+        shown["url"] = job.result["url"]
+    return shown
+
+
 async def _fetch_failed(work: Work, job: Job, error: ProviderError) -> None:
     metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
     log.warning("picture not fetched", job_id=job.id, kind=error.kind, code=error.code, status=error.status)
@@ -109,8 +124,11 @@ async def _fetch_failed(work: Work, job: Job, error: ProviderError) -> None:
 async def _refused(work: Work, job: Job, error: TelegramBadRequest) -> None:
     """Telegram does not take this message as it is: not likely to change, but once or twice it does."""
     log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
-    if job.deliveries < _BAD_REQUESTS:
-        await _later(work, job, _pause(job), "retry:bad_request")
+    # Attempts that failed for other reasons say nothing about the message.
+    if job.story.count(_REFUSED) < _BAD_REQUESTS - 1:
+        await _later(work, job, _pause(job), _REFUSED)
+    elif job.state is State.DELIVERING:
+        await generation.fail(work, job, "telegram_refused")
     else:
         await _finish(work, job, {}, kind="telegram_refused")
 

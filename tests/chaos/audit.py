@@ -91,7 +91,8 @@ def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -
         return f"shown {len(pictures)} pictures: {job.story}"
     if job.state is State.DELIVERED:
         verdict.outcomes["delivered"] += 1
-        verdict.strays += len(said) - 1
+        # The reply that pings a person after a long wait is none.
+        verdict.strays += sum(m.reply_to is None for m in said) - 1
         return "" if pictures else f"delivered and not shown: {job.story}"
     verdict.outcomes[f"{job.state}: {job.kind or 'by the person'}"] += 1
     if pictures:

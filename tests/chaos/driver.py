@@ -21,8 +21,7 @@ from tests.chaos.audit import Asked, Verdict, audit
 from tests.chaos.faults import FAULTS, Event, schedule
 from tests.system import System
 
-_DEADLINE = 45
-_SETTLED = 90.0
+_SETTLED = 45.0
 
 
 @dataclass(slots=True)
@@ -50,10 +49,21 @@ class Report:
 class Chaos:
     """One run. `system` is the running system; the rest is what `tests.chaos.faults.Run` asks for."""
 
-    def __init__(self, system: System, *, seed: int, jobs: int, seconds: float, every: float, lease: float):
+    def __init__(
+        self,
+        system: System,
+        *,
+        seed: int,
+        jobs: int,
+        seconds: float,
+        every: float,
+        lease: float,
+        deadline: int,
+    ):
         self.system = system
         self.random = random.Random(seed)
         self.lease = lease
+        self._deadline = deadline
         self.collector_is_gone = False
         self.report = Report(seed)
         self._events = schedule(seed, seconds, every)
@@ -149,7 +159,7 @@ class Chaos:
             return due == 0 and not pending and sum(counts.values()) >= 2 * counts.get("admitted", 0)
 
         with suppress(TimeoutError):
-            await self.system.until(at_rest, _SETTLED)
+            await self.system.until(at_rest, self._deadline + _SETTLED)
 
     async def _start(self, kind: str) -> None:
         name = f"{kind}-{next(self._numbers)}"
@@ -173,24 +183,31 @@ class Chaos:
 
 
 async def run(
-    folder: Path, *, seed: int, seconds: float, jobs: int, every: float = 2.0, lease: float = 3.0
+    folder: Path,
+    *,
+    seed: int,
+    seconds: float,
+    jobs: int,
+    every: float = 2.0,
+    lease: float = 3.0,
+    deadline: int = 45,
 ) -> Report:
     """A whole run in `folder`.
 
     Args:
         seconds: how long people ask and things break. jobs: asked for in that time, evenly.
-        every: mean seconds between two faults. lease: seconds, as the setting.
+        every: mean seconds between two faults. lease, deadline: seconds, as the settings.
     """
     env = {
         "LEASE": str(lease),
-        "JOB_DEADLINE": str(_DEADLINE),
+        "JOB_DEADLINE": str(deadline),
         "PROGRESS_INTERVAL": "1",
         "RATE_LIMIT": "100",
         "KIE_RATE": "20",
     }
     system = System(folder, env)
     system.traces = TraceSandbox(max_traces=100_000)
-    chaos = Chaos(system, seed=seed, jobs=jobs, seconds=seconds, every=every, lease=lease)
+    chaos = Chaos(system, seed=seed, jobs=jobs, seconds=seconds, every=every, lease=lease, deadline=deadline)
     await system.open()
     try:
         await chaos.start()
