@@ -16,7 +16,7 @@ import structlog
 
 from src import generation, showing, tracing
 from src.broker import make_broker
-from src.jobs import Job, transitions
+from src.jobs import NO_CHAT, Job, transitions
 from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
@@ -47,9 +47,10 @@ def submit_limits(message: Any) -> Demand:
 
 
 def deliver_limits(message: Any) -> Demand:
-    """What a delivery takes: one Bot API call, in its chat and overall."""
+    """What a delivery takes: one Bot API call, in its chat and overall; nothing where there is no chat."""
     job_id, chat, group = message.args
-    return _demand("deliver", job_id, telegram_gates(settings, chat, group=group))
+    gates = [] if chat == NO_CHAT else telegram_gates(settings, chat, group=group)
+    return _demand("deliver", job_id, gates)
 
 
 async def _claim(job_id: str, step: Literal["submit", "deliver"]) -> Job | None:

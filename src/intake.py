@@ -27,12 +27,13 @@ class Wish:
     """What a person asks for.
 
     Attributes:
+        user: a Telegram id, or the name of a client of the REST API; chat: `NO_CHAT` for that one.
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
         source: Telegram file id of the picture to edit.
         reply_to: the person's own message. thread: topic of the chat.
     """
 
-    user: int
+    user: int | str
     chat: int
     prompt: str = field(repr=False)
     update: str
@@ -94,7 +95,7 @@ async def ask(app: App, wish: Wish) -> Admission:
     return admission
 
 
-async def cancel(app: App, job_id: str, user: int | None) -> Ending:
+async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
     """Take a job back, for its owner or (user None) an admin; the worker then tells the person."""
     job = await app.ledger.job(job_id)
     if job is None:

@@ -14,7 +14,24 @@ from src.settings import load_settings
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `imagebot`."""
+    app.command()(api)
     app.command()(status)
+
+
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port.")] = 8000,
+) -> None:
+    """Webhook, callbacks, probes, the status page and REST, over HTTP."""
+    from src.api import run_api
+    from src.broker import start_telemetry
+
+    settings = load_settings()
+    telemetry = start_telemetry(settings, "imagebot-api")
+    try:
+        asyncio.run(run_api(settings, host, port))
+    finally:
+        telemetry.shutdown()
 
 
 def status(

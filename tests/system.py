@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from redis.asyncio import Redis
@@ -46,6 +47,7 @@ class System:
         self.redis_process = RedisProcess(folder, "--appendonly", "yes", "--appendfsync", "always")
         self.folder = folder
         self.url = ""
+        self.api_url = ""
         self.logs: dict[str, Path] = {}
         self.middlewares: list[Middleware] = []
         self._env = env
@@ -75,6 +77,20 @@ class System:
 
     async def start_bot(self, name: str = "bot") -> None:
         await self._start(name, [sys.executable, "-m", "src.cli", "bot"])
+
+    async def start_api(self, port: int) -> None:
+        """Start the api and wait until it answers; `api_url` is its address."""
+        await self._start("api", [sys.executable, "-m", "src.cli", "api", "--port", str(port)])
+        self.api_url = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(trust_env=False) as client:
+
+            async def answers() -> bool:
+                try:
+                    return (await client.get(f"{self.api_url}/livez")).is_success
+                except httpx.TransportError:
+                    return False
+
+            await self.until(answers)
 
     async def start_worker(
         self, name: str = "worker", *, processes: int = 1, threads: int = 4, module: str = "src.actors"

@@ -124,7 +124,7 @@ class Receiver:
     async def _handle(self, updates: Sequence[Update]) -> None:
         chats: dict[int, list[Update]] = {}
         for update in updates:
-            chats.setdefault(_chat_of(update), []).append(update)
+            chats.setdefault(chat_of(update), []).append(update)
         ends = await asyncio.gather(*map(self._handle_chat, chats.values()), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):
@@ -176,7 +176,7 @@ class Interrupted(Exception):
     """Told to stop while a batch could not be finished: its updates come again at the next start."""
 
 
-def _chat_of(update: Update) -> int:
+def chat_of(update: Update) -> int:
     """Whose order an update belongs to."""
     try:
         event = update.event

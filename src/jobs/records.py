@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+NO_CHAT = 0
+"""The chat of what other software asked for: its outcome is kept, not sent."""
+
 SCHEMA_VERSION = 1
 
 

@@ -1,0 +1,92 @@
+"""The api's application and its life. One module a part: webhook, callbacks, probes, status, images.
+
+    imagebot api --host 0.0.0.0 --port 8000
+
+Every part is closed until it has its secret: the webhook its own, the status page a password, REST keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import dramatiq
+import uvicorn
+from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+from src.api import callbacks, images, probes, status, webhook
+from src.api.problems import add_problems
+from src.app import App, open_app
+from src.bot.app import make_dispatcher
+from src.broker import make_broker
+from src.settings import Settings
+from src.telegram import make_bot
+from src.texts import get_texts
+from src.vitals import Vitals
+
+_GRACE_SECONDS = 20
+
+
+def make_api(app: App) -> FastAPI:
+    """The application, without Telegram's webhook."""
+    api = FastAPI(
+        title="Image bot",
+        version="1",
+        description="The bot's queue for other software: the same line, limits and trace.",
+        docs_url="/docs" if app.settings.api_docs else None,
+        openapi_url="/openapi.json" if app.settings.api_docs else None,
+        redoc_url=None,
+    )
+    api.state.app = app
+    add_problems(api)
+    api.include_router(probes.router)
+    api.include_router(callbacks.router)
+    api.include_router(status.make_router(app))
+    api.include_router(images.router)
+    # An update's and a job's spans begin elsewhere; what polls for health would only be noise.
+    FastAPIInstrumentor.instrument_app(
+        api, excluded_urls="livez,readyz,status,telegram,callbacks", exclude_spans=["receive", "send"]
+    )
+    return api
+
+
+@asynccontextmanager
+async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The application with all it needs; with WEBHOOK_URL also Telegram's webhook, which it sets."""
+    dramatiq.set_broker(make_broker(settings))
+    async with AsyncExitStack() as stack:
+        app = await stack.enter_async_context(open_app(settings))
+        vitals = Vitals(app, "api")
+        api = make_api(app)
+        background = [vitals.run()]
+        if settings.webhook_url is not None:
+            bot = make_bot(settings, app.limiter)
+            stack.push_async_callback(bot.session.close)
+            dispatcher = make_dispatcher(app, bot, get_texts()).dispatcher
+            api.include_router(webhook.make_router(settings, bot, dispatcher))
+            background.append(webhook.set_webhook(settings, bot, dispatcher))
+        tasks = [asyncio.create_task(work) for work in background]
+        try:
+            yield api
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await vitals.retire()
+
+
+async def run_api(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGTERM; requests under way are finished."""
+    async with running_api(settings) as api:
+        config = uvicorn.Config(
+            api,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        await uvicorn.Server(config).serve()

@@ -1,0 +1,58 @@
+"""Is the process alive (`/livez`), and does the system work (`/readyz`)? The truth, with reasons.
+
+Readiness asks what a person would notice: can a wish be accepted, and will a picture come of it?
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+
+from src.app import App
+from src.health import Snapshot, look
+
+router = APIRouter(include_in_schema=False)
+
+_PATIENCE = 3.0
+
+
+@router.get("/livez")
+async def livez() -> dict[str, str]:
+    """The process answers; whether what it needs is there is `/readyz`."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """200 with every check `ok`, else 503 with the reasons."""
+    checks = await check(request.app.state.app)
+    ready = all(reason == "ok" for reason in checks.values())
+    return JSONResponse({"status": "ok" if ready else "failing", "checks": checks}, 200 if ready else 503)
+
+
+async def check(app: App) -> dict[str, str]:
+    """Each check: `ok`, or why not."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            # Reading works on a full, a read-only and a replica Redis; only writing tells.
+            await app.redis.set(app.ledger.key("probe"), app.holder, ex=60)
+            snapshot = await look(app)
+    except TimeoutError:
+        return {"redis": f"no answer within {_PATIENCE:.0f} s"}
+    except RedisError as error:
+        return {"redis": f"cannot be written: {type(error).__name__}"}
+    return {
+        "redis": "ok" if snapshot.store.saved else "its last write to disk failed",
+        "providers": "ok" if snapshot.providers else "none has a key",
+        "workers": "ok" if snapshot.workers else "no heartbeat within 15 s",
+        "line": "ok" if snapshot.moving else _stuck(snapshot),
+    }
+
+
+def _stuck(snapshot: Snapshot) -> str:
+    if snapshot.overdue:
+        return f"{snapshot.overdue} steps are overdue by half a minute"
+    return f"{snapshot.messages} messages wait in the broker"

@@ -1,0 +1,189 @@
+"""The status page: the guide's table live, charts of the last hour, slow and failed jobs, the next step.
+
+Rendered here, refreshed by a few lines of script that exchange its contents; no build, nothing from
+elsewhere. Closed until STATUS_PASSWORD is set. The figures are `src.health`'s.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from src import report, tracing
+from src.advice import advise
+from src.api import charts
+from src.api.problems import Problem
+from src.app import App
+from src.health import Ended, Level, Snapshot, look
+from src.jobs import Job
+from src.samples import last_hour
+from src.texts import Voice, get_texts, language_of
+from src.vitals import uptime
+
+_LISTED = 8
+_SLOW_SECONDS = 60.0
+_WRONG = 5
+_LOCKED_SECONDS = 60.0
+_ADDRESSES = 1000
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "page"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def make_router(app: App) -> APIRouter:
+    """The page and its figures as JSON."""
+    router = APIRouter(include_in_schema=False)
+    door = Door(app.settings.status_password.get_secret_value() if app.settings.status_password else None)
+
+    @router.get("/status")
+    async def page(request: Request) -> Response:
+        door.pass_through(request)
+        accepted = request.headers.get("accept-language", "")
+        lang = language_of(request.query_params.get("lang"), accepted.split(",")[0].strip()[:8])
+        nonce = secrets.token_urlsafe(16)
+        html = await render(app, get_texts().voice(lang), nonce)
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
+        )
+        return HTMLResponse(
+            html,
+            headers={
+                "Content-Security-Policy": f"{policy}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "Cache-Control": "no-store",
+                "Referrer-Policy": "no-referrer",
+            },
+        )
+
+    @router.get("/status.json")
+    async def figures(request: Request) -> Response:
+        door.pass_through(request)
+        snapshot = await look(app)
+        found = {figure.name: figure.level.word for figure in snapshot.figures}
+        return JSONResponse({"level": snapshot.level.word, "figures": found, **asdict(snapshot)})
+
+    return router
+
+
+class Door:
+    """Asks for the password by HTTP Basic, any user name; after five wrong ones an address waits a minute."""
+
+    def __init__(self, password: str | None) -> None:
+        self._password = password.encode() if password else None
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def pass_through(self, request: Request) -> None:
+        """Let a request in.
+
+        Raises:
+            Problem: 403 while there is no password, 401 without the right one, 429 after too many.
+        """
+        if self._password is None:
+            raise Problem(403, "closed", "the status page is closed: set STATUS_PASSWORD and start again")
+        address = request.client.host if request.client else ""
+        wrong, at = self._wrong.get(address, (0, 0.0))
+        left = at + _LOCKED_SECONDS - time.monotonic()
+        if left <= 0:
+            wrong = 0
+        if wrong >= _WRONG:
+            raise Problem(429, "locked", "too many wrong passwords", {"Retry-After": str(int(left) + 1)})
+        given = _password_in(request.headers.get("authorization", ""))
+        if given is not None and hmac.compare_digest(given, self._password):
+            return
+        if given is not None:
+            self._wrong[address] = wrong + 1, time.monotonic()
+            self._wrong.move_to_end(address)
+            if len(self._wrong) > _ADDRESSES:
+                self._wrong.popitem(last=False)
+        ask = {"WWW-Authenticate": 'Basic realm="status", charset="UTF-8"'}
+        raise Problem(401, "unauthorized", "the password of the status page, please", ask)
+
+
+def _password_in(header: str) -> bytes | None:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value, validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return b""
+
+
+async def render(app: App, say: Voice, nonce: str) -> str:
+    """The page.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    snapshot = await look(app)
+    slow = [job for job in snapshot.ended if job.outcome == "delivered" and job.seconds > _SLOW_SECONDS]
+    failed = [job for job in snapshot.ended if job.outcome == "failed"]
+    return _templates.get_template("status.html").render(
+        say=say,
+        nonce=nonce,
+        snapshot=snapshot,
+        levels={level: level.word for level in Level},
+        rows=[
+            (figure, report.value_of(say, figure, snapshot), say(f"ops-{figure.name}-scale"))
+            for figure in snapshot.figures
+        ],
+        steps=[(report.words(say, step), step.command) for step in advise(snapshot)],
+        charts=charts.draw(await last_hour(app), say),
+        processes=[_process(say, vital) for vital in snapshot.vitals],
+        slow=await _listed(app, say, slow[:_LISTED], snapshot),
+        failed=await _listed(app, say, failed[:_LISTED], snapshot),
+        redis_uptime=report.span(say, snapshot.store.uptime),
+        lately=report.lately(say, snapshot),
+        counts=report.counts(say, snapshot),
+        time=time.strftime("%H:%M:%S UTC", time.gmtime(snapshot.at / 1000)),
+    )
+
+
+def _process(say: Voice, vital: Any) -> dict[str, Any]:
+    return {
+        "kind": vital.kind,
+        "holder": vital.holder,
+        "cpu": round(vital.cpu * 100),
+        "memory": round(vital.memory / 1e6),
+        "machine_cpu": round(vital.machine_cpu * 100),
+        "machine_memory": round(vital.machine_memory * 100),
+        "up": report.span(say, uptime(vital)),
+    }
+
+
+async def _listed(app: App, say: Voice, ended: list[Ended], snapshot: Snapshot) -> list[dict[str, Any]]:
+    jobs = {job.id: job for job in await app.ledger.jobs([job.id for job in ended])}
+    return [
+        {
+            "id": one.id,
+            "took": round(one.seconds, 1),
+            "ago": report.span(say, (snapshot.at - one.at) / 1000),
+            "kind": jobs[one.id].kind if one.id in jobs else "",
+            "trace": trace_link(app, jobs[one.id]) if one.id in jobs else None,
+        }
+        for one in ended
+    ]
+
+
+def trace_link(app: App, job: Job) -> str | None:
+    """Where a job's trace is shown, with JAEGER_UI_URL."""
+    found = tracing.trace_id(job)
+    base = app.settings.jaeger_ui_url
+    if not found or not base or not base.startswith(("http://", "https://")):
+        return None
+    return f"{base.rstrip('/')}/trace/{found}"

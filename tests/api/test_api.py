@@ -1,0 +1,198 @@
+"""Webhook, callbacks, probes, status page and REST, as the world meets them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from src.providers.kie import sign
+from src.sandbox.otlp import SpanRecord
+from src.sandbox.traces import TraceSandbox, orphans
+from tests.api.conftest import KEY, PASSWORD, SECRET
+from tests.system import System
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ALICE = {"Authorization": f"Bearer {KEY}"}
+BOB = {"Authorization": f"Bearer {KEY}-of-another"}
+
+
+async def _ended(system: System, api: httpx.AsyncClient, image: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        answer = (await api.get(f"/v1/images/{image}", headers=ALICE)).json()
+        return answer if answer["status"] in ("done", "failed", "cancelled") else None
+
+    found: dict[str, Any] = await system.until(look)
+    return found
+
+
+async def test_an_update_by_webhook_becomes_a_picture_that_a_callback_hurried(
+    system: System, api: httpx.AsyncClient
+) -> None:
+    await system.until(lambda: system.telegram.bot.updates.webhook)
+    ann = system.person()
+    await ann.send_text("a red fox in snow")
+    # Polled only every 30 s: in time only because the provider called back.
+    await system.picture(ann, within=20)
+    assert system.kie.audit.callbacks > 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-Telegram-Bot-Api-Secret-Token": SECRET + "x"}])
+async def test_a_webhook_call_without_the_secret_is_refused(
+    api: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    answer = await api.post("/telegram/webhook", json={"update_id": 1}, headers=headers)
+    assert answer.status_code == 401
+
+
+async def test_an_update_that_cannot_be_read_does_not_come_again(api: httpx.AsyncClient) -> None:
+    headers = {"X-Telegram-Bot-Api-Secret-Token": SECRET}
+    assert (await api.post("/telegram/webhook", content=b"{", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(("age", "tampered", "status"), [(0, False, 200), (0, True, 401), (900, False, 401)])
+async def test_callbacks_are_believed_only_when_genuine_and_fresh(
+    api: httpx.AsyncClient, age: int, tampered: bool, status: int
+) -> None:
+    stamp = str(int(time.time()) - age)
+    headers = {
+        "X-Webhook-Timestamp": stamp,
+        "X-Webhook-Signature": sign(b"sandbox-webhook-key", "nobodys-task", stamp),
+    }
+    body = {"taskId": "nobodys-task" + "x" * tampered}
+    assert (await api.post("/callbacks/kie", json=body, headers=headers)).status_code == status
+
+
+async def test_a_provider_that_is_not_there_calls_back_in_vain(api: httpx.AsyncClient) -> None:
+    assert (await api.post("/callbacks/nobody", content=b"{}")).status_code == 404
+    assert (await api.post("/callbacks/kie", content=b"x" * 2_000_000)).status_code == 413
+
+
+async def test_ready_only_with_a_worker_and_redis(system: System, api: httpx.AsyncClient) -> None:
+    answer = await api.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    await system.redis.delete("imagebot:workers")
+    answer = await api.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["workers"]) == (503, "no heartbeat within 15 s")
+
+    async def ready() -> bool:
+        return (await api.get("/readyz")).status_code == 200
+
+    await system.until(ready)
+    system.redis_process.kill()
+    assert (await api.get("/livez")).status_code == 200
+    answer = await api.get("/readyz")
+    assert answer.status_code == 503
+    assert list(answer.json()["checks"]) == ["redis"]
+    system.redis_process.start()
+    await system.until(ready)
+
+
+async def test_the_status_page_asks_for_its_password_and_locks_out_guessers(
+    system: System, api: httpx.AsyncClient
+) -> None:
+    assert (await api.get("/status")).status_code == 401
+    page = await api.get("/status", auth=("anyone", PASSWORD))
+    assert page.status_code == 200
+    assert "Jobs waiting" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    russian = await api.get("/status", params={"lang": "ru"}, auth=("", PASSWORD))
+    assert "Ждут в очереди" in russian.text
+    figures = (await api.get("/status.json", auth=("", PASSWORD))).json()
+    assert figures["workers"] == 1
+    assert {vital["kind"] for vital in figures["vitals"]} == {"api", "bot", "worker"}
+    for _ in range(5):
+        assert (await api.get("/status", auth=("", "guess"))).status_code == 401
+    locked = await api.get("/status", auth=("", PASSWORD))
+    assert locked.status_code == 429
+    assert int(locked.headers["retry-after"]) > 0
+
+
+async def test_software_asks_for_a_picture_in_its_own_trace(system: System, api: httpx.AsyncClient) -> None:
+    parent = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {**ALICE, "traceparent": f"00-{parent}-00f067aa0ba902b7-01"}
+    answer = await api.post("/v1/images", json={"prompt": "a boat", "aspect": "3:2"}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    asked = answer.json()
+    assert answer.headers["location"] == f"/v1/images/{asked['id']}"
+    assert asked["trace_id"] == parent
+    done = await _ended(system, api, asked["id"])
+    assert done["status"] == "done"
+    picture = await api.get(done["content"], headers=ALICE)
+    assert picture.headers["content-type"] == done["mime"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+    assert done["width"] > done["height"]
+
+    steps = {"POST /v1/images", "send submit", "process submit", "send deliver", "process deliver", "job"}
+
+    def whole(traces: TraceSandbox) -> list[SpanRecord]:
+        found = traces.trace(parent)
+        return found if steps <= {span.name for span in found} else []
+
+    trace = await system.traces.wait_for(whole, 20)
+    # The caller's own span is the only one that is not ours to have.
+    assert [span.name for span in orphans(trace)] == ["POST /v1/images"]
+
+
+async def test_what_the_provider_refuses_fails_with_its_kind(system: System, api: httpx.AsyncClient) -> None:
+    asked = (await api.post("/v1/images", json={"prompt": "nsfw"}, headers=ALICE)).json()
+    failed = await _ended(system, api, asked["id"])
+    assert failed["status"] == "failed"
+    assert failed["error"]["kind"].startswith("moderated")
+    assert (await api.get(f"/v1/images/{asked['id']}/content", headers=ALICE)).status_code == 409
+
+
+async def test_an_idempotency_key_asks_once(api: httpx.AsyncClient) -> None:
+    headers = {**ALICE, "Idempotency-Key": "order 17"}
+    first = await api.post("/v1/images", json={"prompt": "a tree"}, headers=headers)
+    again = await api.post("/v1/images", json={"prompt": "a tree"}, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    other = await api.post("/v1/images", json={"prompt": "a house"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    theirs = await api.post("/v1/images", json={"prompt": "a house"}, headers={**headers, **BOB})
+    assert theirs.status_code == 202
+
+
+async def test_a_picture_can_be_taken_back_by_its_client_only(system: System, api: httpx.AsyncClient) -> None:
+    asked = (await api.post("/v1/images", json={"prompt": "#never"}, headers=ALICE)).json()
+    path = f"/v1/images/{asked['id']}"
+    assert (await api.get(path, headers=BOB)).status_code == 404
+    assert (await api.delete(path, headers=BOB)).status_code == 404
+    assert (await api.delete(path, headers=ALICE)).status_code == 202
+    assert (await _ended(system, api, asked["id"]))["status"] == "cancelled"
+
+
+async def test_only_keys_that_are_known_open_it(api: httpx.AsyncClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer nothing"}, {"Authorization": "Basic eDp5"}):
+        answer = await api.post("/v1/images", json={"prompt": "a tree"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_whatever_is_sent_is_answered_as_described(system: System, api: httpx.AsyncClient) -> None:
+    """Schemathesis over the real server: no 5xx, no answer that the description does not know."""
+    import asyncio
+    import sys
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{system.api_url}/openapi.json"),
+        *("--header", f"Authorization: Bearer {KEY}", "--max-examples", "15", "--no-color"),
+        *("--checks", "not_a_server_error,status_code_conformance,response_schema_conformance"),
+        *("--include-path-regex", "^/v1/", "--phases", "fuzzing", "--generation-deterministic"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()[-4000:]
+
+
+async def test_no_secret_is_in_a_log(system: System) -> None:
+    for part in ("api", "bot", "worker"):
+        text = system.log_of(part)
+        assert json.dumps(text) != ""
+        for secret in (KEY, SECRET, PASSWORD, "sandbox-webhook-key", "a red fox in snow"):
+            assert secret not in text, part
