@@ -287,7 +287,42 @@ async def _submit_failed(work: Work, job: Job, error: ProviderError) -> bool:
     if error.retryable and job.tries < _TRIES:
         pause = error.retry_after or min(2.0**job.tries, _LONGEST_PAUSE)
         return await _again(work, job, pause, f"retry:{error.kind}")
+    if error.kind in _ITS_FAULT | _AT_ONCE and await _fail_over(work, job):
+        return True
     await fail(work, job, error.kind, error.code)
+    return False
+
+
+async def _fail_over(work: Work, job: Job) -> bool:
+    """Let another provider make the picture, if one can. Never after a refusal: that would be going
+    round a safety filter."""
+    app = work.app
+    moves = job.story.count(" failover:")
+    if not app.settings.failover or moves >= len(app.providers) - 1:
+        return False
+    for name, provider in app.providers.items():
+        able = (job.spec.source is None or provider.capabilities.edit) and (
+            len(job.spec.prompt) <= provider.capabilities.max_prompt
+        )
+        tried = name == job.provider or f" failover:{name}@" in job.story
+        if tried or not able or await app.limiter.breaker(f"provider:{name}") == 2:
+            continue
+        model = app.model(name, edit=job.spec.source is not None)
+        moved, released = await app.commit(
+            transitions.reroute(
+                job.id,
+                job.fence,
+                spec=dataclasses.replace(job.spec, model=model),
+                wake=dataclasses.replace(job.wake, provider=name),
+                cap=app.cap(job.provider),
+                other_cap=app.cap(name),
+            )
+        )
+        await wake.submit(released)
+        if moved:
+            with tracing.under(job.wake.trace):
+                log.warning("failed over", job_id=job.id, provider=job.provider, to=name)
+            return True
     return False
 
 

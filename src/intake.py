@@ -57,7 +57,7 @@ async def ask(app: App, wish: Wish) -> Admission:
         NoProvider: nobody can make this picture.
         redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
     """
-    provider = _provider_for(app, wish)
+    provider = await _provider_for(app, wish)
     person = await app.ledger.person(str(wish.user))
     model = app.model(provider, edit=wish.source is not None)
     jobs = []
@@ -120,8 +120,13 @@ def limits_of(settings: Settings, tier: str = "ordinary") -> Limits:
     )
 
 
-def _provider_for(app: App, wish: Wish) -> str:
-    for name, provider in app.providers.items():
-        if wish.source is None or provider.capabilities.edit:
-            return name
-    raise NoProvider
+async def _provider_for(app: App, wish: Wish) -> str:
+    """The first provider that can do it; one whose breaker is open only when no other can."""
+    able = [name for name, p in app.providers.items() if wish.source is None or p.capabilities.edit]
+    if not able:
+        raise NoProvider
+    if app.settings.failover and len(able) > 1:
+        for name in able:
+            if await app.limiter.breaker(f"provider:{name}") < 2:
+                return name
+    return able[0]

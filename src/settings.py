@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     kie_concurrency: int = Field(100, ge=1, le=10_000, description="Generations in flight at kie.ai.")
     kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
     kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
+    failover: bool = Field(
+        True,
+        description="When a provider fails, another that has a key makes the picture (never after a refusal).",
+    )
     provider_result_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="More host names results may be fetched from, separated by commas (`.example.com`: with subdomains).",

@@ -63,6 +63,8 @@ def _in_trace_of(job: SpanRef | None) -> Iterator[None]:
     if job is None:
         yield
         return
-    current = trace.get_current_span().get_span_context()
-    with attached(get_current() if current.trace_id == job.trace_id else context_of(job)), anchored(job):
+    # Under the step that sends it, if that is the job's own and still goes on; else under the job.
+    span = trace.get_current_span()
+    own = span.is_recording() and span.get_span_context().trace_id == job.trace_id
+    with attached(get_current() if own else context_of(job)), anchored(job):
         yield

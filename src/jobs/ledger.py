@@ -25,7 +25,7 @@ PREFIX = "imagebot:"
 
 
 @functools.cache
-def _script(name: str) -> tuple[str, str]:
+def script(name: str) -> tuple[str, str]:
     """A script's text, behind the part that all share, and its SHA-1."""
     folder = resources.files("src.jobs") / "lua"
     text = (folder / "common.lua").read_text("utf-8") + "\n" + (folder / f"{name}.lua").read_text("utf-8")
@@ -59,7 +59,7 @@ class Ledger:
             redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
                 only what a fence guards.
         """
-        text, sha = _script(transition.script)
+        text, sha = script(transition.script)
         args: Any = transition.args
         try:
             raw = await self.client.evalsha(sha, 1, self.prefix, *args)
@@ -71,7 +71,7 @@ class Ledger:
         """`run` for a thread without a loop."""
         if self._sync_client is None:
             raise RuntimeError("this ledger was made without a sync client")
-        text, sha = _script(transition.script)
+        text, sha = script(transition.script)
         args: Any = transition.args
         try:
             raw = self._sync_client.evalsha(sha, 1, self.prefix, *args)

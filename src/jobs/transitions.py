@@ -246,6 +246,19 @@ def retry(
     return Transition("retry", args, _yes)
 
 
+def reroute(
+    job: str, fence: int, *, spec: Spec, wake: Wake, cap: int, other_cap: int
+) -> Transition[tuple[bool, tuple[Wake, ...]]]:
+    """Another provider (`wake.provider`) makes the picture; the job's next turn there is its own.
+
+    Args:
+        cap, other_cap: generations in flight of the provider it leaves and of the other.
+
+    The answer: whether it was ours to say, and the jobs whose turn has come."""
+    args = [job, fence, wake.provider, spec.dumps(), wake.dumps(), cap, other_cap]
+    return Transition("reroute", args, lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])))
+
+
 def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
     """A gate was closed before the step began: look again in `after` seconds."""
     return Transition("defer", [job, _ms(after), gate], _yes)

@@ -59,6 +59,18 @@ async def test_messages_sent_while_the_bot_was_down_are_answered(system: System)
     await system.picture(ann)
 
 
+async def test_a_provider_without_credits_is_left_for_another(system: System) -> None:
+    system.faults.add("business", path="createTask", times=1, code=402, message="no credits")
+    ann, bob = system.person("Ann"), system.person("Bob")
+    await ann.send_text("a mill")
+    await system.picture(ann)
+    assert [job.provider for job in await system.jobs_of(ann)] == ["openai"]
+    # Its breaker is open now: what comes next does not even try.
+    await bob.send_text("a barn")
+    await system.picture(bob)
+    assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
+
+
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_worker_killed_while_a_synchronous_provider_answers(tmp_path: Path) -> None:
     async with running(tmp_path, LEASE="2", PROVIDER="openai") as system:

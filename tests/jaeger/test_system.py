@@ -89,6 +89,21 @@ async def test_a_worker_lost_and_its_successor(system: System, stack: Stack) -> 
     assert trace.named("job")[0].tags["imagebot.outcome"] == State.DELIVERED
 
 
+async def test_a_job_that_failed_over(system: System, stack: Stack) -> None:
+    system.faults.add("business", path="createTask", times=1, code=402, message="no credits")
+    ann = system.person()
+    await ann.send_text("a mill")
+    job = await _ended(system, ann)
+    assert job.provider == "openai"
+    trace = await _trace(system, stack, job)
+    first, second = sorted(trace.named("process submit"), key=lambda span: span.start)
+    assert {first.parent, second.parent} == {trace.named("job")[0].id}
+    assert "imagebot.failover" in {event["event"] for event in trace.named("job")[0].events}
+    assert [s.name for s in trace.spans.values() if s.name.startswith("generate_content")] == [
+        f"generate_content {job.spec.model}"
+    ]
+
+
 async def _ended(system: System, person: Person) -> Job:
     async def ended() -> Job | None:
         jobs = await system.jobs_of(person)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -151,6 +152,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def fail(self, claim: Job, anyone: bool) -> None:
         self.run(transitions.fail(claim.id, None if anyone else claim.fence, kind="upstream", cap=CAP))
 
+    @rule(claim=claims)
+    def fail_over(self, claim: Job) -> None:
+        wake = dataclasses.replace(claim.wake, provider="openai" if claim.provider == "kie" else "kie")
+        self.run(
+            transitions.reroute(claim.id, claim.fence, spec=claim.spec, wake=wake, cap=CAP, other_cap=CAP)
+        )
+
     @rule(job=jobs, user=USERS)
     def cancel(self, job: str, user: str) -> None:
         ending = self.run(transitions.cancel(job, user, cap=CAP))
@@ -187,15 +195,17 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def sets_equal_the_records(self) -> None:
         found = {job: self.job(job) for job in self.accepted}
-        line = set(self.redis.zrange("imagebot:line:kie", 0, -1))
-        slots = self.redis.smembers("imagebot:slots:kie")
+        for provider in ("kie", "openai"):
+            theirs = {j: job for j, job in found.items() if job.provider == provider}
+            line = set(self.redis.zrange(f"imagebot:line:{provider}", 0, -1))
+            slots = self.redis.smembers(f"imagebot:slots:{provider}")
+            assert line == {j for j, job in theirs.items() if job.state is State.WAITING}
+            assert slots == {j for j, job in theirs.items() if job.state in (State.SUBMITTING, State.RUNNING)}
+            assert len(slots) <= CAP
+            # Nobody waits while there is room.
+            assert not line or len(slots) == CAP
         due = set(self.redis.zrange("imagebot:due", 0, -1))
-        assert line == {j for j, job in found.items() if job.state is State.WAITING}
-        assert slots == {j for j, job in found.items() if job.state in (State.SUBMITTING, State.RUNNING)}
-        assert len(slots) <= CAP
         assert {d for d in due if not d.startswith("r:")} == {j for j, job in found.items() if not job.ended}
-        # Nobody waits while there is room.
-        assert not line or len(slots) == CAP
         open_by_user: dict[str, set[str]] = {"1": set(), "2": set(), "3": set()}
         for j, job in found.items():
             if job.state not in (State.DELIVERED, State.FAILED, State.CANCELLED):

@@ -14,11 +14,12 @@ from typing import Any
 import redis
 
 import src.jobs
-from src.jobs import Job, Ledger, State, transitions
+from src.jobs import Job, Ledger, Spec, State, Wake, transitions
 from tests.conftest import RedisProcess
 from tests.jobs.states import CAP, in_state
 
 README = Path(src.jobs.__file__).parent / "README.md"
+SPEC = Spec("p", "m", "1:1", 1, "en")
 BEGIN, END = "<!-- transitions: begin -->", "<!-- transitions: end -->"
 
 Call = Callable[[str, int], Any]
@@ -47,6 +48,10 @@ CALLS: dict[str, tuple[str, Call]] = {
         lambda j, f: transitions.finish(j, f, shown={}, ttl=60),
     ),
     "retry": ("the step comes again later", lambda j, f: transitions.retry(j, f, after=9, note="retry:x")),
+    "reroute": (
+        "another provider makes it",
+        lambda j, f: transitions.reroute(j, f, spec=SPEC, wake=Wake(j, "openai", 1), cap=CAP, other_cap=0),
+    ),
     "defer": ("a gate is closed", lambda j, f: transitions.defer(j, after=9, gate="telegram")),
     "fail": ("no picture, for good", lambda j, f: transitions.fail(j, f, kind="upstream", cap=CAP)),
     "cancel": ("the person takes it back", lambda j, f: transitions.cancel(j, "", cap=CAP)),

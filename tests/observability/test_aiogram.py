@@ -13,11 +13,11 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery, ErrorEvent, Message, Update
 from aiohttp import web
-from tests.observability.conftest import Recorded
 from opentelemetry.trace import SpanKind, StatusCode
 
 from observability.aiogram import instrument_bot, instrument_dispatcher
 from observability.spans import context_of, reserve_span
+from tests.observability.conftest import Recorded
 
 TOKEN = "123456789:AAbbCCddEEffGGhhIIjjKKllMMnnOOpp"
 MESSAGE = {"message_id": 5, "date": 0, "chat": {"id": 7, "type": "private"}, "text": "hi"}

@@ -9,7 +9,6 @@ import time
 
 import dramatiq
 import pytest
-from tests.observability.conftest import Bench, Recorded
 from opentelemetry import baggage, trace
 from opentelemetry.context import attach, detach
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -17,6 +16,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
 
 from observability.dramatiq import TracingMiddleware, anchored, instrument_broker, uninstrument_broker
 from observability.spans import attached, context_of, reserve_span, write_span
+from tests.observability.conftest import Bench, Recorded
 
 
 def ids(links: tuple[Link, ...] | list[Link]) -> list[int]:
@@ -341,8 +341,9 @@ def test_uninstrumented_again(stub_bench: Bench, recorded: Recorded) -> None:
 
 
 def test_listed_as_middleware(recorded: Recorded) -> None:
-    from tests.observability.conftest import middleware
     from dramatiq.brokers.stub import StubBroker
+
+    from tests.observability.conftest import middleware
 
     tracing = TracingMiddleware(tracer_provider=recorded.provider)
     bench = Bench(StubBroker(middleware=[tracing, *middleware()]))

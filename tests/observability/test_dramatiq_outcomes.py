@@ -7,7 +7,6 @@ import time
 
 import dramatiq
 import pytest
-from tests.observability.conftest import Bench, Recorded
 from dramatiq import group, pipeline
 from dramatiq.middleware import Shutdown, SkipMessage, TimeLimitExceeded
 from dramatiq.rate_limits import ConcurrentRateLimiter
@@ -15,6 +14,8 @@ from dramatiq.rate_limits.backends import StubBackend
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
+
+from tests.observability.conftest import Bench, Recorded
 
 
 def outcome(span: ReadableSpan) -> object:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from aiohttp import web
-from tests.observability.conftest import Recorded
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.trace import SpanKind, StatusCode
 
 from observability.httpx import safe_url, traced_transport
 from observability.scrubbing import Scrubber
+from tests.observability.conftest import Recorded
 
 
 @pytest.fixture

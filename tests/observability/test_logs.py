@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.observability.conftest import Recorded
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from observability import logs
 from observability.scrubbing import Scrubber
+from tests.observability.conftest import Recorded
 
 
 @pytest.fixture(autouse=True)

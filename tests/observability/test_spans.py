@@ -7,13 +7,13 @@ import threading
 import time
 
 import pytest
-from tests.observability.conftest import Recorded
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from observability.spans import SpanEvent, SpanRef, attached, context_of, reserve_span, write_span
+from tests.observability.conftest import Recorded
 
 
 def test_written_with_the_id_and_start_that_were_reserved(recorded: Recorded) -> None:

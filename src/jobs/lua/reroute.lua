@@ -1,0 +1,20 @@
+-- Another provider makes the picture: a held job leaves its provider's slot for the other's line, where its turn is next.
+--
+-- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
+-- Returns {1, released…}, or {0} when the job is no longer ours.
+local id, to = ARGV[1], ARGV[3]
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'class', 'deadline')
+if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
+redis.call('SREM', P .. 'slots:' .. f.provider, id)
+redis.call('HINCRBY', job_key(id), 'fence', 1)
+redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
+move(id, 'waiting', tonumber(f.created), f.story .. ' failover:' .. to .. '@' .. (NOW - tonumber(f.created)),
+  'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '')
+-- It has waited its turn once: it stands in the round that is now, before the next.
+local round = tonumber(redis.call('HGET', P .. 'tags:' .. to, 'now:' .. f.class) or '0')
+redis.call('ZADD', P .. 'line:' .. to, tonumber(f.class) * CLASS + round, id)
+due(id, tonumber(f.deadline))
+local out = {1}
+for _, r in ipairs(release(f.provider, tonumber(ARGV[6]))) do out[#out + 1] = r end
+for _, r in ipairs(release(to, tonumber(ARGV[7]))) do out[#out + 1] = r end
+return out
