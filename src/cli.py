@@ -29,13 +29,14 @@ operations.add_to(app)
 
 def main() -> None:
     """Entry point: errors a person can mend are said in plain words, without a traceback."""
+    from src.backup import BackupError
     from src.demo import DemoError
     from src.embedded import NoRedis
     from src.supervisor import PartDied
 
     try:
         app()
-    except (SettingsError, NoRedis, PartDied, DemoError) as error:
+    except (SettingsError, BackupError, NoRedis, PartDied, DemoError) as error:
         sys.exit(f"imagebot: {error}")
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import re
+import signal
+from collections.abc import Coroutine
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +21,8 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to `imagebot`."""
     app.command()(api)
     app.command()(status)
+    app.command()(backup)
+    app.command()(restore)
 
 
 def api(
@@ -51,3 +58,52 @@ def status(
         return int(snapshot.level is Level.PROBLEM)
 
     raise typer.Exit(asyncio.run(read()))
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file; with --every a folder.")],
+    every: Annotated[str, typer.Option(help="Make one every so often, for ever: 30m, 6h, 1d.")] = "",
+    keep: Annotated[int, typer.Option(min=1, help="With --every: how many are kept.")] = 28,
+) -> None:
+    """Write down everything that must survive, while the system runs."""
+    from src import backup as backups
+    from src.broker import start_telemetry
+
+    settings = load_settings()
+    if every:
+        start_telemetry(settings, "imagebot-backup")
+        _until_sigterm(backups.every(settings, target, _seconds(every), keep))
+        return
+    made = asyncio.run(backups.backup(settings, target))
+    print(f"{target}: {made.keys} keys, {target.stat().st_size / 1e6:.1f} MB")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    force: Annotated[bool, typer.Option("--force", help="Drop what this Redis holds.")] = False,
+) -> None:
+    """Put a backup into an empty Redis; jobs in flight go on from there."""
+    from src import backup as backups
+
+    found = asyncio.run(backups.restore(load_settings(), file, force=force))
+    print(f"{found.keys} keys restored, {found.jobs} jobs go on")
+
+
+def _until_sigterm(work: Coroutine[Any, Any, None]) -> None:
+    """Run something endless until the container or the terminal says stop, which is no error."""
+
+    async def run() -> None:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([smhd])", text)
+    if match is None or not int(match[1]):
+        raise typer.BadParameter("expected a number and s, m, h or d, such as 6h", param_hint="--every")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]

@@ -73,6 +73,12 @@ class System:
         self.redis_process.kill()
         await self._runner.cleanup()
 
+    async def reconnect(self) -> None:
+        """Read from the `redis_process` there is now."""
+        await self.redis.aclose()
+        self.redis = Redis.from_url(self.redis_process.url, decode_responses=True)
+        self.ledger = Ledger(self.redis)
+
     # Processes
 
     async def start_bot(self, name: str = "bot") -> None:

@@ -83,7 +83,7 @@ class Moments:
             goes_on: then let the request or its answer through; else both are lost.
         """
         script = moment.where.removeprefix("lua:")
-        sha = ledger._script(script)[1].encode() if script != moment.where else b""
+        sha = ledger.script(script)[1].encode() if script != moment.where else b""
         armed = _Armed(moment, action, goes_on, sha)
         self._armed.append(armed)
         return armed.hit
