@@ -32,7 +32,7 @@ def ailment(settings: Settings, host: str) -> str:
 
 def main() -> None:
     try:
-        sys.exit(ailment(load_settings(), socket.gethostname()))
+        sys.exit(ailment(load_settings(), socket.gethostname()) or 0)
     except SettingsError as error:
         sys.exit(str(error))
 

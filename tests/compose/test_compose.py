@@ -1,0 +1,127 @@
+"""What compose/ promises of every service, held against the files themselves and the settings.
+
+No engine is needed. That the commands run is tested where the parts are (tests/e2e, tests/api).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from src.sandbox.telegram import DEMO_TOKEN
+from src.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "compose"
+BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+DEMO = yaml.safe_load((FOLDER / "demo.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = BASE["services"] | {"sandbox": DEMO["services"]["sandbox"]}
+SETTINGS = {name.upper() for name in Settings.model_fields}
+# Read by other programs: OpenTelemetry's standard variables and Dramatiq's own.
+STANDARD = re.compile(r"OTEL_[A-Z_]+|dramatiq_[a-z_]+")
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith("imagebot:")]
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return SERVICES[request.param]
+
+
+def test_the_guides_services_start_without_a_profile() -> None:
+    started = {name for name, service in BASE["services"].items() if "profiles" not in service}
+    assert {"redis", "bot", "worker-image", "api", "collector", "jaeger", "backup"} == started
+
+
+def test_it_is_limited_and_its_log_rotates(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert float(service["cpus"]) > 0
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert service["restart"] == "unless-stopped"
+
+
+def test_it_can_change_nothing_of_its_image(service: dict[str, Any]) -> None:
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_its_image_is_pinned(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)?", service["image"])
+
+
+def test_its_health_is_checked(service: dict[str, Any]) -> None:
+    if service is SERVICES["collector"]:
+        # Its image has nothing to ask with; the alert of this name asks from outside.
+        rules = (FOLDER.parent / "observability/prometheus/rules/alerts.yml").read_text()
+        assert "alert: CollectorDown" in rules
+    else:
+        assert len(service["healthcheck"]["test"]) >= 2
+
+
+def test_its_ports_are_this_machines_own(service: dict[str, Any]) -> None:
+    for port in service.get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+def test_the_files_it_mounts_exist(service: dict[str, Any]) -> None:
+    declared = set(BASE["volumes"]) | set(DEMO["volumes"])
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        assert (FOLDER / source).exists() if source.startswith(".") else source in declared
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_environment_holds_only_settings(name: str) -> None:
+    given = SERVICES[name].get("environment", {}) | DEMO["services"][name].get("environment", {})
+    assert [key for key in given if key not in SETTINGS and not STANDARD.fullmatch(key)] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_stop_leaves_time_to_finish(name: str) -> None:
+    if name != "sandbox":
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 25
+
+
+def test_the_worker_can_be_scaled() -> None:
+    assert not SERVICES["worker-image"].keys() & {"container_name", "ports", "hostname"}
+
+
+def test_redis_keeps_what_it_is_told() -> None:
+    words = shlex.split(SERVICES["redis"]["command"])
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert int(options["--maxmemory"].removesuffix("mb")) * 2 < 1024, "a rewrite may need as much again"
+
+
+def test_the_example_of_env_has_only_names_that_something_reads() -> None:
+    text = (FOLDER / ".env.example").read_text()
+    names = re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)
+    interpolated = set(re.findall(r"\$\{([A-Z_]+)", (FOLDER / "compose.yaml").read_text()))
+    assert names
+    assert set(names) - SETTINGS - interpolated == set()
+    assert interpolated <= set(names)
+
+
+def test_the_demo_speaks_to_the_sandbox_alone() -> None:
+    for name in ("bot", "worker-image", "api"):
+        environment = DEMO["services"][name]["environment"]
+        assert environment["TELEGRAM_TOKEN"] == DEMO_TOKEN
+        addresses = [value for key, value in environment.items() if key.endswith("_URL") and value]
+        assert all(address.startswith(("http://sandbox:8090", "redis://redis:")) for address in addresses)
+    assert DEMO_TOKEN in DEMO["services"]["sandbox"]["command"]
+
+
+def test_the_image_is_installed_by_constraints_and_not_run_by_root() -> None:
+    lines = (FOLDER / "Dockerfile").read_text().splitlines()
+    assert any("pip install" in line and "--constraint constraints.txt" in line for line in lines)
+    assert next(line for line in reversed(lines) if line.startswith("USER")) == "USER 10001:10001"
+    assert sum(line.startswith("FROM ") for line in lines) == 2
+    for line in lines:
+        if line.startswith("COPY ") and "--from" not in line:
+            *sources, _ = line.split()[1:]
+            assert all((FOLDER.parent / source).exists() for source in sources)
