@@ -7,14 +7,23 @@ import contextlib
 import json
 import re
 import signal
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from src.settings import load_settings
+from src.settings import SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from src.app import App
+    from src.jobs import Job
+
+
+jobs = typer.Typer(
+    name="jobs", help="Which jobs there are, one job's story, again, cancel.", no_args_is_help=True
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(backup)
     app.command()(restore)
+    app.add_typer(jobs)
 
 
 def api(
@@ -107,3 +117,105 @@ def _seconds(text: str) -> float:
     if match is None or not int(match[1]):
         raise typer.BadParameter("expected a number and s, m, h or d, such as 6h", param_hint="--every")
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+@jobs.command("list")
+def list_jobs(
+    failed: Annotated[bool, typer.Option("--failed", help="Failed ones that are kept.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help="The slowest of the last thousand.")] = False,
+    count: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+) -> None:
+    """Jobs that have not ended; or failed, or slow ones."""
+    from src import stories
+
+    async def work(app: App) -> None:
+        find = stories.failed_jobs if failed else stories.slow_jobs if slow else stories.open_jobs
+        for job in await find(app, count):
+            print(stories.summary(job))
+
+    _with_app(work)
+
+
+@jobs.command("show")
+def show_job(job_id: str) -> None:
+    """One job's story: changes of state with times, attempts, limits met, its trace."""
+    from src import stories
+
+    async def work(app: App) -> None:
+        for line in stories.story(await _job(app, job_id), app.settings):
+            print(line)
+
+    _with_app(work)
+
+
+@jobs.command("retry")
+def retry_job(job_id: str) -> None:
+    """Ask again for what a failed job was to be, for the same person."""
+    from src import stories
+    from src.intake import NoProvider
+    from src.jobs import State
+
+    async def work(app: App) -> None:
+        job = await _job(app, job_id)
+        if job.state is not State.FAILED:
+            raise SettingsError(f"job {job_id} is {job.state}: only failed ones are asked for again")
+        try:
+            admission = await stories.retry(app, job)
+        except NoProvider:
+            raise SettingsError("no provider can make it") from None
+        if not admission.accepted:
+            raise SettingsError(f"not admitted: {admission.verdict}")
+        request = await app.ledger.request(admission.request)
+        print(f"asked again as {request.jobs[0] if request else admission.request}")
+
+    _with_app(work)
+
+
+@jobs.command("cancel")
+def cancel_job(job_id: str) -> None:
+    """Take a job back; its person is told."""
+    from src import intake
+
+    async def work(app: App) -> None:
+        await _job(app, job_id)
+        ending = await intake.cancel(app, job_id, None)
+        if not ending.done:
+            raise SettingsError(f"too late: job {job_id} is {ending.before}")
+        print(f"cancelled; it was {ending.before}")
+
+    _with_app(work)
+
+
+@jobs.command("drop")
+def drop_jobs(job_ids: list[str]) -> None:
+    """Keep failed jobs no longer as failed ones; their history stays."""
+    from src import stories
+
+    async def work(app: App) -> None:
+        print(f"{await stories.drop(app, job_ids)} dropped")
+
+    _with_app(work)
+
+
+async def _job(app: App, job_id: str) -> Job:
+    job = await app.ledger.job(job_id)
+    if job is None:
+        raise SettingsError(f"there is no job {job_id}")
+    return job
+
+
+def _with_app(work: Callable[[App], Awaitable[None]]) -> None:
+    """Run something that may wake workers."""
+    import dramatiq
+
+    from src.app import open_app
+    from src.broker import make_broker
+
+    settings = load_settings()
+    dramatiq.set_broker(make_broker(settings))
+
+    async def run() -> None:
+        async with open_app(settings) as app:
+            await work(app)
+
+    asyncio.run(run())

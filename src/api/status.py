@@ -26,7 +26,6 @@ from src.api import charts
 from src.api.problems import Problem
 from src.app import App
 from src.health import Ended, Level, Snapshot, look
-from src.jobs import Job
 from src.samples import last_hour
 from src.texts import Voice, get_texts, language_of
 from src.vitals import uptime
@@ -174,16 +173,9 @@ async def _listed(app: App, say: Voice, ended: list[Ended], snapshot: Snapshot) 
             "took": round(one.seconds, 1),
             "ago": report.span(say, (snapshot.at - one.at) / 1000),
             "kind": jobs[one.id].kind if one.id in jobs else "",
-            "trace": trace_link(app, jobs[one.id]) if one.id in jobs else None,
+            "trace": tracing.jaeger_link(app.settings, tracing.trace_id(jobs[one.id]))
+            if one.id in jobs
+            else None,
         }
         for one in ended
     ]
-
-
-def trace_link(app: App, job: Job) -> str | None:
-    """Where a job's trace is shown, with JAEGER_UI_URL."""
-    found = tracing.trace_id(job)
-    base = app.settings.jaeger_ui_url
-    if not found or not base or not base.startswith(("http://", "https://")):
-        return None
-    return f"{base.rstrip('/')}/trace/{found}"

@@ -6,10 +6,11 @@ from aiogram import Router
 from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
 
-from src import intake, report, tracing
+from src import intake, report, stories, tracing
 from src.app import App
 from src.buttons import OfJob
 from src.health import look
+from src.jobs import State
 from src.jobs.estimate import usual
 from src.texts import Voice
 
@@ -60,6 +61,26 @@ async def failures(message: Message, app: App, say: Voice) -> None:
         if link := tracing.jaeger_link(app.settings, tracing.trace_id(job)):
             lines.append(link)
     await message.answer("\n".join([say("admin-failures"), *lines]))
+
+
+async def story(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    job = await app.ledger.job((command.args or "").strip())
+    await message.answer("\n".join(stories.story(job, app.settings)) if job else say("admin-no-job"))
+
+
+async def again(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Ask again for what a failed job was to be, for the same person."""
+    job = await app.ledger.job((command.args or "").strip())
+    if job is None or job.state is not State.FAILED:
+        await message.answer(say("admin-no-job"))
+        return
+    try:
+        admission = await stories.retry(app, job)
+    except intake.NoProvider:
+        await message.answer(say("refused-unavailable"))
+        return
+    key = "admin-again" if admission.accepted else "admin-not-again"
+    await message.answer(say(key, job=job.id, verdict=admission.verdict))
 
 
 async def trace(message: Message, command: CommandObject, app: App, say: Voice) -> None:
@@ -124,6 +145,8 @@ def make_router() -> Router:
     router.message.register(stats, Command("stats"), ByAdmin())
     router.message.register(ops, Command("ops"), ByAdmin())
     router.message.register(failures, Command("jobs"), ByAdmin())
+    router.message.register(story, Command("job"), ByAdmin())
+    router.message.register(again, Command("retry"), ByAdmin())
     router.message.register(trace, Command("trace"), ByAdmin())
     router.message.register(tier, Command("tier"), ByAdmin())
     router.message.register(block, Command("block"), ByAdmin())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +20,7 @@ from src.app import App
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
 from src.jobs import Request, State
+from src.lease import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +49,14 @@ class Progress:
         self._delivery = delivery
         self._outlook = outlook
         self._watched: dict[str, Request] = {}
+        self._lease = Lease(app, "progress:leader", 3 * app.settings.progress_interval)
 
     async def run(self) -> None:
         """Tick until cancelled; Redis or Telegram being away only costs ticks."""
         while True:
             await asyncio.sleep(self._app.settings.progress_interval)
             try:
-                if await self._leads():
+                if await self._lease.held():
                     await self.tick()
                 else:
                     self._watched.clear()
@@ -66,22 +67,7 @@ class Progress:
 
     async def resign(self) -> None:
         """Let another process lead at once."""
-        with suppress(RedisError):
-            if await self._app.redis.get(self._lease) == self._app.holder:
-                await self._app.redis.delete(self._lease)
-
-    @property
-    def _lease(self) -> str:
-        return self._app.ledger.key("progress:leader")
-
-    async def _leads(self) -> bool:
-        milliseconds = round(self._app.settings.progress_interval * 3000)
-        if await self._app.redis.set(self._lease, self._app.holder, nx=True, px=milliseconds):
-            return True
-        if await self._app.redis.get(self._lease) != self._app.holder:
-            return False
-        await self._app.redis.pexpire(self._lease, milliseconds)
-        return True
+        await self._lease.resign()
 
     async def tick(self) -> int:
         """Look once; how many placeholders were changed."""

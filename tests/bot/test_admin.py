@@ -31,6 +31,28 @@ async def test_trace_leads_to_the_job_in_jaeger(world: World) -> None:
     await admin.wait_for(lambda m: m.from_bot and "No such job" in m.text)
 
 
+async def test_ops_says_how_it_goes_and_what_to_do(world: World) -> None:
+    admin = world.sandbox.person("Root", id=77)
+    await admin.send_text("/ops")
+    answer = await admin.wait_for(lambda m: m.from_bot and "What to do" in m.text)
+    assert answer.text.startswith("🔴")
+    assert "docker compose up -d worker-image" in answer.text
+
+
+async def test_a_jobs_story_can_be_read_in_the_chat(world: World) -> None:
+    admin = world.sandbox.person("Root", id=77)
+    await admin.send_text("a red fox")
+    await admin.wait_for(lambda m: m.from_bot)
+    (request_id,) = await world.app.ledger.history("77")
+    request = await world.app.ledger.request(request_id)
+    assert request is not None
+    await admin.send_text(f"/job {request.jobs[0]}")
+    answer = await admin.wait_for(lambda m: m.from_bot and "0.0 s  waiting" in m.text)
+    assert "red fox" not in answer.text
+    await admin.send_text(f"/retry {request.jobs[0]}")
+    await admin.wait_for(lambda m: m.from_bot and "did not fail" in m.text)
+
+
 async def test_to_others_it_does_not_exist(world: World) -> None:
     ann = world.sandbox.person("Ann")
     await ann.send_text("/trace")

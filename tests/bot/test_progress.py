@@ -122,15 +122,15 @@ async def test_telegram_refusing_costs_only_the_change(world: World) -> None:
 
 async def test_of_two_loops_one_leads_until_it_resigns(world: World) -> None:
     first = world.parts.progress
-    second = make_dispatcher(world.app, world.bot, get_texts()).progress
-    second._app = replace(world.app, holder="another:1")
-    assert await first._leads()
-    assert not await second._leads()
-    assert await first._leads()
+    another = replace(world.app, holder="another:1")
+    second = make_dispatcher(another, world.bot, get_texts()).progress
+    assert await first._lease.held()
+    assert not await second._lease.held()
+    assert await first._lease.held()
     await second.resign()
-    assert not await second._leads()
+    assert not await second._lease.held()
     await first.resign()
-    assert await second._leads()
+    assert await second._lease.held()
 
 
 async def test_the_loop_goes_on_after_errors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

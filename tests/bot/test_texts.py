@@ -12,6 +12,7 @@ from fluent.syntax import ast as fluent
 from fluent.syntax.visitor import Visitor
 
 import src
+from src.health import Level
 from src.placeholder import milestone, span, time_left
 from src.texts import LANGUAGES, get_texts, shorten, width
 
@@ -46,7 +47,8 @@ def _literals() -> tuple[set[str], set[str]]:
     literals, asked = set(), set()
     paths = [
         *(SOURCE / "bot").rglob("*.py"),
-        *(SOURCE / f"{n}.py" for n in ("delivery", "placeholder", "buttons")),
+        *(SOURCE / "api").rglob("*.py"),
+        *(SOURCE / f"{n}.py" for n in ("delivery", "placeholder", "buttons", "advice", "alerts", "report")),
     ]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -56,7 +58,17 @@ def _literals() -> tuple[set[str], set[str]]:
                 key = node.args[0]
                 choices = [key.body, key.orelse] if isinstance(key, ast.IfExp) else [key]
                 asked |= {str(c.value) for c in choices if isinstance(c, ast.Constant)}
-    return literals, asked
+    page = (SOURCE / "api" / "page" / "status.html").read_text("utf-8")
+    shown = set(re.findall(r'say\("([a-z-]+)"[,)]', page))
+    return literals | shown, asked | shown
+
+
+# Put together from the names of the figures and levels in `src.health`.
+FIGURES = ("waiting", "time", "cpu", "memory", "workers", "line", "providers", "redis")
+COMPOSED = {
+    *(f"ops-{name}{end}" for name in FIGURES for end in ("", "-scale")),
+    *(f"ops-level-{level.word}" for level in Level),
+}
 
 
 def test_languages_have_the_same_texts_with_the_same_arguments() -> None:
@@ -71,7 +83,7 @@ def test_every_text_exists_and_is_used() -> None:
     literals, asked = _literals()
     assert asked - known == set()
     commands = {key for key in known if key.startswith("command-")}
-    assert known - literals - commands == {"placeholder-album-head"}
+    assert known - literals - commands == {"placeholder-album-head"} | COMPOSED - literals
 
 
 def test_the_code_says_nothing_by_itself() -> None:

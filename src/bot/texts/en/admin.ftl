@@ -3,7 +3,7 @@
 admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 admin-usual = Usual time { $median }–{ $slow } s
-admin-usage = /stats · /ops · /jobs · /trace · /tier ID · /block ID · /unblock ID
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Blocked: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Unblocked: { $user }.
 admin-no-failures = ✅ No failed jobs.
@@ -14,3 +14,6 @@ admin-trace = 🔎 Job { $job }, { $state }
 admin-no-trace = No such job, or it was not traced.
 admin-tiers = /tier ID { $tiers }
 admin-tier = ✅ { $user }: { $tier }.
+admin-no-job = No such job, or it did not fail.
+admin-again = ✅ { $job } is asked for again.
+admin-not-again = { $job } is not admitted: { $verdict }

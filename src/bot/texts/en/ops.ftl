@@ -80,7 +80,6 @@ ops-job = Job
 ops-took = Took
 ops-ended = Ended
 ops-why = Why
-ops-trace = trace
 ops-none = None.
 ops-redis-details = Redis { $version }, up { $uptime }, { $clients } clients, { $append ->
     [yes] every write in its log

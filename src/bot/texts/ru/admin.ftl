@@ -3,7 +3,7 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /ops · /jobs · /trace · /tier ID · /block ID · /unblock ID
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /trace · /tier ID · /block ID · /unblock ID
 admin-blocked = 🚫 Заблокирован: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Разблокирован: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.
@@ -14,3 +14,6 @@ admin-trace = 🔎 Задание { $job }, { $state }
 admin-no-trace = Такого задания нет, или у него нет трассы.
 admin-tiers = /tier ID { $tiers }
 admin-tier = ✅ { $user }: { $tier }.
+admin-no-job = Такого задания нет, или оно не завершилось неудачей.
+admin-again = ✅ { $job } заказано заново.
+admin-not-again = { $job } не принято: { $verdict }

@@ -80,7 +80,6 @@ ops-job = Задание
 ops-took = Заняло
 ops-ended = Закончилось
 ops-why = Почему
-ops-trace = трасса
 ops-none = Нет.
 ops-redis-details = Redis { $version }, работает { $uptime }, клиентов: { $clients }, { $append ->
     [yes] каждая запись в журнале
