@@ -20,9 +20,9 @@ _SECRETS = {
 
 async def test_nothing_secret_is_exported_logged_or_shown_by_ps(tmp_path: Path) -> None:
     """Through a good run and through every kind of refusal, each of which quotes what it refuses."""
-    async with running(tmp_path, LEASE="3", LOG_LEVEL="DEBUG", **_SECRETS) as system:
+    async with running(tmp_path, LEASE="3", LOG_LEVEL="DEBUG", FAILOVER="false", **_SECRETS) as system:
         ann = system.person(_PROMPT.title())
-        wishes = [_PROMPT, f"{_PROMPT} nsfw", f"{_PROMPT} #fail", f"{_PROMPT} #notimage"]
+        wishes = [_PROMPT, f"{_PROMPT} nsfw", f"{_PROMPT} #blocked", f"{_PROMPT} #notimage"]
         for kind, path in (("500", "/createTask"), ("html", "/createTask"), ("wrong_types", "/recordInfo")):
             system.faults.add(kind, path=path)
         for kind in ("502", "html", "reset", "429"):

@@ -77,7 +77,7 @@ def test_spans_become_metrics_that_lead_back_to_their_trace(stack: Stack) -> Non
     (calls,) = (
         line
         for line in page.splitlines()
-        if line.startswith("traces_span_metrics_calls_total") and "deliver" in line
+        if line.startswith("traces_span_metrics_calls_total") and "deliver" in line and '"worker"' in line
     )
     for label in (
         'span_name="process deliver"',
