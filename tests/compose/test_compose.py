@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from src import backup
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
 
@@ -88,6 +89,13 @@ def test_a_stop_leaves_time_to_finish(name: str) -> None:
 
 def test_the_worker_can_be_scaled() -> None:
     assert not SERVICES["worker-image"].keys() & {"container_name", "ports", "hostname"}
+
+
+def test_the_health_of_the_backup_is_a_file_it_writes() -> None:
+    service = SERVICES["backup"]
+    shell = shlex.split(service["healthcheck"]["test"][1])
+    assert shell[shell.index("-name") + 1] == backup._PATTERN
+    assert service["command"][2] == shell[1] == service["volumes"][0].partition(":")[2]
 
 
 def test_redis_keeps_what_it_is_told() -> None:
