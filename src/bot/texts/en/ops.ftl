@@ -27,7 +27,7 @@ ops-percent = { $percent } %
 ops-no-jobs = no jobs lately
 ops-moving = { $seconds ->
     [0] nobody waits
-   *[other] moves; the longest wait is { $seconds } s
+   *[other] longest wait { $seconds } s
 }
 ops-stuck = { $overdue ->
     [0] { $messages } wake-ups that nobody takes

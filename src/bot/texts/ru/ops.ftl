@@ -27,7 +27,7 @@ ops-percent = { $percent } %
 ops-no-jobs = заданий давно не было
 ops-moving = { $seconds ->
     [0] никто не ждёт
-   *[other] движется; дольше всех ждут { $seconds } с
+   *[other] ждут до { $seconds } с
 }
 ops-stuck = { $overdue ->
     [0] { $messages } сигналов, которые никто не берёт
