@@ -129,6 +129,11 @@ class Faults:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(sorted(KINDS))}")
         self._active.append(Fault(kind, times, chance, path, options))
 
+    @property
+    def active(self) -> tuple[Fault, ...]:
+        """The faults in force; one that is used up is gone."""
+        return tuple(self._active)
+
     def clear(self) -> None:
         """Take all faults out of force."""
         self._active.clear()
