@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -162,3 +162,16 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     finally:
         await http.aclose()
         await client.aclose()
+
+
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel background tasks and wait for their end.
+
+    Cancelled again each second: a client that waits for a connection can take one cancellation for
+    its own time-out and go on.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)

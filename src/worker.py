@@ -17,7 +17,7 @@ import structlog
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import Middleware
 
-from src.app import make_sync_redis, open_app
+from src.app import cancel_all, make_sync_redis, open_app
 from src.delivery import Delivery
 from src.jobs import Ledger
 from src.settings import Settings
@@ -107,9 +107,7 @@ class WorkerProcess(Middleware):
         if self._watcher is not None and _work is not None:
             left = max(0.5, self._end - time.monotonic())
             await asyncio.gather(self._watcher.stop(left), _work.drain(left))
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await cancel_all(self._background)
         await self._stack.aclose()
 
 

@@ -18,7 +18,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 from src.api import callbacks, images, probes, status, webhook
 from src.api.problems import add_problems
-from src.app import App, open_app
+from src.app import App, cancel_all, open_app
 from src.bot.app import make_dispatcher
 from src.broker import make_broker
 from src.settings import Settings
@@ -71,9 +71,7 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
         try:
             yield api
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_all(tasks)
             await vitals.retire()
 
 

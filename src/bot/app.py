@@ -17,7 +17,7 @@ from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandSc
 
 from observability.aiogram import instrument_dispatcher
 from src.alerts import Alerts
-from src.app import App, open_app
+from src.app import App, cancel_all, open_app
 from src.bot import admin, create, gallery, groups, queue, settings, start
 from src.bot.asking import Asking
 from src.bot.middlewares import Repeats, Speaker, apologise
@@ -85,9 +85,7 @@ async def run_bot(settings: Settings) -> None:
             log.info("bot started", bot_id=bot.id)
             await (receiver.run() if settings.webhook_url is None else receiver.stopped())
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await cancel_all(background)
             await parts.progress.resign()
             await duty.resign()
             await vitals.retire()

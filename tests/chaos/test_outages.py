@@ -51,9 +51,8 @@ async def test_a_synchronous_call_outlives_an_outage_longer_than_its_lease(tmp_p
         assert sum(system.openai.audit.submits.values()) == 1
 
 
-@pytest.mark.parametrize(
-    "option", ["min-replicas-to-write", pytest.param("maxmemory", marks=pytest.mark.soak)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("option", ["min-replicas-to-write", "maxmemory"])
 async def test_a_redis_that_cannot_write_is_waited_for(tmp_path: Path, option: str) -> None:
     """The provider took the job, and its ticket cannot be stored: asking again would pay twice."""
     system = System(tmp_path, env := dict(FAST))
