@@ -20,4 +20,5 @@ async def test_a_short_run_loses_nothing_and_says_what_it_cost(tmp_path: Path) -
     assert found["outcomes"]["delivered"] > 0
     assert (found["lost"], found["doubled"], found["charged_twice"]) == (0, 0, 0)
     assert found["polls_a_job"] > 0
-    assert 0 < found["commands_by_scripts"] < found["commands_a_job"]
+    # What scripts call is listened to for a while, which in a run of seconds may be a quiet one.
+    assert 0 <= found["commands_by_scripts"] < found["commands_a_job"]
