@@ -7,17 +7,16 @@ twice costs nothing, because what happens is decided here.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
 import redis
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from src.jobs.records import Job, Person, Request
 from src.jobs.transitions import Transition
+from src.scripts import Script, call, call_sync, script_of
 
 T = TypeVar("T")
 
@@ -25,11 +24,11 @@ PREFIX = "imagebot:"
 
 
 @functools.cache
-def script(name: str) -> tuple[str, str]:
+def script(name: str) -> Script:
     """A script's text, behind the part that all share, and its SHA-1."""
     folder = resources.files("src.jobs") / "lua"
-    text = (folder / "common.lua").read_text("utf-8") + "\n" + (folder / f"{name}.lua").read_text("utf-8")
-    return text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
+    parts = (folder / f"{part}.lua" for part in ("common", name))
+    return script_of("\n".join(part.read_text("utf-8") for part in parts))
 
 
 class Ledger:
@@ -59,24 +58,14 @@ class Ledger:
             redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
                 only what a fence guards.
         """
-        text, sha = script(transition.script)
-        args: Any = transition.args
-        try:
-            raw = await self.client.evalsha(sha, 1, self.prefix, *args)
-        except NoScriptError:
-            raw = await self.client.eval(text, 1, self.prefix, *args)
+        raw = await call(self.client, script(transition.script), self.prefix, *transition.args)
         return transition.parse(raw)
 
     def run_sync(self, transition: Transition[T]) -> T:
         """`run` for a thread without a loop."""
         if self._sync_client is None:
             raise RuntimeError("this ledger was made without a sync client")
-        text, sha = script(transition.script)
-        args: Any = transition.args
-        try:
-            raw = self._sync_client.evalsha(sha, 1, self.prefix, *args)
-        except NoScriptError:
-            raw = self._sync_client.eval(text, 1, self.prefix, *args)
+        raw = call_sync(self._sync_client, script(transition.script), self.prefix, *transition.args)
         return transition.parse(raw)
 
     # Reading

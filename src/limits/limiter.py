@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from src.scripts import Script, call, call_sync, script_of
 
 _FAILURES = 5
 _FIRST_PAUSE = 10_000
@@ -49,9 +48,8 @@ class Refusal:
 
 
 @functools.cache
-def _script(name: str) -> tuple[str, str]:
-    text = (resources.files("src.limits") / f"{name}.lua").read_text("utf-8")
-    return text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
+def _script(name: str) -> Script:
+    return script_of((resources.files("src.limits") / f"{name}.lua").read_text("utf-8"))
 
 
 def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
@@ -129,15 +127,7 @@ class Limiter:
         return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
 
     async def _eval(self, name: str, *args: Any) -> Any:
-        text, sha = _script(name)
-        try:
-            return await self._client.evalsha(sha, 1, self.prefix, *args)
-        except NoScriptError:
-            return await self._client.eval(text, 1, self.prefix, *args)
+        return await call(self._client, _script(name), self.prefix, *args)
 
     def _eval_sync(self, name: str, *args: Any) -> Any:
-        text, sha = _script(name)
-        try:
-            return self._sync_client.evalsha(sha, 1, self.prefix, *args)
-        except NoScriptError:
-            return self._sync_client.eval(text, 1, self.prefix, *args)
+        return call_sync(self._sync_client, _script(name), self.prefix, *args)
