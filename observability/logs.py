@@ -142,7 +142,10 @@ def _rendering(as_json: bool) -> list[Processor]:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
         ]
-    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    # Structlog's own choice, where `rich` is installed, prints every local variable, and so people's words
+    # and pieces of secrets; and one such traceback takes seconds, in which a whole event loop stands still.
+    plain = structlog.dev.plain_traceback
+    return [remove_meta, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
 
 
 def _as_log_record(record: logging.LogRecord) -> LogRecord:

@@ -37,6 +37,11 @@ class TelemetryMiddleware(Middleware):
     def after_process_boot(self, broker: Broker) -> None:
         self._telemetry = self._start()
 
+    def flush(self) -> None:
+        """Send what is buffered, for a process that is about to end without its shutdown hooks."""
+        if self._telemetry is not None:
+            self._telemetry.flush(timeout=1.0)
+
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         if self._telemetry is not None:
             self._telemetry.shutdown()

@@ -37,11 +37,12 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
     process = WorkerProcess(settings)
+    telemetry = TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker"))
     middleware: list[Middleware] = [
         # Before the rest, so that its shutdown is last: everything else has said its word by then.
-        TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker")),
+        telemetry,
         # Ends the process when a thread or the loop has died.
-        Watchdog(lambda: int(client.llen(QUEUE_KEY)), lambda: process.background),
+        Watchdog(lambda: int(client.llen(QUEUE_KEY)), lambda: process.background, telemetry.flush),
         # The loop that async actors, HTTP and the watcher share.
         AsyncIO(),
         # Before a message runs: does it meet a closed gate?

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
+import structlog
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.aiohttp import AiohttpSession
@@ -27,6 +28,7 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import GetUpdates, SendMediaGroup
 from aiogram.types import LinkPreviewOptions
+from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
 from src.limits import Limiter, telegram_gates
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from aiogram.client.session.middlewares.base import NextRequestMiddlewareType
     from aiogram.methods import Response, TelegramMethod
     from aiogram.methods.base import TelegramType
+
+log = structlog.get_logger(__name__)
 
 Lane = Literal["result", "progress", "paid"]
 
@@ -154,14 +158,21 @@ class Pace(BaseRequestMiddleware):
         """Shut the chat's gate; Telegram does not say whose limit it was, so when a second chat meets
         one within seconds, shut all for a moment."""
         if chat is None:
-            await self._limiter.close("telegram", min(seconds, _ALL_CHATS_SECONDS))
+            await self._close("telegram", min(seconds, _ALL_CHATS_SECONDS))
             return
-        await self._limiter.close(f"chat:{chat}", seconds)
+        await self._close(f"chat:{chat}", seconds)
         now = time.monotonic()
         self._flooded = {c: at for c, at in self._flooded.items() if now - at < _ALL_CHATS_SECONDS}
         self._flooded[chat] = now
         if len(self._flooded) > 1:
-            await self._limiter.close("telegram", min(seconds, _ALL_CHATS_SECONDS))
+            await self._close("telegram", min(seconds, _ALL_CHATS_SECONDS))
+
+    async def _close(self, gate: str, seconds: float) -> None:
+        try:
+            await self._limiter.close(gate, seconds)
+        except RedisError as error:
+            # What Telegram said still counts for this call; the others will hear it themselves.
+            log.warning("gate not closed", gate=gate.partition(":")[0], error=type(error).__name__)
 
 
 class Migration(BaseRequestMiddleware):

@@ -1,4 +1,5 @@
-"""Ends a worker process that only looks alive, so that its supervisor starts it again.
+"""Ends a worker process that only looks alive, so that its supervisor starts it again; and one that was
+told to end and does not.
 
 Dramatiq goes on without a thread that has died, and a loop that stands still stops no thread. What the
 process held is taken over when its leases run out; whoever started it (`imagebot run`, a container's
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 _EVERY = 2.0
 _LOOP_LOOKS = 8
 _FLOW_LOOKS = 15
+# Orderly ends are over before; a container is killed 20 to 30 s after SIGTERM.
+_LONGEST_END = 18.5
 
 
 class Watchdog(Middleware):
@@ -34,19 +37,20 @@ class Watchdog(Middleware):
     Args:
         waiting: messages in the queue; raises RedisError while nobody can know.
         background: the tasks of the event loop that run for ever.
-        die: called with the reason; the process must end.
+        last_words: called before the process ends, to send what it has measured; takes a few seconds at most.
     """
 
     def __init__(
         self,
         waiting: Callable[[], int],
         background: Callable[[], list[asyncio.Task[None]]],
-        die: Callable[[str], None] | None = None,
+        last_words: Callable[[], object],
     ) -> None:
         self._waiting = waiting
         self._background = background
-        self._die = die or _end_process
+        self._last_words = last_words
         self._stopped = threading.Event()
+        self._overdue: threading.Timer | None = None
         self._busy: set[int] = set()
         self._unanswered = 0
         self._untaken = 0
@@ -56,6 +60,14 @@ class Watchdog(Middleware):
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._stopped.set()
+        # Threads cannot be made to end. What they hold is due again when its leases run out.
+        self._overdue = threading.Timer(_LONGEST_END, self._end, ("it was told to end and did not", 0))
+        self._overdue.daemon = True
+        self._overdue.start()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
 
     def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
         self._busy.add(threading.get_ident())
@@ -72,8 +84,7 @@ class Watchdog(Middleware):
     def _watch(self, worker: dramatiq.Worker) -> None:
         while not self._stopped.wait(_EVERY):
             if (reason := self.ailment(worker)) and not self._stopped.is_set():
-                self._die(reason)
-                return
+                self._end(reason, 1)
 
     def ailment(self, worker: dramatiq.Worker) -> str:
         """What is wrong with this process; empty: nothing."""
@@ -110,8 +121,8 @@ class Watchdog(Middleware):
         self._untaken = self._untaken + 1 if waits and not self._busy else 0
         return self._untaken <= _FLOW_LOOKS
 
-
-def _end_process(reason: str) -> None:
-    log.critical("this process is of no use any more, it ends", reason=reason)
-    # What is stuck would hold up an orderly exit.
-    os._exit(1)
+    def _end(self, reason: str, code: int) -> None:
+        log.critical("this process is of no use any more, it ends", reason=reason)
+        self._last_words()
+        # What is stuck would hold up an orderly exit.
+        os._exit(code)

@@ -99,6 +99,8 @@ class Work:
                 task.cancel()
         if held:
             self.spawn(self._hand_back(held))
+            # A client that waits for a connection can take one cancellation for its own time-out.
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.cut_short)
 
     async def drain(self, seconds: float) -> None:
         """Wait for the spawned steps; what takes longer is handed back."""

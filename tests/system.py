@@ -107,7 +107,8 @@ class System:
 
     async def _start(self, name: str, command: list[str]) -> None:
         settings = environment(self.url, self.redis_process.url, self.folder)
-        env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", **self._env}
+        env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", "PYTHONFAULTHANDLER": "1"}
+        env |= self._env
         self.logs[name] = self.folder / f"{name}.log"
         with self.logs[name].open("ab") as log:
             self._parts[name] = await asyncio.create_subprocess_exec(
@@ -131,7 +132,8 @@ class System:
             try:
                 await asyncio.wait_for(process.wait(), grace)
             except TimeoutError:
-                os.killpg(process.pid, signal.SIGKILL)
+                # Its log then says where each of its threads was.
+                os.killpg(process.pid, signal.SIGABRT)
                 await process.wait()
         return process.returncode or 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import FrameType
 
 import dramatiq
 import uvicorn
@@ -75,6 +76,16 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
             await vitals.retire()
 
 
+class _Server(uvicorn.Server):
+    """Ends in order when told to: uvicorn's own raises the signal again, and the process would die of it
+    before what it has to say is sent."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Told twice: without waiting for requests under way.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
 async def run_api(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM; requests under way are finished."""
     async with running_api(settings) as api:
@@ -87,4 +98,4 @@ async def run_api(settings: Settings, host: str, port: int) -> None:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        await uvicorn.Server(config).serve()
+        await _Server(config).serve()

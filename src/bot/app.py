@@ -79,9 +79,10 @@ async def run_bot(settings: Settings) -> None:
         receiver = Receiver(bot, parts.dispatcher)
         _stop_on_signals(receiver)
         duty, vitals = Duty(app, Alerts(app, bot, get_texts())), Vitals(app, "bot")
-        background = [asyncio.create_task(part.run()) for part in (parts.progress, duty, vitals)]
+        works = [part.run() for part in (parts.progress, duty, vitals)]
+        # Telegram may take a minute to refuse them; nobody's message waits for that.
+        background = [asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts()))]
         try:
-            await show_commands(bot, get_texts())
             log.info("bot started", bot_id=bot.id)
             await (receiver.run() if settings.webhook_url is None else receiver.stopped())
         finally:

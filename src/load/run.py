@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from src.demo import environment, free_port, start_redis, wait_for_page
 from src.jobs import Job, Ledger
 from src.load.machine import Commands, Machine, scripted_shares
-from src.supervisor import Part, Supervisor
+from src.supervisor import DRAIN, Part, Supervisor
 
 _MONITORED_SECONDS = 5.0
 _SAY_EVERY = 15.0
@@ -184,7 +184,7 @@ async def _system(
         world += ["--scale", str(plan.scale)]
         await supervisor.start(Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now")))
         worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", str(plan.processes)]
-        worker += ["--threads", str(plan.threads)]
+        worker += ["--threads", str(plan.threads), *DRAIN]
         await supervisor.start(Part("worker", worker, env, grace=25.0))
         await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
         _share_cores(supervisor)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiogram import Bot
 from aiogram.exceptions import TelegramRetryAfter
+from redis.asyncio import Redis
 
 from src.limits import Limiter
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
@@ -74,6 +76,18 @@ async def test_429_without_its_parameters_is_understood(sandbox: TelegramSandbox
     with pytest.raises(TelegramRetryAfter):
         await bot.send_message(anna.id, "two")
     assert sandbox.audit.by_method["sendMessage"] == 1
+
+
+async def test_what_telegram_said_is_told_though_redis_is_away(
+    sandbox: TelegramSandbox, tmp_path: Path
+) -> None:
+    away = Redis.from_url(f"unix://{tmp_path / 'nothing.sock'}")
+    made = make_bot(_settings(sandbox), Limiter(away), patience=0)
+    sandbox.faults.add("429", "getUpdates", retry_after=2)
+    with pytest.raises(TelegramRetryAfter):
+        await made.get_updates()
+    await made.session.close()
+    await away.aclose()
 
 
 async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:

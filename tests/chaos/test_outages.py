@@ -95,6 +95,22 @@ async def test_sigterm_hands_back_what_takes_too_long(tmp_path: Path) -> None:
         await system.picture(ann, 10)
 
 
+@pytest.mark.soak
+async def test_sigterm_ends_a_worker_whose_threads_do_not_end(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False, **FAST) as system:
+        await system.start_bot()
+        await system.start_worker(module="tests.chaos.stuck")
+        ann = system.person()
+        await ann.send_text("one")
+        await system.until(lambda: _state(system, ann, State.SUBMITTING))
+        await _past(system, 1)
+        started = time.monotonic()
+        assert await system.stop("worker") == 0
+        assert time.monotonic() - started < 21
+        await system.start_worker("next worker")
+        await system.picture(ann)
+
+
 async def test_a_worker_whose_consumer_has_died_is_ended(tmp_path: Path) -> None:
     async with running(tmp_path, start=False, **FAST) as system:
         await system.start_worker(module="tests.chaos.dying")

@@ -16,6 +16,7 @@ import yaml
 from src import backup
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
+from src.supervisor import DRAIN
 
 FOLDER = Path(__file__).parents[2] / "compose"
 BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -85,6 +86,10 @@ def test_its_environment_holds_only_settings(name: str) -> None:
 def test_a_stop_leaves_time_to_finish(name: str) -> None:
     if name != "sandbox":
         assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 25
+
+
+def test_the_worker_hands_over_before_its_time_is_up() -> None:
+    assert SERVICES["worker-image"]["command"][-2:] == list(DRAIN)
 
 
 def test_the_worker_can_be_scaled() -> None:

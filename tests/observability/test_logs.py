@@ -59,6 +59,20 @@ def test_secrets_are_taken_out_of_arguments_and_tracebacks(capsys: pytest.Captur
     assert "ValueError: at /[redacted]/x" in line["exception"]
 
 
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_traceback_shows_no_variables(capsys: pytest.CaptureFixture[str], format: logs.LogFormat) -> None:
+    logs.configure(format=format)
+    words = "zebra".join(["", "finch"])
+    try:
+        raise ValueError(len(words))
+    except ValueError:
+        structlog.get_logger("ours").exception("failed")
+        logging.getLogger("theirs").exception("failed")
+    shown = capsys.readouterr().err
+    assert shown.count("ValueError: 10") == 2
+    assert words not in shown
+
+
 def test_libraries_that_log_addresses_are_silenced(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(format="json", level="DEBUG")
     for name in ("httpx", "httpcore.connection", "aiohttp.access"):
