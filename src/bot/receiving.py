@@ -1,13 +1,15 @@
-"""Receiving updates by long polling: none is lost, and one chat's are handled in order.
+"""Receiving updates by long polling: none is lost, one chat's are handled in order, and no chat waits
+for another's.
 
-The offset moves only when the handlers of a batch are done. While Redis or Telegram is away the batch
-waits; what was done of it is not done again. (aiogram's own polling confirms an update before that.)
+Handlers run while the next updates are fetched. The offset is the first update whose handlers are not
+done: Telegram gives that one and up to 99 after it again, so a process that dies loses nothing, and at
+most a hundred are under way. (aiogram's own polling confirms an update before it is handled.)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import deque
 from contextlib import suppress
 
 import structlog
@@ -24,6 +26,7 @@ from aiogram.utils.backoff import Backoff, BackoffConfig
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
+from src.app import cancel_all
 from src.telegram import says
 
 log = structlog.get_logger(__name__)
@@ -31,6 +34,10 @@ log = structlog.get_logger(__name__)
 _BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
 _POLL_SECONDS = 30
 _TRIES = 3
+# What is not done this long after a stop comes again at the next start.
+_DRAIN_SECONDS = 8.0
+# While something is under way Telegram answers at once, with that: it is asked again after a while.
+_ASK_AGAIN = BackoffConfig(min_delay=0.05, max_delay=0.4, factor=1.6, jitter=0.0)
 
 
 class Receiver:
@@ -41,38 +48,88 @@ class Receiver:
         self._dispatcher = dispatcher
         self._poll_seconds = poll_seconds
         self._stopping = asyncio.Event()
-        self._offset: int | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._last: int | None = None
+        self._open: set[int] = set()
+        self._done: set[int] = set()
+        self._waiting: dict[int, deque[Update]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def stopped(self) -> None:
         """Until told to stop, receiving nothing: updates come to the webhook of the `api` process."""
         await self._stopping.wait()
 
     def stop(self) -> None:
-        """End after the batch under way."""
+        """Fetch no more; end when what is under way is done, or soon."""
         self._stopping.set()
 
     async def run(self) -> None:
         """Receive until stopped; then tell Telegram what was handled."""
-        backoff = Backoff(_BACKOFF)
-        while not self._stopping.is_set():
-            try:
-                updates = await self._poll()
-            except (TelegramAPIError, ClientDecodeError) as error:
-                log.warning("no updates", error=type(error).__name__)
-                await self._make_way(error)
-                wait = next(backoff)
-                if isinstance(error, TelegramRetryAfter):
-                    wait = max(wait, error.retry_after)
-                await self._pause(wait)
-                continue
-            backoff.reset()
-            if updates:
+        trouble, again = Backoff(_BACKOFF), Backoff(_ASK_AGAIN)
+        try:
+            while not self._stopping.is_set():
                 try:
-                    await self._handle(updates)
-                except Interrupted:
-                    break
-                self._offset = updates[-1].update_id + 1
+                    updates = await self._poll()
+                except (TelegramAPIError, ClientDecodeError) as error:
+                    log.warning("no updates", error=type(error).__name__)
+                    await self._make_way(error)
+                    wait = next(trouble)
+                    if isinstance(error, TelegramRetryAfter):
+                        wait = max(wait, error.retry_after)
+                    await self._pause(wait)
+                    continue
+                trouble.reset()
+                if self._take(updates):
+                    again.reset()
+                await self._until_idle(next(again))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+        finally:
+            await cancel_all(self._tasks)
         await self._confirm()
+
+    # Which updates are under way
+
+    @property
+    def _offset(self) -> int | None:
+        """The first update that is not done, or the one to come: all before it are confirmed."""
+        if self._open:
+            return min(self._open)
+        return None if self._last is None else self._last + 1
+
+    def _take(self, updates: list[Update]) -> bool:
+        """Begin to handle what is new among updates; whether anything was."""
+        new = [u for u in updates if u.update_id not in self._open and u.update_id not in self._done]
+        for update in new:
+            self._last = max(update.update_id, self._last or 0)
+            self._open.add(update.update_id)
+            self._idle.clear()
+            chat = chat_of(update)
+            if chat in self._waiting:
+                self._waiting[chat].append(update)
+            else:
+                self._waiting[chat] = deque([update])
+                task = asyncio.create_task(self._handle_chat(chat))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        return bool(new)
+
+    def _finish(self, update_id: int) -> None:
+        self._open.discard(update_id)
+        self._done.add(update_id)
+        if not self._open:
+            self._idle.set()
+        first = self._offset or 0
+        self._done = {number for number in self._done if number >= first}
+
+    async def _until_idle(self, seconds: float) -> None:
+        """Wait until nothing is under way, some seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+
+    # Telegram's side
 
     async def _poll(self) -> list[Update]:
         """The next batch; empty when stopped meanwhile, which loses nothing: it was not confirmed."""
@@ -116,23 +173,26 @@ class Receiver:
             try:
                 readable.append(Update.model_validate(raw, context={"bot": self._bot}))
             except ValidationError:
-                log.error("unreadable update skipped", update_id=raw.get("update_id"), kinds=sorted(raw))
-        if batch and not readable:
-            self._offset = batch[-1]["update_id"] + 1
+                number = raw["update_id"]
+                if number not in self._done:
+                    log.error("unreadable update skipped", update_id=number, kinds=sorted(raw))
+                    self._last = max(number, self._last or 0)
+                    self._finish(number)
         return readable
 
-    async def _handle(self, updates: Sequence[Update]) -> None:
-        chats: dict[int, list[Update]] = {}
-        for update in updates:
-            chats.setdefault(chat_of(update), []).append(update)
-        ends = await asyncio.gather(*map(self._handle_chat, chats.values()), return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
+    # The handlers' side
 
-    async def _handle_chat(self, updates: Sequence[Update]) -> None:
-        for update in updates:
-            await self._feed(update)
+    async def _handle_chat(self, chat: int) -> None:
+        """Handle what has come of a chat, one after another."""
+        waiting = self._waiting[chat]
+        try:
+            while waiting:
+                await self._feed(waiting[0])
+                self._finish(waiting.popleft().update_id)
+        except Interrupted:
+            log.info("updates handed back", count=len(waiting))
+        finally:
+            del self._waiting[chat]
 
     async def _feed(self, update: Update) -> None:
         """Handle one update: as often as it takes while Redis is away, a few times when Telegram is."""
@@ -173,7 +233,7 @@ class Receiver:
 
 
 class Interrupted(Exception):
-    """Told to stop while a batch could not be finished: its updates come again at the next start."""
+    """Told to stop while an update could not be handled: it comes again at the next start."""
 
 
 def chat_of(update: Update) -> int:

@@ -148,6 +148,57 @@ async def test_chats_do_not_wait_for_each_other_but_keep_their_order(world: Worl
     assert order == ["Boris one", "Anna one", "Anna two", "Anna three"]
 
 
+async def test_who_writes_while_another_is_served_is_served_too(world: World) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    began, go = asyncio.Event(), asyncio.Event()
+    handled: list[str] = []
+
+    async def slow(message: Message) -> None:
+        if message.chat.id == anna.id:
+            began.set()
+            await go.wait()
+        handled.append(f"{message.chat.first_name} {message.text}")
+        await message.answer("done")
+
+    world.parts.dispatcher.message.register(slow)
+    first = await anna.send_text("one")
+    await began.wait()
+    for text in ("one", "two"):
+        await boris.reply_after(await boris.send_text(text))
+    assert handled == ["Boris one", "Boris two"]
+    # A process that dies now is given Anna's again, and all behind it.
+    assert first.update_id in world.sandbox.bot.updates.pending
+    go.set()
+    await anna.reply_after(first)
+    await world.settled()
+    assert handled == ["Boris one", "Boris two", "Anna one"]
+
+
+async def test_behind_one_that_hangs_a_hundred_are_handled_and_none_twice(world: World) -> None:
+    anna = world.sandbox.person("Anna")
+    crowd = [world.sandbox.person(f"Guest {number}") for number in range(150)]
+    go = asyncio.Event()
+    handled: list[int] = []
+
+    async def slow(message: Message) -> None:
+        if message.chat.id == anna.id:
+            await go.wait()
+        handled.append(message.chat.id)
+
+    world.parts.dispatcher.message.register(slow)
+    await anna.send_text("one")
+    for guest in crowd:
+        await guest.send_text("one")
+    async with asyncio.timeout(10):
+        while len(handled) < 99:
+            await asyncio.sleep(0.01)
+    # Telegram gives a hundred, from the first that is not confirmed.
+    assert sorted(handled) == [guest.id for guest in crowd[:99]]
+    go.set()
+    await world.settled()
+    assert sorted(handled) == sorted([anna.id, *(guest.id for guest in crowd)])
+
+
 async def test_stopped_in_mid_outage_it_hands_the_batch_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +228,9 @@ async def test_unknown_and_unreadable_updates_hold_nothing_up(world: World) -> N
     await world.settled()
     world.sandbox.inject("message", {"message_id": "not a number"})
     asked = await anna.send_text("/help")
+    world.sandbox.inject("message", {"message_id": "not a number either"})
     assert "How to use me" in (await anna.reply_after(asked)).text
+    await world.settled()
 
 
 async def test_only_the_kinds_that_are_used_are_asked_for(world: World) -> None:
