@@ -11,7 +11,7 @@ import sys
 
 from redis.exceptions import RedisError
 
-from src.app import make_sync_redis
+from src.clients import make_sync_redis, trouble
 from src.jobs import Ledger
 from src.settings import Settings, SettingsError, load_settings
 from src.vitals import parse_vitals
@@ -24,7 +24,7 @@ def ailment(settings: Settings, host: str) -> str:
             seconds, _ = redis.time()
             vitals, _ = parse_vitals(redis.hgetall(Ledger().key("vitals")), seconds * 1000)
         except RedisError as error:
-            return f"Redis: {type(error).__name__}"
+            return f"Redis: {trouble(error)}"
     if any(vital.holder.rpartition(":")[0] == host for vital in vitals):
         return ""
     return f"no process on {host} said within 20 s that it runs"

@@ -34,10 +34,9 @@ from typing import Any
 
 import redis
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from src.app import redis_url
+from src.clients import make_redis
 from src.jobs.ledger import PREFIX, script
 from src.jobs.records import SCHEMA_VERSION
 from src.settings import Settings
@@ -296,7 +295,7 @@ async def _put(client: Any, batch: list[tuple[bytes, int, bytes]], contents: Con
 
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Any]:
-    client = Redis.from_url(redis_url(settings), socket_timeout=_SOCKET_SECONDS)
+    client = make_redis(settings, decode_responses=False, socket_timeout=_SOCKET_SECONDS)
     try:
         yield client
     finally:

@@ -14,7 +14,7 @@ from observability import Telemetry, setup
 from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
 from src import metrics
-from src.app import make_sync_redis
+from src.clients import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
 from src.settings import Settings
 from src.wake import NAMESPACE, QUEUE_KEY

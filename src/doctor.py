@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramUnauthorizedError
 from redis.exceptions import RedisError
 
-from src.app import make_redis, open_app
+from src.app import open_app
+from src.clients import make_redis, trouble
 from src.embedded import NoRedis, redis_server
 from src.limits import Limiter
 from src.settings import Settings, SettingsError, load_settings
@@ -77,7 +78,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
         advice = policy if safe else f"{policy} throws jobs away when memory is full: set `noeviction`"
         yield Finding("Redis eviction", safe, advice)
     except (RedisError, OSError) as error:
-        yield Finding("Redis", False, f"does not answer ({type(error).__name__}): check REDIS_URL")
+        yield Finding("Redis", False, trouble(error))
     finally:
         await client.aclose()
 

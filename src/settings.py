@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from src.addresses import passwords_in, sentinel_address
 
 _TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
 
@@ -47,7 +50,17 @@ class Settings(BaseSettings):
 
     # Redis and the data folder
     redis_url: str | None = Field(
-        None, description="`redis://`, `rediss://` or `unix://` address; unset: `run` and `demo` start one."
+        None,
+        description="`redis://`, `rediss://` or `unix://` address, or `redis+sentinel://host1:26379,host2:26379/name/0` (`rediss+sentinel://` over TLS); unset: `run` and `demo` start one.",
+    )
+    redis_password: SecretStr | None = Field(
+        None, description="Password of Redis, where it does not stand in `REDIS_URL`."
+    )
+    redis_sentinel_password: SecretStr | None = Field(
+        None, description="Password of the sentinels, if they have one."
+    )
+    redis_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that vouch for Redis; unset: the machine's own."
     )
     data_dir: Path = Field(
         Path(".imagebot"), description="Folder of the embedded Redis and the demo's files."
@@ -190,8 +203,28 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("expected an address such as redis://localhost:6379/0, rediss://… or unix://…")
+        if value is None:
+            return None
+        try:
+            known = urlsplit(value).scheme in {"redis", "rediss", "unix"}
+            known = known or sentinel_address(value) is not None
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(
+                "expected an address such as redis://localhost:6379/0, rediss://…, unix://… or "
+                "redis+sentinel://host1:26379,host2:26379/name/0"
+            )
+        return value
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _certificates(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=str(value))
+            except OSError:
+                raise ValueError("expected a readable file of certificates in PEM") from None
         return value
 
     @field_validator("telegram_api_url", "openai_base_url", "kie_base_url", "kie_upload_url")
@@ -243,8 +276,7 @@ class Settings(BaseSettings):
         """Every secret value in force, for the scrubbers of logs and spans."""
         found = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
         found += self.api_clients.values()
-        if self.redis_url and (password := urlsplit(self.redis_url).password):
-            found.append(password)
+        found += passwords_in(self.redis_url)
         return tuple(found)
 
 

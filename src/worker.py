@@ -17,7 +17,8 @@ import structlog
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import Middleware
 
-from src.app import cancel_all, make_sync_redis, open_app
+from src.app import cancel_all, open_app
+from src.clients import make_sync_redis
 from src.delivery import Delivery
 from src.jobs import Ledger
 from src.settings import Settings

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from redis.asyncio import Redis
 
+from src.clients import make_redis
 from src.demo import environment
 from src.jobs import Job, Ledger
 from src.sandbox.faults import Faults
@@ -28,6 +28,7 @@ from src.sandbox.openai import OpenAISandbox
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, Message, Person, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
+from src.settings import load_settings
 from src.supervisor import DRAIN
 from tests.conftest import RedisProcess
 
@@ -37,14 +38,14 @@ WAIT = 40.0
 class System:
     """A running system. `telegram`, `kie`, `openai`, `faults` and `traces` are the sandbox's own objects."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], server: Any = None) -> None:
         pictures = PictureMaker()
         self.faults = Faults()
         self.telegram = TelegramSandbox(token=DEMO_TOKEN, limits=False)
         self.kie = KieSandbox(faults=self.faults, pictures=pictures, durations=(0.5, 1.0))
         self.openai = OpenAISandbox(faults=self.faults, pictures=pictures, durations=(0.5, 1.0))
         self.traces = TraceSandbox()
-        self.redis_process = RedisProcess(folder, "--appendonly", "yes", "--appendfsync", "always")
+        self.redis_process = server or RedisProcess(folder, "--appendonly", "yes", "--appendfsync", "always")
         self.folder = folder
         self.url = ""
         self.api_url = ""
@@ -63,8 +64,7 @@ class System:
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         self.redis_process.start()
-        self.redis = Redis.from_url(self.redis_process.url, decode_responses=True)
-        self.ledger = Ledger(self.redis)
+        self._connect()
 
     async def close(self) -> None:
         for name in list(self._parts):
@@ -76,7 +76,12 @@ class System:
     async def reconnect(self) -> None:
         """Read from the `redis_process` there is now."""
         await self.redis.aclose()
-        self.redis = Redis.from_url(self.redis_process.url, decode_responses=True)
+        self._connect()
+
+    def _connect(self) -> None:
+        how = {name: self._env[name.upper()] for name in ("redis_ca_file",) if name.upper() in self._env}
+        self.settings = load_settings(redis_url=self.redis_process.url, **how)
+        self.redis = make_redis(self.settings)
         self.ledger = Ledger(self.redis)
 
     # Processes
@@ -207,9 +212,15 @@ class System:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, start: bool = True, **env: str) -> AsyncIterator[System]:
-    """A system in `folder`; further settings by their environment variables."""
-    system = System(folder, env)
+async def running(
+    folder: Path, *, start: bool = True, server: Any = None, **env: str
+) -> AsyncIterator[System]:
+    """A system in `folder`; further settings by their environment variables.
+
+    Args:
+        server: where the ledger is, of tests/servers.py; None: a Redis of the system's own.
+    """
+    system = System(folder, env, server)
     await system.open()
     try:
         if start:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.clients import trouble
 from src.health import Snapshot, look
 
 router = APIRouter(include_in_schema=False)
@@ -43,7 +44,7 @@ async def check(app: App) -> dict[str, str]:
     except TimeoutError:
         return {"redis": f"no answer within {_PATIENCE:.0f} s"}
     except RedisError as error:
-        return {"redis": f"cannot be written: {type(error).__name__}"}
+        return {"redis": trouble(error)}
     return {
         "redis": "ok" if snapshot.store.saved else "its last write to disk failed",
         "providers": "ok" if snapshot.providers else "none has a key",

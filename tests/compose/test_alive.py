@@ -43,4 +43,4 @@ async def test_a_process_is_well_from_its_first_word_to_its_last(tmp_path: Path)
         server.kill()
     done = check(server.url, tmp_path)
     assert done.returncode == 1
-    assert done.stderr.strip() == "Redis: ConnectionError"
+    assert done.stderr.strip() == "Redis: nothing listens at its address: check REDIS_URL"
