@@ -1,6 +1,6 @@
 """The floor: a bare asyncio loop that makes the requests and nothing else.
 
-    python -m tests.bench.floor httpx|aiohttp JOBS_IN_FLIGHT
+    python -m tests.bench.floor httpx|aiohttp asyncio|uvloop JOBS_IN_FLIGHT
 
 `httpx`: the clients the system uses (httpx on aiohttp's transport, aiogram), bare. `aiohttp`: that alone.
 The times of the polls are the system's own, so that their number is.
@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
+import uvloop
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
@@ -33,8 +37,7 @@ async def _with_httpx(flight: int) -> None:
     session = AiohttpSession(api=TelegramAPIServer.from_base(wire.URL))
     async with make_client(settings) as client, Bot(wire.TOKEN, session=session) as bot:
 
-        async def job(chat: int) -> None:
-            placeholder = await bot.send_message(chat, "a moment")
+        async def job(chat: int, message: int) -> None:
             created = await client.post(wire.CREATE, json=wire.task(), headers=wire.HEADERS)
             task, began = created.json()["data"]["taskId"], time.monotonic()
             after = polling.first_poll(KNOWN)
@@ -47,7 +50,7 @@ async def _with_httpx(flight: int) -> None:
                 after = polling.next_poll(KNOWN, elapsed, wire.progress_of(record))
             data = (await client.get(address)).content
             media = InputMediaPhoto(media=BufferedInputFile(data, "p.png"))
-            await bot.edit_message_media(media, chat_id=chat, message_id=placeholder.message_id)
+            await bot.edit_message_media(media, chat_id=chat, message_id=message)
 
         await _keep(flight, job)
 
@@ -56,10 +59,7 @@ async def _with_aiohttp(flight: int) -> None:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
 
-        async def job(chat: int) -> None:
-            text = {"chat_id": chat, "text": "a moment"}
-            async with session.post(wire.method("sendMessage"), json=text) as answer:
-                message = (await answer.json())["result"]["message_id"]
+        async def job(chat: int, message: int) -> None:
             async with session.post(wire.CREATE, json=wire.task(), headers=wire.HEADERS) as answer:
                 task, began = (await answer.json())["data"]["taskId"], time.monotonic()
             after = polling.first_poll(KNOWN)
@@ -84,14 +84,18 @@ async def _with_aiohttp(flight: int) -> None:
         await _keep(flight, job)
 
 
-async def _keep(flight: int, job) -> None:  # type: ignore[no-untyped-def]
-    async def one(number: int) -> None:
-        await asyncio.sleep(random.uniform(0, 30))
-        while True:
-            await job(wire.PEOPLE[number % len(wire.PEOPLE)])
+async def _keep(flight: int, job: Callable[[int, int], Awaitable[None]]) -> None:
+    placeholders = iter(json.loads(Path(os.environ["BENCH_PLACEHOLDERS"]).read_text("utf-8")))
 
-    await asyncio.gather(*(one(number) for number in range(flight)))
+    async def one() -> None:
+        await asyncio.sleep(random.uniform(0, 30))
+        for chat, message in placeholders:
+            await job(chat, message)
+
+    await asyncio.gather(*(one() for _ in range(flight)))
 
 
 if __name__ == "__main__":
-    asyncio.run((_with_httpx if sys.argv[1] == "httpx" else _with_aiohttp)(int(sys.argv[2])))
+    _, client, loop, flight = sys.argv
+    run = uvloop.run if loop == "uvloop" else asyncio.run
+    run((_with_httpx if client == "httpx" else _with_aiohttp)(int(flight)))

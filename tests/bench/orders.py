@@ -1,0 +1,74 @@
+"""The bot's part of a job, done outside of what is measured: placeholders, and orders in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator, Sequence
+
+import httpx
+from redis.asyncio import Redis
+
+from src.jobs import Ledger, Limits, Spec, Wake, new_id, transitions
+from src.sandbox.telegram import DEMO_TOKEN
+
+Placeholder = tuple[int, int]
+"""A chat and the message in it that a picture will replace."""
+
+_MANY = 10_000_000
+_AT_ONCE = 32
+_PAUSE = 0.25
+
+
+class Orders:
+    """Plays the bot for as many people as are given, who ask in turn, one a chat."""
+
+    def __init__(self, client: httpx.AsyncClient, redis: Redis, people: Sequence[int]) -> None:
+        self._client = client
+        self._ledger = Ledger(redis)
+        self._people: Iterator[int] = itertools.cycle(people)
+        self._serial = itertools.count(1)
+
+    async def placeholders(self, count: int) -> list[Placeholder]:
+        """Send so many."""
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(chat: int) -> Placeholder:
+            async with free:
+                body = {"chat_id": chat, "text": "a moment"}
+                answer = await self._client.post(f"/bot{DEMO_TOKEN}/sendMessage", json=body)
+            return chat, answer.json()["result"]["message_id"]
+
+        return await asyncio.gather(*(one(next(self._people)) for _ in range(count)))
+
+    async def fill(self, in_flight: int, waiting: int) -> None:
+        """Let generations be due to start in all slots, with so many orders behind them."""
+        held = await self._ledger.waiting("kie") + await self._ledger.running("kie")
+        await self.admit(in_flight + waiting - held)
+        await self._ledger.run(transitions.release("kie", in_flight))
+
+    async def keep(self, waiting: int) -> None:
+        """Keep that many orders waiting, until cancelled."""
+        while True:
+            await asyncio.sleep(_PAUSE)
+            await self.admit(waiting - await self._ledger.waiting("kie"))
+
+    async def admit(self, count: int) -> None:
+        """Put so many orders into the ledger, as the bot does."""
+        limits = Limits(_MANY, 60, _MANY, _MANY)
+        for chat, message in await self.placeholders(max(0, count)):
+            request, prompt = new_id(), f"a boat, no. {next(self._serial)}"
+            spec = Spec(prompt=prompt, model="google/nano-banana", aspect="1:1", chat=chat, lang="en")
+            await self._ledger.run(
+                transitions.admit(
+                    request=request,
+                    user=str(chat),
+                    provider="kie",
+                    cap=0,
+                    jobs=[(spec, Wake(new_id(), "kie", chat))],
+                    limits=limits,
+                    deadline=3600,
+                    ttl=86_400,
+                )
+            )
+            await self._ledger.run(transitions.placed(request, [message]))
