@@ -123,7 +123,7 @@ class Ledger:
         return int(await self.client.scard(self.key(f"slots:{provider}")))
 
     async def durations(self, provider: str, model: str) -> list[float]:
-        """Seconds that the last generations took, newest first; at most 200."""
+        """Seconds that generations took which ended lately, newest first; at most 200."""
         raw = await self.client.lrange(self.key(f"took:{provider}:{model}"), 0, -1)
         return [int(ms) / 1000 for ms in raw]
 

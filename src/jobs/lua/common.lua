@@ -12,7 +12,8 @@
 --   P window:<user>       ZSET   the person's admissions in the rate window
 --   P user:<user>         HASH   the person: language, choices, tier, blocked
 --   P update:<id>         STRING request made from that Telegram update
---   P took:<pv>:<model>   LIST   last generations' durations, ms, newest first
+--   P took:<pv>:<model>   LIST   durations of generations that ended lately, ms, newest first
+--   P sampled:<pv>:<model> STRING one was added to that list just now
 --   P models              SET    <provider>:<model> of each list above
 --   P workers             ZSET   worker processes, by their last heartbeat
 --   P looked              STRING when anybody last looked at what is due, in ms

@@ -3,6 +3,20 @@
 -- ARGV  1 job  2 fence  3 result (JSON)  4 picture's bytes (empty: the result has an address)  5 cap of the provider
 --       6 model (its duration is kept)  7 blob ttl, s  8 ms that the provider says it took (empty: until now)
 -- Returns {1, released…} (also when it is said again), or {0}.
+
+-- Of many that end at once only some are kept, so that the list spans at least two generations: what ended
+-- within a second after a common start took equally long, and says little of the others.
+local FEW, KEPT = 20, 200
+local function sample(model, ms)
+  local took = P .. 'took:' .. model
+  local pause = math.max(1, math.floor(2 * ms / KEPT))
+  local is_pause = not redis.call('SET', P .. 'sampled:' .. model, 1, 'PX', pause, 'NX')
+  if is_pause and redis.call('LLEN', took) >= FEW then return end
+  redis.call('LPUSH', took, ms)
+  redis.call('LTRIM', took, 0, KEPT - 1)
+  redis.call('SADD', P .. 'models', model)
+end
+
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted')
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
@@ -10,10 +24,7 @@ if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
 if ARGV[4] ~= '' then redis.call('SET', P .. 'blob:' .. id, ARGV[4], 'EX', ARGV[7]) end
 move(id, 'ready', tonumber(f.created), f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
-local took = P .. 'took:' .. f.provider .. ':' .. ARGV[6]
-redis.call('LPUSH', took, ARGV[8] ~= '' and ARGV[8] or NOW - tonumber(f.accepted))
-redis.call('LTRIM', took, 0, 199)
-redis.call('SADD', P .. 'models', f.provider .. ':' .. ARGV[6])
+sample(f.provider .. ':' .. ARGV[6], ARGV[8] ~= '' and tonumber(ARGV[8]) or NOW - tonumber(f.accepted))
 due(id, NOW + RESEND)
 local out = {1}
 for _, r in ipairs(release(f.provider, tonumber(ARGV[5]))) do out[#out + 1] = r end
