@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AsyncIO, Middleware
+from dramatiq.middleware import Middleware
 
 from observability import Telemetry, setup
 from observability.dramatiq import instrument_broker
@@ -16,6 +16,7 @@ from observability.worker import TelemetryMiddleware
 from src import metrics
 from src.clients import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
+from src.loop import Loop
 from src.settings import Settings
 from src.wake import NAMESPACE, QUEUE_KEY
 from src.watchdog import Watchdog
@@ -44,7 +45,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         # Ends the process when a thread or the loop has died.
         Watchdog(lambda: int(client.llen(QUEUE_KEY)), lambda: process.background, telemetry.flush),
         # The loop that async actors, HTTP and the watcher share.
-        AsyncIO(),
+        Loop(),
         # Before a message runs: does it meet a closed gate?
         RateLimits(Limiter(sync_client=client), _count_refusal),
         # The ledger, the providers and the watcher, inside that loop.

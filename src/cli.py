@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from src import operations
+from src import loop, operations
 from src.settings import Settings, SettingsError, load_settings, table
 
 app = typer.Typer(
@@ -79,7 +79,7 @@ def bot() -> None:
     settings = load_settings()
     telemetry = start_telemetry(settings, "imagebot-bot")
     try:
-        asyncio.run(run_bot(settings))
+        loop.run(run_bot(settings))
     finally:
         telemetry.shutdown()
 

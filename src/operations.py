@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from src import loop
 from src.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def api(
     settings = load_settings()
     telemetry = start_telemetry(settings, "imagebot-api")
     try:
-        asyncio.run(run_api(settings, host, port))
+        loop.run(run_api(settings, host, port))
     finally:
         telemetry.shutdown()
 
