@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -77,6 +78,7 @@ def setup(
     log_level: str = "INFO",
     span_processors: Sequence[SpanProcessor] = (),
     metric_readers: Sequence[MetricReader] = (),
+    spool: Path | None = None,
 ) -> Telemetry:
     """Start telemetry and logging in this process; call it once, after any fork.
 
@@ -86,6 +88,8 @@ def setup(
       service: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says another.
       secrets: values that must not appear in anything exported or logged.
       span_processors, metric_readers: further ones, such as a test's in-memory exporter.
+      spool: folder, shared by the processes of a machine, in which spans wait that the Collector does not
+        have yet, so that neither a killed process nor an outage loses them; None for memory only.
     """
     global _running
     os.environ.setdefault(*_HTTP_NAMES)
@@ -107,7 +111,7 @@ def setup(
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         metrics.set_meter_provider(meters)
         observe_process(meters.get_meter("observability.process"))
-    if processors := [*span_processors, *exporters.span_processors(scrubber)]:
+    if processors := [*span_processors, *exporters.span_processors(scrubber, spool)]:
         tracers = TracerProvider(
             resource=resource, id_generator=PinnableIdGenerator(), shutdown_on_exit=False
         )

@@ -1,15 +1,17 @@
 """Which exporters the standard `OTEL_*` variables ask for, and the resource they export with.
 
 The SDK's own reading of them lives in a private module and has defaults made for other programs;
-here OTLP goes over HTTP unless told otherwise, batches leave twice a second (a killed process loses
-what it had not sent), and a dead collector is given up on after two seconds.
+here OTLP goes over HTTP unless told otherwise, batches leave twice a second, and a dead collector is
+given up on after two seconds. Traces over HTTP go through `observability.durable`, the rest through the SDK's own.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from opentelemetry.sdk._logs import LogRecordProcessor
@@ -19,6 +21,8 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from observability.durable import DurableSpanProcessor
+from observability.endpoint import TraceEndpoint
 from observability.scrubbing import Scrubber, ScrubbingLogExporter, ScrubbingSpanExporter
 
 Signal = Literal["traces", "metrics", "logs"]
@@ -26,7 +30,8 @@ Signal = Literal["traces", "metrics", "logs"]
 _BATCH_DELAY_MS = 500
 _METRIC_INTERVAL_MS = 10_000
 _TIMEOUT_SECONDS = 2
-_OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_HTTP = "http/protobuf"
+_OTLP = {_HTTP: "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 
 
 def resource(service: str, version: str | None) -> Resource:
@@ -37,14 +42,27 @@ def resource(service: str, version: str | None) -> Resource:
     return Resource.create(own | dict(OTELResourceDetector().detect().attributes))
 
 
-def span_processors(scrubber: Scrubber) -> list[SpanProcessor]:
-    delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else _BATCH_DELAY_MS
-    return [
-        BatchSpanProcessor(
-            ScrubbingSpanExporter(exporter, scrubber) if scrubber else exporter, schedule_delay_millis=delay
+def span_processors(scrubber: Scrubber, spool: Path | None = None) -> list[SpanProcessor]:
+    """A processor for each exporter. `spool`: folder in which spans wait that OTLP over HTTP could not take."""
+    return [_span_processor(name, scrubber, spool) for name in _names("traces")]
+
+
+def _span_processor(name: str, scrubber: Scrubber, spool: Path | None) -> SpanProcessor:
+    if name == "otlp" and (_setting("traces", "PROTOCOL") or _HTTP) == _HTTP:
+        endpoint = TraceEndpoint(partial(_setting, "traces"), timeout=_TIMEOUT_SECONDS)
+        return DurableSpanProcessor(
+            endpoint.post,
+            folder=spool,
+            scrubber=scrubber,
+            delay=_number("OTEL_BSP_SCHEDULE_DELAY", _BATCH_DELAY_MS) / 1e3,
+            batch=_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+            queue=_number("OTEL_BSP_MAX_QUEUE_SIZE", 2048),
         )
-        for exporter in _exporters("traces")
-    ]
+    exporter = _exporter("traces", name)
+    delay = None if "OTEL_BSP_SCHEDULE_DELAY" in os.environ else _BATCH_DELAY_MS
+    return BatchSpanProcessor(
+        ScrubbingSpanExporter(exporter, scrubber) if scrubber else exporter, schedule_delay_millis=delay
+    )
 
 
 def metric_readers() -> list[MetricReader]:
@@ -76,7 +94,7 @@ def _names(signal: Signal) -> list[str]:
 
 def _exporter(signal: Signal, name: str) -> Any:
     if name == "otlp":
-        protocol = _setting(signal, "PROTOCOL") or "http/protobuf"
+        protocol = _setting(signal, "PROTOCOL") or _HTTP
         if protocol not in _OTLP:
             raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL: expected {' or '.join(_OTLP)}, not {protocol!r}")
         name = _OTLP[protocol]
@@ -87,6 +105,13 @@ def _exporter(signal: Signal, name: str) -> Any:
     if name in _OTLP.values() and not _setting(signal, "TIMEOUT"):
         return exporter_class(timeout=_TIMEOUT_SECONDS)
     return exporter_class()
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, "").strip()
+    if text and not text.isdecimal():
+        raise ValueError(f"{variable}: expected a whole number, not {text!r}")
+    return int(text) if text else default
 
 
 def _setting(signal: Signal, name: str) -> str | None:

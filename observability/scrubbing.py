@@ -31,6 +31,7 @@ class Scrubber:
         values |= {quote(secret, safe="") for secret in values}
         longest_first = sorted(values, key=lambda value: (-len(value), value))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if values else None
+        self._encoded = [value.encode() for value in longest_first]
 
     def __bool__(self) -> bool:
         return self._pattern is not None
@@ -40,6 +41,10 @@ class Scrubber:
 
     def finds(self, text: str) -> bool:
         return self._pattern is not None and self._pattern.search(text) is not None
+
+    def finds_in(self, encoded: bytes) -> bool:
+        """Whether bytes that hold texts in UTF-8 hold a secret."""
+        return any(secret in encoded for secret in self._encoded)
 
     def value(self, value: Any) -> Any:
         """`value` with every string in it scrubbed; other things as they are."""

@@ -159,8 +159,27 @@ def write_span(
       end_ns: nanoseconds since the epoch; None for now. Never before the start.
       tracer: whose scope the span carries; None for this module's.
     """
+    span = resume_span(ref, name, kind=kind, attributes=attributes, links=links, tracer=tracer)
+    for event in events:
+        span.add_event(event.name, event.attributes, event.at_ns)
+    if status is not None:
+        span.set_status(status)
+    end = time.time_ns() if end_ns is None else end_ns
+    span.end(max(end, ref.start_ns))
+
+
+def resume_span(
+    ref: SpanRef,
+    name: str,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Attributes | None = None,
+    links: Iterable[SpanRef | SpanContext] = (),
+    tracer: trace.Tracer | None = None,
+) -> trace.Span:
+    """The span `ref` as one that this process will end; not recording where it is unsampled."""
     if not ref.sampled:
-        return
+        return trace.INVALID_SPAN
     tracer = tracer or trace.get_tracer(__name__)
     token = _pinned.set(ref)
     try:
@@ -174,16 +193,9 @@ def write_span(
         )
     finally:
         _pinned.reset(token)
-    if not span.is_recording():
-        return
-    if span.get_span_context().span_id != ref.span_id:
+    if span.is_recording() and span.get_span_context().span_id != ref.span_id:
         logger.warning("Span %r got another id: the tracer provider lacks PinnableIdGenerator", name)
-    for event in events:
-        span.add_event(event.name, event.attributes, event.at_ns)
-    if status is not None:
-        span.set_status(status)
-    end = time.time_ns() if end_ns is None else end_ns
-    span.end(max(end, ref.start_ns))
+    return span
 
 
 def _context_above(ref: SpanRef) -> Context:

@@ -30,7 +30,11 @@ def _count_refusal(refusal: Refusal) -> None:
 def start_telemetry(settings: Settings, service: str) -> Telemetry:
     """Telemetry and logs of a process, with every secret in force kept out."""
     return setup(
-        service, secrets=settings.secrets(), log_format=settings.log_format, log_level=settings.log_level
+        service,
+        secrets=settings.secrets(),
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+        spool=settings.data_dir / "spans",
     )
 
 

@@ -15,7 +15,15 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from observability.spans import SpanEvent, SpanRef, attached, context_of, reserve_span, write_span
+from observability.spans import (
+    SpanEvent,
+    SpanRef,
+    attached,
+    context_of,
+    reserve_span,
+    resume_span,
+    write_span,
+)
 from src.jobs import Job, State
 from src.settings import Settings
 
@@ -137,28 +145,29 @@ def write_lost_attempt(job: Job, step: str) -> None:
 
 
 async def write_end_after(step: trace.Span, job: Job, outcome: str, *, kind: str = "") -> None:
-    """`write_end`, once the step that ended the job has ended too: a job's last step lies within it."""
-    now, until = time.time_ns(), time.monotonic() + _STEP_SECONDS
-    while step.is_recording() and time.monotonic() < until:  # noqa: ASYNC110 (nobody tells when a span ends)
-        await asyncio.sleep(0.02)
-    write_end(job, outcome, kind=kind, end_ns=max(now, getattr(step, "end_time", None) or 0))
-
-
-def write_end(job: Job, outcome: str, *, kind: str = "", end_ns: int | None = None) -> None:
     """Write the job's span, from admission to its end. Only the one who ended the job calls it.
+
+    It is written once `step`, which ended the job, has ended too: a job's last step lies within it.
 
     Args:
         kind: why it could not be shown, where the job itself does not say.
-        end_ns: nanoseconds since the epoch; None for now.
     """
+    now, until = time.time_ns(), time.monotonic() + _STEP_SECONDS
+    # Begun at once: from here on it is not lost with this process.
+    span = _begin_end(job, outcome, kind or job.kind)
+    while step.is_recording() and time.monotonic() < until:  # noqa: ASYNC110 (nobody tells when a span ends)
+        await asyncio.sleep(0.02)
+    span.end(max(now, getattr(step, "end_time", None) or 0))
+
+
+def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:
+    """The job's span with everything but its end; the generation's, where nobody else could write it."""
     ref = job_ref(job)
     if ref is None:
-        return
-    kind = kind or job.kind
-    if job.state in (State.FAILED, State.CANCELLED):
+        return trace.INVALID_SPAN
+    if job.state in (State.FAILED, State.CANCELLED) and not job.ready:
         # It was running when it was ended from outside; whoever had it could not know.
         write_generation(job, error=kind or str(job.state), end_ns=_time_of(job, ref, job.state))
-    failed = outcome == State.FAILED
     attributes: dict[str, AttributeValue] = {
         "imagebot.job.id": job.id,
         "imagebot.request.id": job.request,
@@ -170,15 +179,12 @@ def write_end(job: Job, outcome: str, *, kind: str = "", end_ns: int | None = No
     }
     if kind:
         attributes["error.type"] = kind
-    write_span(
-        ref,
-        "job",
-        end_ns=end_ns,
-        attributes=attributes,
-        status=Status(StatusCode.ERROR, kind) if failed else None,
-        events=list(_events(job, ref)),
-        tracer=_tracer,
-    )
+    span = resume_span(ref, "job", attributes=attributes, tracer=_tracer)
+    for event in _events(job, ref):
+        span.add_event(event.name, event.attributes, event.at_ns)
+    if outcome == State.FAILED:
+        span.set_status(Status(StatusCode.ERROR, kind))
+    return span
 
 
 def _time_of(job: Job, ref: SpanRef, state: str) -> int | None:

@@ -1,0 +1,323 @@
+"""Spans that survive: each is on disk from its end until the Collector has it.
+
+`DurableSpanProcessor` does what the SDK's batch processor does, and besides:
+
+- spans of a process that was killed (SIGKILL, out of memory) are sent by the next process of the machine
+  that looks into the same folder, within seconds;
+- a Collector that is away costs no span: what it did not take waits on disk, up to 64 MB, and in memory
+  only up to a queue's length;
+- a span that waits for nobody here, such as a request's, is noted when it begins; its process killed in
+  the middle, it is sent as far as it was known, so that its children have their parent.
+
+Without a folder (a read-only container, say) spans wait in memory only, as they do in the SDK's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from pathlib import Path
+
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as StatusMessage
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from observability.otlp import encode_resource, encode_span, export_request, key_value
+from observability.scrubbing import Scrubber
+from observability.spool import Record, Spool, SpoolFile, taken_over
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+_NOTED = (SpanKind.SERVER, SpanKind.INTERNAL)
+
+
+class Answer(Enum):
+    """What became of a request."""
+
+    TAKEN = auto()
+    REFUSED = auto()  # and will be again
+    AWAY = auto()  # later, perhaps
+
+
+Post = Callable[[bytes], Answer]
+"""Sends an `ExportTraceServiceRequest`. Never raises."""
+
+
+class _Batch:
+    """Spans that ended, in memory and where possible on disk too."""
+
+    __slots__ = ("file", "head", "spans")
+
+    def __init__(self, head: bytes, file: SpoolFile | None) -> None:
+        self.head = head
+        self.spans: list[bytes] = []
+        self.file = file
+
+
+class DurableSpanProcessor(SpanProcessor):
+    """Batches what ends and posts it from a thread of its own.
+
+    Args:
+      post: where to; also called for what other processes have left in `folder`.
+      folder: shared by the processes of this machine; None for memory only.
+      delay: seconds between two batches. batch: spans that make one leave earlier.
+      queue: most spans in memory; beyond, they are left to the disk, or lost without one.
+    """
+
+    def __init__(
+        self,
+        post: Post,
+        *,
+        folder: Path | None = None,
+        scrubber: Scrubber | None = None,
+        delay: float = 0.5,
+        batch: int = 512,
+        queue: int = 2048,
+    ) -> None:
+        self._post = post
+        self._resource: tuple[Resource | None, bytes] = (None, b"")
+        self._scrubber = scrubber or Scrubber(())
+        self._delay, self._batch_size, self._queue = delay, batch, queue
+        self._spool = _spool(folder)
+        self._shut = False
+        self._away = False
+        self._looked = 0.0
+        self._begin()
+        begin = weakref.WeakMethod(self._begin)
+        os.register_at_fork(after_in_child=lambda: (again := begin()) and again())
+
+    def _begin(self) -> None:
+        """At first, and again in a forked child: the parent's spans and files are the parent's."""
+        self._lock, self._sending = threading.Lock(), threading.Lock()
+        self._wake = threading.Event()
+        self._batch: _Batch | None = None
+        self._open: set[int] = set()
+        self._notes: SpoolFile | None = None
+        self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
+        if not self._shut:
+            self._thread.start()
+
+    # What spans do
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        context, parent = span.context, span.parent
+        if self._spool is None or context is None or not context.trace_flags.sampled:
+            return
+        if span.kind not in _NOTED or (parent is not None and not parent.is_remote):
+            return
+        note = self._encode(span)
+        with self._lock, suppress(OSError):
+            if self._notes is None:
+                self._notes = self._spool.file("open")
+            if not self._open:
+                self._notes.append(0, self._encoded(span.resource))
+            self._notes.append(context.span_id, note)
+            self._open.add(context.span_id)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        context = span.context
+        if self._shut or context is None or not context.trace_flags.sampled:
+            return
+        record = self._encode(span)
+        with self._lock:
+            self._keep(context.span_id, record, span.resource)
+            if self._open:
+                self._ended(context.span_id)
+
+    def _encoded(self, resource: Resource) -> bytes:
+        if self._resource[0] is not resource:
+            self._resource = resource, encode_resource(resource)
+        return self._resource[1]
+
+    def _encode(self, span: ReadableSpan) -> bytes:
+        record = encode_span(span)
+        if self._scrubber.finds_in(record):
+            record = encode_span(self._scrubber.span(span))
+        return record
+
+    def _keep(self, span_id: int, record: bytes, resource: Resource) -> None:
+        batch = self._batch
+        if batch is not None and len(batch.spans) >= self._queue:
+            if batch.file is None:
+                return  # told when the queue filled up
+            batch.file.leave()
+            batch = None
+        if batch is None:
+            head = self._encoded(resource)
+            batch = self._batch = _Batch(head, self._new_file(head))
+        batch.spans.append(record)
+        if batch.file is not None:
+            try:
+                batch.file.append(span_id, record)
+            except OSError as error:
+                logger.warning("spans are kept in memory only: %s", error.strerror)
+                batch.file.remove()
+                batch.file = None
+        if len(batch.spans) == self._batch_size:
+            self._wake.set()
+        if len(batch.spans) == self._queue and batch.file is None:
+            logger.warning("the Collector does not keep up, spans are lost")
+
+    def _new_file(self, head: bytes) -> SpoolFile | None:
+        if self._spool is None:
+            return None
+        try:
+            file = self._spool.file("ended")
+            file.append(0, head)
+        except OSError as error:
+            logger.warning("spans are kept in memory only: %s", error.strerror)
+            return None
+        return file
+
+    def _ended(self, span_id: int) -> None:
+        """A noted span has ended: its note says so, or is gone with the last of them."""
+        if span_id not in self._open or self._notes is None:
+            return
+        self._open.discard(span_id)
+        with suppress(OSError):
+            if self._open:
+                self._notes.append(span_id, b"")
+            else:
+                self._notes.clear()
+
+    # What the thread does
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(self._delay)
+            self._wake.clear()
+            if self._shut:
+                return  # who shuts down sends the last
+            with suppress_instrumentation():
+                if self._send() and self._spool is not None:
+                    self._look_around(self._spool)
+
+    def _send(self) -> bool:
+        """Post what has ended so far; False if it has to wait."""
+        with self._sending:
+            with self._lock:
+                batch, self._batch = self._batch, None
+            if batch is None:
+                return True
+            answer = self._post(export_request(batch.head, batch.spans))
+            self._told(answer)
+            if answer is not Answer.AWAY:
+                if batch.file is not None:
+                    batch.file.remove()
+                return True
+            if batch.file is not None:
+                batch.file.leave()
+                if self._spool is not None and (lost := self._spool.trim()):
+                    logger.warning(
+                        "the Collector is away for long, the oldest spans are lost: %s files", lost
+                    )
+            else:
+                self._put_back(batch)
+            return False
+
+    def _put_back(self, batch: _Batch) -> None:
+        with self._lock:
+            newer = self._batch
+            if newer is not None:
+                batch.spans += newer.spans[: self._queue - len(batch.spans)]
+                if newer.file is not None:
+                    newer.file.remove()
+            self._batch = batch
+
+    def _told(self, answer: Answer) -> None:
+        if (answer is Answer.AWAY) is not self._away:
+            self._away = answer is Answer.AWAY
+            logger.warning("the Collector is away, spans wait" if self._away else "the Collector is back")
+
+    def _look_around(self, spool: Spool) -> None:
+        """Send what was left behind: by a process that was killed, or by anyone while the Collector was away."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        for path in spool.left_behind("ended"):
+            if not self._send_file(path, _as_they_are):
+                return
+        for path in spool.left_behind("open"):
+            if not self._send_file(path, _cut_short):
+                return
+
+    def _send_file(self, path: Path, spans_of: Callable[[list[Record], int], list[bytes]]) -> bool:
+        with taken_over(path) as records:
+            if records is None:
+                return True
+            ended_ns = path.stat().st_mtime_ns
+            spans = spans_of(records[1:], ended_ns)
+            if spans:
+                answer = self._post(export_request(records[0].content, spans))
+                self._told(answer)
+                if answer is Answer.AWAY:
+                    return False
+            path.unlink()
+        return True
+
+    # The end
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Post what has ended; what cannot be sent stays for the next process."""
+        with suppress_instrumentation():
+            return self._send()
+
+    def shutdown(self) -> None:
+        if self._shut:
+            return
+        self._shut = True
+        self._wake.set()
+        with suppress_instrumentation():
+            self._send()
+        if self._notes is not None:
+            self._notes.remove()
+
+
+def _spool(folder: Path | None) -> Spool | None:
+    if folder is None:
+        return None
+    try:
+        return Spool(folder)
+    except OSError as error:
+        logger.info("spans are kept in memory only: %s", error.strerror)
+        return None
+
+
+def _as_they_are(records: list[Record], ended_ns: int) -> list[bytes]:
+    return [record.content for record in records]
+
+
+def _cut_short(records: list[Record], ended_ns: int) -> list[bytes]:
+    """Spans that had begun and not ended: they end when their process was last heard of."""
+    notes: dict[int, bytes] = {}
+    for id_, content in records:
+        if content:
+            notes[id_] = content
+        else:
+            notes.pop(id_, None)
+    return [_ended_at(note, ended_ns) for note in notes.values()]
+
+
+def _ended_at(note: bytes, ended_ns: int) -> bytes:
+    message = ResourceSpans.FromString(note)
+    span = message.scope_spans[0].spans[0]
+    span.end_time_unix_nano = max(ended_ns, span.start_time_unix_nano)
+    if span.kind == SpanMessage.SPAN_KIND_SERVER:
+        span.status.CopyFrom(
+            StatusMessage(code=StatusMessage.STATUS_CODE_ERROR, message="the process was lost")
+        )
+        span.attributes.append(key_value("error.type", "process_lost"))
+    return bytes(message.SerializeToString())

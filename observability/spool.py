@@ -1,0 +1,121 @@
+"""Records on disk until they are sent: what a killed process, or a Collector that is away, would lose.
+
+A folder that the processes of a machine share. Each process writes to files of its own, which it holds
+locked: one whose lock is free was left behind, and whoever sees it first sends it. What was written before
+a process was killed survives it, as the kernel has it by then; a machine that loses its power may lose some.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+_HEAD = struct.Struct(">QI")  # id, length; then the bytes
+_MOST_BYTES = 64_000_000
+
+
+class Record(NamedTuple):
+    """Bytes under an id; 0 for the first of a file, which says whose they are."""
+
+    id: int
+    content: bytes
+
+
+class SpoolFile:
+    """A file of this process, locked while it is open. Errors of the disk end in `OSError`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Locked before it has the name under which others look for it.
+        hidden = path.with_name(f".{path.name}")
+        self._fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        os.rename(hidden, path)
+
+    def append(self, id_: int, content: bytes) -> None:
+        """Add a record, whole or not at all as far as a reader is concerned."""
+        os.write(self._fd, _HEAD.pack(id_, len(content)) + content)
+
+    def clear(self) -> None:
+        os.ftruncate(self._fd, 0)
+
+    def remove(self) -> None:
+        """Delete it: its records were sent."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave it for whoever sees it first."""
+        os.close(self._fd)
+
+
+class Spool:
+    """The folder. Names end in what the records are: `.ended` or `.open`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+
+    def file(self, ending: str) -> SpoolFile:
+        return SpoolFile(self._folder / f"{uuid.uuid4().hex}.{ending}")
+
+    def left_behind(self, ending: str) -> Iterator[Path]:
+        """Files of that kind, oldest first, of this process or others, locked or not."""
+        found = []
+        for path in self._folder.glob(f"[!.]*.{ending}"):
+            with suppress(FileNotFoundError):
+                found.append((path.stat().st_mtime_ns, path))
+        for _, path in sorted(found):
+            yield path
+
+    def trim(self) -> int:
+        """Delete the oldest files nobody holds until the folder is of bearable size; how many were deleted."""
+        deleted, size = 0, 0
+        for path in reversed(list(self.left_behind("ended"))):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+                if size > _MOST_BYTES:
+                    with taken_over(path) as records:
+                        if records is not None:
+                            path.unlink()
+                            deleted += 1
+        return deleted
+
+
+@contextmanager
+def taken_over(path: Path) -> Iterator[list[Record] | None]:
+    """The records of a file that was left behind, ours while the block runs; None if it is held or gone."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        # Somebody else may have sent and deleted it since it was opened.
+        yield list(_records(path.read_bytes())) if os.fstat(fd).st_nlink else None
+    finally:
+        os.close(fd)
+
+
+def _records(data: bytes) -> Iterator[Record]:
+    """Up to the first that is not whole: its process was killed while it wrote."""
+    at = 0
+    while at + _HEAD.size <= len(data):
+        id_, length = _HEAD.unpack_from(data, at)
+        at += _HEAD.size
+        if at + length > len(data):
+            return
+        yield Record(id_, data[at : at + length])
+        at += length

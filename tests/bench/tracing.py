@@ -1,0 +1,211 @@
+"""What tracing costs a job, in CPU time of a worker: one job's spans, metrics and log line, with and without.
+
+    python -m tests.bench.tracing --jobs 3000
+
+Runs a worker's part of a job through the real instrumentations, with everything they stand around (Redis,
+the provider, Telegram) answering at once, in two fresh processes: one exporting to an OTLP endpoint in a
+third, one without. The difference is tracing's own, exporter's thread included. What a whole job costs
+is `python -m tests.bench`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Annotated, Any
+
+import httpx
+import structlog
+import typer
+from aiogram import Bot
+from aiogram.client.session.base import BaseSession
+from aiogram.methods import EditMessageMedia, TelegramMethod
+from aiogram.types import InputMediaPhoto
+from dramatiq import MessageProxy
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.message import Message
+from opentelemetry import trace
+
+from observability import setup
+from observability.aiogram import instrument_bot
+from observability.dramatiq import anchored, instrument_broker
+from observability.httpx import traced_transport
+from observability.spans import context_of
+from src import metrics, tracing
+from src.jobs import Job, Spec, State, Wake, new_id
+
+_TOKEN = "123456789:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+_STORY = "waiting@0 submitting@12 running@140 ready@30010 delivering@30020 delivered@30150"
+_POLLS = 3
+_WARM = 300
+
+log = structlog.get_logger(__name__)
+
+
+class _Provider(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"code": 200, "data": {"state": "generating"}}, request=request)
+
+
+class _Telegram(BaseSession):
+    async def close(self) -> None:
+        return
+
+    async def make_request(self, bot: Bot, method: TelegramMethod[Any], timeout: int | None = None) -> Any:
+        return True
+
+    async def stream_content(self, *args: Any, **kwargs: Any) -> AsyncGenerator[bytes, None]:
+        yield b""
+
+
+class Worker:
+    """A worker's part of a job and nothing else."""
+
+    def __init__(self) -> None:
+        self._broker = StubBroker(middleware=[])
+        instrument_broker(self._broker, flush=False)
+        self._broker.declare_queue("images")
+        transport = traced_transport(_Provider(), secrets=[_TOKEN])
+        self._http = httpx.AsyncClient(transport=transport, base_url="https://api.kie.ai")
+        self._bot = Bot(_TOKEN, session=_Telegram())
+        instrument_bot(self._bot)
+
+    async def job(self) -> None:
+        """From the message that says submit to the job's last span."""
+        job = _job()
+        with self._processing("submit", job):
+            await self._http.post("/api/v1/jobs/createTask", json={"model": job.spec.model})
+            generation = tracing.open_generation(job)
+        metrics.wait_duration.record(0.1, {"imagebot.provider": "kie"})
+        for _ in range(_POLLS):
+            with tracing.under(generation):
+                await self._http.get("/api/v1/jobs/recordInfo", params={"taskId": "a7f3b2"})
+        tracing.write_generation(
+            _with(job, generation), attributes={"gen_ai.response.finish_reasons": ["stop"]}
+        )
+        labels = {"imagebot.provider": "kie", "gen_ai.request.model": job.spec.model}
+        metrics.generation_duration.record(30.0, labels)
+        metrics.generation_polls.record(_POLLS, {"imagebot.provider": "kie"})
+        with self._processing("deliver", job):
+            await self._http.get("/files/picture.png")
+            media = InputMediaPhoto(media="attach://p")
+            await self._bot(EditMessageMedia(media=media, chat_id=1, message_id=2))
+            outcome = {"imagebot.outcome": "delivered", "imagebot.provider": "kie"}
+            metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
+            metrics.job_duration.record(30.0, outcome)
+            metrics.delivery_duration.record(0.2)
+            log.info("job ended", job_id=job.id, outcome="delivered", trace_id=tracing.trace_id(job))
+        await tracing.write_end_after(trace.INVALID_SPAN, job, State.DELIVERED)
+
+    @contextmanager
+    def _processing(self, step: str, job: Job) -> Iterator[None]:
+        ref = tracing.job_ref(job)
+        message = Message("images", step, (job.id, "kie"), {}, {})
+        if ref is not None:
+            token = tracing.attached(context_of(ref))
+            with token, anchored(ref):
+                self._broker.enqueue(message)
+        else:
+            self._broker.enqueue(message)
+        proxy = MessageProxy(Message.decode(self._broker.queues["images"].get_nowait()))
+        self._broker.queues["images"].task_done()
+        self._broker.emit_before("process_message", proxy)
+        yield
+        self._broker.emit_after("process_message", proxy)
+
+
+def _job() -> Job:
+    job_id = new_id()
+    with trace.get_tracer(__name__).start_as_current_span("update message"):
+        wake = Wake(job_id, "kie", 1, trace=tracing.open_job())
+    spec = Spec(prompt="a boat", model="google/nano-banana", aspect="1:1", chat=1, lang="en")
+    return Job(
+        id=job_id,
+        state=State.DELIVERED,
+        user="1",
+        request=new_id(),
+        provider="kie",
+        spec=spec,
+        wake=wake,
+        fence=1,
+        created=0,
+        story=_STORY,
+        ticket={"external_id": "a7f3b2"},
+    )
+
+
+def _with(job: Job, generation: str) -> Job:
+    import dataclasses
+
+    return dataclasses.replace(job, generation=generation)
+
+
+async def _measure(jobs: int) -> dict[str, float]:
+    telemetry = setup("imagebot-worker", secrets=[_TOKEN, "sk-another-secret"], log_format="json")
+    worker = Worker()
+    for _ in range(_WARM):
+        await worker.job()
+    telemetry.flush()
+    began, wall = time.process_time(), time.monotonic()
+    for _ in range(jobs):
+        await worker.job()
+    mine = time.process_time() - began
+    telemetry.flush(30)
+    return {
+        "ms": (time.process_time() - began) * 1e3 / jobs,
+        "before_flush": mine * 1e3 / jobs,
+        "wall": time.monotonic() - wall,
+    }
+
+
+class _Sink(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        return
+
+
+def _child(jobs: int, env: dict[str, str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.tracing", "--jobs", str(jobs), "--inside"]
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    done = subprocess.run(
+        command, env=plain | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def main(
+    jobs: Annotated[int, typer.Option()] = 3000, inside: Annotated[bool, typer.Option()] = False
+) -> None:
+    """Measure."""
+    if inside:
+        print(json.dumps(asyncio.run(_measure(jobs))))
+        return
+    sink = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{sink.server_address[1]}"
+    for _ in range(3):
+        off = _child(jobs, {})
+        on = _child(jobs, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+        unsampled = _child(
+            jobs, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_SAMPLER": "always_off"}
+        )
+        print(off, on, unsampled, round(on["ms"] - off["ms"], 3))
+
+
+if __name__ == "__main__":
+    typer.run(main)
