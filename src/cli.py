@@ -186,12 +186,16 @@ async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None)
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    if png is not None:
+        report.pyplot()
+    if folder is not None and (folder / "redis").exists():
+        raise SettingsError(f"--data: {folder} has been used: a load run needs an empty one")
     with TemporaryDirectory(prefix="imagebot-load-") as temporary:
         record = await run(plan, folder or Path(temporary), say)
     found = figures(record)
+    print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
     if png is not None:
         report.chart(record, found, png)
-    print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
     return found.lost == 0 and found.doubled == 0
 
 

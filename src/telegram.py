@@ -6,11 +6,13 @@ Not here: what is sent and when; that is `src.bot` and `src.delivery`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -41,7 +43,7 @@ from aiogram.types import LinkPreviewOptions
 from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
-from src.limits import Limiter, telegram_gates
+from src.limits import Gate, Limiter, Refusal, telegram_gates
 from src.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Lane = Literal["result", "progress", "paid"]
+Lane = Literal["result", "answer", "progress", "paid"]
 
 # Calls that count against Telegram's limits: those that put something into a chat or change it.
 _PACED = frozenset(
@@ -84,29 +86,54 @@ _ANSWERS = tuple(
 _BARE_429_SECONDS = 5
 _ALL_CHATS_SECONDS = 5.0
 
-_lane: ContextVar[Lane] = ContextVar("telegram_lane", default="result")
+# How near an answer's turn must be to be taken: results come in between until then.
+_NEAR_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Pacing:
+    """How calls are paced; None: as the bot does by itself."""
+
+    lane: Lane | None = None
+    patience: float | None = None
+    ticket: str = ""
+
+
+_pacing: ContextVar[_Pacing | None] = ContextVar("telegram_pacing", default=None)
 
 
 @contextmanager
-def lane(name: Lane) -> Iterator[None]:
+def lane(name: Lane, *, patience: float | None = None, ticket: str = "") -> Iterator[None]:
     """How the calls inside are paced.
 
-    `result` waits a while for its turn, `progress` is refused at once (it may be dropped), `paid` has
-    taken its gates elsewhere, as the rate-limit middleware does for an actor.
+    `result` takes the next free turn, however far it is within its patience. `answer` lets every result
+    go first; answers of one process go in the order in which they were asked for. `progress` goes only
+    when nobody else wants to, and is refused at once (it may be dropped). `paid` has taken its gates
+    elsewhere, as the rate-limit middleware does for an actor.
+
+    Args:
+        patience: seconds to wait for a turn; None: the bot's own, and less where one chat is too busy.
+        ticket: for `result`: a refused turn is reserved under this name, for when the call comes again.
     """
-    token = _lane.set(name)
+    token = _pacing.set(_Pacing(name, patience, ticket))
     try:
         yield
     finally:
-        _lane.reset(token)
+        _pacing.reset(token)
 
 
-def make_bot(settings: Settings, limiter: Limiter, *, patience: float = 3.0) -> Bot:
+def make_bot(
+    settings: Settings,
+    limiter: Limiter,
+    *,
+    lane: Literal["result", "answer"] = "result",
+    patience: float = 3.0,
+) -> Bot:
     """The bot of `TELEGRAM_TOKEN`; close its session when done.
 
     Args:
-        patience: seconds a call in the `result` lane waits for its turn before it is refused
-            with `TelegramRetryAfter`.
+        lane: how calls are paced that are in no `lane` of their own.
+        patience: seconds a call waits for its turn before it is refused with `TelegramRetryAfter`.
 
     Raises:
         SettingsError: there is no token.
@@ -120,7 +147,7 @@ def make_bot(settings: Settings, limiter: Limiter, *, patience: float = 3.0) -> 
         default=DefaultBotProperties(parse_mode=None, link_preview=LinkPreviewOptions(is_disabled=True)),
     )
     session.middleware(Migration())
-    session.middleware(Pace(settings, limiter, patience))
+    session.middleware(Pace(settings, limiter, lane, patience))
     # Innermost: a span of each call that really goes out.
     instrument_bot(bot)
     return bot
@@ -132,10 +159,12 @@ class Pace(BaseRequestMiddleware):
     A gate that stays closed raises `TelegramRetryAfter`, as if Telegram had refused the call itself.
     """
 
-    def __init__(self, settings: Settings, limiter: Limiter, patience: float) -> None:
+    def __init__(self, settings: Settings, limiter: Limiter, lane: Lane, patience: float) -> None:
         self._settings = settings
         self._limiter = limiter
+        self._lane = lane
         self._patience = patience
+        self._answers = asyncio.Lock()
         self._flooded: dict[int, float] = {}
 
     async def __call__(
@@ -166,18 +195,45 @@ class Pace(BaseRequestMiddleware):
             raise TelegramRetryAfter(method, error.message, _BARE_429_SECONDS) from error
 
     async def _take(self, method: TelegramMethod[Any], chat: int | None) -> None:
-        name = _lane.get()
+        pacing = _pacing.get() or _Pacing()
+        name = pacing.lane or self._lane
         if name == "paid":
             return
         group = chat is not None and chat < 0
         messages = len(method.media) if isinstance(method, SendMediaGroup) else 1
-        gates = telegram_gates(self._settings, chat, group=group, lane=name, messages=messages)
-        refusal = await self._limiter.take(gates, wait=self._patience if name == "result" else 0.0)
+        pace: Literal["result", "progress"] = "progress" if name == "progress" else "result"
+        gates = telegram_gates(self._settings, chat, group=group, lane=pace, messages=messages)
+        if name == "answer":
+            refusal = await self._take_after_results(gates, pacing.patience)
+        else:
+            wait = self._patience if pacing.patience is None else pacing.patience
+            ticket = f"{pacing.ticket}:{method.__api_method__}" if pacing.ticket else ""
+            refusal = await self._limiter.take(gates, wait=wait if name == "result" else 0.0, ticket=ticket)
         if refusal is not None:
             seconds = math.ceil(refusal.seconds)
             raise TelegramRetryAfter(
                 method, f"our own gate {refusal.gate.partition(':')[0]} is closed", seconds
             )
+
+    async def _take_after_results(self, gates: Sequence[Gate], patience: float | None) -> Refusal | None:
+        """Take the turns of an answer: first its chat's, then one of all chats' that no result wants."""
+        until = time.monotonic() + (self._patience if patience is None else patience)
+        overall, *of_chat = gates
+        if patience is not None:
+            of_chat = [replace(gate, patience=patience) for gate in of_chat]
+        if of_chat:
+            refusal = await self._limiter.take(of_chat, wait=until - time.monotonic())
+            if refusal is not None:
+                return refusal
+        # Whoever holds the lock asks for all: the others' turns cannot be nearer.
+        async with self._answers:
+            while True:
+                left = max(0.0, until - time.monotonic())
+                # Results reserve their turns further ahead than this, and so go first.
+                refusal = await self._limiter.take([overall], wait=min(left, _NEAR_SECONDS))
+                if refusal is None or refusal.seconds > left:
+                    return refusal
+                await asyncio.sleep(refusal.seconds - _NEAR_SECONDS / 2)
 
     async def _stay_away(self, chat: int | None, seconds: float) -> None:
         """Shut the chat's gate; Telegram does not say whose limit it was, so when a second chat meets

@@ -63,7 +63,7 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
         api = make_api(app)
         background = [vitals.run()]
         if settings.webhook_url is not None:
-            bot = make_bot(settings, app.limiter)
+            bot = make_bot(settings, app.limiter, lane="answer")
             stack.push_async_callback(bot.session.close)
             dispatcher = make_dispatcher(app, bot, get_texts()).dispatcher
             api.include_router(webhook.make_router(settings, bot, dispatcher))

@@ -74,7 +74,7 @@ async def run_bot(settings: Settings) -> None:
     """Receive updates and show progress until SIGTERM or SIGINT; the batch under way is finished."""
     dramatiq.set_broker(make_broker(settings))
     async with open_app(settings) as app:
-        bot = make_bot(settings, app.limiter)
+        bot = make_bot(settings, app.limiter, lane="answer")
         parts = make_dispatcher(app, bot, get_texts())
         receiver = Receiver(bot, parts.dispatcher)
         _stop_on_signals(receiver)

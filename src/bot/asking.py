@@ -5,6 +5,7 @@ Every conversation that ends in pictures comes through here.
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,8 @@ from src.app import App
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
 from src.intake import NoProvider, Wish
-from src.jobs import Admission
+from src.jobs import Admission, Request
+from src.telegram import lane
 from src.texts import Voice, width
 
 log = structlog.get_logger(__name__)
@@ -32,6 +34,11 @@ _LONGEST = 4000
 _CUT_AT = 4096
 _CUT_SECONDS = 2
 _ALBUM_SECONDS = 60
+
+PLACE_PATIENCE = 60.0
+"""Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
+# So long an update waits for its placeholder before the person's next one is handled.
+_PLACE_SECONDS = 1.0
 
 _MAX_SOURCE = 20 * 1024 * 1024
 _SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
@@ -52,9 +59,11 @@ class Asking:
         self._app = app
         self._delivery = delivery
         self._outlook = outlook
+        self._placing: set[asyncio.Task[None]] = set()
 
     async def ask(self, wish: Wish, say: Voice) -> str | None:
-        """Ask for pictures. None: accepted, and its placeholder is in the chat; else what to tell the person.
+        """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
+        what to tell the person.
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
@@ -98,10 +107,25 @@ class Asking:
         request = await ledger.request(admission.request)
         if request is None or request.messages:
             return
-        jobs = await ledger.jobs(request.jobs)
         await ledger.client.zadd(ledger.key("open"), {request.id: request.created})
+        placing = asyncio.create_task(self._place(request))
+        self._placing.add(placing)
+        placing.add_done_callback(self._placed)
+        # While Telegram has no turn for it, the person's next message can be handled.
+        done, _ = await asyncio.wait({placing}, timeout=_PLACE_SECONDS)
+        for task in done:
+            task.result()
+
+    def _placed(self, task: asyncio.Task[None]) -> None:
+        self._placing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("no placeholder yet", error=type(error).__name__)
+
+    async def _place(self, request: Request) -> None:
+        jobs = await self._app.ledger.jobs(request.jobs)
         try:
-            await self._delivery.place(request, jobs, await self._outlook.estimates(jobs))
+            with lane("answer", patience=PLACE_PATIENCE):
+                await self._delivery.place(request, jobs, await self._outlook.estimates(jobs))
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:

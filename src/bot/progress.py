@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from src import tracing
 from src.app import App
+from src.bot.asking import PLACE_PATIENCE
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
 from src.jobs import Request, State
@@ -27,7 +28,7 @@ log = structlog.get_logger(__name__)
 _MANY = 30
 _AT_ONCE = 8
 _LINE_READ = 2000
-_UNPLACED_MS = 15_000
+_UNPLACED_MS = 1000 * (PLACE_PATIENCE + 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Progress:
         self._delivery = delivery
         self._outlook = outlook
         self._watched: dict[str, Request] = {}
+        self._since: int | None = None
         self._lease = Lease(app, "progress:leader", 3 * app.settings.progress_interval)
 
     async def run(self) -> None:
@@ -72,6 +74,8 @@ class Progress:
     async def tick(self) -> int:
         """Look once; how many placeholders were changed."""
         snapshot = await self._snapshot()
+        if self._since is None:
+            self._since = snapshot.now
         await self._follow(snapshot)
         many = len(self._watched) > _MANY
         worth = [r for r in self._watched.values() if self._may_change(r, snapshot, many)]
@@ -124,7 +128,9 @@ class Progress:
 
     def _may_change(self, request: Request, snapshot: Snapshot, many: bool) -> bool:
         if not request.messages:
-            return snapshot.now - request.created > _UNPLACED_MS
+            # What is older than this process was left by one that died before it could send it.
+            left = request.created < (self._since or 0)
+            return left or snapshot.now - request.created > _UNPLACED_MS
         if snapshot.now - request.shown_at < self._app.settings.progress_interval * 1000:
             return False
         # In a group a change takes one of the twenty messages a minute that its pictures need.

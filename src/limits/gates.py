@@ -33,7 +33,8 @@ def telegram_gates(
     gates = [Gate("telegram", rate / messages, burst / messages)]
     if chat is not None:
         a_second = 0.25 if group else 1.0
-        gates.append(Gate(f"chat:{chat}", a_second / messages, 5 / messages, _CHAT_PATIENCE))
+        # One fewer at once than Telegram takes: a turn that was reserved may be used a little late.
+        gates.append(Gate(f"chat:{chat}", a_second / messages, 4 / messages, _CHAT_PATIENCE))
     return gates
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from src.load.figures import Figures, Spread, table
 from src.load.run import Record
+from src.settings import SettingsError
 
 _MARKS = {"normal": "  ", "attention": "! ", "problem": "!!"}
-
-
-class NoCharts(Exception):
-    """The library that draws is not installed; the text says how to get it."""
 
 
 def text(found: Figures) -> str:
@@ -100,20 +98,30 @@ def _spread(spread: Spread) -> str:
     return f"{spread.p50:.2f} s (p95 {spread.p95:.2f})"
 
 
-def chart(record: Record, found: Figures, path: Path) -> None:
-    """Draw the run over time into a PNG.
+def pyplot() -> Any:
+    """What draws.
 
     Raises:
-        NoCharts: matplotlib is not installed.
+        SettingsError: it is not installed.
     """
     try:
         import matplotlib
 
         matplotlib.use("Agg")
-        from matplotlib import pyplot
+        from matplotlib import pyplot as found
     except ImportError:
-        raise NoCharts("--png needs matplotlib: pip install 'imagebot[chart]'") from None
-    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
+        raise SettingsError("--png needs matplotlib: pip install 'imagebot[chart]'") from None
+    return found
+
+
+def chart(record: Record, found: Figures, path: Path) -> None:
+    """Draw the run over time into a PNG.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
+    plot = pyplot()
+    figure, (upper, lower) = plot.subplots(2, 1, figsize=(9, 6), sharex=True, layout="constrained")
 
     def minutes(at: float) -> float:
         return (at - record.began) / 60
@@ -135,4 +143,4 @@ def chart(record: Record, found: Figures, path: Path) -> None:
     lower.set_xlabel("minutes")
     lower.set_ylim(bottom=0)
     figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    plot.close(figure)

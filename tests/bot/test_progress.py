@@ -64,8 +64,18 @@ async def test_ended_requests_are_forgotten(world: World) -> None:
     assert await world.app.redis.zcard(world.app.ledger.key("open")) == 0
 
 
+async def test_what_a_dead_process_could_not_place_is_placed_at_once(world: World) -> None:
+    anna = world.sandbox.person()
+    world.sandbox.faults.add("500", "sendMessage")
+    await anna.send_text("a fox")
+    await world.settled()
+    assert await world.parts.progress.tick() == 1
+    assert "Drawing" in anna.messages[-1].text
+
+
 async def test_a_request_without_placeholder_gets_one(world: World) -> None:
     anna = world.sandbox.person()
+    await world.parts.progress.tick()
     world.sandbox.faults.add("500", "sendMessage")
     await anna.send_text("a fox")
     await world.settled()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,10 @@ from aiogram import Bot
 from aiogram.exceptions import TelegramRetryAfter
 from redis.asyncio import Redis
 
-from src.limits import Limiter
+from src.limits import Limiter, telegram_gates
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import Settings, SettingsError, load_settings
-from src.telegram import lane, make_bot
+from src.telegram import Lane, lane, make_bot
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def _settings(sandbox: TelegramSandbox, **more: Any) -> Settings:
 
 @pytest.fixture
 async def bot(sandbox: TelegramSandbox, redis_client: Any) -> AsyncIterator[Bot]:
-    # All chats together may send faster than the five at once that one of them may.
+    # All chats together may send faster than the four at once that one of them may.
     made = make_bot(_settings(sandbox, telegram_rate=150), Limiter(redis_client), patience=0)
     yield made
     await made.session.close()
@@ -93,13 +94,51 @@ async def test_what_telegram_said_is_told_though_redis_is_away(
 async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
     anna = sandbox.person()
     await anna.send_text("hello")
-    sent = [await bot.send_message(anna.id, str(n)) for n in range(5)]
+    sent = [await bot.send_message(anna.id, str(n)) for n in range(4)]
     with lane("progress"), pytest.raises(TelegramRetryAfter):
         await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
     with lane("paid"):
         await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
     # What changes no chat is not held up.
     await bot.send_chat_action(anna.id, "upload_photo")
+
+
+async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_client: Any) -> None:
+    settings, limiter = _settings(sandbox, telegram_rate=5), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    people = [sandbox.person(f"P{n}") for n in range(4)]
+    for person in people:
+        await person.send_text("hello")
+    order: list[str] = []
+
+    async def send(name: str, chat: int, as_lane: Lane) -> None:
+        with lane(as_lane):
+            await made.send_message(chat, name)
+        order.append(name)
+
+    # Results that have reserved the turns of the next second.
+    for number in range(4):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    answers = [asyncio.create_task(send(f"answer {n}", people[n].id, "answer")) for n in range(3)]
+    await asyncio.sleep(0)
+    await send("result", people[3].id, "result")
+    await asyncio.gather(*answers)
+    assert order[0] == "result"
+    assert sorted(order[1:]) == ["answer 0", "answer 1", "answer 2"]
+    await made.session.close()
+
+
+async def test_an_answer_whose_turn_is_too_far_is_refused(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    made = make_bot(_settings(sandbox), Limiter(redis_client), lane="answer", patience=1)
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    await Limiter(redis_client).close("telegram", 40)
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await made.send_message(anna.id, "one")
+    assert refused.value.retry_after > 30
+    await made.session.close()
 
 
 async def test_words_are_never_markup(sandbox: TelegramSandbox, bot: Bot) -> None:

@@ -22,3 +22,12 @@ async def test_a_short_run_loses_nothing_and_says_what_it_cost(tmp_path: Path) -
     assert found["polls_a_job"] > 0
     # What scripts call is listened to for a while, which in a run of seconds may be a quiet one.
     assert 0 <= found["commands_by_scripts"] < found["commands_a_job"]
+
+
+async def test_a_folder_with_a_ledger_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir()
+    command = [sys.executable, "-m", "src.cli", "load", "--data", str(tmp_path)]
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode().startswith("imagebot: --data:")
