@@ -35,15 +35,26 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
 
 
+def is_known(durations: Sequence[float]) -> bool:
+    """Whether there are enough generations to learn from."""
+    return len(durations) >= _FEW
+
+
 def usual(durations: Sequence[float]) -> tuple[float, float]:
     """Median and slow end (p90) of a generation, in seconds."""
-    if len(durations) < _FEW:
+    if not is_known(durations):
         return _UNKNOWN
     return quantile(durations, 0.5), quantile(durations, 0.9)
 
 
 def estimate(
-    durations: Sequence[float], *, place: int | None, running: int, cap: int, elapsed: float = 0.0
+    durations: Sequence[float],
+    *,
+    place: int | None,
+    running: int,
+    cap: int,
+    elapsed: float = 0.0,
+    ahead: Sequence[float] | None = None,
 ) -> Estimate:
     """Time left for a job.
 
@@ -52,16 +63,18 @@ def estimate(
         place: jobs before it in the line, None once it has a slot.
         running: jobs that hold a slot. cap: slots.
         elapsed: seconds since its generation began, for a job that runs.
+        ahead: last generations of the model that the jobs before it wait for, where that is another.
     """
     median, slow = usual(durations)
     if place is None:
-        left = [d - elapsed for d in durations if d > elapsed] if len(durations) >= _FEW else []
+        left = [d - elapsed for d in durations if d > elapsed] if is_known(durations) else []
         if left:
             return Estimate(None, quantile(left, 0.5), quantile(left, 0.9))
         return Estimate(None, max(1.0, median - elapsed), max(2.0, slow - elapsed))
     # A full house frees one slot every mean/cap seconds; the job needs place + 1 of them.
     free = max(0, cap - running)
-    mean = sum(durations) / len(durations) if len(durations) >= _FEW else median
+    before = durations if ahead is None else ahead
+    mean = sum(before) / len(before) if is_known(before) else usual(before)[0]
     turns = max(0, place + 1 - free)
     wait = turns * mean / cap
     return Estimate(place, wait + median, wait * 1.25 + slow)

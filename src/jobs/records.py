@@ -213,6 +213,7 @@ class Request:
         reply_to: the person's own message.
         shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
         eta: seconds from `created` to the last picture that the person was first told; 0: never was.
+        chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
     """
 
     id: str
@@ -229,6 +230,7 @@ class Request:
     shown_at: int = 0
     group: bool = False
     eta: float = 0.0
+    chosen: str = ""
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -249,6 +251,7 @@ class Request:
             shown_at=int(raw.get("shown_at") or 0),
             group=raw.get("group") == "1",
             eta=float(raw.get("eta") or 0),
+            chosen=raw.get("chosen", ""),
         )
 
     def message_of(self, job_id: str) -> int | None:

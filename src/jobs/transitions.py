@@ -345,3 +345,38 @@ def placed(request: str, messages: Sequence[int], status_message: int | None = N
 def moved(request: str, index: int, message: int) -> Transition[bool]:
     """A job is shown in another message now: its placeholder was deleted and a new one sent."""
     return Transition("moved", [request, index, message], _yes)
+
+
+def switch(
+    request: str,
+    user: str,
+    *,
+    provider: str,
+    jobs: Sequence[tuple[Spec, Wake]],
+    cap: int,
+    note: str,
+) -> Transition[tuple[int, tuple[Wake, ...]]]:
+    """The person takes another model for those of a request's jobs that still wait for `provider`.
+
+    Args:
+        jobs: as they shall be; `Wake.provider` is whose line they wait in from now on.
+        cap: generations in flight that this one may have. note: goes to each job's story.
+
+    The answer: how many were switched, and the jobs whose turn has come."""
+    payload = {
+        "request": request,
+        "user": user,
+        "from": provider,
+        "to": jobs[0][1].provider,
+        "cap": cap,
+        "note": note,
+        "jobs": [{"id": w.job, "spec": s.dumps(), "wake": w.dumps()} for s, w in jobs],
+    }
+    text = json.dumps(payload, ensure_ascii=False)
+    return Transition("switch", [text], lambda raw: (int(raw[0]), Wake.from_flat(raw[1:])))
+
+
+def choose(request: str, user: str, choice: Literal["wait", "later"]) -> Transition[bool | None]:
+    """The person says how they wait. False: too late for that; None: the request is not theirs."""
+    answers = {1: True, 0: False, -1: None}
+    return Transition("choose", [request, user, choice], lambda raw: answers[int(raw)])

@@ -165,6 +165,34 @@ class LedgerMachine(RuleBasedStateMachine):
         if ending.done:
             assert self.job(job).user == user
 
+    @rule(job=jobs, user=USERS, to=st.sampled_from(["kie", "openai"]))
+    def switch(self, job: str, user: str, to: str) -> None:
+        """Take another model for all of the request, which may be under way in part."""
+        asked = self.job(job)
+        ids = self.redis.hget(f"imagebot:request:{asked.request}", "jobs").split(",")
+        before = [self.job(j) for j in ids]
+        waiting = [j for j in before if j.state is State.WAITING and j.provider == asked.provider]
+        other = dataclasses.replace(asked.spec, model="fast")
+        switch = transitions.switch(
+            asked.request,
+            user,
+            provider=asked.provider,
+            jobs=[(other, Wake(j, to, int(user))) for j in ids],
+            cap=CAP,
+            note=f"faster:{to}",
+        )
+        number, _ = self.run(switch)
+        assert number == (len(waiting) if user == asked.user else 0)
+        assert not number or all(self.job(was.id).spec.model == "fast" for was in waiting)
+
+    @rule(job=jobs, user=USERS, choice=st.sampled_from(["wait", "later"]))
+    def choose(self, job: str, user: str, choice: Any) -> None:
+        asked = self.job(job)
+        places = self.redis.zrange(f"imagebot:line:{asked.provider}", 0, -1)
+        done = self.run(transitions.choose(asked.request, user, choice))
+        assert (done is None) == (user != asked.user)
+        assert self.redis.zrange(f"imagebot:line:{asked.provider}", 0, -1) == places
+
     @rule(job=jobs)
     def meet_a_closed_gate(self, job: str) -> None:
         self.run(transitions.defer(job, after=1, gate="telegram"))

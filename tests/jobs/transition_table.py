@@ -22,39 +22,47 @@ README = Path(src.jobs.__file__).parent / "README.md"
 SPEC = Spec("p", "m", "1:1", 1, "en")
 BEGIN, END = "<!-- transitions: begin -->", "<!-- transitions: end -->"
 
-Call = Callable[[str, int], Any]
+Call = Callable[[str, int, str], Any]
 
 CALLS: dict[str, tuple[str, Call]] = {
-    "release": ("a slot is free: the head of the line", lambda j, f: transitions.release("kie", CAP)),
+    "release": ("a slot is free: the head of the line", lambda j, f, r: transitions.release("kie", CAP)),
     "claim submit": (
         "a worker takes it to submit",
-        lambda j, f: transitions.claim(j, "submit", holder="a", lease=9),
+        lambda j, f, r: transitions.claim(j, "submit", holder="a", lease=9),
     ),
     "accepted": (
         "the provider took it",
-        lambda j, f: transitions.accepted(j, f, ticket={"external_id": "u"}, after=9),
+        lambda j, f, r: transitions.accepted(j, f, ticket={"external_id": "u"}, after=9),
     ),
-    "polled": ("it is not done yet", lambda j, f: transitions.polled([(j, f, 9.0, 0.5)])),
+    "polled": ("it is not done yet", lambda j, f, r: transitions.polled([(j, f, 9.0, 0.5)])),
     "ready": (
         "the picture exists",
-        lambda j, f: transitions.ready(j, f, result={}, data=b"", cap=CAP, model="m", keep=9),
+        lambda j, f, r: transitions.ready(j, f, result={}, data=b"", cap=CAP, model="m", keep=9),
     ),
     "claim deliver": (
         "a worker takes it to show it",
-        lambda j, f: transitions.claim(j, "deliver", holder="a", lease=9),
+        lambda j, f, r: transitions.claim(j, "deliver", holder="a", lease=9),
     ),
     "finish": (
         "the person has it, or was told why not",
-        lambda j, f: transitions.finish(j, f, shown={}, ttl=60),
+        lambda j, f, r: transitions.finish(j, f, shown={}, ttl=60),
     ),
-    "retry": ("the step comes again later", lambda j, f: transitions.retry(j, f, after=9, note="retry:x")),
+    "retry": ("the step comes again later", lambda j, f, r: transitions.retry(j, f, after=9, note="retry:x")),
     "reroute": (
         "another provider makes it",
-        lambda j, f: transitions.reroute(j, f, spec=SPEC, wake=Wake(j, "openai", 1), cap=CAP, other_cap=0),
+        lambda j, f, r: transitions.reroute(j, f, spec=SPEC, wake=Wake(j, "openai", 1), cap=CAP, other_cap=0),
     ),
-    "defer": ("a gate is closed", lambda j, f: transitions.defer(j, after=9, gate="telegram")),
-    "fail": ("no picture, for good", lambda j, f: transitions.fail(j, f, kind="upstream", cap=CAP)),
-    "cancel": ("the person takes it back", lambda j, f: transitions.cancel(j, "", cap=CAP)),
+    "defer": ("a gate is closed", lambda j, f, r: transitions.defer(j, after=9, gate="telegram")),
+    "fail": ("no picture, for good", lambda j, f, r: transitions.fail(j, f, kind="upstream", cap=CAP)),
+    "cancel": ("the person takes it back", lambda j, f, r: transitions.cancel(j, "", cap=CAP)),
+    "switch": (
+        "the person takes another model",
+        lambda j, f, r: transitions.switch(
+            r, "1", provider="kie", jobs=[(SPEC, Wake(j, "openai", 1))], cap=0, note="faster:openai"
+        ),
+    ),
+    "choose wait": ("the person waits for it", lambda j, f, r: transitions.choose(r, "1", "wait")),
+    "choose later": ("the person wants to be told", lambda j, f, r: transitions.choose(r, "1", "later")),
 }
 
 
@@ -83,7 +91,7 @@ def _cell(ledger: Ledger, client: Any, state: State, call: Call, *, free: bool) 
         client.zadd(ledger.key("due"), {job: 1})
     before = client.hgetall(ledger.key(f"job:{job}"))
     due = client.zscore(ledger.key("due"), job)
-    ledger.run_sync(call(job, fence))
+    ledger.run_sync(call(job, fence, before["request"]))
     after = client.hgetall(ledger.key(f"job:{job}"))
     if after == before and client.zscore(ledger.key("due"), job) == due:
         return "·"

@@ -30,24 +30,16 @@ redis.call('ZADD', window, NOW, a.request)
 redis.call('PEXPIRE', window, a.rate_window)
 if a.update ~= '' then redis.call('SET', P .. 'update:' .. a.update, a.request, 'EX', 172800) end
 
--- Start-time fair queueing: a person's next job is one round after their last, or in this round.
-local tags = P .. 'tags:' .. a.provider
-local mine = a.class .. ':' .. a.user
-local round = tonumber(redis.call('HGET', tags, 'now:' .. a.class) or '0')
-local tag = tonumber(redis.call('HGET', tags, mine) or '0')
-if redis.call('ZCARD', line) == 0 then tag = round end
 local ids = {}
 for i, job in ipairs(a.jobs) do
-  tag = math.max(tag, round) + 1
   ids[i] = job.id
   redis.call('HSET', job_key(job.id), 'v', 1, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0')
-  redis.call('ZADD', line, a.class * CLASS + tag, job.id)
   redis.call('ZADD', active, NOW, job.id)
   due(job.id, NOW + a.deadline)
 end
-redis.call('HSET', tags, mine, tag)
+join_line(a.provider, a.user, a.class, ids)
 local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
 for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
 redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))

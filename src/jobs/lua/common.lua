@@ -22,6 +22,7 @@
 --   P ended               LIST   jobs that ended lately, newest first: "<ms> <outcome> <ms it took> <id>"
 --   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback
 --   P hint:<pv>:<task>    STRING that task called back before its ticket was stored
+--   P open                ZSET   requests whose placeholder is kept up to date, by when they were made
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer
 --   P blobs               LIST   delivered jobs whose blob is still kept, newest first
@@ -76,6 +77,19 @@ local function release(provider, cap)
     end
   end
   return out
+end
+
+-- Put a person's new jobs into a line. Start-time fair queueing: each is one round after their last, or in this round.
+local function join_line(provider, user, class, ids)
+  local line, tags, mine = P .. 'line:' .. provider, P .. 'tags:' .. provider, class .. ':' .. user
+  local round = tonumber(redis.call('HGET', tags, 'now:' .. class) or '0')
+  local tag = tonumber(redis.call('HGET', tags, mine) or '0')
+  if redis.call('ZCARD', line) == 0 then tag = round end
+  for _, id in ipairs(ids) do
+    tag = math.max(tag, round) + 1
+    redis.call('ZADD', line, class * CLASS + tag, id)
+  end
+  redis.call('HSET', tags, mine, tag)
 end
 
 -- Take a job out of the line; later jobs of the same person move up into the gap.

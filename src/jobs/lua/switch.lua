@@ -1,0 +1,23 @@
+-- The person takes another model: a request's jobs that still wait for the one provider wait for it, or for another provider.
+-- At the same provider they keep their places; in another's line they stand as if they were new.
+--
+-- ARGV  1 JSON: request, user, from, to, cap (of `to`), note (for the story), jobs: [{id, spec, wake}]
+-- Returns {jobs that were switched, released…}; the others run already, have ended or are not theirs.
+local a = cjson.decode(ARGV[1])
+local ids, class = {}, nil
+for _, job in ipairs(a.jobs) do
+  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story')
+  if f.state == 'waiting' and f.user == a.user and f.request == a.request and f.provider == a.from then
+    class = tonumber(f.class)
+    if a.to ~= a.from then leave_line(job.id, a.from, a.user, class) end
+    redis.call('HSET', job_key(job.id), 'provider', a.to, 'spec', job.spec, 'wake', job.wake,
+      'story', f.story .. ' ' .. a.note .. '@' .. (NOW - tonumber(f.created)))
+    ids[#ids + 1] = job.id
+  end
+end
+if #ids == 0 then return {0} end
+redis.call('HSET', P .. 'request:' .. a.request, 'chosen', 'faster')
+if a.to ~= a.from then join_line(a.to, a.user, class, ids) end
+local out = {#ids}
+for _, r in ipairs(release(a.to, a.cap)) do out[#out + 1] = r end
+return out
