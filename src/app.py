@@ -74,6 +74,14 @@ class App:
         name: str | None = getattr(self.settings, f"{provider}_edit_model", None) if edit else None
         return name or str(getattr(self.settings, f"{provider}_model"))
 
+    def fast_model(self, provider: str, *, edit: bool) -> str | None:
+        """Name of the faster model that is offered when the line is long, or None. Where edits have a
+        model of their own there is none for them."""
+        if edit and getattr(self.settings, f"{provider}_edit_model", None):
+            return None
+        name: str | None = getattr(self.settings, f"{provider}_fast_model", None)
+        return name
+
 
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[App]:

@@ -12,6 +12,7 @@ from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from src.jobs import Job, State
+from src.placeholder import Offer
 from src.texts import Voice
 
 # Failures that the same words would only meet again.
@@ -34,9 +35,26 @@ class OfJob(CallbackData, prefix="j"):
     id: str
 
 
-def cancel(say: Voice, request: str) -> InlineKeyboardMarkup:
+class OfWaiting(CallbackData, prefix="w"):
+    """A button about how a person waits for a request."""
+
+    what: Literal["wait", "faster", "later"]
+    id: str
+
+
+def placeholder(say: Voice, request: str, offer: Offer | None = None) -> InlineKeyboardMarkup:
     """Under a placeholder."""
-    return markup([[button(say("button-cancel"), OfRequest(what="cancel", id=request))]])
+    rows: Rows = []
+    if offer is not None:
+        rows.append(
+            [
+                button(say("button-wait"), OfWaiting(what="wait", id=request)),
+                button(say("button-later"), OfWaiting(what="later", id=request)),
+            ]
+        )
+        if offer.faster is not None:
+            rows.append([button(say("button-faster"), OfWaiting(what="faster", id=request))])
+    return markup([*rows, [button(say("button-cancel"), OfRequest(what="cancel", id=request))]])
 
 
 def picture(say: Voice, job: str) -> InlineKeyboardMarkup:

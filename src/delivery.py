@@ -30,10 +30,11 @@ from aiogram.utils.formatting import BlockQuote, Text
 from src import buttons, placeholder, tiles, wake
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
+from src.placeholder import Offer
 from src.providers.base import ImageBytes
 from src.settings import Settings
 from src.telegram import is_missing, is_unchanged, lane, says
-from src.texts import Texts, Voice, shorten
+from src.texts import Texts, shorten
 
 _CAPTION_PROMPT = 300
 _DAY = 86_400
@@ -66,18 +67,25 @@ class Delivery:
 
     # Before there is a picture
 
-    async def place(self, request: Request, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> None:
+    async def place(
+        self,
+        request: Request,
+        jobs: Sequence[Job],
+        estimates: Sequence[Estimate],
+        offer: Offer | None = None,
+    ) -> None:
         """Send the placeholder and let it count, unless another has already done so."""
         if request.messages:
             return
         say = self._texts.voice(request.lang)
-        status = placeholder.status(say, jobs, estimates)
+        status = placeholder.status(say, jobs, estimates, offer)
+        markup = buttons.placeholder(say, request.id, status.offer)
         with _reaching():
             if len(jobs) == 1:
-                sent = await self._send_text(request, status.text, buttons.cancel(say, request.id))
+                sent = await self._send_text(request, status.text, markup)
                 messages, status_message = [sent.message_id], None
             else:
-                messages, status_message = await self._send_album(request, jobs, status.text, say)
+                messages, status_message = await self._send_album(request, jobs, status.text, markup)
         placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
         if not placed.ours:
             await self._take_back(request.chat, [*messages, *([status_message] if status_message else [])])
@@ -85,17 +93,33 @@ class Delivery:
         await self._ledger.shown(request.id, status.shape, _told(estimates))
         await wake.deliver(placed.wake)
 
-    async def progress(self, request: Request, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> bool:
-        """Bring the placeholder up to date; True if it changed. Drops what comes too soon."""
+    async def progress(
+        self,
+        request: Request,
+        jobs: Sequence[Job],
+        estimates: Sequence[Estimate],
+        offer: Offer | None = None,
+    ) -> bool:
+        """`update` it for its own sake, which is dropped when Telegram's calls are needed elsewhere."""
+        with lane("progress"):
+            return await self.update(request, jobs, estimates, offer)
+
+    async def update(
+        self,
+        request: Request,
+        jobs: Sequence[Job],
+        estimates: Sequence[Estimate],
+        offer: Offer | None = None,
+    ) -> bool:
+        """Bring the placeholder up to date; True if it changed."""
         say = self._texts.voice(request.lang)
-        status = placeholder.status(say, jobs, estimates)
+        status = placeholder.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
         if message is None or status.shape == request.shown:
             return False
-        with lane("progress"), _reaching():
-            changed = await self._edit_text(
-                request.chat, message, Text(status.text), buttons.cancel(say, request.id)
-            )
+        markup = buttons.placeholder(say, request.id, status.offer)
+        with _reaching():
+            changed = await self._edit_text(request.chat, message, Text(status.text), markup)
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)
         return changed
@@ -171,16 +195,22 @@ class Delivery:
                 if not is_missing(error):
                     raise
 
-    async def ping(self, job: Job, request: Request) -> None:
-        """Tell a person who has waited long, with a sound: an edit makes none."""
+    async def ping(self, job: Job, request: Request, *, done: bool = True) -> None:
+        """Tell a person who has waited long, with a sound: an edit makes none.
+
+        Args:
+            done: there is a picture; else the message says why there is none.
+        """
         say = self._texts.voice(request.lang)
-        key = "ready" if len(request.jobs) == 1 else "ready-album"
+        key = ("ready" if len(request.jobs) == 1 else "ready-album") if done else "ready-not"
+        # In a group only an answer to the person's own message calls them.
+        answered = (request.reply_to if request.group else None) or request.message_of(job.id)
         with _reaching():
             await self._bot.send_message(
                 request.chat,
                 say(key),
                 message_thread_id=request.thread,
-                reply_parameters=_reply(request.message_of(job.id)),
+                reply_parameters=_reply(answered),
             )
 
     # How it is shown
@@ -297,12 +327,12 @@ class Delivery:
         )
 
     async def _send_album(
-        self, request: Request, jobs: Sequence[Job], text: str, say: Voice
+        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup
     ) -> tuple[list[int], int]:
         """Send the tiles and the message under them: the tiles' ids and that message's."""
         tiled = await self._send_tiles(request, jobs)
         try:
-            status = await self._send_text(request, text, buttons.cancel(say, request.id))
+            status = await self._send_text(request, text, markup)
         except TelegramAPIError:
             await self._take_back(request.chat, tiled)
             raise

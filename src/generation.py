@@ -301,9 +301,7 @@ async def _fail_over(work: Work, job: Job) -> bool:
     if not app.settings.failover or moves >= len(app.providers) - 1:
         return False
     for name, provider in app.providers.items():
-        able = (job.spec.source is None or provider.capabilities.edit) and (
-            len(job.spec.prompt) <= provider.capabilities.max_prompt
-        )
+        able = provider.capabilities.can_make(job.spec.prompt, edit=job.spec.source is not None)
         tried = name == job.provider or f" failover:{name}@" in job.story
         if tried or not able or await app.limiter.breaker(f"provider:{name}") == 2:
             continue

@@ -5,11 +5,13 @@ The one way in, for the bot and for the API. How the answer is worded is their m
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src import tracing, wake
 from src.app import App
-from src.jobs import Admission, Limits, Spec, Wake, new_id, transitions
+from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
 from src.jobs.transitions import Ending
 from src.settings import Settings
 
@@ -106,6 +108,25 @@ async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
         await wake.deliver([job.wake])
         await wake.submit(ending.released)
     return ending
+
+
+async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str, model: str) -> int:
+    """Let another model make those of a request's jobs that still wait, as its owner chose; how many."""
+    others = [
+        (dataclasses.replace(job.spec, model=model), dataclasses.replace(job.wake, provider=provider))
+        for job in jobs
+    ]
+    waiting = next((job.provider for job in jobs if job.state is State.WAITING), None)
+    if waiting is None:
+        return 0
+    note = f"faster:{model if provider == waiting else provider}"
+    number, released = await app.ledger.run(
+        transitions.switch(
+            request.id, request.user, provider=waiting, jobs=others, cap=app.cap(provider), note=note
+        )
+    )
+    await wake.submit(released)
+    return number
 
 
 def limits_of(settings: Settings, tier: str = "ordinary") -> Limits:

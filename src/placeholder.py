@@ -41,20 +41,52 @@ _FAILURES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Faster:
+    """Another model that would be done sooner, and how soon; `estimate` None: the settings call it
+    faster, and it made too few pictures yet to say more."""
+
+    provider: str
+    model: str
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The choice of a person before whose picture many others wait: to wait, to take the faster model
+    where there is one, or to be told when it is done."""
+
+    faster: Faster | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What a placeholder says.
 
     Attributes:
         shape: the same shape is not worth an edit; kept in the ledger as the request's `shown`.
-        text: the words.
+        text: the words. offer: what its buttons offer.
     """
 
     shape: str
     text: str
+    offer: Offer | None = None
 
 
-def status(say: Voice, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> Status:
-    """The words for a request whose jobs are not all done, by its last job to come."""
+def status(
+    say: Voice,
+    jobs: Sequence[Job],
+    estimates: Sequence[Estimate],
+    offer: Offer | None = None,
+    *,
+    quiet: bool = False,
+) -> Status:
+    """The words for a request whose jobs are not all done, by its last job to come.
+
+    Args:
+        quiet: the person wants to hear of it when it is done, and no more until then.
+    """
+    if quiet:
+        return Status("quiet", say("placeholder-quiet", count=len(jobs)))
     unfinished = [
         (job, estimate)
         for job, estimate in zip(jobs, estimates, strict=True)
@@ -66,10 +98,12 @@ def status(say: Voice, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> St
     else:
         job, estimate = max(unfinished, key=lambda pair: (pair[1].high, pair[0].spec.index))
         line = _line(say, job, estimate)
+        if offer is not None and estimate.place is not None:
+            line = _offered(say, line, offer)
     if len(jobs) == 1:
         return line
     head = say("placeholder-album", done=done, count=len(jobs), line=line.text)
-    return Status(f"{done}/{len(jobs)} {line.shape}", head)
+    return Status(f"{done}/{len(jobs)} {line.shape}", head, line.offer)
 
 
 def _line(say: Voice, job: Job, estimate: Estimate) -> Status:
@@ -89,6 +123,20 @@ def _line(say: Voice, job: Job, estimate: Estimate) -> Status:
     if (estimate.low, estimate.high) == _OVERDUE:
         return Status("making late", say("placeholder-late"))
     return Status(f"making {low}-{high}", say("placeholder-making", time=time_left(say, low, high)))
+
+
+def _offered(say: Voice, line: Status, offer: Offer) -> Status:
+    """A place in a long line, with what the person can do about it."""
+    shape, lines = f"{line.shape} offer", [line.text, say("offer")]
+    if (faster := offer.faster) is not None:
+        if faster.estimate is None:
+            shape += f" {faster.provider}"
+            lines.append(say("offer-faster-unmeasured", model=faster.model))
+        else:
+            low, high = span(faster.estimate.low, faster.estimate.high)
+            shape += f" {faster.provider} {low}-{high}"
+            lines.append(say("offer-faster", model=faster.model, time=time_left(say, low, high)))
+    return Status(shape, "\n".join(lines), offer)
 
 
 def milestone(place: int) -> int:

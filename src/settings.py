@@ -76,6 +76,9 @@ class Settings(BaseSettings):
         "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
     )
     openai_model: str = Field("gpt-image-1", description="Model for OpenAI.")
+    openai_fast_model: str | None = Field(
+        None, description="A faster model there, which people are offered when the line is long."
+    )
     openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
     openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
     kie_api_key: SecretStr | None = Field(None, description="Key of kie.ai.")
@@ -85,6 +88,9 @@ class Settings(BaseSettings):
     )
     kie_model: str = Field("google/nano-banana", description="Model for text to image at kie.ai.")
     kie_edit_model: str = Field("google/nano-banana-edit", description="Model for edits at kie.ai.")
+    kie_fast_model: str | None = Field(
+        None, description="A faster model for text to image there, offered when the line is long."
+    )
     kie_concurrency: int = Field(100, ge=1, le=10_000, description="Generations in flight at kie.ai.")
     kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
     kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
@@ -114,6 +120,11 @@ class Settings(BaseSettings):
     max_active_per_user: int = Field(12, ge=1, description="One person's jobs waiting and running at once.")
     max_waiting: int = Field(
         1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely."
+    )
+    busy_from: int = Field(
+        10,
+        ge=1,
+        description="Jobs before a person's own from which they are offered a faster model, or a word when it is done.",
     )
     telegram_rate: float = Field(30.0, gt=0, description="Bot API calls a second, all chats together.")
 

@@ -185,8 +185,14 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
         metrics.eta_error.record(abs(request.eta - finish.seconds) / finish.seconds)
     if request.status_message is not None:
         await close(work, request.id)
-    if finish.outcome == State.DELIVERED and finish.seconds > _PING_AFTER:
+    if len(request.jobs) > 1:
+        # Chosen, perhaps, while another job of it was on its way.
+        request = await work.app.ledger.request(request.id) or request
+    asked_for = request.chosen == "later" and finish.outcome != State.CANCELLED
+    if asked_for or (finish.outcome == State.DELIVERED and finish.seconds > _PING_AFTER):
+        jobs = await work.app.ledger.jobs(request.jobs)
+        done = any(job.state is State.DELIVERED for job in jobs)
         try:
-            await work.delivery.ping(job, request)
+            await work.delivery.ping(job, request, done=done)
         except (TelegramAPIError, Undeliverable) as error:
             log.info("no ping", job_id=job.id, error=type(error).__name__)

@@ -18,7 +18,7 @@ from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandSc
 from observability.aiogram import instrument_dispatcher
 from src.alerts import Alerts
 from src.app import App, cancel_all, open_app
-from src.bot import admin, create, gallery, groups, queue, settings, start
+from src.bot import admin, create, gallery, groups, queue, settings, start, waiting
 from src.bot.asking import Asking
 from src.bot.middlewares import Repeats, Speaker, apologise
 from src.bot.outlook import Outlook
@@ -58,14 +58,19 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
         data_ttl=_DIALOG_SECONDS,
     )
     dispatcher = Dispatcher(
-        storage=storage, app=app, texts=texts, outlook=outlook, asking=Asking(app, delivery, outlook)
+        storage=storage,
+        app=app,
+        texts=texts,
+        delivery=delivery,
+        outlook=outlook,
+        asking=Asking(app, delivery, outlook),
     )
     instrument_dispatcher(dispatcher)
     dispatcher.update.outer_middleware(Repeats(app))
     dispatcher.update.outer_middleware(Speaker(app, texts))
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
-    conversations = (start, admin, queue, settings, gallery, groups, create)
+    conversations = (start, admin, queue, settings, waiting, gallery, groups, create)
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
     return BotParts(dispatcher, Progress(app, delivery, outlook))
 

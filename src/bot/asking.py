@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 from aiogram.enums import ChatType
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import Document, Message, PhotoSize
+from opentelemetry import trace
 
 from src import intake
 from src.app import App
@@ -21,6 +22,8 @@ from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
 from src.intake import NoProvider, Wish
 from src.jobs import Admission, Request
+from src.jobs.estimate import Estimate
+from src.placeholder import Offer
 from src.telegram import lane
 from src.texts import Voice, width
 
@@ -123,9 +126,13 @@ class Asking:
 
     async def _place(self, request: Request) -> None:
         jobs = await self._app.ledger.jobs(request.jobs)
+        estimates = await self._outlook.estimates(jobs)
+        offer = await self._outlook.offer(jobs, estimates)
+        if offer is not None:
+            _note(offer, estimates)
         try:
             with lane("answer", patience=PLACE_PATIENCE):
-                await self._delivery.place(request, jobs, await self._outlook.estimates(jobs))
+                await self._delivery.place(request, jobs, estimates, offer)
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:
@@ -186,6 +193,13 @@ def wish_in(
         reply_to=reply_to,
         group=message.chat.type != ChatType.PRIVATE,
     )
+
+
+def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
+    """Let the update's trace tell that its sender was offered not to wait."""
+    facts = {"imagebot.place": 1 + max(estimate.place or 0 for estimate in estimates)}
+    models = {"gen_ai.request.model": offer.faster.model} if offer.faster else {}
+    trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
 def _refusal(say: Voice, admission: Admission) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
@@ -20,7 +20,7 @@ from src.app import App
 from src.bot.asking import PLACE_PATIENCE
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
-from src.jobs import Request, State
+from src.jobs import PENDING, Request
 from src.lease import Lease
 
 log = structlog.get_logger(__name__)
@@ -140,25 +140,26 @@ class Progress:
 
     async def _bring_up_to_date(self, request: Request, snapshot: Snapshot) -> bool:
         jobs = await self._app.ledger.jobs(request.jobs)
-        if len(jobs) != len(request.jobs) or all(job.state in _SAID_ELSEWHERE for job in jobs):
+        if len(jobs) != len(request.jobs) or all(job.state not in PENDING for job in jobs):
+            # The delivery of these is under way, and its edit is the one that counts.
             return False
         estimates = await self._outlook.estimates(jobs, snapshot.places)
+        offer = await self._outlook.offer(jobs, estimates)
         try:
             with tracing.under(jobs[0].wake.trace):
                 if not request.messages:
-                    await self._delivery.place(request, jobs, estimates)
+                    await self._delivery.place(request, jobs, estimates, offer)
                     return True
-                changed = await self._delivery.progress(request, jobs, estimates)
+                changed = await self._delivery.progress(request, jobs, estimates, offer)
+                if changed and (current := await self._app.ledger.request(request.id)) is not None:
+                    self._watched[request.id] = current
+                    if current.chosen != request.chosen:
+                        # The answer to that choice was on its way too, and this change may hide it.
+                        await self._delivery.progress(replace(current, shown=""), jobs, estimates)
         except TelegramRetryAfter:
             return False
         except (Undeliverable, TelegramAPIError) as error:
             # The picture's own delivery decides what becomes of it.
             log.info("progress not shown", request_id=request.id, error=type(error).__name__)
-            changed = False
-        if changed and (current := await self._app.ledger.request(request.id)) is not None:
-            self._watched[request.id] = current
+            return False
         return changed
-
-
-# The delivery of these is under way, and its edit is the one that counts.
-_SAID_ELSEWHERE = frozenset({State.READY, State.DELIVERING, State.DELIVERED, State.FAILED, State.CANCELLED})

@@ -2,12 +2,13 @@
 
 from src.jobs import transitions
 from src.jobs.ledger import Ledger
-from src.jobs.records import ENDED, NO_CHAT, Job, Person, Request, Spec, State, Wake, new_id
+from src.jobs.records import ENDED, NO_CHAT, PENDING, Job, Person, Request, Spec, State, Wake, new_id
 from src.jobs.transitions import Admission, Limits
 
 __all__ = [
     "ENDED",
     "NO_CHAT",
+    "PENDING",
     "Admission",
     "Job",
     "Ledger",

@@ -13,7 +13,8 @@ from src.jobs.ledger import Ledger
 from src.jobs.records import Job, State
 
 _UNKNOWN = (20.0, 40.0)
-_FEW = 5
+FEW = 5
+"""Generations below which there is nothing to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,9 @@ def quantile(values: Sequence[float], q: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (at - below)
 
 
-def is_known(durations: Sequence[float]) -> bool:
-    """Whether there are enough generations to learn from."""
-    return len(durations) >= _FEW
-
-
 def usual(durations: Sequence[float]) -> tuple[float, float]:
     """Median and slow end (p90) of a generation, in seconds."""
-    if not is_known(durations):
+    if len(durations) < FEW:
         return _UNKNOWN
     return quantile(durations, 0.5), quantile(durations, 0.9)
 
@@ -67,14 +63,14 @@ def estimate(
     """
     median, slow = usual(durations)
     if place is None:
-        left = [d - elapsed for d in durations if d > elapsed] if is_known(durations) else []
+        left = [d - elapsed for d in durations if d > elapsed] if len(durations) >= FEW else []
         if left:
             return Estimate(None, quantile(left, 0.5), quantile(left, 0.9))
         return Estimate(None, max(1.0, median - elapsed), max(2.0, slow - elapsed))
     # A full house frees one slot every mean/cap seconds; the job needs place + 1 of them.
     free = max(0, cap - running)
     before = durations if ahead is None else ahead
-    mean = sum(before) / len(before) if is_known(before) else usual(before)[0]
+    mean = sum(before) / len(before) if len(before) >= FEW else usual(before)[0]
     turns = max(0, place + 1 - free)
     wait = turns * mean / cap
     return Estimate(place, wait + median, wait * 1.25 + slow)

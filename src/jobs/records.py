@@ -33,6 +33,8 @@ class State(StrEnum):
 
 
 ENDED = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
+PENDING = frozenset({State.WAITING, State.SUBMITTING, State.RUNNING})
+"""Before there is a picture, or a reason why not."""
 
 
 def new_id() -> str:

@@ -39,6 +39,10 @@ class Capabilities:
     max_prompt: int = 4000
     result_ttl: int | None = None
 
+    def can_make(self, prompt: str, *, edit: bool) -> bool:
+        """Whether such a picture may be asked for here."""
+        return (self.edit or not edit) and len(prompt) <= self.max_prompt
+
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:

@@ -17,6 +17,10 @@ placeholder-waiting = { $place ->
 }
 placeholder-making = 🎨 Drawing… Ready in { $time }.
 placeholder-making-percent = 🎨 Drawing… { $percent }% done, ready in { $time }.
+placeholder-quiet = 🔔 I’ll write here when { $count ->
+    [one] your picture is
+   *[other] your pictures are
+} done. /queue shows how long it may take.
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
 placeholder-sending = 🖼 Almost there: sending the picture.
 placeholder-album = { placeholder-album-head }
@@ -26,6 +30,7 @@ placeholder-album-head = 🖼 { $done } of { $count } ready.
 caption-made-by = 🖌 { $model } · { $aspect }
 ready = ✨ Your picture is ready.
 ready-album = ✨ Your pictures are ready.
+ready-not = 🌧 It didn’t work out this time. The message says why.
 
 album-done = { $count ->
     [one] ✨ Your picture is ready.
@@ -48,6 +53,18 @@ failed-busy = 🌧 The picture service is overloaded and did not answer. Please 
 failed-timeout = ⌛ It took too long, so I stopped. Please try again.
 failed-bad-result = 🌧 The picture arrived broken. Please try again.
 failed-other = 🌧 It didn’t work out this time. Please try again.
+
+offer = Many people are asking right now. Your place is kept, whatever you press.
+offer-faster = ⚡ { $model } would be ready in { $time }.
+offer-faster-unmeasured = ⚡ { $model } is usually faster.
+button-wait = 🕐 Wait
+button-later = 🔔 Tell me later
+button-faster = ⚡ A faster model
+toast-wait = Fine, your place is kept.
+toast-later = I’ll write when it’s done.
+toast-faster = { $model } will draw it.
+toast-no-faster = No other model would be sooner now. Your place is kept.
+toast-being-drawn = It is being drawn already.
 
 button-cancel = ✖️ Cancel
 button-again = 🔁 Again

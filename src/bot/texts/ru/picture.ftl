@@ -17,6 +17,10 @@ placeholder-waiting = { $place ->
 }
 placeholder-making = 🎨 Рисую… Ждать { $time }.
 placeholder-making-percent = 🎨 Рисую… Готово { $percent } %, ждать { $time }.
+placeholder-quiet = 🔔 Напишу сюда, когда { $count ->
+    [one] картинка будет готова
+   *[other] картинки будут готовы
+}. Сколько ещё ждать, покажет /queue.
 placeholder-late = 🎨 Рисую… Чуть дольше обычного.
 placeholder-sending = 🖼 Почти готово: отправляю картинку.
 placeholder-album = { placeholder-album-head }
@@ -26,6 +30,7 @@ placeholder-album-head = 🖼 Готово { $done } из { $count }.
 caption-made-by = 🖌 { $model } · { $aspect }
 ready = ✨ Картинка готова.
 ready-album = ✨ Картинки готовы.
+ready-not = 🌧 В этот раз не получилось. Почему — в самом сообщении.
 
 album-done = { $count ->
     [one] ✨ Готова { $count } картинка.
@@ -49,6 +54,18 @@ failed-busy = 🌧 Сервис картинок перегружен и не о
 failed-timeout = ⌛ Слишком долго не получалось, и я остановился. Попробуйте ещё раз.
 failed-bad-result = 🌧 Картинка пришла повреждённой. Попробуйте ещё раз.
 failed-other = 🌧 В этот раз не получилось. Попробуйте ещё раз.
+
+offer = Сейчас просят многие. Место за вами, что бы вы ни нажали.
+offer-faster = ⚡ { $model }: ждать { $time }.
+offer-faster-unmeasured = ⚡ { $model } обычно быстрее.
+button-wait = 🕐 Подожду
+button-later = 🔔 Сообщить потом
+button-faster = ⚡ Модель побыстрее
+toast-wait = Хорошо, место за вами.
+toast-later = Напишу, когда будет готово.
+toast-faster = Нарисует { $model }.
+toast-no-faster = Сейчас другие модели не быстрее. Место за вами.
+toast-being-drawn = Уже рисую.
 
 button-cancel = ✖️ Отменить
 button-again = 🔁 Ещё раз

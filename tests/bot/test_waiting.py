@@ -1,0 +1,212 @@
+"""A long line: what people are offered, and that nobody loses a place by what they press."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from bot_world import World, image
+
+from src import intake
+from src.bot.outlook import Outlook
+from src.jobs import Job, State
+from src.placeholder import Faster, Offer
+from src.sandbox.telegram import Message, Person
+
+OFFERED = ["🕐 Wait", "🔔 Tell me later", "⚡ A faster model", "✖️ Cancel"]
+
+
+@pytest.fixture
+def settings_of_world() -> dict[str, object]:
+    return {
+        "provider": "openai",
+        "openai_concurrency": 1,
+        "kie_api_key": "key-of-a-test",
+        "kie_base_url": "http://127.0.0.1:9",
+        "busy_from": 3,
+        "max_active_per_user": 100,
+    }
+
+
+@pytest.fixture
+async def crowd(world: World) -> list[Job]:
+    """Four people's jobs: one is being made, three wait."""
+    people = [world.sandbox.person(f"P{number}") for number in range(4)]
+    for person in people:
+        await person.reply_after(await person.send_text("a fox"))
+    return [job for person in people for job in await world.active(person.id)]
+
+
+async def _ask(world: World, person: Person, words: str = "a bear") -> tuple[list[Job], Message]:
+    await person.reply_after(await person.send_text(words))
+    jobs = await world.active(person.id)
+    request = await world.request_of(jobs[0])
+    shown = request.status_message or request.messages[0]
+    return jobs, next(m for m in person.messages if m.message_id == shown)
+
+
+async def _line(world: World, provider: str = "openai") -> list[str]:
+    return await world.app.ledger.line(provider)
+
+
+def _labels(message: Message) -> list[str]:
+    return [button["text"] for button in message.buttons]
+
+
+async def test_only_who_has_many_before_them_is_offered_a_choice(world: World, crowd: list[Job]) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Борис", language_code="ru")
+    for job in crowd[1:]:
+        request = await world.request_of(job)
+        assert "offer" not in request.shown
+    _, placeholder = await _ask(world, anna)
+    assert placeholder.text.splitlines()[0] == "🕐 You’re number 4 in line. Ready in about 1–3 min."
+    assert placeholder.text.splitlines()[2] == "⚡ google/nano-banana would be ready in about 20–45 s."
+    assert _labels(placeholder) == OFFERED
+    _, russian = await _ask(world, boris)
+    assert "Место за вами" in russian.text
+    assert _labels(russian)[:3] == ["🕐 Подожду", "🔔 Сообщить потом", "⚡ Модель побыстрее"]
+    assert world.sandbox.audit.by_method["editMessageText"] == 0
+
+
+async def test_who_waits_keeps_the_place_and_is_asked_no_more(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    [job], placeholder = await _ask(world, anna)
+    before = await _line(world)
+    assert "place is kept" in (await (await anna.tap(placeholder, "Wait")).answered())["text"]
+    await anna.wait_for(lambda m: m is placeholder and len(m.buttons) == 1)
+    assert placeholder.text == "🕐 You’re number 4 in line. Ready in about 1–3 min."
+    assert await _line(world) == before
+    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    await world.parts.progress.tick()
+    assert _labels(placeholder) == ["✖️ Cancel"]
+
+
+async def test_who_wants_to_be_told_is_left_in_peace(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    [job], placeholder = await _ask(world, anna)
+    before = await _line(world)
+    assert "when it’s done" in (await (await anna.tap(placeholder, "later")).answered())["text"]
+    await anna.wait_for(lambda m: m is placeholder and "I’ll write here" in m.text)
+    assert _labels(placeholder) == ["✖️ Cancel"]
+    assert await _line(world) == before
+    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    await world.finished(crowd[0], image())
+    edits = world.sandbox.audit.by_method["editMessageText"]
+    await world.parts.progress.tick()
+    assert world.sandbox.audit.by_method["editMessageText"] == edits
+    kept = await world.app.ledger.job(job.id)
+    assert kept is not None
+    assert " chose:later@" in kept.story
+
+
+async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    [job], placeholder = await _ask(world, anna)
+    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    snapshot = await world.parts.progress._snapshot()
+    stale = await world.request_of(job)
+    await (await anna.tap(placeholder, "later")).answered()
+    await anna.wait_for(lambda m: m is placeholder and "I’ll write here" in m.text)
+    # The loop had read the request before.
+    assert await world.parts.progress._bring_up_to_date(stale, snapshot)
+    assert "I’ll write here" in placeholder.text
+
+
+async def test_a_faster_model_makes_all_of_an_album_that_waits(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    await world.app.ledger.choose(str(anna.id), count=4)
+    jobs, status = await _ask(world, anna)
+    assert _labels(status) == OFFERED
+    answer = await (await anna.tap(status, "faster")).answered()
+    assert answer["text"] == "google/nano-banana will draw it."
+    await anna.wait_for(lambda m: m is status and "Drawing" in m.text)
+    assert _labels(status) == ["✖️ Cancel"]
+    switched = await world.app.ledger.jobs([job.id for job in jobs])
+    assert {job.provider for job in switched} == {job.wake.provider for job in switched} == {"kie"}
+    assert {job.spec.model for job in switched} == {"google/nano-banana"}
+    assert {job.state for job in switched} == {State.SUBMITTING}
+    assert all(" faster:kie@" in job.story for job in switched)
+    assert await _line(world) == [job.id for job in crowd[1:]]
+    assert (
+        "Already" in (await (await anna.tap_data(status, f"w:faster:{jobs[0].request}")).answered())["text"]
+    )
+
+
+async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    redis, key = world.app.redis, world.app.ledger.key
+    [job], placeholder = await _ask(world, anna)
+    assert _labels(placeholder) == OFFERED
+    await redis.rpush(key("took:kie:google/nano-banana"), *[300_000] * 5)
+    world.parts.progress._outlook._durations.clear()
+    told = await (await anna.tap(placeholder, "faster")).answered()
+    assert told["text"] == "No other model would be sooner now. Your place is kept."
+    await anna.wait_for(lambda m: m is placeholder and _labels(m) == [*OFFERED[:2], OFFERED[3]])
+    await redis.delete(key("took:kie:google/nano-banana"))
+    await world.app.limiter.failed("provider:kie", at_once=True)
+    world.parts.progress._outlook._durations.clear()
+    estimates = await world.parts.progress._outlook.estimates([job])
+    assert await world.parts.progress._outlook.faster([job], estimates) is None
+
+
+async def test_the_providers_own_faster_model_keeps_the_place(world: World, crowd: list[Job]) -> None:
+    anna = world.sandbox.person("Anna")
+    [job], _ = await _ask(world, anna)
+    await world.app.limiter.failed("provider:kie", at_once=True)
+    # With so many slots it is the generation that takes the time, not the line.
+    roomy = world.settings.model_copy(
+        update={"openai_concurrency": 50, "openai_fast_model": "gpt-image-1-mini"}
+    )
+    outlook = Outlook(replace(world.app, settings=roomy))
+    now = await outlook.estimates([job])
+    assert await outlook.offer([job], now) == Offer(Faster("openai", "gpt-image-1-mini", None))
+    took = world.app.ledger.key("took:openai:gpt-image-1-mini")
+    for seconds, sooner in ((35, False), (3, True)):
+        await world.app.redis.delete(took)
+        await world.app.redis.rpush(took, *[seconds * 1000] * 5)
+        outlook = Outlook(replace(world.app, settings=roomy))
+        faster = await outlook.faster([job], now)
+        assert (faster is not None) is sooner
+
+    before, request = await _line(world), await world.request_of(job)
+    assert await intake.switch(world.app, request, [job], "openai", "gpt-image-1-mini") == 1
+    assert await _line(world) == before
+    switched = await world.app.ledger.job(job.id)
+    assert switched is not None
+    assert switched.spec.model == "gpt-image-1-mini"
+    assert " faster:gpt-image-1-mini@" in switched.story
+    # Those before it are drawn by the slower model all the same.
+    [estimate] = await outlook.estimates([switched])
+    assert faster is not None
+    assert estimate == faster.estimate
+
+
+@pytest.mark.parametrize(
+    ("state", "what", "said"),
+    [
+        ("running", "wait", "being drawn already"),
+        ("running", "faster", "being drawn already"),
+        ("running", "later", "when it’s done"),
+        ("delivered", "wait", "already ended"),
+        ("delivered", "faster", "already ended"),
+        ("delivered", "later", "already ended"),
+    ],
+)
+async def test_pressed_too_late(world: World, state: str, what: str, said: str) -> None:
+    anna = world.sandbox.person("Anna")
+    [job], placeholder = await _ask(world, anna)
+    if state == "running":
+        await world.accepted(job)
+    else:
+        await world.finished(job, image())
+    tap = await anna.tap_data(placeholder, f"w:{what}:{job.request}")
+    assert said in (await tap.answered())["text"]
+
+
+async def test_others_cannot_choose(world: World) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    [job], placeholder = await _ask(world, anna)
+    tap = await boris.tap_data(placeholder, f"w:later:{job.request}")
+    assert "someone else" in (await tap.answered())["text"]
+    gone = await anna.tap_data(placeholder, "w:later:00000000000000000")
+    assert "too old" in (await gone.answered())["text"]
