@@ -99,26 +99,18 @@ class Delivery:
         jobs: Sequence[Job],
         estimates: Sequence[Estimate],
         offer: Offer | None = None,
+        *,
+        asked: bool = False,
     ) -> bool:
-        """`update` it for its own sake, which is dropped when Telegram's calls are needed elsewhere."""
-        with lane("progress"):
-            return await self.update(request, jobs, estimates, offer)
-
-    async def update(
-        self,
-        request: Request,
-        jobs: Sequence[Job],
-        estimates: Sequence[Estimate],
-        offer: Offer | None = None,
-    ) -> bool:
-        """Bring the placeholder up to date; True if it changed."""
+        """Bring the placeholder up to date; True if it changed. Drops what comes too soon, unless the
+        person has `asked` for it."""
         say = self._texts.voice(request.lang)
         status = placeholder.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
         if message is None or status.shape == request.shown:
             return False
         markup = buttons.placeholder(say, request.id, status.offer)
-        with _reaching():
+        with lane("answer" if asked else "progress"), _reaching():
             changed = await self._edit_text(request.chat, message, Text(status.text), markup)
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)

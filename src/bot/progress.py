@@ -155,7 +155,8 @@ class Progress:
                     self._watched[request.id] = current
                     if current.chosen != request.chosen:
                         # The answer to that choice was on its way too, and this change may hide it.
-                        await self._delivery.progress(replace(current, shown=""), jobs, estimates)
+                        shown = replace(current, shown="")
+                        await self._delivery.progress(shown, jobs, estimates, asked=True)
         except TelegramRetryAfter:
             return False
         except (Undeliverable, TelegramAPIError) as error:

@@ -77,7 +77,8 @@ async def _show(app: App, delivery: Delivery, outlook: Outlook, request_id: str,
         return
     estimates = await outlook.estimates(jobs)
     try:
-        await delivery.update(request, jobs, estimates, await outlook.offer(jobs, estimates))
+        offer = await outlook.offer(jobs, estimates)
+        await delivery.progress(request, jobs, estimates, offer, asked=True)
     except (Undeliverable, TelegramAPIError) as error:
         log.info("choice not shown", request_id=request_id, error=type(error).__name__)
 
