@@ -49,7 +49,7 @@ def sentinel_address(url: str) -> SentinelAddress | None:
     )
 
 
-def passwords_in(url: str | None) -> set[str]:
-    """The password in an address, as it is written there and as it is."""
-    password = urlsplit(url).password if url else None
-    return {password, unquote(password)} if password else set()
+def passwords_in(addresses: str | None) -> set[str]:
+    """The passwords in addresses separated by `;`, as they are written there and as they are."""
+    passwords = {urlsplit(url).password for url in (addresses or "").split(";")}
+    return {form for word in passwords if word for form in (word, unquote(word))}

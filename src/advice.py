@@ -34,6 +34,8 @@ def advise(snapshot: Snapshot) -> list[Advice]:
         return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
     if not snapshot.store.saved:
         return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
+    if snapshot.messages is None:
+        return [Advice("advice-no-broker", command="docker compose logs --tail 50 rabbitmq")]
     if not snapshot.providers:
         return [Advice("advice-no-provider")]
     return [*_workers(snapshot), *_providers(snapshot), *_time(snapshot), *_machine(snapshot)]

@@ -1,10 +1,13 @@
-"""The Dramatiq broker and its middleware, in order.
+"""The Dramatiq broker, Redis or RabbitMQ, and its middleware, in order.
 
 Messages are wake-ups, so Dramatiq's own Retries, AgeLimit and delays are left out: when a step runs
 again is written in the ledger, and a lost message is sent again from there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
@@ -17,7 +20,7 @@ from src import metrics
 from src.clients import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
 from src.loop import Loop
-from src.settings import Settings
+from src.settings import Settings, SettingsError
 from src.wake import NAMESPACE, QUEUE_KEY
 from src.watchdog import Watchdog
 from src.worker import WorkerProcess
@@ -41,13 +44,14 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
+    broker, waiting = _redis_broker(settings, client) if settings.broker_url is None else _rabbitmq(settings)
     process = WorkerProcess(settings)
     telemetry = TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker"))
     middleware: list[Middleware] = [
         # Before the rest, so that its shutdown is last: everything else has said its word by then.
         telemetry,
         # Ends the process when a thread or the loop has died.
-        Watchdog(lambda: int(client.llen(QUEUE_KEY)), lambda: process.background, telemetry.flush),
+        Watchdog(waiting, lambda: process.background, telemetry.flush),
         # The loop that async actors, HTTP and the watcher share.
         Loop(),
         # Before a message runs: does it meet a closed gate?
@@ -55,12 +59,25 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         # The ledger, the providers and the watcher, inside that loop.
         process,
     ]
-    broker = RedisBroker(  # type: ignore[no-untyped-call]
-        client=make_sync_redis(settings, decode_responses=False),
-        middleware=middleware,
-        namespace=NAMESPACE,
-    )
+    for part in middleware:
+        broker.add_middleware(part)
     # Puts itself before all that sends or skips messages, so that their spans are right; and works in
     # processes that only send, where no actor is declared.
     instrument_broker(broker, flush=False)
     return broker
+
+
+def _redis_broker(settings: Settings, client: Any) -> tuple[dramatiq.Broker, Callable[[], int]]:
+    broker = RedisBroker(  # type: ignore[no-untyped-call]
+        client=make_sync_redis(settings, decode_responses=False), middleware=[], namespace=NAMESPACE
+    )
+    return broker, lambda: int(client.llen(QUEUE_KEY))
+
+
+def _rabbitmq(settings: Settings) -> tuple[dramatiq.Broker, Callable[[], int]]:
+    try:
+        from src.rabbitmq import QuorumBroker
+    except ModuleNotFoundError:
+        raise SettingsError("BROKER_URL: RabbitMQ needs `pip install 'imagebot[rabbitmq]'`") from None
+    broker = QuorumBroker(settings)
+    return broker, broker.waiting

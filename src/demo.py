@@ -206,6 +206,7 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
     """The settings of the demo's processes: everything outside is the sandbox."""
     return {
         "REDIS_URL": redis_url,
+        "BROKER_URL": "",
         "DATA_DIR": str(data),
         "TELEGRAM_TOKEN": DEMO_TOKEN,
         "TELEGRAM_API_URL": url,

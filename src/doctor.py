@@ -5,6 +5,7 @@ It changes nothing and costs nothing at a provider. No value of a secret is show
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -46,7 +47,7 @@ async def examine(say: Callable[[str], None]) -> bool:
         return False
     say(str(Finding("settings", True, "all can be read")))
     well = True
-    for part in (_redis, _telegram, _providers, _telemetry):
+    for part in (_redis, _rabbitmq, _telegram, _providers, _telemetry):
         async for finding in part(settings):
             say(str(finding))
             well = well and finding.ok
@@ -81,6 +82,18 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("Redis", False, trouble(error))
     finally:
         await client.aclose()
+
+
+async def _rabbitmq(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.broker_url is None:
+        return
+    try:
+        from src.rabbitmq import trouble as trouble_with_rabbitmq
+    except ModuleNotFoundError:
+        yield Finding("RabbitMQ", False, "needs `pip install 'imagebot[rabbitmq]'`")
+        return
+    wrong = await asyncio.to_thread(trouble_with_rabbitmq, settings)
+    yield Finding("RabbitMQ", not wrong, wrong or "takes connections")
 
 
 async def _telegram(settings: Settings) -> AsyncIterator[Finding]:

@@ -6,6 +6,7 @@ The status page, `/ops`, `imagebot status`, the alerts, the readiness probe and 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,6 +15,7 @@ from typing import Any
 from src.app import App
 from src.jobs.estimate import usual
 from src.samples import Sample, parse_sample
+from src.settings import Settings
 from src.vitals import Vital, parse_vitals
 from src.wake import QUEUE_KEY
 
@@ -121,7 +123,7 @@ class Snapshot:
         ended: the last jobs that ended, newest first, at most 1000.
         workers: worker processes alive, by their heartbeats.
         overdue: steps that are due for half a minute and that nobody takes.
-        messages: wake-ups in Dramatiq's queue in Redis.
+        messages: wake-ups in Dramatiq's queue; None: RabbitMQ, which has it, does not answer.
         arrivals: jobs admitted a second, over the last ten minutes.
     """
 
@@ -133,7 +135,7 @@ class Snapshot:
     vitals: tuple[Vital, ...]
     workers: int
     overdue: int
-    messages: int
+    messages: int | None
     store: Store
     counts: Mapping[str, int]
     failed_kept: int
@@ -173,6 +175,8 @@ class Snapshot:
     @property
     def moving(self) -> bool:
         """Whether what is due is being done: somebody looks, and the wake-ups are taken."""
+        if self.messages is None:
+            return False
         crowded = self.messages > max(_BACKLOG, 3 * (self.running + self.delivering))
         return self.overdue == 0 and not crowded
 
@@ -220,7 +224,7 @@ def _above(share: float, limit: float) -> Level:
 
 
 async def look(app: App) -> Snapshot:
-    """Read the system's state: two round trips to Redis.
+    """Read the system's state: two round trips to Redis, and one question to RabbitMQ where it is the broker.
 
     Raises:
         redis.RedisError: Redis is away, which is the whole story then.
@@ -269,12 +273,18 @@ async def look(app: App) -> Snapshot:
         vitals=parse_vitals(vitals, now)[0],
         workers=sum(now - int(at) <= _ALIVE_MS for _, at in beats),
         overdue=int(overdue),
-        messages=int(messages),
+        messages=int(messages) if app.settings.broker_url is None else await _in_rabbitmq(app.settings),
         store=_store(info),
         counts=totals,
         failed_kept=int(failed),
         arrivals=_arrivals(parse_sample(ten_minutes_ago or oldest_sample), totals, now),
     )
+
+
+async def _in_rabbitmq(settings: Settings) -> int | None:
+    from src.rabbitmq import waiting
+
+    return await asyncio.to_thread(waiting, settings)
 
 
 def _provider(

@@ -50,6 +50,8 @@ def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
             return say("ops-percent", percent=round(100 * (figure.value or 0)))
         case "line" if snapshot.moving:
             return say("ops-moving", seconds=round(snapshot.oldest))
+        case "line" if snapshot.messages is None:
+            return say("ops-no-broker")
         case "line":
             return say("ops-stuck", overdue=snapshot.overdue, messages=snapshot.messages)
         case "redis":

@@ -15,7 +15,13 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from src.addresses import passwords_in, sentinel_address
 
@@ -33,6 +39,11 @@ class Settings(BaseSettings):
         env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
+    secrets_dir: Path = Field(
+        Path("/run/secrets"),
+        description="Folder with a file for each setting that shall not stand in the environment: `telegram_token`, `redis_url` …",
+    )
+
     # Telegram
     telegram_token: SecretStr | None = Field(None, description="Bot token from @BotFather (`123456:ABC…`).")
     telegram_api_url: str = Field(
@@ -48,7 +59,7 @@ class Settings(BaseSettings):
         None, description="1-256 of `A-Za-z0-9_-`; Telegram sends it with every webhook call."
     )
 
-    # Redis and the data folder
+    # Redis, RabbitMQ and the data folder
     redis_url: str | None = Field(
         None,
         description="`redis://`, `rediss://` or `unix://` address, or `redis+sentinel://host1:26379,host2:26379/name/0` (`rediss+sentinel://` over TLS); unset: `run` and `demo` start one.",
@@ -61,6 +72,13 @@ class Settings(BaseSettings):
     )
     redis_ca_file: Path | None = Field(
         None, description="Certificates (PEM) that vouch for Redis; unset: the machine's own."
+    )
+    broker_url: str | None = Field(
+        None,
+        description="`amqp://` or `amqps://` address of RabbitMQ for the wake-ups, several nodes separated by `;` (needs the extra `rabbitmq`); unset: they go through Redis.",
+    )
+    broker_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that vouch for RabbitMQ; unset: the machine's own."
     )
     data_dir: Path = Field(
         Path(".imagebot"), description="Folder of the embedded Redis and the demo's files."
@@ -160,6 +178,22 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then `.env`, then the files of SECRETS_DIR, which the first two may set."""
+        sources = (init_settings, env_settings, dotenv_settings)
+        said = [source()["secrets_dir"] for source in sources if source().get("secrets_dir")]
+        folder = Path((said or [cls.model_fields["secrets_dir"].default])[0])
+        files = SecretsSettingsSource(settings_cls, folder)
+        return (*sources, files) if folder.is_dir() else sources
+
     @field_validator("admin_ids", mode="before")
     @classmethod
     def _ids(cls, value: Any) -> Any:
@@ -228,7 +262,16 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("redis_ca_file")
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str | None) -> str | None:
+        for url in value.split(";") if value else ():
+            parts = urlsplit(url)
+            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+                raise ValueError("expected an address such as amqp://user:password@host:5672/%2f")
+        return value
+
+    @field_validator("redis_ca_file", "broker_ca_file")
     @classmethod
     def _certificates(cls, value: Path | None) -> Path | None:
         if value is not None:
@@ -287,7 +330,7 @@ class Settings(BaseSettings):
         """Every secret value in force, for the scrubbers of logs and spans."""
         found = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
         found += self.api_clients.values()
-        found += passwords_in(self.redis_url)
+        found += passwords_in(self.redis_url) | passwords_in(self.broker_url)
         return tuple(found)
 
 

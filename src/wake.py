@@ -46,15 +46,21 @@ async def _send(step: str, wakes: tuple[Wake, ...]) -> None:
 
 def _send_all(step: str, wakes: tuple[Wake, ...]) -> None:
     broker = dramatiq.get_broker()
-    for wake in wakes:
+    for sent, wake in enumerate(wakes):
         args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
         try:
             with _in_trace_of(SpanRef.parse(wake.trace)):
                 broker.enqueue(Message(QUEUE, step, args, {}, {}))
         except (RedisError, BrokerError, OSError) as error:
             log.warning(
-                "wake-up not sent, the ledger will", step=step, job_id=wake.job, error=type(error).__name__
+                "wake-ups not sent, the ledger will",
+                step=step,
+                job_id=wake.job,
+                wake_ups=len(wakes) - sent,
+                error=type(error).__name__,
             )
+            # The broker is away: the rest would only take as long to learn it.
+            return
 
 
 @contextmanager

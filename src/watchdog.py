@@ -17,6 +17,7 @@ from typing import Any
 import dramatiq
 import structlog
 from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.errors import BrokerError
 from dramatiq.middleware import Middleware
 from redis.exceptions import RedisError
 
@@ -35,7 +36,7 @@ class Watchdog(Middleware):
     """Looks every two seconds whether everything that must run does. Stands before what skips messages.
 
     Args:
-        waiting: messages in the queue; raises RedisError while nobody can know.
+        waiting: messages in the queue; raises RedisError or BrokerError while nobody can know.
         background: the tasks of the event loop that run for ever.
         last_words: called before the process ends, to send what it has measured; takes a few seconds at most.
     """
@@ -116,7 +117,7 @@ class Watchdog(Middleware):
         """Whether somebody takes the messages that wait, unless everybody here is busy."""
         try:
             waits = self._waiting() > 0
-        except RedisError:
+        except (RedisError, BrokerError):
             waits = False
         self._untaken = self._untaken + 1 if waits and not self._busy else 0
         return self._untaken <= _FLOW_LOOKS

@@ -1,10 +1,13 @@
-"""Real servers for tests beyond the plain Redis of conftest: Redis with TLS and users, replicas, sentinels.
+"""Real servers for tests beyond the plain Redis of conftest: Redis with TLS and users, replicas, sentinels;
+RabbitMQ.
 
 Each listens on free ports of this machine and keeps what it writes in a folder of the test's.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -13,6 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pika
+import pika.exceptions
 import redis
 from redis.sentinel import Sentinel
 
@@ -176,7 +181,7 @@ class Sentinels:
 
 
 @contextmanager
-def serving(server: RedisAt | Sentinels) -> Iterator[None]:
+def serving(server: RedisAt | Sentinels | RabbitAt) -> Iterator[None]:
     """Start a server, and end it whatever happens."""
     try:
         server.start()
@@ -188,3 +193,57 @@ def serving(server: RedisAt | Sentinels) -> Iterator[None]:
 def user_options(name: str, password: str) -> list[str]:
     """The options of a redis-server that lets nobody in but one user, with the rights the guide gives."""
     return ["--user", "default", "off", "--user", name, "on", f">{password}", *RIGHTS.split()]
+
+
+RABBITMQ_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+"""Debian's; the one on PATH would give up root."""
+
+
+class RabbitAt:
+    """A RabbitMQ server of the tests' own: node name, ports, data and logs, and no epmd."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        distribution = free_port()
+        self._env = {
+            "HOME": folder,
+            "PATH": os.environ["PATH"],
+            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": self.port,
+            "RABBITMQ_DIST_PORT": distribution,
+            "RABBITMQ_MNESIA_BASE": folder / "data",
+            "RABBITMQ_LOG_BASE": folder / "log",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": folder / "plugins",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-start_epmd false -erl_epmd_port {distribution}",
+        }
+        folder.mkdir(exist_ok=True)
+        (folder / "plugins").write_text("[].\n")
+
+    def start(self) -> None:
+        with (self._folder / "out").open("ab") as out:
+            self._process = subprocess.Popen(
+                [RABBITMQ_SERVER],
+                env={name: str(value) for name, value in self._env.items()},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        wait_until(self._answers, 90)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            pika.BlockingConnection(pika.URLParameters(self.url)).close()
+        except pika.exceptions.AMQPConnectionError:
+            return False
+        return True

@@ -54,6 +54,8 @@ async def check(app: App) -> dict[str, str]:
 
 
 def _stuck(snapshot: Snapshot) -> str:
+    if snapshot.messages is None:
+        return "RabbitMQ does not answer: check that it runs and BROKER_URL"
     if snapshot.overdue:
         return f"{snapshot.overdue} steps are overdue by half a minute"
     return f"{snapshot.messages} messages wait in the broker"

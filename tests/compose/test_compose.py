@@ -20,6 +20,7 @@ from src.supervisor import DRAIN
 
 FOLDER = Path(__file__).parents[2] / "compose"
 BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+SECRETS = yaml.safe_load((FOLDER / "secrets.yaml").read_text())
 DEMO = yaml.safe_load((FOLDER / "demo.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = BASE["services"] | {"sandbox": DEMO["services"]["sandbox"]}
 SETTINGS = {name.upper() for name in Settings.model_fields}
@@ -138,3 +139,14 @@ def test_the_image_is_installed_by_constraints_and_not_run_by_root() -> None:
         if line.startswith("COPY ") and "--from" not in line:
             *sources, _ = line.split()[1:]
             assert all((FOLDER.parent / source).exists() for source in sources)
+
+
+def test_secrets_from_files_are_settings_of_every_part() -> None:
+    """The override file: Docker puts each of these at /run/secrets, where the settings look."""
+    assert Settings.model_fields["secrets_dir"].default == Path("/run/secrets")
+    assert {name.upper() for name in SECRETS["secrets"]} <= SETTINGS
+    for name, secret in SECRETS["secrets"].items():
+        assert secret["file"] == f"./secrets/{name}"
+    assert set(SECRETS["services"]) == {name for name in OURS if name in BASE["services"]}
+    for service in SECRETS["services"].values():
+        assert set(service["secrets"]) == set(SECRETS["secrets"])

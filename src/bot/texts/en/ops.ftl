@@ -33,6 +33,7 @@ ops-stuck = { $overdue ->
     [0] { $messages } wake-ups that nobody takes
    *[other] stands still: { $overdue } steps overdue
 }
+ops-no-broker = RabbitMQ does not answer
 ops-redis-value = { $memory } MB, { $commands }/s
 ops-redis-unsaved = cannot write to disk
 ops-provider = { $provider }: { $running } of { $cap } in flight, { $waiting } waiting, usually { $low }–{ $high } s
@@ -43,6 +44,7 @@ ops-nothing = Nothing.
 
 advice-no-worker = No worker is running: jobs are accepted and wait. Start one.
 advice-redis-unsaved = Redis cannot write to disk: what is accepted now would not survive a restart. Look at its disk and its log.
+advice-no-broker = RabbitMQ does not answer: jobs are accepted and wait. They go on by themselves when it is back. Look at it and its log.
 advice-no-provider = No provider has a key: set KIE_API_KEY or OPENAI_API_KEY and start again.
 advice-workers-busy = The workers are busy ({ $percent } % of a core, { $workers } running). Run { $number }.
 advice-workers-behind = Steps are due that nobody takes ({ $workers } workers running). Run { $number }, and look into the log of a worker.

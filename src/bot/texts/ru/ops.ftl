@@ -33,6 +33,7 @@ ops-stuck = { $overdue ->
     [0] { $messages } сигналов, которые никто не берёт
    *[other] стоит: просрочено шагов — { $overdue }
 }
+ops-no-broker = RabbitMQ не отвечает
 ops-redis-value = { $memory } МБ, { $commands }/с
 ops-redis-unsaved = не может писать на диск
 ops-provider = { $provider }: в работе { $running } из { $cap }, ждут { $waiting }, обычно { $low }–{ $high } с
@@ -43,6 +44,7 @@ ops-nothing = Ничего.
 
 advice-no-worker = Ни один воркер не запущен: задания принимаются и ждут. Запустите его.
 advice-redis-unsaved = Redis не может писать на диск: принятое сейчас не переживёт перезапуска. Проверьте диск и журнал Redis.
+advice-no-broker = RabbitMQ не отвечает: задания принимаются и ждут. Когда он вернётся, они продолжатся сами. Проверьте его и его журнал.
 advice-no-provider = Ни у одного провайдера нет ключа: задайте KIE_API_KEY или OPENAI_API_KEY и запустите заново.
 advice-workers-busy = Воркеры заняты ({ $percent } % ядра, запущено { $workers }). Запустите { $number }.
 advice-workers-behind = Есть шаги, которые никто не берёт (воркеров: { $workers }). Запустите { $number } и загляните в журнал воркера.

@@ -1,0 +1,48 @@
+"""Where settings come from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from src.settings import SettingsError, load_settings
+
+TOKEN = "123456:AA-token-of-a-test-that-opens-nothing"
+
+
+@pytest.fixture
+def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as Docker and Kubernetes mount secrets."""
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    (tmp_path / "telegram_token").write_text(f"{TOKEN}\n")
+    (tmp_path / "redis_url").write_text("rediss://bot:secret@redis:6380/0\n")
+    (tmp_path / "admin_ids").write_text("1, 2\n")
+    (tmp_path / "..data").mkdir()
+    return tmp_path
+
+
+def test_from_files(secrets: Path) -> None:
+    settings = load_settings()
+    assert settings.telegram_token is not None
+    assert settings.telegram_token.get_secret_value() == TOKEN
+    assert settings.redis_url == "rediss://bot:secret@redis:6380/0"
+    assert settings.admin_ids == (1, 2)
+    assert {TOKEN, "secret"} <= set(settings.secrets())
+
+
+def test_the_environment_comes_first(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://another")
+    assert load_settings().redis_url == "redis://another"
+
+
+def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
+    (secrets / "telegram_token").write_text("my secret")
+    with pytest.raises(SettingsError, match="TELEGRAM_TOKEN: expected the token") as error:
+        load_settings()
+    assert "my secret" not in str(error.value)
+
+
+def test_without_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
+    assert load_settings().telegram_token is None
