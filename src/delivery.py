@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from aiogram import Bot
@@ -16,6 +17,8 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramEntityTooLarge,
     TelegramForbiddenError,
+    TelegramNetworkError,
+    TelegramServerError,
 )
 from aiogram.types import (
     BufferedInputFile,
@@ -33,8 +36,8 @@ from src.jobs.estimate import Estimate
 from src.placeholder import Offer
 from src.providers.base import ImageBytes
 from src.settings import Settings
-from src.telegram import is_missing, is_unchanged, lane, says
-from src.texts import Texts, shorten
+from src.telegram import before_leaving, is_missing, is_unchanged, lane, says
+from src.texts import Texts, Voice, shorten
 
 _CAPTION_PROMPT = 300
 _DAY = 86_400
@@ -80,15 +83,32 @@ class Delivery:
         say = self._texts.voice(request.lang)
         status = placeholder.status(say, jobs, estimates, offer)
         markup = buttons.placeholder(say, request.id, status.offer)
-        with _reaching():
-            if len(jobs) == 1:
-                sent = await self._send_text(request, status.text, markup)
-                messages, status_message = [sent.message_id], None
-            else:
-                messages, status_message = await self._send_album(request, jobs, status.text, markup)
+        request = replace(request, sendings=request.sendings + 1)
+        gone = False
+
+        async def goes() -> None:
+            nonlocal gone
+            if not gone:
+                await self._ledger.sending(request.id)
+                gone = True
+
+        text = status.text + _note(request, say)
+        with _reaching(), before_leaving(goes):
+            try:
+                if len(jobs) == 1:
+                    sent = await self._send_text(request, text, markup)
+                    messages, status_message = [sent.message_id], None
+                else:
+                    messages, status_message = await self._send_album(request, jobs, text, markup)
+            except TelegramAPIError as error:
+                # These two say nothing about what became of the message.
+                if gone and not isinstance(error, TelegramNetworkError | TelegramServerError):
+                    await self._ledger.sending(request.id, -1)
+                raise
         placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
         if not placed.ours:
             await self._take_back(request.chat, [*messages, *([status_message] if status_message else [])])
+            await self._ledger.sending(request.id, -1)
             return
         await self._ledger.shown(request.id, status.shape, _told(estimates))
         await wake.deliver(placed.wake)
@@ -110,8 +130,9 @@ class Delivery:
         if message is None or status.shape == request.shown:
             return False
         markup = buttons.placeholder(say, request.id, status.offer)
+        text = Text(status.text, _note(request, say))
         with lane("answer" if asked else "progress"), _reaching():
-            changed = await self._edit_text(request.chat, message, Text(status.text), markup)
+            changed = await self._edit_text(request.chat, message, text, markup)
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)
         return changed
@@ -137,7 +158,7 @@ class Delivery:
         say = self._texts.voice(request.lang)
         single = len(request.jobs) == 1
         made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
-        caption = Text(_words(job), made_by) if single else Text()
+        caption = Text(_words(job), made_by, _note(request, say)) if single else Text()
         markup = buttons.picture(say, job.id) if single else None
         with _reaching():
             message, sent = await self._show_picture(job, request, image, caption, markup, album=not single)
@@ -159,7 +180,10 @@ class Delivery:
             if len(request.jobs) > 1:
                 await self._show_tile(job, request, message)
                 return {"message": message}
-            text, markup = Text(placeholder.reason(say, job)), buttons.no_picture(say, job)
+            text, markup = (
+                Text(placeholder.reason(say, job), _note(request, say)),
+                buttons.no_picture(say, job),
+            )
             try:
                 await self._edit_text(request.chat, message, text, markup)
             except TelegramBadRequest as error:
@@ -177,7 +201,7 @@ class Delivery:
         if request.status_message is None or not jobs:
             return
         say = self._texts.voice(request.lang)
-        text = Text(_words(jobs[0]), placeholder.ending(say, jobs))
+        text = Text(_words(jobs[0]), placeholder.ending(say, jobs), _note(request, say))
         with _reaching():
             try:
                 await self._edit_text(
@@ -417,6 +441,12 @@ def _words(job: Job) -> Text:
     if job.spec.chat < 0:
         return Text()
     return Text(BlockQuote(shorten(job.spec.prompt, _CAPTION_PROMPT)), "\n")
+
+
+def _note(request: Request, say: Voice) -> str:
+    """The Bot API takes no key that would make a repeated message one: where two may have arrived, the one
+    whose id we know says that it counts."""
+    return "\n" + say("placeholder-counts") if request.may_have_stray else ""
 
 
 def _reply(message: int | None) -> ReplyParameters | None:

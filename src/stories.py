@@ -60,7 +60,6 @@ async def retry(app: App, job: Job) -> Admission:
     admission = await intake.ask(app, wish)
     if admission.accepted:
         # The progress loop gives it a placeholder.
-        await app.redis.zadd(app.ledger.key("open"), {admission.request: await app.ledger.now()})
         await drop(app, [job.id])
     return admission
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -122,6 +122,19 @@ def lane(name: Lane, *, patience: float | None = None, ticket: str = "") -> Iter
         _pacing.reset(token)
 
 
+_leaving: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("telegram_leaving", default=None)
+
+
+@contextmanager
+def before_leaving(note: Callable[[], Awaitable[None]]) -> Iterator[None]:
+    """Await `note` before each call inside goes out, when its turn has come."""
+    token = _leaving.set(note)
+    try:
+        yield
+    finally:
+        _leaving.reset(token)
+
+
 def make_bot(
     settings: Settings,
     limiter: Limiter,
@@ -176,6 +189,8 @@ class Pace(BaseRequestMiddleware):
         chat = _chat_of(method)
         if method.__api_method__ in _PACED:
             await self._take(method, chat)
+        if (note := _leaving.get()) is not None:
+            await note()
         try:
             return await make_request(bot, method)
         except ClientDecodeError:

@@ -36,7 +36,10 @@ WAIT = 40.0
 
 
 class System:
-    """A running system. `telegram`, `kie`, `openai`, `faults` and `traces` are the sandbox's own objects."""
+    """A running system. `telegram`, `kie`, `openai`, `faults` and `traces` are the sandbox's own objects.
+
+    `env_of` gives further environment variables for a part by its name.
+    """
 
     def __init__(self, folder: Path, env: dict[str, str], server: Any = None) -> None:
         pictures = PictureMaker()
@@ -51,6 +54,7 @@ class System:
         self.api_url = ""
         self.logs: dict[str, Path] = {}
         self.middlewares: list[Middleware] = []
+        self.env_of: Callable[[str], dict[str, str]] | None = None
         self._env = env
         self._parts: dict[str, asyncio.subprocess.Process] = {}
 
@@ -89,9 +93,9 @@ class System:
     async def start_bot(self, name: str = "bot") -> None:
         await self._start(name, [sys.executable, "-m", "src.cli", "bot"])
 
-    async def start_api(self, port: int) -> None:
+    async def start_api(self, port: int, name: str = "api") -> None:
         """Start the api and wait until it answers; `api_url` is its address."""
-        await self._start("api", [sys.executable, "-m", "src.cli", "api", "--port", str(port)])
+        await self._start(name, [sys.executable, "-m", "src.cli", "api", "--port", str(port)])
         self.api_url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(trust_env=False) as client:
 
@@ -113,7 +117,7 @@ class System:
     async def _start(self, name: str, command: list[str]) -> None:
         settings = environment(self.url, self.redis_process.url, self.folder)
         env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", "PYTHONFAULTHANDLER": "1"}
-        env |= self._env
+        env |= self._env | (self.env_of(name) if self.env_of else {})
         self.logs[name] = self.folder / f"{name}.log"
         with self.logs[name].open("ab") as log:
             self._parts[name] = await asyncio.create_subprocess_exec(
@@ -156,6 +160,11 @@ class System:
         process = self._parts.pop(name)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+    def is_up(self, name: str) -> bool:
+        """Whether a part has said that it began its work."""
+        said = self.log_of(name)
+        return any(words in said for words in ("bot started", "is ready for action", "startup complete"))
 
     def pid(self, name: str) -> int:
         """Of a part's main process; its children are in its process group."""

@@ -110,7 +110,6 @@ class Asking:
         request = await ledger.request(admission.request)
         if request is None or request.messages:
             return
-        await ledger.client.zadd(ledger.key("open"), {request.id: request.created})
         placing = asyncio.create_task(self._place(request))
         self._placing.add(placing)
         placing.add_done_callback(self._placed)

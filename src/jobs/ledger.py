@@ -149,6 +149,10 @@ class Ledger:
             mapping["eta"] = f"{eta:.1f}"
         await self.client.hset(self.key(f"request:{request_id}"), mapping=mapping)
 
+    async def sending(self, request_id: str, count: int = 1) -> None:
+        """A placeholder goes out now; or (-1) one that did is certainly not in the chat."""
+        await self.client.hincrby(self.key(f"request:{request_id}"), "sendings", count)
+
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""
         await self.client.zrem(self.key("due"), f"r:{request_id}")

@@ -216,6 +216,7 @@ class Request:
         shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
         eta: seconds from `created` to the last picture that the person was first told; 0: never was.
         chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
+        sendings: how often a placeholder was sent that may have arrived.
     """
 
     id: str
@@ -233,6 +234,7 @@ class Request:
     group: bool = False
     eta: float = 0.0
     chosen: str = ""
+    sendings: int = 0
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -254,7 +256,14 @@ class Request:
             group=raw.get("group") == "1",
             eta=float(raw.get("eta") or 0),
             chosen=raw.get("chosen", ""),
+            sendings=int(raw.get("sendings") or 0),
         )
+
+    @property
+    def may_have_stray(self) -> bool:
+        """Whether another placeholder may stand in the chat that nobody knows the id of: the process that
+        sent it died, or Telegram's answer was lost."""
+        return self.sendings > 1
 
     def message_of(self, job_id: str) -> int | None:
         """Id of the message that shows a job, or None while there is no placeholder."""

@@ -231,17 +231,28 @@ class KieSandbox:
         if task.kind in _FAILURES:
             code, message = _FAILURES[task.kind]
             return state | ended | {"state": "fail", "failCode": code, "failMsg": message}
-        self._charge(task)
+        if not task.charged:
+            self._charge(task)
+            self.audit.noticed.append(self._clock() - task.created - task.seconds)
         urls = [] if task.kind == "blocked_200" else [self._result_url(task)]
         result = json.dumps({"resultUrls": urls})
         return state | ended | {"state": "success", "resultJson": result, "creditsConsumed": _PRICE}
 
+    def bill(self) -> None:
+        """Charge every generation that has ended with a picture by now, also those nobody asked about."""
+        for task in self._tasks.values():
+            ended = task.kind != "never_ends" and self._clock() - task.created >= task.seconds
+            if ended and not task.charged and task.kind not in _FAILURES and not self._is_hidden(task):
+                self._charge(task)
+
+    def unended(self) -> list[str]:
+        """Ids of the generations under way, oldest first."""
+        return [t.id for t in self._tasks.values() if self._clock() - t.created < t.seconds]
+
     def _charge(self, task: _Task) -> None:
-        if not task.charged:
-            task.charged = True
-            self._spent += _PRICE
-            self.audit.charged[task.prompt] += 1
-            self.audit.noticed.append(self._clock() - task.created - task.seconds)
+        task.charged = True
+        self._spent += _PRICE
+        self.audit.charged[task.prompt] += 1
 
     def _result_url(self, task: _Task) -> str:
         if task.kind in ("foreign_host", "plain_http", "metadata_host"):

@@ -223,6 +223,29 @@ async def test_of_two_placeholders_the_later_is_taken_back(world: World) -> None
     assert [m.message_id for m in anna.messages if m.from_bot] == [placeholder.message_id]
 
 
+@pytest.mark.parametrize(("fault", "says_so"), [("timeout_after_commit", True), ("403", False)])
+async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
+    world: World, fault: str, says_so: bool
+) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await _ask(world, anna)
+    await world.app.redis.hdel(world.app.ledger.key(f"request:{job.request}"), "messages", "sendings")
+    world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
+    with pytest.raises((TelegramNetworkError, Undeliverable)):
+        await world.delivery.place(await world.request_of(job), [job], [SOON])
+    await world.delivery.place(await world.request_of(job), [job], [SOON])
+    shown = anna.messages[-1]
+    counts = "this one counts"
+    assert (counts in shown.text) is says_so
+    await world.delivery.progress(await world.request_of(job), [job], [Estimate(None, 100, 300)])
+    assert "Ready in about 1" in shown.text
+    assert (counts in shown.text) is says_so
+    await world.finished(job, image())
+    assert shown.has_photo
+    assert (counts in shown.text) is says_so
+    assert counts not in placeholder.text
+
+
 async def test_a_picture_without_placeholder_brings_its_own(world: World) -> None:
     anna = world.sandbox.person()
     world.sandbox.faults.add("500", "sendMessage")

@@ -7,30 +7,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.jobs import Job, State
-from src.sandbox.telegram import Person
+from src.sandbox.telegram import Message, Person
 from src.sandbox.traces import orphans
+from src.tracing import trace_id
 from tests.system import System
 
 
 @dataclass(slots=True)
 class Asked:
-    """What a person asked for: one picture, at that unix time, by that update."""
+    """What a person asked for: one picture."""
 
     person: Person
     prompt: str
-    at: float
-    update: int | None
 
 
 @dataclass(slots=True)
 class Verdict:
-    """The figures of a run; `complaints` names everything that must not be."""
+    """The figures of a run; `complaints` names everything that must not be.
+
+    Attributes:
+        outcomes: how the jobs ended. wrongs: complaints by kind: lost, doubled, untold, paid twice.
+        unknown: submits whose fate nobody could know. paid_twice: generations paid beyond the first of
+            their job, all of them counted as unknown. paid_unshown: jobs that were paid and not shown,
+            by the reason the person was told.
+        strays: placeholders that promise something for ever.
+        orphans: spans with a parent that nobody has, in `cut_traces` traces.
+    """
 
     jobs: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    wrongs: Counter[str] = field(default_factory=Counter)
     unknown: int = 0
     paid_twice: int = 0
-    paid_for_nothing: int = 0
+    paid_unshown: Counter[str] = field(default_factory=Counter)
     strays: int = 0
     spans: int = 0
     orphans: int = 0
@@ -38,14 +47,33 @@ class Verdict:
     slowest: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
+    def blame(self, kind: str, prompt: str, words: str) -> None:
+        self.wrongs[kind] += 1
+        self.complaints.append(f"{kind}: {prompt}: {words}")
+
     def lines(self) -> list[str]:
-        told = ", ".join(f"{number} {name}" for name, number in sorted(self.outcomes.items()))
+        """The figures as a table in Markdown, and the complaints under it."""
+        ends = [f"{number} {name}" for name, number in self.outcomes.most_common() if name != "delivered"]
+        unshown = [f"{number} {name}" for name, number in self.paid_unshown.most_common()]
+        rows = {
+            "jobs": str(self.jobs),
+            "delivered": str(self.outcomes["delivered"]),
+            "told why not": ", ".join(ends) or "0",
+            "lost": str(self.wrongs["lost"]),
+            "doubled": str(self.wrongs["doubled"]),
+            "untold": str(self.wrongs["untold"]),
+            "submits of unknown fate": str(self.unknown),
+            "paid twice, and counted so": str(self.paid_twice),
+            "paid twice in silence": str(self.wrongs["paid twice"]),
+            "paid and not shown": ", ".join(unshown) or "0",
+            "stray placeholders": str(self.strays),
+            "orphans": f"{self.orphans} of {self.spans} spans, in {self.cut_traces} traces",
+            "slowest job": f"{self.slowest:.1f} s",
+        }
         return [
-            f"jobs {self.jobs}: {told}; lost, doubled or untold: {len(self.complaints)}",
-            f"submits of unknown fate {self.unknown}, paid twice {self.paid_twice}, "
-            f"paid and refused {self.paid_for_nothing}, stray placeholders {self.strays}",
-            f"spans {self.spans}, orphans {self.orphans} in {self.cut_traces} traces; "
-            f"slowest job {self.slowest:.1f} s",
+            "| audit | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
             *(f"  ! {complaint}" for complaint in self.complaints),
         ]
 
@@ -53,13 +81,12 @@ class Verdict:
 async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
     """Look at everything once the system is at rest."""
     verdict = Verdict(jobs=len(asked))
+    system.kie.bill()
     for wish in asked:
         jobs = await system.jobs_of(wish.person)
-        complaint = _judge(system, wish, jobs, verdict)
-        if complaint:
-            verdict.complaints.append(f"{wish.prompt}: {complaint}")
-        if wish.update is not None:
-            trace = system.traces.trace(system.traces.trace_of_update(wish.update) or "")
+        _judge(system, wish, jobs, verdict)
+        for job in jobs:
+            trace = system.traces.trace(trace_id(job))
             missing = orphans(trace)
             verdict.spans += len(trace)
             verdict.orphans += len(missing)
@@ -67,40 +94,55 @@ async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
     return verdict
 
 
-def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -> str:
-    """What is wrong with how a wish ended, in words; empty: nothing."""
+def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -> None:
+    """Count how a wish ended, and what is wrong with it."""
     said = [m for m in wish.person.messages if m.from_bot]
-    if not jobs:
-        verdict.outcomes["not admitted, told"] += 1
-        return "" if said else "not admitted and not told"
-    if len(jobs) > 1:
-        return f"admitted {len(jobs)} times"
+    if len(jobs) != 1:
+        if jobs:
+            verdict.blame("doubled", wish.prompt, f"admitted {len(jobs)} times")
+        elif said or wish.person.chat.blocked:
+            verdict.outcomes["not admitted"] += 1
+        else:
+            verdict.blame("lost", wish.prompt, "not admitted and not told")
+        return
     (job,) = jobs
-    charged = system.kie.audit.charged[wish.prompt]
+    _judge_bill(system.kie.audit.charged[wish.prompt], job, wish, verdict)
+    if not job.ended:
+        verdict.blame("lost", wish.prompt, f"never ended: {job.state}, {job.story}")
+        return
+    verdict.slowest = max(verdict.slowest, _seconds(job))
+    verdict.strays += sum(_promises(message, job) for message in said)
+    pictures = [m for m in said if m.has_photo or "document" in m.content]
+    if len(pictures) > 1 or any(len(m.pictures) > 1 for m in pictures):
+        verdict.blame("doubled", wish.prompt, f"shown {len(pictures)} messages with pictures: {job.story}")
+    if job.state is State.DELIVERED:
+        verdict.outcomes["delivered"] += 1
+        if not pictures:
+            verdict.blame("lost", wish.prompt, f"delivered and not shown: {job.story}")
+        return
+    verdict.outcomes[job.kind or "cancelled"] += 1
+    if pictures:
+        verdict.blame("doubled", wish.prompt, f"{job.state} and shown: {job.story}")
+    elif not (wish.person.chat.blocked or job.state is State.CANCELLED or _is_told(said, job)):
+        verdict.blame("untold", wish.prompt, f"{job.state} {job.kind}: {job.story}")
+
+
+def _judge_bill(charged: int, job: Job, wish: Asked, verdict: Verdict) -> None:
     verdict.unknown += job.unknown
     verdict.paid_twice += max(0, charged - 1)
     if charged and job.state is not State.DELIVERED:
-        verdict.paid_for_nothing += 1
+        verdict.paid_unshown[job.kind or "cancelled"] += 1
     if charged - 1 > job.unknown:
-        return f"paid {charged} times, counted {job.unknown}"
-    if not job.ended:
-        return f"never ended: {job.state}, {job.story}"
-    verdict.slowest = max(verdict.slowest, _seconds(job))
-    pictures = [m for m in said if m.has_photo or "document" in m.content]
-    if any(len(m.pictures) > 1 for m in pictures) or len(pictures) > 1:
-        return f"shown {len(pictures)} pictures: {job.story}"
-    if job.state is State.DELIVERED:
-        verdict.outcomes["delivered"] += 1
-        # The reply that pings a person after a long wait is none.
-        verdict.strays += sum(m.reply_to is None for m in said) - 1
-        return "" if pictures else f"delivered and not shown: {job.story}"
-    verdict.outcomes[f"{job.state}: {job.kind or 'by the person'}"] += 1
-    if pictures:
-        return f"{job.state} and shown: {job.story}"
-    if wish.person.chat.blocked:
-        return ""
-    ends = [m for m in said if any(job.id in str(b.get("callback_data")) for b in m.buttons)]
-    return "" if ends or job.state is State.CANCELLED else f"{job.state} {job.kind} and not told: {job.story}"
+        verdict.blame("paid twice", wish.prompt, f"{charged} times, counted {job.unknown}: {job.story}")
+
+
+def _is_told(said: Sequence[Message], job: Job) -> bool:
+    return any(job.id in str(button.get("callback_data")) for m in said for button in m.buttons)
+
+
+def _promises(message: Message, job: Job) -> bool:
+    """Whether a message still offers to cancel what has ended."""
+    return any(f"cancel:{job.request}" in str(button.get("callback_data")) for button in message.buttons)
 
 
 def _seconds(job: Job) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
+import socket
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -15,35 +17,64 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
+from src.demo import free_port
+from src.jobs import Job
 from src.sandbox.telegram import Person
 from src.sandbox.traces import TraceSandbox
 from tests.chaos.audit import Asked, Verdict, audit
-from tests.chaos.faults import FAULTS, Event, schedule
+from tests.chaos.faults import FAULTS, KIE_KEY, Event, schedule
+from tests.chaos.machine import family, with_own_clock
 from tests.system import System
 
 _SETTLED = 45.0
+_COMING_UP = 20.0
 
 
 @dataclass(slots=True)
 class Report:
-    """What was done and what came of it. `recovery`: per kind of fault, the longest time in seconds from
-    its end to the next picture in any chat."""
+    """What was done and what came of it.
+
+    Attributes:
+        recovery: per kind of fault, the longest time in seconds from its end to the next picture, or (where
+            Telegram was well) the next submit, of anybody; other faults may be at work meanwhile.
+        takeover: longest time in seconds from a worker's SIGKILL until each job it held was another's.
+        ends: per kind of part, exit codes after SIGTERM and the longest time in seconds to the exit.
+    """
 
     seed: int
     faults: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     recovery: dict[str, float] = field(default_factory=dict)
-    exits: list[int] = field(default_factory=list)
-    drain: float = 0.0
+    takeovers: int = 0
+    takeover: float = 0.0
+    ends: dict[str, tuple[set[int], float]] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=Verdict)
 
     def __str__(self) -> str:
-        width = max(map(len, self.faults), default=0)
         rows = [
-            f"{kind:<{width}}  {number:>3}  {self.recovery.get(kind, 0.0):>5.1f} s"
+            f"| {kind} | {number} | {self.recovery.get(kind, 0.0):.1f} s |"
             for kind, number in sorted(self.faults.items())
         ]
-        drains = f"exits after SIGTERM {sorted(set(self.exits))}, longest {self.drain:.1f} s"
-        return "\n".join([f"seed {self.seed}", *rows, drains, *self.verdict.lines()])
+        total = f"| all, seed {self.seed} | {sum(self.faults.values())} | |"
+        ends = [
+            f"| {kind} after SIGTERM | {sorted(codes)} | {longest:.1f} s |"
+            for kind, (codes, longest) in sorted(self.ends.items())
+        ]
+        taken = f"| jobs of killed workers taken over | {self.takeovers} | {self.takeover:.1f} s |"
+        return "\n".join(
+            [
+                "| fault | times | longest recovery |",
+                "|---|---|---|",
+                *rows,
+                total,
+                "",
+                "| end | exit codes, jobs | longest |",
+                "|---|---|---|",
+                *ends,
+                taken,
+                "",
+                *self.verdict.lines(),
+            ]
+        )
 
 
 class Chaos:
@@ -59,8 +90,10 @@ class Chaos:
         every: float,
         lease: float,
         deadline: int,
+        port: int,
     ):
         self.system = system
+        self._port = port
         self.random = random.Random(seed)
         self.lease = lease
         self._deadline = deadline
@@ -71,10 +104,11 @@ class Chaos:
         self._seconds = seconds
         self._asked: list[Asked] = []
         self._numbers = itertools.count(1)
+        self._watching: list[asyncio.Task[None]] = []
         system.middlewares.append(self._collector())
 
     async def start(self) -> None:
-        for kind in ("worker", "worker", "bot"):
+        for kind in ("worker", "worker", "bot", "api"):
             await self._start(kind)
 
     async def run(self) -> Report:
@@ -88,6 +122,7 @@ class Chaos:
             faults.append(asyncio.create_task(self._inject(event)))
         await asking
         await asyncio.gather(*faults)
+        await asyncio.gather(*self._watching)
         self.system.faults.clear()
         self.system.telegram.faults.clear()
         await self._settle()
@@ -100,12 +135,27 @@ class Chaos:
     # What faults ask for
 
     async def replace(self, part: str) -> None:
+        # Stopped, it takes nothing more while we look at what it holds.
+        self.system.kill(part, signal.SIGSTOP)
+        held = await self._held_by(part)
         await self.system.killed(part)
+        self._watching += [asyncio.create_task(self._taken_over(job, time.monotonic())) for job in held]
         await self._start(part.partition("-")[0])
 
     async def retire(self, part: str) -> None:
-        await self._start(part.partition("-")[0])
+        kind = part.partition("-")[0]
+        if kind == "api":
+            # The next one listens on the same port.
+            await self._stop(part)
+            await self._start(kind)
+            return
+        new = await self._start(kind)
+        with suppress(TimeoutError):
+            await self.system.until(lambda: self.system.is_up(new), _COMING_UP)
         await self._stop(part)
+
+    def clock_of(self, part: str) -> Path:
+        return self.system.folder / f"{part}.clock"
 
     def open_people(self) -> list[Person]:
         return [
@@ -119,23 +169,45 @@ class Chaos:
             await asyncio.sleep(max(0.0, started + number * self._seconds / self._jobs - time.monotonic()))
             person = self.system.person(f"Person {number}")
             prompt = f"picture {number} of {self.report.seed}"
-            sent = await person.send_text(prompt)
-            self._asked.append(Asked(person, prompt, time.time(), sent.update_id))
+            await person.send_text(prompt)
+            self._asked.append(Asked(person, prompt))
 
     async def _inject(self, event: Event) -> None:
         self.report.faults[event.kind] += 1
-        # Redis may be away already, by another fault.
-        with suppress(RedisError, OSError):
+        # Redis may be away already, by another fault; a part may be gone, by another kill.
+        with suppress(RedisError, OSError, LookupError):
             await FAULTS[event.kind](self, event)
         ended = time.monotonic()
+        before = self._done(event)
         with suppress(TimeoutError):
-            before = self._pictures()
-            await self.system.telegram.feed.until(lambda: self._pictures() > before, 30)
+            await self.system.until(lambda: self._done(event) > before, 30)
             longest = max(self.report.recovery.get(event.kind, 0.0), time.monotonic() - ended)
             self.report.recovery[event.kind] = longest
 
-    def _pictures(self) -> int:
-        return self.system.telegram.audit.by_status["editMessageMedia", 200]
+    def _done(self, event: Event) -> int:
+        pictures = self.system.telegram.audit.by_status["editMessageMedia", 200]
+        submits = 0 if event.kind.startswith("Telegram") else self.system.kie.audit.submits.total()
+        return pictures + submits
+
+    async def _held_by(self, part: str) -> list[Job]:
+        names = {f"{socket.gethostname()}:{process.pid}" for process in family(self.system.pid(part))}
+        with suppress(RedisError, OSError):
+            due = await self.system.redis.zrange(self.system.ledger.key("due"), 0, -1)
+            return [job for job in await self.system.ledger.jobs(due) if job.holder in names]
+        return []
+
+    async def _taken_over(self, held: Job, died: float) -> None:
+        async def moved() -> bool:
+            try:
+                job = await self.system.ledger.job(held.id)
+            except (RedisError, OSError):
+                return False
+            return job is None or job.ended or job.fence != held.fence
+
+        with suppress(TimeoutError):
+            await self.system.until(moved, self._deadline + _SETTLED)
+        self.report.takeovers += 1
+        self.report.takeover = max(self.report.takeover, time.monotonic() - died)
 
     async def _supervise(self) -> None:
         """Start again what ended by itself, as `imagebot run` or a container's restart policy does."""
@@ -161,15 +233,30 @@ class Chaos:
         with suppress(TimeoutError):
             await self.system.until(at_rest, self._deadline + _SETTLED)
 
-    async def _start(self, kind: str) -> None:
+    async def _start(self, kind: str) -> str:
         name = f"{kind}-{next(self._numbers)}"
-        await (self.system.start_bot(name) if kind == "bot" else self.system.start_worker(name, threads=4))
+        match kind:
+            case "api":
+                # One listens on the port: a fault that met another's restart must not start a second.
+                if running := [part for part in self.system.parts if part.startswith(kind)]:
+                    return running[0]
+                await self.system.start_api(self._port, name)
+            case "bot":
+                await self.system.start_bot(name)
+            case _:
+                await self.system.start_worker(name, threads=4)
+        return name
 
     async def _stop(self, part: str) -> None:
+        if not self.system.is_up(part):
+            # Python itself ends an interpreter that is still importing.
+            await self.system.stop(part)
+            return
         started = time.monotonic()
         code = await self.system.stop(part)
-        self.report.exits.append(code)
-        self.report.drain = max(self.report.drain, time.monotonic() - started)
+        kind = part.partition("-")[0]
+        codes, longest = self.report.ends.get(kind, (set(), 0.0))
+        self.report.ends[kind] = codes | {code}, max(longest, time.monotonic() - started)
 
     def _collector(self) -> web.middleware:
         @web.middleware
@@ -192,22 +279,29 @@ async def run(
     lease: float = 3.0,
     deadline: int = 45,
 ) -> Report:
-    """A whole run in `folder`.
+    """A whole run in `folder`. Updates come by webhook when the seed is even, else the bot polls.
 
     Args:
         seconds: how long people ask and things break. jobs: asked for in that time, evenly.
         every: mean seconds between two faults. lease, deadline: seconds, as the settings.
     """
+    port = free_port(0)
     env = {
+        "KIE_WEBHOOK_KEY": KIE_KEY.decode(),
         "LEASE": str(lease),
         "JOB_DEADLINE": str(deadline),
         "PROGRESS_INTERVAL": "1",
         "RATE_LIMIT": "100",
         "KIE_RATE": "20",
     }
+    if seed % 2 == 0:
+        env |= {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "WEBHOOK_SECRET": "a-secret-of-the-webhook"}
     system = System(folder, env)
+    system.env_of = lambda part: with_own_clock(folder / f"{part}.clock")
     system.traces = TraceSandbox(max_traces=100_000)
-    chaos = Chaos(system, seed=seed, jobs=jobs, seconds=seconds, every=every, lease=lease, deadline=deadline)
+    chaos = Chaos(
+        system, seed=seed, jobs=jobs, seconds=seconds, every=every, lease=lease, deadline=deadline, port=port
+    )
     await system.open()
     try:
         await chaos.start()

@@ -10,11 +10,18 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+import httpx
+
+from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from src.wake import QUEUE_KEY
+from tests.chaos.machine import family, full_disk, set_clock
 from tests.system import System
+
+KIE_KEY = b"sandbox-webhook-key"
 
 
 class Run(Protocol):
@@ -26,11 +33,15 @@ class Run(Protocol):
     collector_is_gone: bool
 
     async def replace(self, part: str) -> None:
-        """Start another part in place of one that was killed."""
+        """Kill a part outright and start another."""
         ...
 
     async def retire(self, part: str) -> None:
-        """Start another part, then end this one by SIGTERM as a rolling restart does."""
+        """Start another part and end this one by SIGTERM, as a rolling restart does."""
+        ...
+
+    def clock_of(self, part: str) -> Path:
+        """The file that a part's clock follows."""
         ...
 
     def open_people(self) -> list[Person]:
@@ -69,7 +80,9 @@ Fault = Callable[[Run, Event], Awaitable[None]]
 
 
 def _part(run: Run, kind: str) -> str:
-    return run.random.choice([name for name in run.system.parts if name.startswith(kind)])
+    """One of that kind, if there is more than one then one that has come up."""
+    names = [name for name in run.system.parts if name.startswith(kind)]
+    return run.random.choice([name for name in names if run.system.is_up(name)] or names)
 
 
 def _killed(kind: str) -> Fault:
@@ -118,6 +131,53 @@ def _redis_set(name: str, bad: str, good: str) -> Fault:
 
 async def _redis_paused(run: Run, event: Event) -> None:
     await run.system.redis.client_pause(round(event.seconds * 1000), all=True)
+
+
+async def _disk_full(run: Run, event: Event) -> None:
+    """Redis can append no more, and ends itself since it may not answer what is not on disk."""
+    process = run.system.redis_process.process
+    assert process is not None
+    with full_disk([process.pid]):
+        await asyncio.sleep(event.seconds)
+    if process.poll() is not None:
+        await asyncio.to_thread(run.system.redis_process.start)
+
+
+async def _log_disk_full(run: Run, event: Event) -> None:
+    part = _part(run, "worker")
+    with full_disk([process.pid for process in family(run.system.pid(part))]):
+        await asyncio.sleep(event.seconds * 2)
+
+
+def _clock(seconds: int) -> Fault:
+    async def step(run: Run, event: Event) -> None:
+        file = run.clock_of(_part(run, run.random.choice(["worker", "bot", "api"])))
+        set_clock(file, seconds)
+        await asyncio.sleep(event.seconds * 2)
+        set_clock(file, 0)
+
+    return step
+
+
+def _callback(*, key: bytes = KIE_KEY, age: int = 0, times: int = 1, answer: int = 200) -> Fault:
+    """Somebody calls back about generations that are under way, so that none of it is true yet."""
+
+    async def call(run: Run, event: Event) -> None:
+        tasks = run.system.kie.unended()
+        stamp = str(round(time.time()) - age)
+        async with httpx.AsyncClient(base_url=run.system.api_url, trust_env=False) as client:
+            for task in run.random.sample(tasks, min(len(tasks), 5)) * times:
+                headers = {"X-Webhook-Timestamp": stamp, "X-Webhook-Signature": sign(key, task, stamp)}
+                body = {"taskId": task, "code": 200, "data": {"state": "success"}}
+                try:
+                    said = await client.post("/callbacks/kie", json=body, headers=headers)
+                except httpx.TransportError:
+                    return  # the api is away, by another fault
+                # While Redis is away nothing can be noted, and its own clock may be wrong.
+                assert said.status_code in (answer, 401, 500, 503), said.text
+                assert answer != 401 or said.status_code == 401
+
+    return call
 
 
 def _messages(change: Callable[[Run, list[str]], Awaitable[None]]) -> Fault:
@@ -201,11 +261,17 @@ FAULTS: dict[str, Fault] = {
     "worker frozen past its lease": _worker_frozen,
     "bot killed": _killed("bot"),
     "bot terminated": _terminated("bot"),
+    "api killed": _killed("api"),
+    "api terminated": _terminated("api"),
     "Redis killed and restarted": _redis_killed,
     "Redis frozen": _redis_frozen,
     "Redis paused": _redis_paused,
+    "Redis's disk full": _disk_full,
     "Redis without replicas to write to": _redis_set("min-replicas-to-write", "1", "0"),
     "Redis out of memory": _redis_set("maxmemory", "1", "0"),
+    "disk of a worker's log full": _log_disk_full,
+    "a clock an hour ahead": _clock(3600),
+    "a clock an hour behind": _clock(-3600),
     "messages dropped": _messages(_drop),
     "messages doubled": _messages(_double),
     "messages reordered": _messages(_shuffle),
@@ -217,6 +283,10 @@ FAULTS: dict[str, Fault] = {
     "provider answers truncated JSON": _provider("truncated_json"),
     "provider answers wrong types": _provider("wrong_types", 3),
     "provider accepts, then resets": _provider("reset_after_accept", 1, _SUBMIT),
+    "callbacks forged": _callback(key=b"another key", answer=401),
+    "callbacks stale": _callback(age=900, answer=401),
+    "callbacks early": _callback(),
+    "callbacks doubled": _callback(times=2),
     "generation never ends": _provider("never_ends", 1),
     "generation vanishes": _provider("vanish", 1),
     "result is no image": _provider("not_an_image", 1),

@@ -23,6 +23,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from src.jobs import ledger
+from tests.chaos.machine import family
 from tests.system import System
 
 Action = Callable[[str], Awaitable[None]]
@@ -129,7 +130,7 @@ class Moments:
         assert request.transport is not None
         port = request.transport.get_extra_info("peername")[1]
         for name in self._system.parts:
-            for process in _family(self._system.pid(name)):
+            for process in family(self._system.pid(name)):
                 with suppress(psutil.Error):
                     if any(c.laddr.port == port for c in process.net_connections("tcp")):
                         return name
@@ -213,11 +214,3 @@ def _peer(writer: asyncio.StreamWriter) -> int:
     connected = writer.get_extra_info("socket")
     raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(raw)[0])
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    try:
-        head = psutil.Process(pid)
-        return [*head.children(recursive=True), head]
-    except psutil.Error:
-        return []

@@ -47,7 +47,9 @@ def in_state(ledger: Ledger, state: State, *, held: bool = False) -> tuple[str, 
     fence = claimed(ledger, job, "submit").fence
     if state is State.SUBMITTING:
         return job, fence
-    ledger.run_sync(transitions.accepted(job, fence, ticket={"external_id": "t"}, after=60))
+    ledger.run_sync(
+        transitions.accepted(job, fence, ticket={"provider": "kie", "external_id": "t"}, after=60)
+    )
     if state is State.RUNNING:
         return job, fence
     ledger.run_sync(transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60))

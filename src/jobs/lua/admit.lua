@@ -43,6 +43,8 @@ join_line(a.provider, a.user, a.class, ids)
 local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
 for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
 redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
+-- Where there is no chat, there is no placeholder to keep up to date.
+if a.shown.chat ~= '0' then redis.call('ZADD', P .. 'open', NOW, a.request) end
 local history = P .. 'history:' .. a.user
 redis.call('ZADD', history, NOW, a.request)
 redis.call('ZREMRANGEBYRANK', history, 0, -201)

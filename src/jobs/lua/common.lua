@@ -7,6 +7,7 @@
 --   P tags:<provider>     HASH   per class the virtual time now (field "now:<class>"), per person and class the last tag given
 --   P slots:<provider>    SET    jobs that hold one of the provider's slots (submitting, running)
 --   P due                 ZSET   when a job (or "r:" request) must be looked at, in ms of Redis's clock
+--   P open                ZSET   requests with a chat that may not have ended, by time
 --   P active:<user>       ZSET   the person's jobs that have not ended
 --   P history:<user>      ZSET   the person's requests, by time
 --   P window:<user>       ZSET   the person's admissions in the rate window

@@ -22,6 +22,7 @@ placeholder-quiet = 🔔 I’ll write here when { $count ->
    *[other] your pictures are
 } done. /queue shows how long it may take.
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
+placeholder-counts = ℹ️ If there’s another message about this picture, it’s out of date: this one counts.
 placeholder-sending = 🖼 Almost there: sending the picture.
 placeholder-album = { placeholder-album-head }
     { $line }

@@ -22,6 +22,7 @@ placeholder-quiet = 🔔 Напишу сюда, когда { $count ->
    *[other] картинки будут готовы
 }. Сколько ещё ждать, покажет /queue.
 placeholder-late = 🎨 Рисую… Чуть дольше обычного.
+placeholder-counts = ℹ️ Если об этой картинке есть другое сообщение, оно устарело: верно это.
 placeholder-sending = 🖼 Почти готово: отправляю картинку.
 placeholder-album = { placeholder-album-head }
     { $line }
