@@ -42,6 +42,7 @@ PLACE_PATIENCE = 60.0
 """Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
 # So long an update waits for its placeholder before the person's next one is handled.
 _PLACE_SECONDS = 1.0
+_REFUSED_SECONDS = 10
 
 _MAX_SOURCE = 20 * 1024 * 1024
 _SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
@@ -80,6 +81,14 @@ class Asking:
             return _refusal(say, admission)
         await self._show(admission)
         return None
+
+    async def refuse(self, message: Message, words: str, update: int) -> None:
+        """Say why not. Once in a while for certain, after the placeholders that a busy chat still waits
+        for; the same said again and again would hold up the others' updates."""
+        key = self._app.ledger.key(f"refused:{message.chat.id}")
+        patient = await first(self._app, key, update, _REFUSED_SECONDS)
+        with lane("answer", patience=PLACE_PATIENCE if patient else None):
+            await message.reply(words)
 
     def complaint(self, prompt: str, say: Voice) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""

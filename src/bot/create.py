@@ -295,7 +295,7 @@ async def _ask(
     )
     refusal = await asking.ask(wish, say)
     if refusal is not None:
-        await message.reply(refusal)
+        await asking.refuse(message, refusal, update_id)
     return refusal is None
 
 
