@@ -16,6 +16,7 @@ from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNet
 
 from src import metrics, polling, tracing, wake
 from src.jobs import Job, transitions
+from src.jobs.uploads import is_upload
 from src.providers.base import (
     Aspect,
     Done,
@@ -165,8 +166,17 @@ def _callback_url(work: Work, provider: str) -> str | None:
     return f"{public}/callbacks/{provider}"
 
 
-async def _source(work: Work, file_id: str) -> SourceImage:
-    """The person's picture, from Telegram, checked."""
+async def _source(work: Work, source: str) -> SourceImage:
+    """The picture to be changed, checked: from Telegram, or what came over REST."""
+    if not is_upload(source):
+        return await _from_telegram(work, source)
+    data = await work.app.ledger.upload(source)
+    if data is None:
+        raise ProviderError(ErrorKind.BAD_SOURCE, "upload_gone")
+    return await asyncio.to_thread(source_image, data)
+
+
+async def _from_telegram(work: Work, file_id: str) -> SourceImage:
     try:
         buffer = await work.bot.download(file_id, timeout=60)
     except TelegramBadRequest as error:

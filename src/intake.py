@@ -31,7 +31,7 @@ class Wish:
     Attributes:
         user: a Telegram id, or the name of a client of the REST API; chat: `NO_CHAT` for that one.
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
-        source: Telegram file id of the picture to edit.
+        source: Telegram file id of the picture to edit, or the name of an upload.
         reply_to: the person's own message. thread: topic of the chat.
     """
 

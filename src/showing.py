@@ -76,6 +76,8 @@ async def show(work: Work, job: Job) -> None:
         await generation.stop(work, job)
     if request.chat != NO_CHAT:
         await _close(work, job, request, finish)
+    elif job.spec.source is not None:
+        await work.app.ledger.drop_upload(job.spec.source)
 
 
 async def close(work: Work, request_id: str) -> None:

@@ -1,6 +1,7 @@
 """REST for other software: the same line, limits and trace as the chat's, with an API key.
 
     POST   /v1/images               {"prompt": "a red fox"} -> 202, Location
+    POST   /v1/images/edits         a form with `prompt` and `image`, the picture to change
     GET    /v1/images/{id}          where it is, and how long it will take
     GET    /v1/images/{id}/content  the picture
     DELETE /v1/images/{id}          take it back
@@ -19,14 +20,18 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from src import intake, tracing
+from src.api import edits
+from src.api.edits import LONGEST
 from src.api.problems import Problem
 from src.app import App
 from src.intake import NoProvider, Wish
 from src.jobs import NO_CHAT, Admission, Job, State
 from src.jobs.estimate import estimate_job
+from src.jobs.uploads import content_of
 from src.providers.base import Aspect, ErrorKind, ImageBytes, ImageRef, ProviderError
 
-_LONGEST = 4000
+# A picture to change is kept so much longer than its job may take.
+_SPARE_SECONDS = 60
 _TIMES = {
     State.DELIVERED: "done",
     State.FAILED: "failed",
@@ -69,7 +74,7 @@ class NewImage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prompt: Annotated[str, Field(min_length=1, max_length=_LONGEST, description="What is to be seen.")]
+    prompt: Annotated[str, Field(min_length=1, max_length=LONGEST, description="What is to be seen.")]
     aspect: Annotated[Aspect, Field(description="Width to height.")] = "1:1"
 
 
@@ -106,6 +111,8 @@ _ERRORS: dict[int | str, dict[str, str]] = {
     404: {"description": "No such image of this client"},
     409: {"description": "It is not at that point"},
     410: {"description": "The picture is no longer kept"},
+    411: {"description": "The length of the form is not said"},
+    413: {"description": "The picture or the form is too large"},
     422: {"description": "The request is not understood"},
     429: {"description": "Too many requests, or too many at once"},
     502: {"description": "The picture cannot be fetched from its provider"},
@@ -124,30 +131,45 @@ async def ask(
 ) -> Image:
     """Ask for a picture. The same `Idempotency-Key` within two days asks once."""
     app: App = request.app.state.app
-    if not wanted.prompt.strip() or not _is_text(wanted.prompt):
-        raise Problem(422, "invalid", "prompt: has no words")
     wish = Wish(
         user=client,
         chat=NO_CHAT,
-        prompt=wanted.prompt.strip(),
+        prompt=words_of(wanted.prompt),
         update=_once(client, idempotency_key),
         aspect=wanted.aspect,
     )
+    return await _admitted(app, wish, response)
+
+
+@router.post("/edits", status_code=202, openapi_extra={"requestBody": edits.BODY})
+async def edit(
+    request: Request,
+    response: Response,
+    client: Client,
+    idempotency_key: Annotated[str, Header(max_length=255)] = "",
+) -> Image:
+    """Ask for a change of a picture of yours, given as a form. The same `Idempotency-Key` within two days asks once."""
+    app: App = request.app.state.app
+    wanted = await edits.read(request)
+    prompt = words_of(wanted.prompt)
+    source = await app.ledger.keep_upload(wanted.image.data, app.settings.job_deadline + _SPARE_SECONDS)
+    wish = Wish(
+        user=client,
+        chat=NO_CHAT,
+        prompt=prompt,
+        update=_once(client, idempotency_key),
+        aspect=wanted.aspect,
+        source=source,
+    )
+    used = False
     try:
-        admission = await intake.ask(app, wish)
-    except NoProvider:
-        raise Problem(503, "no_provider", "no provider has a key") from None
-    if not admission.accepted:
-        raise _refusal(admission, app)
-    kept = await app.ledger.request(admission.request)
-    jobs = await app.ledger.jobs(kept.jobs) if kept else []
-    if not jobs:
-        raise Problem(409, "expired", "what this Idempotency-Key asked for is no longer kept")
-    (job,) = jobs
-    if (job.spec.prompt, job.spec.aspect) != (wish.prompt, wish.aspect):
-        raise Problem(422, "key_reused", "this Idempotency-Key asked for something else")
-    response.headers["Location"] = f"/v1/images/{job.id}"
-    return await _image(app, job)
+        image = await _admitted(app, wish, response)
+        job = await app.ledger.job(image.id)
+        used = job is not None and job.spec.source == source
+    finally:
+        if not used:
+            await app.ledger.drop_upload(source)
+    return image
 
 
 @router.get("/{image_id}")
@@ -181,6 +203,38 @@ async def cancel(image_id: ImageId, request: Request, client: Client) -> Image:
     if not ending.done and job.state is not State.CANCELLED:
         raise Problem(409, "too_late", "it has ended")
     return await _image(app, await _job(app, image_id, client))
+
+
+def words_of(prompt: str) -> str:
+    """A prompt as it is asked for.
+
+    Raises:
+        Problem: 422, it has none.
+    """
+    # JSON can carry halves of characters, which nothing after this can.
+    if not prompt.strip() or any("\ud800" <= letter <= "\udfff" for letter in prompt):
+        raise Problem(422, "invalid", "prompt: has no words")
+    return prompt.strip()
+
+
+async def _admitted(app: App, wish: Wish, response: Response) -> Image:
+    """The image that a wish asks for, or asked for under this Idempotency-Key before."""
+    try:
+        admission = await intake.ask(app, wish)
+    except NoProvider:
+        raise Problem(503, "no_provider", "no provider has a key, or none that can do this") from None
+    if not admission.accepted:
+        raise _refusal(admission, app)
+    kept = await app.ledger.request(admission.request)
+    jobs = await app.ledger.jobs(kept.jobs) if kept else []
+    if not jobs:
+        raise Problem(409, "expired", "what this Idempotency-Key asked for is no longer kept")
+    (job,) = jobs
+    same_source = content_of(job.spec.source) == content_of(wish.source)
+    if (job.spec.prompt, job.spec.aspect) != (wish.prompt, wish.aspect) or not same_source:
+        raise Problem(422, "key_reused", "this Idempotency-Key asked for something else")
+    response.headers["Location"] = f"/v1/images/{job.id}"
+    return await _image(app, job)
 
 
 async def _job(app: App, image_id: str, client: str) -> Job:
@@ -232,11 +286,6 @@ async def _content(app: App, job: Job) -> ImageBytes:
 
 def _once(client: str, key: str) -> str:
     return f"{client}:{hashlib.sha256(key.encode()).hexdigest()}" if key else ""
-
-
-def _is_text(prompt: str) -> bool:
-    """JSON can carry halves of characters, which nothing after this can."""
-    return prompt.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in prompt)
 
 
 def _refusal(admission: Admission, app: App) -> Problem:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from src.jobs.records import Job, Person, Request
 from src.jobs.transitions import Transition
+from src.jobs.uploads import new_upload
 from src.scripts import Script, call, call_sync, script_of
 
 T = TypeVar("T")
@@ -133,6 +134,21 @@ class Ledger:
             "GET", self.key(f"blob:{job_id}"), NEVER_DECODE=True
         )
         return data
+
+    async def keep_upload(self, data: bytes, seconds: int) -> str:
+        """Keep a picture to be changed at most that long; its name as a job's `source`."""
+        source = new_upload(data)
+        await self.client.set(self.key(source), data, ex=seconds)
+        return source
+
+    async def upload(self, source: str) -> bytes | None:
+        """The bytes of such a picture, while they are kept."""
+        data: bytes | None = await self.client.execute_command("GET", self.key(source), NEVER_DECODE=True)
+        return data
+
+    async def drop_upload(self, source: str) -> None:
+        """Nobody needs it any more."""
+        await self.client.delete(self.key(source))
 
     async def counts(self) -> dict[str, int]:
         """Jobs ever admitted, delivered, failed and cancelled."""

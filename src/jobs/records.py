@@ -60,7 +60,7 @@ class Spec:
         model: the provider's model; aspect: one of `providers.base.ASPECTS`.
         index: place of the picture in its request, from 0; count: pictures in the request.
         chat, thread: where the placeholder is. lang: language of what the person is told.
-        source: Telegram file id of the picture to edit, or None.
+        source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.
     """
 
     prompt: str = field(repr=False)

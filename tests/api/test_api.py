@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from src.providers.kie import sign
 from src.sandbox.otlp import SpanRecord
@@ -155,6 +157,78 @@ async def test_an_idempotency_key_asks_once(api: httpx.AsyncClient) -> None:
     assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     theirs = await api.post("/v1/images", json={"prompt": "a house"}, headers={**headers, **BOB})
     assert theirs.status_code == 202
+
+
+def form(prompt: str = "add a hat", image: bytes | None = None, **more: str) -> dict[str, Any]:
+    """A form for an edit, as httpx sends it."""
+    picture = drawn() if image is None else image
+    return {"data": {"prompt": prompt, **more}, "files": {"image": ("cat.png", picture, "image/png")}}
+
+
+def drawn(size: tuple[int, int] = (320, 200)) -> bytes:
+    """A picture of one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 120, 40)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+async def test_a_picture_is_changed(system: System, api: httpx.AsyncClient) -> None:
+    parent = "5bf92f3577b34da6a3ce929d0e0e4737"
+    headers = {**ALICE, "traceparent": f"00-{parent}-00f067aa0ba902b7-01"}
+    uploads = system.kie.audit.uploads
+    answer = await api.post("/v1/images/edits", **form(aspect="3:2"), headers=headers)
+    assert answer.status_code == 202, answer.text
+    asked = answer.json()
+    assert (asked["trace_id"], asked["aspect"]) == (parent, "3:2")
+    assert (await _ended(system, api, asked["id"]))["status"] == "done"
+    assert system.kie.audit.uploads == uploads + 1
+    # Nothing of it is kept.
+    await system.until(lambda: _no_uploads(system))
+
+
+async def _no_uploads(system: System) -> bool:
+    return not await system.redis.keys("imagebot:upload:*")
+
+
+async def test_an_edit_with_an_idempotency_key_asks_once(system: System, api: httpx.AsyncClient) -> None:
+    headers = {**ALICE, "Idempotency-Key": "edit 17"}
+    first = await api.post("/v1/images/edits", **form("#slow a hat"), headers=headers)
+    again = await api.post("/v1/images/edits", **form("#slow a hat"), headers=headers)
+    assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+    other = await api.post("/v1/images/edits", **form("#slow a hat", drawn((64, 64))), headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    plain = await api.post("/v1/images", json={"prompt": "#slow a hat"}, headers=headers)
+    assert (plain.status_code, plain.json()["code"]) == (422, "key_reused")
+    assert (await api.delete(f"/v1/images/{first.json()['id']}", headers=ALICE)).status_code == 202
+    await system.until(lambda: _no_uploads(system))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "words"),
+    [
+        (form(image=b"no picture"), 422, "image: not_an_image"),
+        (form(image=drawn((8, 8))), 422, "image: too_small"),
+        (form(image=b"x" * 20_200_000), 413, "at most 20000000 bytes"),
+        (form(prompt=" "), 422, "prompt: has no words"),
+        (form(prompt="x" * 4001), 422, "prompt: a text of at most 4000"),
+        (form(aspect="9:1"), 422, "aspect: one of"),
+        ({"data": {"prompt": "a hat"}}, 422, "image: a file is needed"),
+        ({"files": {"image": ("a.png", b"x")}}, 422, "prompt: a text"),
+        ({"content": b"--", "headers": {"Content-Type": "multipart/form-data"}}, 400, "boundary"),
+    ],
+)
+async def test_a_form_that_is_wrong(
+    system: System, api: httpx.AsyncClient, wrong: dict[str, Any], status: int, words: str
+) -> None:
+    headers = {**ALICE, **wrong.get("headers", {})}
+    answer = await api.post("/v1/images/edits", **{**wrong, "headers": headers})
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["detail"]
+    assert await _no_uploads(system)
+
+
+async def test_a_form_is_not_read_without_a_key(api: httpx.AsyncClient) -> None:
+    assert (await api.post("/v1/images/edits", **form())).status_code == 401
 
 
 async def test_a_picture_can_be_taken_back_by_its_client_only(system: System, api: httpx.AsyncClient) -> None:

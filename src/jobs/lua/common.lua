@@ -26,6 +26,7 @@
 --   P open                ZSET   requests whose placeholder is kept up to date, by when they were made
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer
+--   P upload:<id>:<sum>   STRING a picture to be changed that came over REST, until its job has ended
 --   P blobs               LIST   delivered jobs whose blob is still kept, newest first
 local P = KEYS[1]
 local CLASS = 1099511627776
