@@ -79,6 +79,7 @@ def setup(
     span_processors: Sequence[SpanProcessor] = (),
     metric_readers: Sequence[MetricReader] = (),
     spool: Path | None = None,
+    first_to_write: Callable[[str], bool] | None = None,
 ) -> Telemetry:
     """Start telemetry and logging in this process; call it once, after any fork.
 
@@ -90,6 +91,8 @@ def setup(
       span_processors, metric_readers: further ones, such as a test's in-memory exporter.
       spool: folder, shared by the processes of a machine, in which spans wait that the Collector does not
         have yet, so that neither a killed process nor an outage loses them; None for memory only.
+      first_to_write: asked with a span's id before one is written that a killed process had not ended, where
+        somebody else may do so too. May raise: then it is asked again later.
     """
     global _running
     os.environ.setdefault(*_HTTP_NAMES)
@@ -111,7 +114,7 @@ def setup(
         meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         metrics.set_meter_provider(meters)
         observe_process(meters.get_meter("observability.process"))
-    if processors := [*span_processors, *exporters.span_processors(scrubber, spool)]:
+    if processors := [*span_processors, *exporters.span_processors(scrubber, spool, first_to_write)]:
         tracers = TracerProvider(
             resource=resource, id_generator=PinnableIdGenerator(), shutdown_on_exit=False
         )

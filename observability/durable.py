@@ -6,8 +6,9 @@
   that looks into the same folder, within seconds;
 - a Collector that is away costs no span: what it did not take waits on disk, up to 64 MB, and in memory
   only up to a queue's length;
-- a span that waits for nobody here, such as a request's, is noted when it begins; its process killed in
-  the middle, it is sent as far as it was known, so that its children have their parent.
+- a span that has no parent in its process, such as that of a request or a message, is noted when it
+  begins; its process killed in the middle, it is sent as far as it was known, so that its children have
+  their parent.
 
 Without a folder (a read-only container, say) spans wait in memory only, as they do in the SDK's.
 """
@@ -40,7 +41,10 @@ from observability.spool import Record, Spool, SpoolFile, taken_over
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
-_NOTED = (SpanKind.SERVER, SpanKind.INTERNAL)
+_NOTED = (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.INTERNAL)
+
+PROCESS_LOST = "process_lost"
+"""`error.type` of a span whose process did not live to end it."""
 
 
 class Answer(Enum):
@@ -72,6 +76,7 @@ class DurableSpanProcessor(SpanProcessor):
     Args:
       post: where to; also called for what other processes have left in `folder`.
       folder: shared by the processes of this machine; None for memory only.
+      first_to_write: see `observability.setup`.
       delay: seconds between two batches. batch: spans that make one leave earlier.
       queue: most spans in memory; beyond, they are left to the disk, or lost without one.
     """
@@ -81,6 +86,7 @@ class DurableSpanProcessor(SpanProcessor):
         post: Post,
         *,
         folder: Path | None = None,
+        first_to_write: Callable[[str], bool] | None = None,
         scrubber: Scrubber | None = None,
         delay: float = 0.5,
         batch: int = 512,
@@ -88,6 +94,7 @@ class DurableSpanProcessor(SpanProcessor):
     ) -> None:
         self._post = post
         self._resource: tuple[Resource | None, bytes] = (None, b"")
+        self._first_to_write = first_to_write
         self._scrubber = scrubber or Scrubber(())
         self._delay, self._batch_size, self._queue = delay, batch, queue
         self._spool = _spool(folder)
@@ -248,18 +255,22 @@ class DurableSpanProcessor(SpanProcessor):
             return
         self._looked = now
         for path in spool.left_behind("ended"):
-            if not self._send_file(path, _as_they_are):
+            if not self._send_file(path, lambda records, _: [record.content for record in records]):
                 return
         for path in spool.left_behind("open"):
-            if not self._send_file(path, _cut_short):
+            if not self._send_file(path, self._cut_short):
                 return
 
     def _send_file(self, path: Path, spans_of: Callable[[list[Record], int], list[bytes]]) -> bool:
+        """False if it has to wait."""
         with taken_over(path) as records:
             if records is None:
                 return True
-            ended_ns = path.stat().st_mtime_ns
-            spans = spans_of(records[1:], ended_ns)
+            try:
+                spans = spans_of(records[1:], path.stat().st_mtime_ns)
+            except Exception as error:
+                logger.info("a lost process's spans wait: %s", type(error).__name__)
+                return False
             if spans:
                 answer = self._post(export_request(records[0].content, spans))
                 self._told(answer)
@@ -267,6 +278,17 @@ class DurableSpanProcessor(SpanProcessor):
                     return False
             path.unlink()
         return True
+
+    def _cut_short(self, records: list[Record], ended_ns: int) -> list[bytes]:
+        """Spans that had begun and not ended: they end when their process was last heard of."""
+        notes: dict[int, bytes] = {}
+        for id_, content in records:
+            if content:
+                notes[id_] = content
+            else:
+                notes.pop(id_, None)
+        first = self._first_to_write or (lambda _: True)
+        return [_ended_at(note, ended_ns) for id_, note in notes.items() if first(f"{id_:016x}")]
 
     # The end
 
@@ -283,7 +305,14 @@ class DurableSpanProcessor(SpanProcessor):
         with suppress_instrumentation():
             self._send()
         if self._notes is not None:
-            self._notes.remove()
+            # What is still open will not be ended any more: the next process says so.
+            if self._open:
+                self._notes.leave()
+            else:
+                self._notes.remove()
+
+
+_LOST = StatusMessage(code=StatusMessage.STATUS_CODE_ERROR, message="the process was lost")
 
 
 def _spool(folder: Path | None) -> Spool | None:
@@ -294,21 +323,6 @@ def _spool(folder: Path | None) -> Spool | None:
     except OSError as error:
         logger.info("spans are kept in memory only: %s", error.strerror)
         return None
-
-
-def _as_they_are(records: list[Record], ended_ns: int) -> list[bytes]:
-    return [record.content for record in records]
-
-
-def _cut_short(records: list[Record], ended_ns: int) -> list[bytes]:
-    """Spans that had begun and not ended: they end when their process was last heard of."""
-    notes: dict[int, bytes] = {}
-    for id_, content in records:
-        if content:
-            notes[id_] = content
-        else:
-            notes.pop(id_, None)
-    return [_ended_at(note, ended_ns) for note in notes.values()]
 
 
 def _ended_at(note: bytes, ended_ns: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -42,17 +43,22 @@ def resource(service: str, version: str | None) -> Resource:
     return Resource.create(own | dict(OTELResourceDetector().detect().attributes))
 
 
-def span_processors(scrubber: Scrubber, spool: Path | None = None) -> list[SpanProcessor]:
-    """A processor for each exporter. `spool`: folder in which spans wait that OTLP over HTTP could not take."""
-    return [_span_processor(name, scrubber, spool) for name in _names("traces")]
+def span_processors(
+    scrubber: Scrubber, spool: Path | None = None, first_to_write: Callable[[str], bool] | None = None
+) -> list[SpanProcessor]:
+    """A processor for each exporter. The last two arguments as for `observability.setup`."""
+    return [_span_processor(name, scrubber, spool, first_to_write) for name in _names("traces")]
 
 
-def _span_processor(name: str, scrubber: Scrubber, spool: Path | None) -> SpanProcessor:
+def _span_processor(
+    name: str, scrubber: Scrubber, spool: Path | None, first_to_write: Callable[[str], bool] | None
+) -> SpanProcessor:
     if name == "otlp" and (_setting("traces", "PROTOCOL") or _HTTP) == _HTTP:
         endpoint = TraceEndpoint(partial(_setting, "traces"), timeout=_TIMEOUT_SECONDS)
         return DurableSpanProcessor(
             endpoint.post,
             folder=spool,
+            first_to_write=first_to_write,
             scrubber=scrubber,
             delay=_number("OTEL_BSP_SCHEDULE_DELAY", _BATCH_DELAY_MS) / 1e3,
             batch=_number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),

@@ -61,8 +61,8 @@ async def _claim(job_id: str, step: Literal["submit", "deliver"]) -> Job | None:
             job_id, step, holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
         )
     )
-    if job is not None:
-        tracing.write_lost_attempt(job, step)
+    if job is not None and job.lost_attempt:
+        await tracing.write_lost_attempt(app.ledger, job, step)
     return job
 
 

@@ -16,7 +16,7 @@ from dramatiq.middleware import Middleware
 from observability import Telemetry, setup
 from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
-from src import metrics
+from src import metrics, tracing
 from src.clients import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
 from src.loop import Loop
@@ -38,6 +38,7 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
         log_format=settings.log_format,
         log_level=settings.log_level,
         spool=settings.data_dir / "spans",
+        first_to_write=tracing.first_to_write(settings),
     )
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from observability.durable import PROCESS_LOST
 from observability.spans import (
     SpanEvent,
     SpanRef,
@@ -24,7 +25,8 @@ from observability.spans import (
     resume_span,
     write_span,
 )
-from src.jobs import Job, State
+from src.clients import make_sync_redis
+from src.jobs import Job, Ledger, State, transitions
 from src.settings import Settings
 
 _tracer = trace.get_tracer("imagebot")
@@ -76,6 +78,19 @@ def attempt() -> str:
     return str(SpanRef(context.trace_id, context.span_id, parent_id, int(context.trace_flags), started))
 
 
+def first_to_write(settings: Settings) -> Callable[[str], bool]:
+    """Whether a dead process's span is for its machine to write; asked from a thread, seldom."""
+
+    def first(span_id: str) -> bool:
+        client = make_sync_redis(settings)
+        try:
+            return Ledger(sync_client=client).run_sync(transitions.lost(span_id, "disk"))
+        finally:
+            client.close()
+
+    return first
+
+
 def open_generation(job: Job) -> str:
     """Begin the span of a job's generation at the provider."""
     ref = job_ref(job)
@@ -121,10 +136,13 @@ def write_generation(
     )
 
 
-def write_lost_attempt(job: Job, step: str) -> None:
-    """Write the span of an attempt whose process died: from its claim to now, when its lease is over."""
+async def write_lost_attempt(ledger: Ledger, job: Job, step: str) -> None:
+    """Write the span of an attempt whose process died: from its claim to now, when its lease is over.
+
+    Unless another process of its machine has found it among the dead one's spans before; see `first_to_write`.
+    """
     ref = SpanRef.parse(job.lost_attempt)
-    if ref is None or not job.lost:
+    if ref is None or not job.lost or not await ledger.run(transitions.lost(f"{ref.span_id:016x}", "step")):
         return
     write_span(
         ref,
@@ -136,7 +154,7 @@ def write_lost_attempt(job: Job, step: str) -> None:
             "messaging.operation.type": "process",
             "messaging.dramatiq.actor": step,
             "messaging.message.conversation_id": job.id,
-            "error.type": "worker_lost",
+            "error.type": PROCESS_LOST,
         },
         status=Status(StatusCode.ERROR, "the worker was lost"),
         events=[SpanEvent("imagebot.lease_expired", time.time_ns(), {"imagebot.holder": job.lost})],

@@ -203,6 +203,11 @@ def renew(held: Iterable[tuple[str, int]], lease: float) -> Transition[list[str]
     return Transition("renew", [_ms(lease), *(x for pair in held for x in pair)], list)
 
 
+def lost(span_id: str, by: Literal["step", "disk"]) -> Transition[bool]:
+    """Whether this span of a dead process is the job's next step's to write, or its machine's."""
+    return Transition("lost", [span_id, by, 86_400], bool)
+
+
 def polled(rows: Iterable[tuple[str, int, float, float | None]]) -> Transition[list[str]]:
     """Generations that go on: (job, fence, seconds to the next look, progress). The answer: jobs no longer ours."""
     args: list[Any] = []

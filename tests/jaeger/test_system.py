@@ -84,7 +84,7 @@ async def test_a_worker_lost_and_its_successor(system: System, stack: Stack) -> 
     await system.start_worker()
     trace = await _trace(system, stack, await _ended(system, ann))
     lost, second = sorted(trace.named("process submit"), key=lambda span: span.start)
-    assert lost.tags["error.type"] == "worker_lost"
+    assert lost.tags["error.type"] == "process_lost"
     assert second.tags.get("otel.status_code") != "ERROR"
     assert trace.named("job")[0].tags["imagebot.outcome"] == State.DELIVERED, (await system.jobs_of(ann))[0]
 

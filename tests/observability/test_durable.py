@@ -60,8 +60,16 @@ def tracing(
     delay: float = NEVER,
     queue: int = 2048,
     scrubber: Scrubber | None = None,
+    first_to_write: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Tracer, DurableSpanProcessor]]:
-    processor = DurableSpanProcessor(collector, folder=folder, delay=delay, queue=queue, scrubber=scrubber)
+    processor = DurableSpanProcessor(
+        collector,
+        folder=folder,
+        first_to_write=first_to_write,
+        scrubber=scrubber,
+        delay=delay,
+        queue=queue,
+    )
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
     yield provider.get_tracer("test"), processor
@@ -175,6 +183,24 @@ def test_a_killed_process_loses_nothing_that_ended_and_no_root(tmp_path: Path) -
     assert {span.service for span in collector.spans} == {"killed"}
     assert sent.attributes["url"] == "/[redacted]"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_who_know_of_a_lost_span_one_writes_it(tmp_path: Path) -> None:
+    assert run(tmp_path, "kill") == -signal.SIGKILL
+    asked: list[str] = []
+
+    def first(span_id: str) -> bool:
+        asked.append(span_id)
+        if len(asked) == 1:
+            raise ConnectionError
+        return False
+
+    collector = Collector()
+    with tracing(collector, tmp_path, delay=0.01, first_to_write=first):
+        asyncio.run(until(lambda: not list(tmp_path.glob("*.open"))))
+    assert sorted(collector.names) == ["over", "send"]
+    assert len(set(asked)) == 1
+    assert len(asked) == 2
 
 
 def test_a_process_that_ends_leaves_what_it_could_not_send(tmp_path: Path) -> None:
