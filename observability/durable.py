@@ -41,6 +41,7 @@ from observability.spool import Record, Spool, SpoolFile, taken_over
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_LEAST_NS = 1_000  # viewers count in microseconds, and wonder at spans that take none
 _NOTED = (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.INTERNAL)
 
 PROCESS_LOST = "process_lost"
@@ -207,6 +208,9 @@ class DurableSpanProcessor(SpanProcessor):
             self._wake.clear()
             if self._shut:
                 return  # who shuts down sends the last
+            with self._lock, suppress(OSError):
+                if self._open and self._notes is not None:
+                    self._notes.touch()
             with suppress_instrumentation():
                 if self._send() and self._spool is not None:
                     self._look_around(self._spool)
@@ -328,10 +332,8 @@ def _spool(folder: Path | None) -> Spool | None:
 def _ended_at(note: bytes, ended_ns: int) -> bytes:
     message = ResourceSpans.FromString(note)
     span = message.scope_spans[0].spans[0]
-    span.end_time_unix_nano = max(ended_ns, span.start_time_unix_nano)
-    if span.kind == SpanMessage.SPAN_KIND_SERVER:
-        span.status.CopyFrom(
-            StatusMessage(code=StatusMessage.STATUS_CODE_ERROR, message="the process was lost")
-        )
-        span.attributes.append(key_value("error.type", "process_lost"))
+    span.end_time_unix_nano = max(ended_ns, span.start_time_unix_nano + _LEAST_NS)
+    if span.kind != SpanMessage.SPAN_KIND_INTERNAL:
+        span.status.CopyFrom(_LOST)
+        span.attributes.append(key_value("error.type", PROCESS_LOST))
     return bytes(message.SerializeToString())

@@ -62,6 +62,8 @@ async def begin(work: Work, job: Job) -> None:
                 return
             ticket = await provider.submit(request)
         except ProviderError as error:
+            if error.kind is not ErrorKind.RATE_LIMITED:
+                tracing.fail_step(error.kind)
             _count(job, error)
             await _judge(work, job, error)
             await _submit_failed(work, job, error)

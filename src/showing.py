@@ -51,23 +51,28 @@ async def show(work: Work, job: Job) -> None:
                 with lane("paid"):
                     shown = await work.delivery.notice(job, request)
         except ProviderError as error:
+            tracing.fail_step(error.kind)
             await _fetch_failed(work, job, error)
             return
         except Undeliverable as error:
+            tracing.fail_step(error.kind)
             await _finish(work, job, {}, kind=error.kind)
             return
         except TelegramRetryAfter as error:
             await _later(work, job, float(error.retry_after), "limited:telegram", free=True)
             return
         except TelegramBadRequest as error:
+            tracing.fail_step(type(error).__name__)
             await _refused(work, job, error)
             return
         except (TelegramNetworkError, TelegramAPIError) as error:
+            tracing.fail_step(type(error).__name__)
             await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
             return
         except (RedisError, OSError):
             raise  # its lease ends, and another tries
         except Exception as error:
+            tracing.fail_step(type(error).__name__)
             await _broken(work, job, error)
             return
         finish = await _finish(work, job, shown)

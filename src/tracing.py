@@ -66,6 +66,17 @@ def under(reference: SpanRef | str | None) -> Iterator[None]:
             yield
 
 
+def fail_step(kind: str) -> None:
+    """Mark the step under way as failed, though it raises nothing: the ledger says what comes next.
+
+    Args:
+        kind: `error.type`.
+    """
+    step = trace.get_current_span()
+    step.set_status(Status(StatusCode.ERROR, kind))
+    step.set_attribute("error.type", kind)
+
+
 def attempt() -> str:
     """A reference to the current span, for a successor that must write it if this process dies."""
     span = trace.get_current_span()

@@ -179,7 +179,8 @@ def test_a_killed_process_loses_nothing_that_ended_and_no_root(tmp_path: Path) -
     assert over.status == sent.status == "unset"
     assert sent.parent_id == cut.span_id
     assert (cut.status, cut.attributes["error.type"], cut.attributes["n"]) == ("error", "process_lost", 1)
-    assert cut.end_ns >= cut.start_ns
+    assert cut.end_ns > cut.start_ns
+    assert cut.status_message == "the process was lost"
     assert {span.service for span in collector.spans} == {"killed"}
     assert sent.attributes["url"] == "/[redacted]"
     assert list(tmp_path.iterdir()) == []
