@@ -3,23 +3,24 @@
     python -m tests.bench.tracing --jobs 3000
 
 Runs a worker's part of a job through the real instrumentations, with everything they stand around (Redis,
-the provider, Telegram) answering at once, in two fresh processes: one exporting to an OTLP endpoint in a
-third, one without. The difference is tracing's own, exporter's thread included. What a whole job costs
+the provider, Telegram) answering at once, in a fresh process for each way of exporting, to an OTLP endpoint
+in another. The differences are telemetry's own, the exporter's threads included. What a whole job costs
 is `python -m tests.bench`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
+import math
 import os
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -38,7 +39,6 @@ from observability import setup
 from observability.aiogram import instrument_bot
 from observability.dramatiq import anchored, instrument_broker
 from observability.httpx import traced_transport
-from observability.spans import context_of
 from src import metrics, tracing
 from src.jobs import Job, Spec, State, Wake, new_id
 
@@ -89,7 +89,8 @@ class Worker:
             with tracing.under(generation):
                 await self._http.get("/api/v1/jobs/recordInfo", params={"taskId": "a7f3b2"})
         tracing.write_generation(
-            _with(job, generation), attributes={"gen_ai.response.finish_reasons": ["stop"]}
+            dataclasses.replace(job, generation=generation),
+            attributes={"gen_ai.response.finish_reasons": ["stop"]},
         )
         labels = {"imagebot.provider": "kie", "gen_ai.request.model": job.spec.model}
         metrics.generation_duration.record(30.0, labels)
@@ -107,13 +108,9 @@ class Worker:
 
     @contextmanager
     def _processing(self, step: str, job: Job) -> Iterator[None]:
-        ref = tracing.job_ref(job)
         message = Message("images", step, (job.id, "kie"), {}, {})
-        if ref is not None:
-            token = tracing.attached(context_of(ref))
-            with token, anchored(ref):
-                self._broker.enqueue(message)
-        else:
+        ref = tracing.job_ref(job)
+        with tracing.under(ref), anchored(ref):
             self._broker.enqueue(message)
         proxy = MessageProxy(Message.decode(self._broker.queues["images"].get_nowait()))
         self._broker.queues["images"].task_done()
@@ -142,69 +139,93 @@ def _job() -> Job:
     )
 
 
-def _with(job: Job, generation: str) -> Job:
-    import dataclasses
-
-    return dataclasses.replace(job, generation=generation)
-
-
-async def _measure(jobs: int) -> dict[str, float]:
-    telemetry = setup("imagebot-worker", secrets=[_TOKEN, "sk-another-secret"], log_format="json")
-    worker = Worker()
-    for _ in range(_WARM):
-        await worker.job()
-    telemetry.flush()
-    began, wall = time.process_time(), time.monotonic()
-    for _ in range(jobs):
-        await worker.job()
-    mine = time.process_time() - began
-    telemetry.flush(30)
-    return {
-        "ms": (time.process_time() - began) * 1e3 / jobs,
-        "before_flush": mine * 1e3 / jobs,
-        "wall": time.monotonic() - wall,
-    }
+async def _measure(jobs: int) -> float:
+    """CPU time of this process a job, in ms."""
+    with tempfile.TemporaryDirectory() as folder:
+        telemetry = setup(
+            "imagebot-worker",
+            secrets=[_TOKEN, "sk-another-secret"],
+            log_format="json",
+            spool=Path(folder),
+        )
+        worker = Worker()
+        for _ in range(_WARM):
+            await worker.job()
+        telemetry.flush()
+        began = time.process_time()
+        for _ in range(jobs):
+            await worker.job()
+        telemetry.flush(30)
+        took = time.process_time() - began
+        telemetry.shutdown()
+    return took * 1e3 / jobs
 
 
-class _Sink(BaseHTTPRequestHandler):
+_SINK = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Sink(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
+    def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *args: Any) -> None:
-        return
+    def log_message(self, *args):
+        pass
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
 
 
-def _child(jobs: int, env: dict[str, str]) -> dict[str, float]:
+def _child(jobs: int, env: dict[str, str]) -> float:
     command = [sys.executable, "-m", "tests.bench.tracing", "--jobs", str(jobs), "--inside"]
     plain = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
     done = subprocess.run(
         command, env=plain | env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
     )
-    return json.loads(done.stdout)
+    return float(done.stdout)
+
+
+_WAYS = {
+    "nothing exported": {},
+    "metrics and logs": {"OTEL_TRACES_EXPORTER": "none"},
+    "and traces": {},
+    "and traces, one in ten": {
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+    },
+}
 
 
 def main(
-    jobs: Annotated[int, typer.Option()] = 3000, inside: Annotated[bool, typer.Option()] = False
+    jobs: Annotated[int, typer.Option(help="Jobs a run.")] = 2000,
+    rounds: Annotated[int, typer.Option(help="Runs of each way, in turn; the least counts.")] = 5,
+    inside: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure."""
     if inside:
-        print(json.dumps(asyncio.run(_measure(jobs))))
+        print(asyncio.run(_measure(jobs)))
         return
-    sink = ThreadingHTTPServer(("127.0.0.1", 0), _Sink)
-    threading.Thread(target=sink.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{sink.server_address[1]}"
-    for _ in range(3):
-        off = _child(jobs, {})
-        on = _child(jobs, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
-        unsampled = _child(
-            jobs, {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_TRACES_SAMPLER": "always_off"}
-        )
-        print(off, on, unsampled, round(on["ms"] - off["ms"], 3))
+    sink = subprocess.Popen([sys.executable, "-c", _SINK], stdout=subprocess.PIPE, text=True)
+    assert sink.stdout is not None
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.stdout.readline().strip()}"}
+    try:
+        took = dict.fromkeys(_WAYS, math.inf)
+        for _ in range(rounds):
+            for way, settings in _WAYS.items():
+                env = settings | (endpoint if way != "nothing exported" else {})
+                took[way] = min(took[way], _child(jobs, env))
+    finally:
+        sink.terminate()
+        sink.wait()
+    least = took["nothing exported"]
+    for way, ms in took.items():
+        print(f"{way:<24} {ms:6.3f} ms a job   {ms - least:+.3f} ms")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@
 --   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback
 --   P hint:<pv>:<task>    STRING that task called back before its ticket was stored
 --   P open                ZSET   requests whose placeholder is kept up to date, by when they were made
---   P lost:<span>        STRING who writes that span of a dead process: step or disk
+--   P lost:<span>         STRING who writes that span of a dead process: step or disk
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer
 --   P upload:<id>:<sum>   STRING a picture to be changed that came over REST, until its job has ended
