@@ -9,11 +9,13 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from src import backup
+from src.embedded import redis_command
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
 from src.supervisor import DRAIN
@@ -22,7 +24,12 @@ FOLDER = Path(__file__).parents[2] / "compose"
 BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SECRETS = yaml.safe_load((FOLDER / "secrets.yaml").read_text())
 DEMO = yaml.safe_load((FOLDER / "demo.yaml").read_text())
-SERVICES: dict[str, dict[str, Any]] = BASE["services"] | {"sandbox": DEMO["services"]["sandbox"]}
+RABBITMQ = yaml.safe_load((FOLDER / "rabbitmq.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = {
+    **BASE["services"],
+    "sandbox": DEMO["services"]["sandbox"],
+    "rabbitmq": RABBITMQ["services"]["rabbitmq"],
+}
 SETTINGS = {name.upper() for name in Settings.model_fields}
 # Read by other programs: OpenTelemetry's standard variables and Dramatiq's own.
 STANDARD = re.compile(r"OTEL_[A-Z_]+|dramatiq_[a-z_]+")
@@ -71,7 +78,7 @@ def test_its_ports_are_this_machines_own(service: dict[str, Any]) -> None:
 
 
 def test_the_files_it_mounts_exist(service: dict[str, Any]) -> None:
-    declared = set(BASE["volumes"]) | set(DEMO["volumes"])
+    declared = set(BASE["volumes"]) | set(DEMO["volumes"]) | set(RABBITMQ["volumes"])
     for volume in service.get("volumes", []):
         source = volume.split(":")[0]
         assert (FOLDER / source).exists() if source.startswith(".") else source in declared
@@ -104,18 +111,23 @@ def test_the_health_of_the_backup_is_a_file_it_writes() -> None:
     assert service["command"][2] == shell[1] == service["volumes"][0].partition(":")[2]
 
 
-def test_redis_keeps_what_it_is_told() -> None:
+def test_redis_keeps_what_it_is_told(tmp_path: Path) -> None:
     words = shlex.split(SERVICES["redis"]["command"])
     options = dict(zip(words[1::2], words[2::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
+    # As the embedded one has it, by its newer name.
+    embedded = redis_command(tmp_path, tmp_path / "redis.sock")
+    old_name = embedded[embedded.index("--hash-max-ziplist-value") + 1]
+    assert options["--hash-max-listpack-value"] == old_name
     assert int(options["--maxmemory"].removesuffix("mb")) * 2 < 1024, "a rewrite may need as much again"
 
 
 def test_the_example_of_env_has_only_names_that_something_reads() -> None:
     text = (FOLDER / ".env.example").read_text()
     names = re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)
-    interpolated = set(re.findall(r"\$\{([A-Z_]+)", (FOLDER / "compose.yaml").read_text()))
+    files = [(FOLDER / name).read_text() for name in ("compose.yaml", "rabbitmq.yaml")]
+    interpolated = set(re.findall(r"\$\{([A-Z_]+)", "".join(files)))
     assert names
     assert set(names) - SETTINGS - interpolated == set()
     assert interpolated <= set(names)
@@ -150,3 +162,16 @@ def test_secrets_from_files_are_settings_of_every_part() -> None:
     assert set(SECRETS["services"]) == {name for name in OURS if name in BASE["services"]}
     for service in SECRETS["services"].values():
         assert set(service["secrets"]) == set(SECRETS["secrets"])
+
+
+def test_everything_that_sends_or_takes_wake_ups_goes_through_rabbitmq() -> None:
+    service = RABBITMQ["services"]["rabbitmq"]
+    for name in ("bot", "worker-image", "api"):
+        part = RABBITMQ["services"][name]
+        assert part["environment"].keys() == {"BROKER_URL"} <= SETTINGS
+        address = urlsplit(part["environment"]["BROKER_URL"].replace(":?set it in .env", ""))
+        assert (address.username, address.hostname) == (
+            service["environment"]["RABBITMQ_DEFAULT_USER"],
+            service["hostname"],
+        )
+        assert part["depends_on"] == {"rabbitmq": {"condition": "service_healthy"}}
