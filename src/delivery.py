@@ -6,6 +6,7 @@ picture. Not here: when a step runs and what happens after an error; that is `sr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,6 +24,7 @@ from aiogram.exceptions import (
 from aiogram.types import (
     BufferedInputFile,
     InlineKeyboardMarkup,
+    InputFile,
     InputMediaDocument,
     InputMediaPhoto,
     Message,
@@ -34,10 +36,11 @@ from src import buttons, placeholder, tiles, wake
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.placeholder import Offer
-from src.providers.base import ImageBytes
+from src.providers.base import Picture
 from src.settings import Settings
 from src.telegram import before_leaving, is_missing, is_unchanged, lane, says
 from src.texts import Texts, Voice, shorten
+from src.uploads import UPLOAD_SECONDS, PictureFile
 
 _CAPTION_PROMPT = 300
 _DAY = 86_400
@@ -148,7 +151,7 @@ class Delivery:
 
     # The end
 
-    async def picture(self, job: Job, request: Request, image: ImageBytes) -> dict[str, Any]:
+    async def picture(self, job: Job, request: Request, image: Picture) -> dict[str, Any]:
         """Put the picture where the placeholder is; what was shown, for the ledger.
 
         The answer: `message`, `file_id` (absent when Telegram says it was there already) and, where
@@ -235,7 +238,7 @@ class Delivery:
         self,
         job: Job,
         request: Request,
-        image: ImageBytes,
+        image: Picture,
         caption: Text,
         markup: InlineKeyboardMarkup | None,
         *,
@@ -244,8 +247,8 @@ class Delivery:
         """Show it as a photo, or where Telegram takes none so large or long: in an album made to fit,
         alone as the file it is."""
         name = f"picture-{job.id}.{_SUFFIXES.get(image.mime, 'png')}"
-        original = BufferedInputFile(image.data, name)
-        if tiles.fits_photo(len(image.data), image.width, image.height):
+        original = PictureFile(image, name)
+        if tiles.fits_photo(image.size, image.width, image.height):
             try:
                 return await self._edit_media(job, request, _photo(original, caption), markup)
             except TelegramBadRequest as error:
@@ -258,7 +261,8 @@ class Delivery:
                 return await self._edit_media(job, request, _document(original, caption), markup)
             except TelegramEntityTooLarge:
                 pass
-        fitted = BufferedInputFile(tiles.fit(image.data), f"picture-{job.id}.jpg")
+        data = b"".join([piece async for piece in image.pieces()])
+        fitted = BufferedInputFile(await asyncio.to_thread(tiles.fit, data), f"picture-{job.id}.jpg")
         return await self._edit_media(job, request, _photo(fitted, caption), markup)
 
     async def _edit_media(
@@ -288,8 +292,16 @@ class Delivery:
     ) -> Message | None:
         try:
             sent = await self._bot.edit_message_media(
-                media, chat_id=chat, message_id=message, reply_markup=markup
+                media,
+                chat_id=chat,
+                message_id=message,
+                reply_markup=markup,
+                request_timeout=UPLOAD_SECONDS,
             )
+        except TelegramNetworkError:
+            if isinstance(media.media, PictureFile) and media.media.failure is not None:
+                raise media.media.failure from None
+            raise
         except TelegramBadRequest as error:
             if not is_unchanged(error):
                 raise
@@ -455,11 +467,11 @@ def _reply(message: int | None) -> ReplyParameters | None:
     return ReplyParameters(message_id=message, allow_sending_without_reply=True)
 
 
-def _photo(file: BufferedInputFile, caption: Text) -> InputMediaPhoto:
+def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
     return InputMediaPhoto(media=file, **_captioned(caption))
 
 
-def _document(file: BufferedInputFile, caption: Text) -> InputMediaDocument:
+def _document(file: InputFile, caption: Text) -> InputMediaDocument:
     # Telegram would make a photo of it again.
     return InputMediaDocument(media=file, disable_content_type_detection=True, **_captioned(caption))
 

@@ -210,22 +210,23 @@ async def _begin_synchronous(work: Work, job: Job, provider: Provider, request: 
 
 async def _synchronous(work: Work, job: Job, provider: Provider, request: GenRequest) -> None:
     """Await the answer of a provider that has no tasks; the lease is kept meanwhile."""
-    with work.hold(job, stop_if_lost=True):
-        try:
-            with tracing.under(job.generation):
-                async with asyncio.timeout(request.deadline):
-                    done = await provider.submit(request)
-        except ProviderError as error:
-            _count(job, error)
-            await _judge(work, job, error)
-            await _generation_failed(work, job, error)
-        except TimeoutError:
-            await fail(work, job, ErrorKind.TIMEOUT, "deadline")
-        else:
-            if isinstance(done, Ticket):
-                raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
-            await _judge(work, job)
-            await _ready(work, job, done)
+    async with work.room() as room:
+        with work.hold(job, stop_if_lost=True):
+            try:
+                with tracing.under(job.generation):
+                    async with asyncio.timeout(request.deadline):
+                        done = await provider.submit(dataclasses.replace(request, room=room))
+            except ProviderError as error:
+                _count(job, error)
+                await _judge(work, job, error)
+                await _generation_failed(work, job, error)
+            except TimeoutError:
+                await fail(work, job, ErrorKind.TIMEOUT, "deadline")
+            else:
+                if isinstance(done, Ticket):
+                    raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
+                await _judge(work, job)
+                await _ready(work, job, done)
 
 
 async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) -> None:

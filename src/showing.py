@@ -5,6 +5,8 @@ How it looks in the chat is `src.delivery`; here is when it is tried again, and 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -16,7 +18,7 @@ from src import generation, metrics, tracing
 from src.delivery import Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.transitions import Finish
-from src.providers.base import ErrorKind, ImageBytes, ImageRef, ProviderError
+from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram import lane
 from src.work import Work
 
@@ -39,12 +41,12 @@ async def show(work: Work, job: Job) -> None:
     with work.hold(job):
         try:
             if job.state is State.DELIVERING:
-                image = await _image(work, job)
-                if request.chat == NO_CHAT:
-                    shown = _kept(job, image)
-                else:
-                    with lane("paid"):
-                        shown = await work.delivery.picture(job, request, image)
+                async with work.uploads, _picture(work, job) as picture:
+                    if request.chat == NO_CHAT:
+                        shown = _kept(job, picture)
+                    else:
+                        with lane("paid"):
+                            shown = await work.delivery.picture(job, request, picture)
             elif request.chat == NO_CHAT:
                 shown = {}
             else:
@@ -98,22 +100,22 @@ async def close(work: Work, request_id: str) -> None:
     await work.app.ledger.closed(request_id)
 
 
-async def _image(work: Work, job: Job) -> ImageBytes:
+@asynccontextmanager
+async def _picture(work: Work, job: Job) -> AsyncIterator[Picture]:
     provider = work.app.providers.get(job.provider)
     if provider is None:
         raise ProviderError(ErrorKind.AUTH, "no_key")
     url = (job.result or {}).get("url")
-    if url:
-        return await provider.fetch(ImageRef(url=url))
-    data = await work.app.ledger.blob(job.id)
-    if data is None:
+    data = None if url else await work.app.ledger.blob(job.id)
+    if not url and data is None:
         raise ProviderError(ErrorKind.BAD_RESULT, "blob_gone")
-    return await provider.fetch(ImageRef(data=data))
+    async with provider.open(ImageRef(url=url, data=data)) as picture:
+        yield picture
 
 
-def _kept(job: Job, image: ImageBytes) -> dict[str, Any]:
+def _kept(job: Job, picture: Picture) -> dict[str, Any]:
     """What is kept of a picture that nobody's chat shows: what it is, and where it can be fetched again."""
-    shown: dict[str, Any] = {"mime": image.mime, "width": image.width, "height": image.height}
+    shown: dict[str, Any] = {"mime": picture.mime, "width": picture.width, "height": picture.height}
     if job.result and job.result.get("url"):
         shown["url"] = job.result["url"]
     return shown

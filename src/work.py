@@ -7,8 +7,8 @@ dead process is noticed within one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,11 @@ log = structlog.get_logger(__name__)
 _REPORTS = 10_000
 
 _AGAIN_SECONDS = 0.5
+# Each is a download and an upload at once and takes some hundred KB; Telegram takes thirty a second.
+_UPLOADS = 32
+# Pictures that came in a provider's answer, from its first byte until the ledger has them. While one is
+# read its text and its bytes take four times its size.
+_ANSWERS = 8
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class Work:
         troubled: providers whose breaker counts failures or is open.
         durations: per provider and model, seconds of the last generations; refreshed now and then.
         progress: per provider and model, what its progress means; learned by this process.
+        uploads: pictures on their way to Telegram at once.
     """
 
     app: App
@@ -44,6 +50,8 @@ class Work:
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     progress: dict[tuple[str, str], Progress] = field(default_factory=dict)
     troubled: set[str] = field(default_factory=set)
+    uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS))
+    _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ANSWERS))
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
@@ -78,6 +86,23 @@ class Work:
             if self._held.get(job.id, (None,))[0] == job.fence:
                 del self._held[job.id]
                 del self._steps[job.id]
+
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Hand out a call that waits for room for a picture's bytes; it is kept until the block ends."""
+        taken = False
+
+        async def take() -> None:
+            nonlocal taken
+            if not taken:
+                await self._answers.acquire()
+                taken = True
+
+        try:
+            yield take
+        finally:
+            if taken:
+                self._answers.release()
 
     def let_go(self, job_id: str) -> None:
         """Stop a synchronous call for a job that was cancelled, if this process makes it."""

@@ -38,7 +38,7 @@ class Plan:
     Attributes:
         seconds: how long people ask. think: mean seconds of a person between a picture and the next wish.
         heavy: people who keep hundreds of jobs open. slots: generations the provider takes at once;
-            None: a little more than the people without the heavy ones need.
+            None: well more than the people without the heavy ones need.
         scale: real seconds in one second of people and generations.
     """
 
@@ -57,7 +57,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(4, round(needed * 1.35 + 3))
+        return self.slots or max(4, round(needed * 2.4 + 3))
 
 
 @dataclass(slots=True)

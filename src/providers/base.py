@@ -7,13 +7,15 @@ steps is in the `Ticket`, which the ledger stores as JSON before anything else h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Aspect = Literal["1:1", "3:2", "2:3", "16:9", "9:16"]
 ASPECTS: tuple[Aspect, ...] = ("1:1", "3:2", "2:3", "16:9", "9:16")
+_PIECE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class GenRequest:
         user_hash: salted hash of the person for the provider's abuse reports.
         callback_url: where the provider may report the end, or None.
         deadline: seconds from now after which nobody waits any more.
+        room: awaited before a picture in the answer is read: the caller lets only so many be in memory.
     """
 
     job_id: str
@@ -75,6 +78,7 @@ class GenRequest:
     user_hash: str | None = None
     callback_url: str | None = None
     deadline: float = 600.0
+    room: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,44 @@ class ImageRef:
     data: bytes | None = field(default=None, repr=False)
 
 
+class Picture(Protocol):
+    """A finished picture whose head was checked: `mime` is what its magic bytes say. `size` is in bytes."""
+
+    @property
+    def mime(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Its bytes, from the beginning at each call.
+
+        Raises:
+            ProviderError: it cannot be had any more, or proves to be cut short.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ImageBytes:
-    """A fetched picture: its magic bytes were checked, `mime` is what they say."""
+    """A picture in memory: its magic bytes were checked, `mime` is what they say."""
 
     data: bytes = field(repr=False)
     mime: str
     width: int
     height: int
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        view = memoryview(self.data)
+        for start in range(0, len(view), _PIECE):
+            yield bytes(view[start : start + _PIECE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +275,13 @@ class Provider(Protocol):
         """Ask how a generation goes. An unknown status word is `Pending`, with a warning logged."""
         ...
 
+    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
+        """Begin to get the picture: host checked, no key sent to a CDN, size capped, head checked. The
+        rest comes as it is read, and is never in memory whole where its length was announced."""
+        ...
+
     async def fetch(self, ref: ImageRef) -> ImageBytes:
-        """Get the picture: host checked, no key sent to a CDN, size capped, magic bytes checked."""
+        """Get the whole picture, checked in the same way."""
         ...
 
     async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:

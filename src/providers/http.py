@@ -14,7 +14,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings
 
 CONNECT_SECONDS = 5.0
+_BODY_SECONDS = 60.0
 _CONNECTIONS = 4096
 # Below the idle limit of the usual servers and balancers, so that they seldom close first.
 _KEEPALIVE_SECONDS = 15.0
@@ -166,6 +168,7 @@ async def exchange(
     fields: Mapping[str, str] | None = None,
     files: Mapping[str, tuple[str, bytes, str]] | None = None,
     creates: bool = False,
+    room: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
     """Send one request and read its whole answer.
 
@@ -181,22 +184,93 @@ async def exchange(
         files: name to (file name, bytes, media type).
         creates: the request makes something that may be billed: when it fails after the connection
             was made, the error says `submitted`.
+        room: awaited before the body is read, which waits in the network meanwhile.
 
     Raises:
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
             INVALID_REQUEST for text that has no UTF-8 form (half of a surrogate pair).
     """
+    request = _request(method, url, headers, seconds, json=json_body, data=fields, files=files)
+    with _failures(creates):
+        async with asyncio.timeout(seconds), _sent(client, request, limit, creates) as answer:
+            if room is not None:
+                await room()
+            # Others wait for that room: it is not for a server that drips.
+            async with asyncio.timeout(None if room is None else _BODY_SECONDS):
+                return Answer(answer.status, answer.headers, await answer.read())
+
+
+@asynccontextmanager
+async def opened(
+    client: httpx.AsyncClient, url: str, *, headers: Mapping[str, str], seconds: float, limit: int
+) -> AsyncIterator[OpenAnswer]:
+    """GET an address and hand out the answer before its body is read.
+
+    Args:
+        seconds: limit on the beginning, and on each wait for the next piece.
+        limit: largest body accepted, in bytes.
+
+    Raises:
+        ProviderError: as `exchange`; also while pieces are read.
+    """
+    request = _request("GET", url, headers, seconds)
+    async with AsyncExitStack() as stack:
+        with _failures():
+            async with asyncio.timeout(seconds):
+                answer = await stack.enter_async_context(_sent(client, request, limit))
+        yield answer
+
+
+class OpenAnswer:
+    """An answer whose body is still to be read.
+
+    Attributes:
+        status: of HTTP.
+        size: length of the body in bytes, where it was announced.
+    """
+
+    def __init__(self, response: httpx.Response, limit: int, creates: bool) -> None:
+        self.status = response.status_code
+        self.headers = response.headers
+        announced = response.headers.get("content-length", "")
+        self.size = int(announced) if announced.isdigit() and len(announced) < 20 else None
+        self._response = response
+        self._limit = limit
+        self._creates = creates
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces; once.
+
+        Raises:
+            ProviderError: it is too large, or the connection broke.
+        """
+        if self.size is not None and self.size > self._limit:
+            raise self._too_large()
+        read = 0
+        with _failures(self._creates):
+            async for piece in self._response.aiter_bytes():
+                read += len(piece)
+                if read > self._limit:
+                    raise self._too_large()
+                yield piece
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return b"".join([piece async for piece in self.pieces()])
+
+    def _too_large(self) -> ProviderError:
+        return ProviderError(ErrorKind.BAD_RESULT, "too_large", status=self.status, submitted=self._creates)
+
+
+def _request(method: str, url: str, headers: Mapping[str, str], seconds: float, **body: Any) -> httpx.Request:
+    timeout = {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, "read": seconds}
     try:
         request = httpx.Request(
             method,
             url,
             headers={"Accept-Encoding": "identity", **headers},
-            json=json_body,
-            data=fields,
-            files=files,
-            extensions={
-                "timeout": {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, "read": seconds}
-            },
+            extensions={"timeout": timeout},
+            **body,
         )
         request.read()
     except ValueError:
@@ -204,39 +278,27 @@ async def exchange(
         raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
     except httpx.InvalidURL:
         raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
+    return request
+
+
+@asynccontextmanager
+async def _sent(
+    client: httpx.AsyncClient, request: httpx.Request, limit: int, creates: bool = False
+) -> AsyncIterator[OpenAnswer]:
+    response = await client.send(request, stream=True)
     try:
-        async with asyncio.timeout(seconds):
-            response = await client.send(request, stream=True)
-            try:
-                body = await _read(response, limit)
-            finally:
-                await response.aclose()
+        yield OpenAnswer(response, limit, creates)
+    finally:
+        await response.aclose()
+
+
+@contextmanager
+def _failures(creates: bool = False) -> Iterator[None]:
+    """What goes wrong with the network inside becomes a `ProviderError`."""
+    try:
+        yield
     except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
         raise _failure(error, creates) from None
-    except _TooLarge as error:
-        raise ProviderError(
-            ErrorKind.BAD_RESULT, "too_large", status=error.status, submitted=creates
-        ) from None
-    return Answer(response.status_code, response.headers, body)
-
-
-class _TooLarge(Exception):
-    def __init__(self, status: int) -> None:
-        self.status = status
-
-
-async def _read(response: httpx.Response, limit: int) -> bytes:
-    announced = response.headers.get("content-length", "")
-    if announced.isdigit() and len(announced) < 20 and int(announced) > limit:
-        raise _TooLarge(response.status_code)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > limit:
-            raise _TooLarge(response.status_code)
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _failure(error: Exception, creates: bool) -> ProviderError:

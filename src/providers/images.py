@@ -1,7 +1,7 @@
 """Judging a picture by its bytes: type, size, wholeness. No network here.
 
 A result is never decoded: its magic bytes, header and end are enough to know that Telegram will
-take it. A person's own picture is decoded once, because it may be anything.
+take it, so it can be judged while it passes. So it can be judged while it is on its way. A person's own picture is decoded once, because it may be anything.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from src.providers.base import ErrorKind, ImageBytes, ProviderError, SourceImage
 MAX_PIXELS = 64_000_000
 SOURCE_MAX_BYTES = 20_000_000
 SOURCE_MAX_SIDE = 2048
+END_BYTES = 1024
 _SOURCE_MIN_SIDE = 16
 _SOURCE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
@@ -45,9 +46,36 @@ def inspect(data: bytes) -> ImageBytes:
         width, height = _header(data, _RESULT_FORMATS).size
     except _Unreadable as error:
         raise ProviderError(ErrorKind.BAD_RESULT, str(error)) from None
-    if not _whole(data, mime):
+    if mime == "image/webp":
+        whole = len(data) >= int.from_bytes(data[4:8], "little") + 8
+    else:
+        whole = has_end(mime, data[-END_BYTES:])
+    if not whole:
         raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
     return ImageBytes(data, mime, width, height)
+
+
+def pixels_in(head: bytes) -> tuple[int, int] | None:
+    """Width and height as the first bytes of a PNG or JPEG tell them; None when more are needed. Of a
+    WEBP all are.
+
+    Raises:
+        ProviderError: BAD_RESULT: not a picture, or too many pixels.
+    """
+    mime = sniff(head)
+    if mime is None:
+        raise ProviderError(ErrorKind.BAD_RESULT, "not_an_image")
+    try:
+        return None if mime == "image/webp" else _header(head, _RESULT_FORMATS).size
+    except _Unreadable as error:
+        if str(error) == "not_an_image":
+            return None
+        raise ProviderError(ErrorKind.BAD_RESULT, str(error)) from None
+
+
+def has_end(mime: str, tail: bytes) -> bool:
+    """Do the last `END_BYTES` of a PNG or JPEG hold its end? Some writers leave padding after it."""
+    return (b"IEND" if mime == "image/png" else b"\xff\xd9") in tail
 
 
 def source_image(data: bytes) -> SourceImage:
@@ -92,15 +120,6 @@ def _header(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     if width * height > MAX_PIXELS:
         raise _Unreadable("too_many_pixels")
     return image
-
-
-def _whole(data: bytes, mime: str) -> bool:
-    """Is the end of the file there? Some writers leave padding after it."""
-    if mime == "image/png":
-        return b"IEND" in data[-1024:]
-    if mime == "image/jpeg":
-        return b"\xff\xd9" in data[-1024:]
-    return len(data) >= int.from_bytes(data[4:8], "little") + 8
 
 
 def _fitted(image: Image.Image) -> SourceImage:

@@ -14,7 +14,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -30,13 +31,14 @@ from src.providers.base import (
     ImageBytes,
     ImageRef,
     Pending,
+    Picture,
     ProviderError,
     SourceImage,
     Ticket,
 )
 from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
 from src.providers.images import inspect
-from src.providers.results import ResultHosts, fetch_image
+from src.providers.results import ResultHosts, fetch_image, open_image
 from src.settings import Settings
 
 _SUBMIT_SECONDS = 30.0
@@ -142,6 +144,14 @@ class KieProvider:
                 return Pending()
             raise ProviderError(ErrorKind.NOT_FOUND, error.code, status=error.status, ended=True) from None
         return self._outcome(record)
+
+    @asynccontextmanager
+    async def open(self, ref: ImageRef) -> AsyncIterator[Picture]:
+        if ref.data is not None:
+            yield await self.fetch(ref)
+            return
+        async with open_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes) as picture:
+            yield picture
 
     async def fetch(self, ref: ImageRef) -> ImageBytes:
         if ref.data is not None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import httpx
@@ -25,12 +26,13 @@ from src.providers.base import (
     ImageBytes,
     ImageRef,
     Pending,
+    Picture,
     ProviderError,
     Ticket,
 )
 from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
 from src.providers.images import inspect
-from src.providers.results import ResultHosts, fetch_image
+from src.providers.results import ResultHosts, fetch_image, open_image
 from src.settings import Settings
 
 SUBMIT_SECONDS = 190.0
@@ -120,6 +122,7 @@ class OpenAIProvider:
                 limit=limit,
                 json_body={**body, "n": 1},
                 creates=True,
+                room=request.room,
             )
         else:
             name = f"source.{source.mime.rpartition('/')[2]}"
@@ -133,12 +136,21 @@ class OpenAIProvider:
                 fields={**body, "n": "1"},
                 files={"image": (name, source.data, source.mime)},
                 creates=True,
+                room=request.room,
             )
         return Done(_picture(answer))
 
     async def poll(self, ticket: Ticket) -> Pending | Done:
         """Nothing can be polled here: a submit has answered or its picture is lost."""
         raise ProviderError(ErrorKind.NOT_FOUND, "no_tasks", ended=True)
+
+    @asynccontextmanager
+    async def open(self, ref: ImageRef) -> AsyncIterator[Picture]:
+        if ref.data is not None:
+            yield await self.fetch(ref)
+            return
+        async with open_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes) as picture:
+            yield picture
 
     async def fetch(self, ref: ImageRef) -> ImageBytes:
         if ref.data is not None:

@@ -6,16 +6,22 @@ refuses private addresses (`src.providers.http.PublicResolver`); bytes are cappe
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx
 
-from src.providers.base import ErrorKind, ImageBytes, ProviderError
-from src.providers.http import exchange, is_public, kind_of_status
-from src.providers.images import inspect
+from src.providers.base import ErrorKind, ImageBytes, Picture, ProviderError
+from src.providers.http import OpenAnswer, is_public, kind_of_status, opened, retry_after
+from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
 
 _FETCH_SECONDS = 120.0
+# A head is looked at when it has so many bytes, then twice as many, and so on.
+_HEAD_BYTES = 16_384
+_LONGEST_HEAD = 1_000_000
 _HOPS = 3
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -62,29 +68,115 @@ async def fetch_image(client: httpx.AsyncClient, hosts: ResultHosts, url: str, *
     Raises:
         ProviderError: BAD_RESULT (address or bytes), NOT_FOUND (gone or expired), or a retryable kind.
     """
+    try:
+        async with asyncio.timeout(_FETCH_SECONDS), _found(client, hosts, url, limit) as answer:
+            return inspect(await answer.read())
+    except TimeoutError:
+        raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
+
+
+@asynccontextmanager
+async def open_image(
+    client: httpx.AsyncClient, hosts: ResultHosts, url: str, *, limit: int
+) -> AsyncIterator[Picture]:
+    """Begin to download a finished picture of at most `limit` bytes: its head is read and checked.
+
+    A picture whose length was not announced, or whose head says too little, is read whole.
+
+    Raises:
+        ProviderError: as `fetch_image`; also while its pieces are read.
+    """
+    async with _found(client, hosts, url, limit) as answer:
+        pieces = answer.pieces()
+        head, pixels = await _head(answer, pieces)
+        if pixels is None or answer.size is None:
+            yield inspect(head)
+            return
+        again = functools.partial(_found, client, hosts, url, limit)
+        yield _Passing(sniff(head) or "", *pixels, answer.size, head, pieces, again)
+
+
+async def _head(answer: OpenAnswer, pieces: AsyncIterator[bytes]) -> tuple[bytes, tuple[int, int] | None]:
+    """The first bytes of a picture and its width and height; all bytes and None where no head tells."""
+    head, enough = bytearray(), _HEAD_BYTES
+    try:
+        async with asyncio.timeout(_FETCH_SECONDS):
+            async for piece in pieces:
+                head += piece
+                if answer.size is not None and enough <= min(len(head), _LONGEST_HEAD):
+                    enough *= 2
+                    if (pixels := pixels_in(bytes(head))) is not None:
+                        return bytes(head), pixels
+    except TimeoutError:
+        raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
+    return bytes(head), None
+
+
+class _Passing:
+    """A picture on its way: what is asked for again is downloaded again."""
+
+    def __init__(
+        self,
+        mime: str,
+        width: int,
+        height: int,
+        size: int,
+        head: bytes,
+        rest: AsyncIterator[bytes],
+        again: Callable[[], AbstractAsyncContextManager[OpenAnswer]],
+    ) -> None:
+        self.mime, self.width, self.height, self.size = mime, width, height, size
+        self._begun: tuple[bytes, AsyncIterator[bytes]] | None = (head, rest)
+        self._again = again
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        begun, self._begun = self._begun, None
+        async with AsyncExitStack() as stack:
+            if begun is None:
+                answer = await stack.enter_async_context(self._again())
+                begun = b"", answer.pieces()
+            head, rest = begun
+            tail = head[-END_BYTES:]
+            yield head
+            async for piece in rest:
+                tail = (tail + piece)[-END_BYTES:]
+                yield piece
+        if not has_end(self.mime, tail):
+            raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
+
+
+@asynccontextmanager
+async def _found(
+    client: httpx.AsyncClient, hosts: ResultHosts, url: str, limit: int
+) -> AsyncIterator[OpenAnswer]:
+    """The answer that has the picture, after its redirects."""
     for _ in range(_HOPS + 1):
         target = _parse(url)
         hosts.check(target)
-        answer = await exchange(
-            client, "GET", str(target), headers={"Accept": "image/*"}, seconds=_FETCH_SECONDS, limit=limit
-        )
-        if answer.status == 200:
-            return inspect(answer.body)
-        location = answer.headers.get("location")
-        if answer.status in (301, 302, 303, 307, 308) and location:
+        async with opened(
+            client, str(target), headers={"Accept": "image/*"}, seconds=_FETCH_SECONDS, limit=limit
+        ) as answer:
+            if answer.status == 200:
+                yield answer
+                return
+            location = answer.headers.get("location")
+            if answer.status not in (301, 302, 303, 307, 308) or not location:
+                raise _refusal(answer)
             url = _join(target, location)
-            continue
-        if answer.status in (401, 403, 404, 410):
-            raise ProviderError(ErrorKind.NOT_FOUND, "result_gone", status=answer.status)
-        if answer.status < 400:
-            raise ProviderError(ErrorKind.BAD_RESULT, "no_picture", status=answer.status)
-        raise ProviderError(
-            kind_of_status(answer.status),
-            "result_refused",
-            status=answer.status,
-            retry_after=answer.retry_after,
-        )
     raise ProviderError(ErrorKind.BAD_RESULT, "too_many_redirects")
+
+
+def _refusal(answer: OpenAnswer) -> ProviderError:
+    if answer.status in (401, 403, 404, 410):
+        return ProviderError(ErrorKind.NOT_FOUND, "result_gone", status=answer.status)
+    if answer.status < 400:
+        return ProviderError(ErrorKind.BAD_RESULT, "no_picture", status=answer.status)
+    return ProviderError(
+        kind_of_status(answer.status),
+        "result_refused",
+        status=answer.status,
+        retry_after=retry_after(answer.headers),
+    )
 
 
 def _parse(url: str) -> httpx.URL:

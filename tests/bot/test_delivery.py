@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 from src.delivery import Undeliverable
 from src.jobs import Job, State, transitions
 from src.jobs.estimate import Estimate
-from src.providers.base import ImageBytes
+from src.providers.base import ErrorKind, ImageBytes, ProviderError
 from src.sandbox.telegram import Message, Person
 
 SOON = Estimate(None, 20, 40)
@@ -171,6 +172,23 @@ async def test_a_photo_that_telegram_cannot_process_comes_as_a_file(world: World
     broken = ImageBytes(png()[:60], "image/png", 64, 48)
     await world.finished(job, broken)
     assert "document" in placeholder.content
+
+
+async def test_a_picture_that_breaks_off_on_its_way_is_not_shown(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await _ask(world, anna)
+
+    class Broken(ImageBytes):
+        async def pieces(self) -> AsyncIterator[bytes]:
+            yield self.data[:60]
+            raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
+
+    broken = Broken(png(), "image/png", 64, 48)
+    request = await world.request_of(job)
+    with pytest.raises(ProviderError) as caught:
+        await world.delivery.picture(job, request, broken)
+    assert caught.value.code == "truncated"
+    assert not placeholder.has_photo
 
 
 async def test_eleven_megabytes_come_as_a_file(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.providers.base import ErrorKind, ProviderError
+from src.providers.base import ErrorKind, ImageBytes, Picture, ProviderError
 from src.providers.http import PrivateAddressError, PublicResolver, is_public, make_client
-from src.providers.results import ResultHosts, fetch_image
+from src.providers.results import ResultHosts, fetch_image, open_image
 
 if TYPE_CHECKING:
     from tests.providers.conftest import Edge
@@ -215,3 +216,74 @@ async def test_the_cap_holds_for_announced_and_unannounced_lengths(edge: Edge, s
         with pytest.raises(ProviderError) as caught:
             await fetch_image(client, ResultHosts((server.url,), ()), server.url, limit=10)
     assert caught.value.code == "too_large"
+
+
+def _noise(side: int = 400) -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((side, side), 100).save(out, "PNG")
+    return out.getvalue()
+
+
+@asynccontextmanager
+async def _cdn(body: bytes, *, chunked: bool = False) -> AsyncIterator[tuple[str, ResultHosts, list[int]]]:
+    """A server of one file; how many bytes it has sent at each request."""
+    sent: list[int] = []
+
+    async def file(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        if not chunked:
+            response.content_length = len(body)
+        await response.prepare(request)
+        sent.append(0)
+        for start in range(0, len(body), 10_000):
+            await response.write(body[start : start + 10_000])
+            sent[-1] += len(body[start : start + 10_000])
+        return response
+
+    app = web.Application()
+    app.router.add_get("/file.png", file)
+    async with TestServer(app) as server:
+        base = str(server.make_url("")).rstrip("/")
+        yield f"{base}/file.png", ResultHosts((base,), ()), sent
+
+
+async def test_a_picture_passes_in_pieces_and_again_when_asked(edge: Edge) -> None:
+    body = _noise()
+    async with _cdn(body) as (url, hosts, sent), make_client(edge.settings()) as client:
+        async with open_image(client, hosts, url, limit=10_000_000) as picture:
+            assert (picture.mime, picture.width, picture.height) == ("image/png", 400, 400)
+            assert picture.size == len(body)
+            assert not isinstance(picture, ImageBytes)
+            for _ in range(2):
+                pieces = [piece async for piece in picture.pieces()]
+                assert b"".join(pieces) == body
+                assert len(pieces) > 1
+        assert sent == [len(body)] * 2
+
+
+@pytest.mark.parametrize("spoilt", ["truncated", "not_an_image", "too_large"])
+async def test_what_is_wrong_with_a_passing_picture_is_told(edge: Edge, spoilt: str) -> None:
+    body = _noise()
+    limit = 50_000 if spoilt == "too_large" else 10_000_000
+    if spoilt != "too_large":
+        body = b"x" * len(body) if spoilt == "not_an_image" else body[: len(body) // 2]
+    async with _cdn(body) as (url, hosts, _), make_client(edge.settings()) as client:
+        with pytest.raises(ProviderError) as caught:
+            await _passed(open_image(client, hosts, url, limit=limit))
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_RESULT, spoilt)
+
+
+async def _passed(opening: AbstractAsyncContextManager[Picture]) -> bytes:
+    async with opening as picture:
+        return b"".join([piece async for piece in picture.pieces()])
+
+
+async def test_without_an_announced_length_a_picture_is_read_whole(edge: Edge) -> None:
+    body = _noise()
+    async with (
+        _cdn(body, chunked=True) as (url, hosts, _),
+        make_client(edge.settings()) as client,
+        open_image(client, hosts, url, limit=10_000_000) as picture,
+    ):
+        assert isinstance(picture, ImageBytes)
+        assert picture.data == body
