@@ -6,13 +6,16 @@ Every conversation that ends in pictures comes through here.
 from __future__ import annotations
 
 import asyncio
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 from aiogram.enums import ChatType
-from aiogram.exceptions import TelegramAPIError
+from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
 from aiogram.types import Document, Message, PhotoSize
 from opentelemetry import trace
 
@@ -40,9 +43,11 @@ _ALBUM_SECONDS = 60
 
 PLACE_PATIENCE = 60.0
 """Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
-# So long an update waits for its placeholder before the person's next one is handled.
-_PLACE_SECONDS = 1.0
-_REFUSED_SECONDS = 10
+# So long an update waits for its answer before the person's next one is handled.
+_SEND_SECONDS = 1.0
+_REFUSALS = 2
+_REFUSED_SECONDS = 60
+_DIGITS = re.compile(r"\d+")
 
 _MAX_SOURCE = 20 * 1024 * 1024
 _SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
@@ -63,7 +68,7 @@ class Asking:
         self._app = app
         self._delivery = delivery
         self._outlook = outlook
-        self._placing: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def ask(self, wish: Wish, say: Voice) -> str | None:
         """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
@@ -82,12 +87,20 @@ class Asking:
         await self._show(admission)
         return None
 
-    async def refuse(self, message: Message, words: str, update: int) -> None:
-        """Say why not. Once in a while for certain, after the placeholders that a busy chat still waits
-        for; the same said again and again would hold up the others' updates."""
-        key = self._app.ledger.key(f"refused:{message.chat.id}")
-        patient = await first(self._app, key, update, _REFUSED_SECONDS)
-        with lane("answer", patience=PLACE_PATIENCE if patient else None):
+    async def refuse(self, message: Message, words: str) -> None:
+        """Say why not; the same (but for numbers) twice a minute at most, so that a flood of messages
+        meets no flood of answers."""
+        same = zlib.crc32(_DIGITS.sub("", words).encode())
+        sender = message.from_user.id if message.from_user else 0
+        key = self._app.ledger.key(f"refused:{message.chat.id}:{sender}:{same}")
+        said = await self._app.redis.incr(key)
+        if said == 1:
+            await self._app.redis.expire(key, _REFUSED_SECONDS)
+        if said <= _REFUSALS:
+            await self._send(self._reply(message, words))
+
+    async def _reply(self, message: Message, words: str) -> None:
+        with lane("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
             await message.reply(words)
 
     def complaint(self, prompt: str, say: Voice) -> str | None:
@@ -119,18 +132,22 @@ class Asking:
         request = await ledger.request(admission.request)
         if request is None or request.messages:
             return
-        placing = asyncio.create_task(self._place(request))
-        self._placing.add(placing)
-        placing.add_done_callback(self._placed)
-        # While Telegram has no turn for it, the person's next message can be handled.
-        done, _ = await asyncio.wait({placing}, timeout=_PLACE_SECONDS)
+        await self._send(self._place(request))
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
+        it, the person's next message can be handled."""
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+        done, _ = await asyncio.wait({task}, timeout=_SEND_SECONDS)
         for task in done:
             task.result()
 
-    def _placed(self, task: asyncio.Task[None]) -> None:
-        self._placing.discard(task)
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("no placeholder yet", error=type(error).__name__)
+            log.warning("not sent", error=type(error).__name__)
 
     async def _place(self, request: Request) -> None:
         jobs = await self._app.ledger.jobs(request.jobs)

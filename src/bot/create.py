@@ -295,7 +295,7 @@ async def _ask(
     )
     refusal = await asking.ask(wish, say)
     if refusal is not None:
-        await asking.refuse(message, refusal, update_id)
+        await asking.refuse(message, refusal)
     return refusal is None
 
 

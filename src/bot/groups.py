@@ -109,7 +109,7 @@ async def _ask(
         reply_to=message.message_id,
     )
     if (refusal := await asking.ask(wish, say)) is not None:
-        await asking.refuse(message, refusal, update_id)
+        await asking.refuse(message, refusal)
     return refusal is None
 
 

@@ -257,6 +257,20 @@ async def test_rate_limit_in_the_guides_words(world: World) -> None:
     assert second.startswith("Снова можно через ")
 
 
+async def test_a_flood_of_messages_meets_no_flood_of_answers(world: World) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    for number in range(200):
+        await anna.send_text(f"a fox, no. {number}")
+    asked = await boris.send_text("a bear")
+    assert "Drawing" in (await boris.reply_after(asked)).text
+    await world.settled(30)
+    answers = [m.text for m in anna.messages if m.from_bot]
+    drawn = sum("Drawing" in text or "line" in text for text in answers)
+    assert drawn == world.settings.rate_limit
+    assert len(answers) == drawn + 2
+    assert len(await world.active(anna.id)) == world.settings.rate_limit
+
+
 async def test_too_many_open_pictures(world: World) -> None:
     anna = world.sandbox.person()
     await world.app.ledger.choose(str(anna.id), count=4)
