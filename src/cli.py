@@ -97,6 +97,9 @@ def load(
     slots: Annotated[int | None, typer.Option(help="Generations the provider takes at once.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="Draw the run into this file.")] = None,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="Runs of 20 to 1,000 people instead, and the table they make.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Repeats what people do.")] = 0,
     time_scale: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Below 1: people and provider hurry.")
@@ -119,7 +122,7 @@ def load(
         seed=seed,
         scale=time_scale,
     )
-    if not _run(_load(plan, data, json, png)):
+    if not _run(_capacity(plan, data) if capacity else _load(plan, data, json, png)):
         raise typer.Exit(1)
 
 
@@ -197,6 +200,27 @@ async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None)
     if png is not None:
         report.chart(record, found, png)
     return found.lost == 0 and found.doubled == 0
+
+
+async def _capacity(plan: Any, folder: Path | None) -> bool:
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from src.load import capacity, report
+    from src.load.figures import figures
+    from src.load.run import run
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    found = []
+    with TemporaryDirectory(prefix="imagebot-load-") as temporary:
+        for users, _, _ in capacity.LINES:
+            crowd = replace(plan, users=users)
+            found.append(figures(await run(crowd, (folder or Path(temporary)) / str(users), say)))
+            say(report.text(found[-1]))
+    print(capacity.table(found), flush=True)
+    return not any(one.lost or one.doubled for one in found)
 
 
 async def _production(settings: Settings, processes: int, threads: int) -> bool:

@@ -147,7 +147,9 @@ def figures(record: Record) -> Figures:
         in_line=Spread.of(_between(others, stories, "waiting", "submitting")),
         delivery=Spread.of(_between(others, stories, "ready", "delivered")),
         answered=Spread.of(
-            a["answered"] for a in record.world["asked"] if a["answered"] is not None and a["kind"] != "heavy"
+            a["answered"]
+            for a in record.world["asked"]
+            if a["answered"] is not None and a["kind"] != "heavy" and a["at"] >= record.warm
         ),
         cpu=cpu,
         cpu_peak=peaks,
@@ -301,15 +303,24 @@ def _charged_twice(record: Record) -> int:
     return sum(max(0, n - wanted[prompt]) for prompt, n in record.world["submits"].items())
 
 
-def _room(users: int, processes: int, cpu: dict[str, float], calls: float, memory: int) -> tuple[int, str]:
-    """How many more people the set-up carries within the guide's normal, and what stops it then."""
+def load_of(found: Figures) -> dict[str, float]:
+    """How much of each thing that can give is used, of what the guide calls normal: 1 is all of it."""
+    return _loads(found.processes, found.cpu, found.calls_a_second, sum(found.memory.values()))
+
+
+def _loads(processes: int, cpu: dict[str, float], calls: float, memory: int) -> dict[str, float]:
     # 30 a second is the wall; a little is left for bursts.
-    loads = {
+    return {
         "the worker's core": cpu["worker"] / processes / 0.7,
         "the bot's core": cpu["bot"] / 0.7,
         "Redis's core": cpu["redis"] / 0.7,
         "Telegram's 30 calls a second": calls / 27.0,
         "memory": memory / (0.8 * float(psutil.virtual_memory().total)),
     }
+
+
+def _room(users: int, processes: int, cpu: dict[str, float], calls: float, memory: int) -> tuple[int, str]:
+    """How many more people the set-up carries within the guide's normal, and what stops it then."""
+    loads = _loads(processes, cpu, calls, memory)
     first = max(loads, key=lambda name: loads[name])
-    return int(users / max(float(loads[first]), 1e-6)) - users, first
+    return int(users / max(loads[first], 1e-6)) - users, first

@@ -32,7 +32,7 @@ _GENERATION = 30.0
 _ALBUM_SHARE = 0.1
 _ALBUM = 4
 _HEAVY_OPEN = 300
-_HEAVY_AHEAD = 20
+_HEAVY_AHEAD = 75
 
 
 @dataclass(slots=True)
@@ -223,7 +223,7 @@ class People:
             return
 
     async def _flood(self, person: Person) -> None:
-        """Keep hundreds of jobs open: as fast as the bot answers, four at a time."""
+        """Keep hundreds of jobs open, four at a time, without waiting for answers."""
         await self._pause(self._think + _GENERATION)
         await self._prefer(person, _ALBUM)
         mine: list[tuple[Asked, asyncio.Event]] = []

@@ -26,6 +26,7 @@ from src.supervisor import DRAIN, Part, Supervisor
 
 _MONITORED_SECONDS = 5.0
 _SAY_EVERY = 15.0
+_UP_SECONDS = 120.0
 _GENERATION = 30.0
 _ONE_AT_A_TIME = 1.35
 """Pictures asked for by one person between two pauses, on average: albums and bursts."""
@@ -57,7 +58,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(4, round(needed * 2.4 + 3))
+        return self.slots or max(4, round(needed * 2 + 3))
 
 
 @dataclass(slots=True)
@@ -110,6 +111,7 @@ async def _measure(
     machine: Machine,
     say: Callable[[str], None],
 ) -> Record:
+    await _until_up(client, ledger, plan.processes)
     heavy = (await client.post("/load/begin")).json()["heavy"]
     for person in heavy:
         await ledger.choose(str(person), tier="unlimited")
@@ -144,6 +146,16 @@ async def _measure(
         bytes_a_job=await _bytes_a_job(ledger, jobs),
         last=await Commands.read(ledger.client),
     )
+
+
+async def _until_up(client: httpx.AsyncClient, ledger: Ledger, processes: int) -> None:
+    """Wait until the bot asks for messages and every worker process says that it lives."""
+    async with asyncio.timeout(_UP_SECONDS):
+        while True:
+            polled = (await client.get("/load/now")).json()["polled"]
+            if polled and len(await ledger.workers()) >= processes:
+                return
+            await asyncio.sleep(0.1)
 
 
 async def _tell_until(

@@ -95,6 +95,7 @@ class World:
             {
                 "asked": len(self.seen.asked),
                 "open": self.seen.open,
+                "polled": self.telegram.bot.updates.polled,
                 "pictures": sum(len(asked.pictures) for asked in self.seen.asked),
                 **self._counts(),
             }
