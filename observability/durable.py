@@ -41,6 +41,7 @@ from observability.spool import Record, Spool, SpoolFile, taken_over
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
+_MOST_OVER = 200  # notes of spans that have ended, before the file is written anew
 _LEAST_NS = 1_000  # viewers count in microseconds, and wonder at spans that take none
 _NOTED = (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.INTERNAL)
 
@@ -111,8 +112,9 @@ class DurableSpanProcessor(SpanProcessor):
         self._lock, self._sending = threading.Lock(), threading.Lock()
         self._wake = threading.Event()
         self._batch: _Batch | None = None
-        self._open: set[int] = set()
+        self._open: dict[int, bytes] = {}
         self._notes: SpoolFile | None = None
+        self._over = 0
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         if not self._shut:
             self._thread.start()
@@ -129,10 +131,9 @@ class DurableSpanProcessor(SpanProcessor):
         with self._lock, suppress(OSError):
             if self._notes is None:
                 self._notes = self._spool.file("open")
-            if not self._open:
                 self._notes.append(0, self._encoded(span.resource))
             self._notes.append(context.span_id, note)
-            self._open.add(context.span_id)
+            self._open[context.span_id] = note
 
     def on_end(self, span: ReadableSpan) -> None:
         context = span.context
@@ -190,15 +191,11 @@ class DurableSpanProcessor(SpanProcessor):
         return file
 
     def _ended(self, span_id: int) -> None:
-        """A noted span has ended: its note says so, or is gone with the last of them."""
-        if span_id not in self._open or self._notes is None:
-            return
-        self._open.discard(span_id)
-        with suppress(OSError):
-            if self._open:
+        """A noted span has ended, and its note says so."""
+        if self._open.pop(span_id, None) is not None and self._notes is not None:
+            self._over += 1
+            with suppress(OSError):
                 self._notes.append(span_id, b"")
-            else:
-                self._notes.clear()
 
     # What the thread does
 
@@ -209,11 +206,25 @@ class DurableSpanProcessor(SpanProcessor):
             if self._shut:
                 return  # who shuts down sends the last
             with self._lock, suppress(OSError):
-                if self._open and self._notes is not None:
-                    self._notes.touch()
+                self._tidy_notes()
             with suppress_instrumentation():
                 if self._send() and self._spool is not None:
                     self._look_around(self._spool)
+
+    def _tidy_notes(self) -> None:
+        notes = self._notes
+        if notes is None or self._spool is None:
+            return
+        if self._open and self._over < _MOST_OVER:
+            notes.touch()
+            return
+        self._notes, self._over = None, 0
+        if self._open:
+            self._notes = self._spool.file("open")
+            self._notes.append(0, self._resource[1])
+            for span_id, note in self._open.items():
+                self._notes.append(span_id, note)
+        notes.remove()
 
     def _send(self) -> bool:
         """Post what has ended so far; False if it has to wait."""

@@ -46,9 +46,6 @@ class SpoolFile:
         """Show that its process lives: the time at which the file was last changed."""
         os.utime(self._fd)
 
-    def clear(self) -> None:
-        os.ftruncate(self._fd, 0)
-
     def remove(self) -> None:
         """Delete it: its records were sent."""
         with suppress(FileNotFoundError):

@@ -186,6 +186,24 @@ def test_a_killed_process_loses_nothing_that_ended_and_no_root(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_span_still_open_at_the_end_is_told_by_the_next_process(tmp_path: Path) -> None:
+    def size() -> int:
+        return sum(path.stat().st_size for path in tmp_path.glob("*.open"))
+
+    collector = Collector()
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
+        tracer.start_span("open", Context(), SpanKind.CONSUMER)
+        alone = size()
+        for _ in range(durable._MOST_OVER):
+            tracer.start_span("over", Context(), SpanKind.CONSUMER).end()
+        await until(lambda: size() == alone)
+    assert set(collector.names) == {"over"}
+    with tracing(collector, tmp_path, delay=0.01):
+        await until(lambda: "open" in collector.names)
+    assert len(collector.spans) == durable._MOST_OVER + 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_of_two_who_know_of_a_lost_span_one_writes_it(tmp_path: Path) -> None:
     assert run(tmp_path, "kill") == -signal.SIGKILL
     asked: list[str] = []
