@@ -62,7 +62,7 @@ async def _claim(job_id: str, step: Literal["submit", "deliver"]) -> Job | None:
         )
     )
     if job is not None and job.lost_attempt:
-        await tracing.write_lost_attempt(app.ledger, job, step)
+        await tracing.write_lost_attempt(app, job, step)
     return job
 
 

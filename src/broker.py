@@ -37,7 +37,7 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
         secrets=settings.secrets(),
         log_format=settings.log_format,
         log_level=settings.log_level,
-        spool=settings.data_dir / "spans",
+        spool=tracing.spans_folder(settings),
         first_to_write=tracing.first_to_write(settings),
     )
 

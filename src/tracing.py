@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -25,6 +26,7 @@ from observability.spans import (
     resume_span,
     write_span,
 )
+from src.app import App
 from src.clients import make_sync_redis
 from src.jobs import Job, Ledger, State, transitions
 from src.settings import Settings
@@ -89,6 +91,11 @@ def attempt() -> str:
     return str(SpanRef(context.trace_id, context.span_id, parent_id, int(context.trace_flags), started))
 
 
+def spans_folder(settings: Settings) -> Path:
+    """Where the processes of this machine keep the spans that the Collector does not have yet."""
+    return settings.data_dir / "spans"
+
+
 def first_to_write(settings: Settings) -> Callable[[str], bool]:
     """Whether a dead process's span is for its machine to write; asked from a thread, seldom."""
 
@@ -147,13 +154,19 @@ def write_generation(
     )
 
 
-async def write_lost_attempt(ledger: Ledger, job: Job, step: str) -> None:
+async def write_lost_attempt(app: App, job: Job, step: str) -> None:
     """Write the span of an attempt whose process died: from its claim to now, when its lease is over.
 
-    Unless another process of its machine has found it among the dead one's spans before; see `first_to_write`.
+    Not where that process was of this machine and kept its spans on disk: they are sent from there, as it
+    knew them, or by itself if it only stood still. Nor where they have been; see `first_to_write`.
     """
     ref = SpanRef.parse(job.lost_attempt)
-    if ref is None or not job.lost or not await ledger.run(transitions.lost(f"{ref.span_id:016x}", "step")):
+    if ref is None or not job.lost:
+        return
+    same_machine = job.lost.rpartition(":")[0] == app.holder.rpartition(":")[0]
+    if same_machine and spans_folder(app.settings).is_dir():
+        return
+    if not await app.ledger.run(transitions.lost(f"{ref.span_id:016x}", "step")):
         return
     write_span(
         ref,
