@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -53,12 +53,13 @@ class Program:
 
     @asynccontextmanager
     async def running(
-        self, endpoint: str, *command: str, **env: str
+        self, endpoint: str, *command: str, options: Sequence[str] = (), **env: str
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Ends the program by SIGTERM, and waits for its end."""
+        """Ends the program by SIGTERM, and waits for its end. `options`: further ones of Dramatiq's."""
         process = await asyncio.create_subprocess_exec(
             *(command or (sys.executable,)),
             *("-m", "dramatiq", "worker_app", "--processes", "2", "--threads", "1", "--path", str(HERE)),
+            *options,
             cwd=HERE.parents[1],
             env=os.environ
             | {
@@ -154,6 +155,21 @@ async def test_sigterm_loses_no_finished_span(program: Program, sandbox: tuple[T
     assert {line.span_id for line in lines} == {s.span_id for s in trace if s.name == "process quick"}
     assert "hush-hush" not in received.text() + program.output
     assert trace_id in program.output
+
+
+@pytest.mark.soak
+async def test_spawned_workers_export_too(program: Program, sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    async with program.running(endpoint, options=["--use-spawn"]) as process:
+        program.send("hold")
+        program.send("hold")
+        await program.pop("started", 2)
+        process.send_signal(signal.SIGTERM)
+        program.release(2)
+    assert process.returncode == 0, program.output
+    held = [span for span in received.spans() if span.name == "process hold"]
+    assert len({span.resource["service.instance.id"] for span in held}) == 2
+    assert {span.attributes["messaging.dramatiq.outcome"] for span in held} == {"done"}
 
 
 async def test_opentelemetry_instrument_needs_no_change_of_the_program(
