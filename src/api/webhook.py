@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from src.api import bodies
 from src.api.problems import Problem
-from src.bot.receiving import chat_of
+from src.bot.receiving import answering, chat_of
 from src.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -54,8 +54,9 @@ def make_router(settings: Settings, bot: Bot, dispatcher: Dispatcher) -> APIRout
             # One that this version cannot read would come again for a day.
             log.error("update not understood", size=len(body))
             return Response(status_code=200)
-        async with turns.of(chat_of(update)):
-            await feed(bot, dispatcher, update)
+        async with turns.of(chat_of(update)) as behind:
+            with answering(behind):
+                await feed(bot, dispatcher, update)
         return Response(status_code=200)
 
     return router
@@ -68,13 +69,13 @@ class Turns:
         self._locks: dict[int, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def of(self, chat: int) -> AsyncIterator[None]:
-        """Wait for the chat's turn and hold it."""
+    async def of(self, chat: int) -> AsyncIterator[int]:
+        """Wait for the chat's turn and hold it; how many wait behind it."""
         lock, users = self._locks.get(chat, (asyncio.Lock(), 0))
         self._locks[chat] = lock, users + 1
         try:
             async with lock:
-                yield
+                yield self._locks[chat][1] - 1
         finally:
             lock, users = self._locks[chat]
             if users == 1:

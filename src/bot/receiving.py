@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 import structlog
 from aiogram import Bot, Dispatcher
@@ -27,17 +27,25 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from src.app import cancel_all
-from src.telegram import says
+from src.telegram import lane, says
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
 _POLL_SECONDS = 30
 _TRIES = 3
+_PATIENCE = 30.0
+_A_FEW = 5
 # What is not done this long after a stop comes again at the next start.
 _DRAIN_SECONDS = 8.0
 # While something is under way Telegram answers at once, with that: it is asked again after a while.
 _ASK_AGAIN = BackoffConfig(min_delay=0.05, max_delay=0.4, factor=1.6, jitter=0.0)
+
+
+def answering(behind: int) -> AbstractContextManager[None]:
+    """How the answers to an update are paced, behind which so many more of its chat wait: a person gets
+    them all, however busy the chat is with placeholders; who floods it misses some, for the others' sake."""
+    return lane("answer", patience=_PATIENCE if behind <= _A_FEW else None)
 
 
 class Receiver:
@@ -187,7 +195,8 @@ class Receiver:
         waiting = self._waiting[chat]
         try:
             while waiting:
-                await self._feed(waiting[0])
+                with answering(behind=len(waiting) - 1):
+                    await self._feed(waiting[0])
                 self._finish(waiting.popleft().update_id)
         except Interrupted:
             log.info("updates handed back", count=len(waiting))
