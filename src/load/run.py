@@ -27,6 +27,8 @@ from src.supervisor import DRAIN, Part, Supervisor
 _MONITORED_SECONDS = 5.0
 _SAY_EVERY = 15.0
 _UP_SECONDS = 120.0
+# What a provider's key usually takes at once; a heavy person fills any number.
+_FEWEST_SLOTS = 50
 _GENERATION = 30.0
 _ONE_AT_A_TIME = 1.35
 """Pictures asked for by one person between two pauses, on average: albums and bursts."""
@@ -58,7 +60,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(4, round(needed * 2 + 3))
+        return self.slots or max(_FEWEST_SLOTS, round(needed * 2))
 
 
 @dataclass(slots=True)
