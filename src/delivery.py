@@ -331,7 +331,9 @@ class Delivery:
         return sent.message_id
 
     async def _with_placeholder(self, request: Request) -> Request:
-        """The request as it is now, with a placeholder sent if the bot died before it could."""
+        """The request with its placeholder, which is sent if the bot died before it could."""
+        if request.messages:
+            return request
         current = await self._ledger.request(request.id) or request
         if not current.messages:
             jobs = await self._ledger.jobs(current.jobs)

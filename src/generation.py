@@ -132,8 +132,7 @@ async def fail(work: Work, job: Job, kind: ErrorKind | str, code: str = "", *, a
         log.info("job failed", job_id=job.id, kind=str(kind), code=code, state=ending.before)
     if ending.before == "running" and kind == ErrorKind.TIMEOUT:
         await stop(work, job)
-    await wake.deliver([job.wake])
-    await wake.submit(ending.released)
+    await wake.send(deliver=[job.wake], submit=ending.released)
 
 
 async def stop(work: Work, job: Job) -> None:
@@ -272,8 +271,7 @@ async def _ready(work: Work, job: Job, done: Done) -> None:
         if job.accepted:
             metrics.generation_duration.record((job.now - job.accepted) / 1000, labels)
         metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
-        await wake.deliver([job.wake])
-    await wake.submit(released)
+    await wake.send(deliver=[job.wake] if ours else (), submit=released)
 
 
 async def _judge(work: Work, job: Job, error: ProviderError | None = None) -> None:

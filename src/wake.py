@@ -6,7 +6,7 @@ A wake-up that cannot be sent is no error: the job is due in the ledger and is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import dramatiq
@@ -30,23 +30,25 @@ log = structlog.get_logger(__name__)
 
 async def submit(wakes: Iterable[Wake]) -> None:
     """Wake a worker to submit each job."""
-    await _send("submit", tuple(wakes))
+    await send(submit=wakes)
 
 
 async def deliver(wakes: Iterable[Wake]) -> None:
     """Wake a worker to show the person each job's outcome."""
-    await _send("deliver", tuple(wakes))
+    await send(deliver=wakes)
 
 
-async def _send(step: str, wakes: tuple[Wake, ...]) -> None:
+async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> None:
+    """Both at once."""
+    wakes = [("deliver", wake) for wake in deliver] + [("submit", wake) for wake in submit]
     if wakes:
         # Dramatiq sends with a blocking client: in the loop it would stop every chat while Redis is away.
-        await asyncio.to_thread(_send_all, step, wakes)
+        await asyncio.to_thread(_send_all, wakes)
 
 
-def _send_all(step: str, wakes: tuple[Wake, ...]) -> None:
+def _send_all(wakes: Sequence[tuple[str, Wake]]) -> None:
     broker = dramatiq.get_broker()
-    for sent, wake in enumerate(wakes):
+    for sent, (step, wake) in enumerate(wakes):
         args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
         try:
             with _in_trace_of(SpanRef.parse(wake.trace)):

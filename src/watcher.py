@@ -84,14 +84,14 @@ class Watcher:
                 delivers.append(row.wake)
             else:
                 self._spawn(self._rare(row))
-        await wake.deliver(delivers)
-        await wake.submit(submits)
+        await wake.send(deliver=delivers, submit=submits)
         return 0.0 if len(rows) == room else _LONGEST_SLEEP if wait is None else wait
 
     async def _poll(self, job: Job) -> None:
         try:
             # The lease covers a poll: a provider that hangs longer is asked again by whoever is free.
-            again = await asyncio.wait_for(generation.poll(self._work, job), self._work.app.settings.lease)
+            async with asyncio.timeout(self._work.app.settings.lease):
+                again = await generation.poll(self._work, job)
         except TimeoutError:
             again = (job.id, job.fence, 1.0, job.progress)
         except RedisError as error:
