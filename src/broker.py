@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dramatiq
+from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
@@ -42,6 +43,21 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
     )
 
 
+class WakeUps(RedisBroker):
+    """Redis, without the queue for delayed messages that Dramatiq makes for each other one and polls for ever."""
+
+    def declare_queue(self, queue_name: str) -> None:
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+        if delay is not None:
+            raise ValueError("when a step runs again is written in the ledger, not in a delayed message")
+        return super().enqueue(message)
+
+
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
@@ -69,7 +85,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
 
 
 def _redis_broker(settings: Settings, client: Any) -> tuple[dramatiq.Broker, Callable[[], int]]:
-    broker = RedisBroker(  # type: ignore[no-untyped-call]
+    broker = WakeUps(  # type: ignore[no-untyped-call]
         client=make_sync_redis(settings, decode_responses=False), middleware=[], namespace=NAMESPACE
     )
     return broker, lambda: int(client.llen(QUEUE_KEY))
