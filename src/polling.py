@@ -30,16 +30,20 @@ class Progress:
     def __init__(self) -> None:
         self._reports: deque[tuple[float, float]] = deque(maxlen=_REPORTS)
         self._line: tuple[float, float] | None = (0.0, 1.0)
+        self._unfitted = 0
 
     def learn(self, progress: float, share: float) -> None:
         """A generation that said `progress` had by then run for `share` of the time it took."""
         self._reports.append((progress, share))
-        self._line = None
+        self._unfitted += 1
+        # Of many, a few more move the line little.
+        if self._unfitted > len(self._reports) // 20:
+            self._line = None
 
     def share(self, progress: float) -> float:
         """The share of the time that has likely passed, above 0 and at most 1."""
         if self._line is None:
-            self._line = _fit(self._reports)
+            self._line, self._unfitted = _fit(self._reports), 0
         offset, slope = self._line
         return min(1.0, max(0.01, offset + slope * progress))
 
