@@ -109,6 +109,15 @@
     return box;
   }
 
+  // What an HTTP request is for stands in its path; its name is only the method.
+  function place(span) {
+    try {
+      return new URL(span.attributes["url.full"]).pathname;
+    } catch {
+      return "";
+    }
+  }
+
   function row({ span, depth }, whole, opened, toggle) {
     const made = element("button", `wf-row${span.status === "error" ? " wf-error" : ""}`);
     made.type = "button";
@@ -117,7 +126,7 @@
     made.style.setProperty("--kind", `var(--${KINDS.includes(span.kind) ? span.kind : "internal"})`);
     const name = element("div", "wf-name");
     name.style.paddingLeft = `${Math.min(depth, 8) * 12}px`;
-    name.append(element("i"), element("span", "", span.name), element("small", "", span.service));
+    name.append(element("i"), element("span", "", span.name), element("small", "", [span.service, place(span)].filter(Boolean).join(" · ")));
     name.title = `${span.name} · ${span.kind} · ${span.service}`;
     const track = element("div", "wf-track");
     const left = (span.start_ms / whole) * 100;
@@ -146,7 +155,7 @@
     page.href = `/traces/${trace.trace_id}`;
     page.title = trace.trace_id;
     made.append(element("b", "", trace.name), element("span", "", duration(trace.duration_ms)),
-      element("span", "wf-dim", `${trace.span_count} spans · ${trace.services.join(", ")}`), page, json);
+      element("span", "wf-dim", `${trace.span_count} ${trace.span_count === 1 ? "span" : "spans"} · ${trace.services.join(", ")}`), page, json);
     if (!trace.finished) made.append(element("span", "wf-live", "live"));
     return made;
   }
