@@ -1,8 +1,9 @@
-"""What admins (`ADMIN_IDS`) can ask: how it goes, the last failures, and to block a person."""
+"""What admins (`ADMIN_IDS`) can ask: how it goes, what became of a job, and to end or repeat one; people's
+tiers, and to block a person."""
 
 from __future__ import annotations
 
-from aiogram import Router
+from aiogram import F, Router
 from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
 
@@ -10,7 +11,7 @@ from src import intake, report, stories, tracing
 from src.app import App
 from src.buttons import OfJob
 from src.health import look
-from src.jobs import State
+from src.jobs import Job, State
 from src.jobs.estimate import usual
 from src.texts import Voice
 
@@ -64,15 +65,27 @@ async def failures(message: Message, app: App, say: Voice) -> None:
 
 
 async def story(message: Message, command: CommandObject, app: App, say: Voice) -> None:
-    job = await app.ledger.job((command.args or "").strip())
-    await message.answer("\n".join(stories.story(job, app.settings)) if job else say("admin-no-job"))
+    job = await _job(message, command, app, say)
+    if job is not None:
+        await message.answer("\n".join(stories.story(job, app.settings)))
+
+
+async def _job(message: Message, command: CommandObject, app: App, say: Voice) -> Job | None:
+    """The job that a command names, or None when the admin was told that there is none."""
+    job_id = (command.args or "").strip()
+    job = await app.ledger.job(job_id) if job_id else None
+    if job is None:
+        await message.answer(say("admin-no-job") if job_id else say("admin-usage"))
+    return job
 
 
 async def again(message: Message, command: CommandObject, app: App, say: Voice) -> None:
     """Ask again for what a failed job was to be, for the same person."""
-    job = await app.ledger.job((command.args or "").strip())
-    if job is None or job.state is not State.FAILED:
-        await message.answer(say("admin-no-job"))
+    job = await _job(message, command, app, say)
+    if job is None:
+        return
+    if job.state is not State.FAILED:
+        await message.answer(say("admin-not-failed", job=job.id, state=str(job.state)))
         return
     try:
         admission = await stories.retry(app, job)
@@ -81,6 +94,23 @@ async def again(message: Message, command: CommandObject, app: App, say: Voice) 
         return
     key = "admin-again" if admission.accepted else "admin-not-again"
     await message.answer(say(key, job=job.id, verdict=admission.verdict))
+
+
+async def cancel(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Take back somebody's job; they are told."""
+    job = await _job(message, command, app, say)
+    if job is not None:
+        ending = await intake.cancel(app, job.id, None)
+        key = "admin-cancelled" if ending.done else "admin-not-cancelled"
+        await message.answer(say(key, job=job.id, state=ending.before or str(job.state)))
+
+
+async def drop(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Keep a failed job no longer among the failed."""
+    job = await _job(message, command, app, say)
+    if job is not None:
+        key = "admin-dropped" if await stories.drop(app, [job.id]) else "admin-not-failed"
+        await message.answer(say(key, job=job.id, state=str(job.state)))
 
 
 async def trace(message: Message, command: CommandObject, app: App, say: Voice) -> None:
@@ -147,6 +177,9 @@ def make_router() -> Router:
     router.message.register(failures, Command("jobs"), ByAdmin())
     router.message.register(story, Command("job"), ByAdmin())
     router.message.register(again, Command("retry"), ByAdmin())
+    # Without an id it is the admin's own /cancel, as everybody's.
+    router.message.register(cancel, Command("cancel", magic=F.args), ByAdmin())
+    router.message.register(drop, Command("drop"), ByAdmin())
     router.message.register(trace, Command("trace"), ByAdmin())
     router.message.register(tier, Command("tier"), ByAdmin())
     router.message.register(block, Command("block"), ByAdmin())

@@ -50,7 +50,7 @@ async def test_a_jobs_story_can_be_read_in_the_chat(world: World) -> None:
     answer = await admin.wait_for(lambda m: m.from_bot and "0.0 s  waiting" in m.text)
     assert "red fox" not in answer.text
     await admin.send_text(f"/retry {request.jobs[0]}")
-    await admin.wait_for(lambda m: m.from_bot and "did not fail" in m.text)
+    await admin.wait_for(lambda m: m.from_bot and "not kept as failed" in m.text)
 
 
 async def test_to_others_it_does_not_exist(world: World) -> None:
@@ -67,3 +67,30 @@ async def test_a_tier_puts_a_person_first_or_frees_them_of_limits(world: World) 
     await admin.send_text("/tier 5 first")
     await admin.wait_for(lambda m: m.from_bot and "5: first" in m.text)
     assert (await world.app.ledger.person("5")).tier == "first"
+
+
+async def test_failed_and_open_jobs_from_the_chat(world: World) -> None:
+    admin, anna = world.sandbox.person("Root", id=77), world.sandbox.person("Anna")
+
+    async def ask(command: str) -> str:
+        return (await admin.reply_after(await admin.send_text(command))).text
+
+    await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    assert "/drop ID" in await ask("/job")
+    assert await ask("/job nothing") == "No such job."
+    assert "submitting" in await ask(f"/retry {job.id}")
+    assert "submitting" in await ask(f"/drop {job.id}")
+    assert "by user" in await ask(f"/job {job.id}")
+    assert "is cancelled; it was submitting" in await ask(f"/cancel {job.id}")
+    assert "cancelled" in await ask(f"/cancel {job.id}")
+    assert "nothing to cancel" in await ask("/cancel")
+
+    await anna.send_text("a bear")
+    [failed] = await world.active(anna.id)
+    await world.failed(failed, "timeout")
+    assert failed.id in await ask("/jobs")
+    assert "no longer kept" in await ask(f"/drop {failed.id}")
+    assert "No failed jobs" in await ask("/jobs")
+    # To others these commands do not exist.
+    assert "don’t know" in (await anna.reply_after(await anna.send_text(f"/drop {failed.id}"))).text

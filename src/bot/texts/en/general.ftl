@@ -60,7 +60,7 @@ queue-busy = Now: { $waiting ->
     [one] { $waiting } picture waits
    *[other] { $waiting } pictures wait
 }, { $running ->
-    [0] none is being drawn
+    [0] nothing is being drawn
     [one] { $running } is being drawn
    *[other] { $running } are being drawn
 }.

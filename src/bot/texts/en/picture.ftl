@@ -7,6 +7,7 @@ time = { $unit ->
     }
    *[minutes] { $low ->
         [0] about a minute
+        [60] an hour or more
        *[other] about { $low }–{ $high } min
     }
 }
