@@ -81,7 +81,8 @@ class Settings(BaseSettings):
         None, description="Certificates (PEM) that vouch for RabbitMQ; unset: the machine's own."
     )
     data_dir: Path = Field(
-        Path(".imagebot"), description="Folder of the embedded Redis and the demo's files."
+        Path(".imagebot"),
+        description="Folder of the embedded Redis, the demo's files, and spans that the Collector does not have yet.",
     )
     job_ttl_days: int = Field(30, ge=1, le=3650, description="Days a finished job stays in the history.")
 
