@@ -228,6 +228,8 @@ class RabbitAt:
         with (self._folder / "out").open("ab") as out:
             self._process = subprocess.Popen(
                 [RABBITMQ_SERVER],
+                # Where Erlang leaves a dump when it crashes.
+                cwd=self._folder,
                 env={name: str(value) for name, value in self._env.items()},
                 stdout=out,
                 stderr=out,
