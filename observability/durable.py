@@ -205,11 +205,15 @@ class DurableSpanProcessor(SpanProcessor):
             self._wake.clear()
             if self._shut:
                 return  # who shuts down sends the last
-            with self._lock, suppress(OSError):
-                self._tidy_notes()
-            with suppress_instrumentation():
-                if self._send() and self._spool is not None:
-                    self._look_around(self._spool)
+            try:
+                with self._lock, suppress(OSError):
+                    self._tidy_notes()
+                with suppress_instrumentation():
+                    if self._send() and self._spool is not None:
+                        self._look_around(self._spool)
+            except Exception:
+                # Such as a file of somebody else's in the folder: the spans that follow go on.
+                logger.exception("spans that wait on disk cannot be sent")
 
     def _tidy_notes(self) -> None:
         notes = self._notes

@@ -106,10 +106,10 @@ def test_what_is_refused_is_not_sent_for_ever(tmp_path: Path) -> None:
 
 async def test_an_absent_collector_costs_no_span(tmp_path: Path) -> None:
     collector = Collector(*[Answer.AWAY] * 3)
-    with tracing(collector, tmp_path, delay=0.02) as (tracer, _):
+    with tracing(collector, tmp_path, delay=0.02) as (tracer, processor):
         for number in range(5):
             end(tracer, f"span {number}")
-            await asyncio.sleep(0.03)
+            processor.force_flush()
         await until(lambda: len(collector.spans) == 5)
     assert sorted(collector.names) == [f"span {number}" for number in range(5)]
 
@@ -266,6 +266,17 @@ def test_the_folder_stays_of_bearable_size(tmp_path: Path, monkeypatch: pytest.M
     assert folder.trim() == 3
     kept = sorted(int(path.stat().st_mtime) for path in tmp_path.iterdir())
     assert kept == [3, 4]
+
+
+async def test_what_cannot_be_read_in_the_folder_holds_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "x.ended").mkdir()
+    collector = Collector()
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
+        await until(lambda: "cannot be sent" in caplog.text)
+        end(tracer, "span")
+        await until(lambda: collector.spans)
 
 
 async def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
