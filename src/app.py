@@ -18,7 +18,7 @@ import httpx
 import redis
 
 from observability.httpx import traced_transport
-from src.clients import is_passing, make_redis
+from src.clients import is_passing, is_replicated, make_redis
 from src.jobs import Ledger
 from src.jobs.transitions import Transition
 from src.limits import Limiter
@@ -93,7 +93,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
         yield App(
             settings=settings,
             redis=client,
-            ledger=Ledger(client),
+            ledger=Ledger(client, replicated=is_replicated(settings)),
             limiter=Limiter(client),
             http=http,
             providers=make_providers(settings, http),

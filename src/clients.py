@@ -47,6 +47,11 @@ def redis_url(settings: Settings) -> str:
     return settings.redis_url
 
 
+def is_replicated(settings: Settings) -> bool:
+    """Whether replicas take over from this Redis when it dies."""
+    return sentinel_address(redis_url(settings)) is not None
+
+
 def make_redis(
     settings: Settings, *, decode_responses: bool = True, socket_timeout: float = _SOCKET_SECONDS
 ) -> Any:

@@ -116,6 +116,8 @@ class Sentinels:
         self.ports = [free_port() for _ in range(3)]
         self._sentinel_ports = [free_port() for _ in range(3)]
         kept = ("--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0")
+        # A master whose replicas have left it for another takes no more writes.
+        kept += ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "5")
         self.servers = {
             port: RedisAt(
                 folder / str(port), f"redis://127.0.0.1:{port}/0", "--port", str(port), *kept, port=port
@@ -160,6 +162,14 @@ class Sentinels:
         _, port = wait_until(lambda: asked.discover_master(self.SERVICE))
         asked.close()
         return self.servers[int(port)]
+
+    def hand_over(self) -> None:
+        """Have the sentinels make another the master while the old one is well, as the guide says: without
+        the pause it would take writes while its replicas leave it, and they would be lost."""
+        with redis.Redis(port=self.master().port, socket_timeout=1.0) as master:
+            master.client_pause(5_000, all=False)
+        with redis.Redis(port=self._sentinel_ports[0], socket_timeout=1.0) as sentinel:
+            sentinel.sentinel_failover(self.SERVICE)
 
     def fail_over(self, old: RedisAt, within: float = 40.0) -> RedisAt:
         """Wait until another than `old` is the master and takes writes; it."""

@@ -143,6 +143,10 @@ class System:
             except TimeoutError:
                 # Its log then says where each of its threads was.
                 os.killpg(process.pid, signal.SIGABRT)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 5)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         return process.returncode or 0
 

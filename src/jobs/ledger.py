@@ -17,11 +17,13 @@ from redis.asyncio import Redis
 from src.jobs.records import Job, Person, Request
 from src.jobs.transitions import Transition
 from src.jobs.uploads import new_upload
-from src.scripts import Script, call, call_sync, script_of
+from src.scripts import Script, call, call_replicated, call_sync, script_of
 
 T = TypeVar("T")
 
 PREFIX = "imagebot:"
+# After these a person has our word, or a provider may have our money.
+_PROMISES = frozenset({"admit", "claim", "accepted"})
 
 
 @functools.cache
@@ -33,11 +35,22 @@ def script(name: str) -> Script:
 
 
 class Ledger:
-    """Access to the ledger. `client` and `sync_client` decode answers as UTF-8; give the one you use."""
+    """Access to the ledger. `client` and `sync_client` decode answers as UTF-8; give the one you use.
+
+    Args:
+        replicated: the master has replicas that take over when it dies, so what must not be lost counts only
+            once one of them has it.
+    """
 
     def __init__(
-        self, client: Redis | None = None, sync_client: redis.Redis | None = None, *, prefix: str = PREFIX
+        self,
+        client: Redis | None = None,
+        sync_client: redis.Redis | None = None,
+        *,
+        prefix: str = PREFIX,
+        replicated: bool = False,
     ) -> None:
+        self._replicated = replicated
         self._client = client
         self._sync_client = sync_client
         self.prefix = prefix
@@ -59,7 +72,9 @@ class Ledger:
             redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
                 only what a fence guards.
         """
-        raw = await call(self.client, script(transition.script), self.prefix, *transition.args)
+        lasting = self._replicated and transition.script in _PROMISES
+        send = call_replicated if lasting else call
+        raw = await send(self.client, script(transition.script), self.prefix, *transition.args)
         return transition.parse(raw)
 
     def run_sync(self, transition: Transition[T]) -> T:

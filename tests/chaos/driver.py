@@ -135,12 +135,15 @@ class Chaos:
     # What faults ask for
 
     async def replace(self, part: str) -> None:
-        # Stopped, it takes nothing more while we look at what it holds.
-        self.system.kill(part, signal.SIGSTOP)
-        held = await self._held_by(part)
+        kind = part.partition("-")[0]
+        held = []
+        if kind == "worker":
+            # Stopped, it takes nothing more while we look at what it holds.
+            self.system.kill(part, signal.SIGSTOP)
+            held = await self._held_by(part)
         await self.system.killed(part)
         self._watching += [asyncio.create_task(self._taken_over(job, time.monotonic())) for job in held]
-        await self._start(part.partition("-")[0])
+        await self._start(kind)
 
     async def retire(self, part: str) -> None:
         kind = part.partition("-")[0]
