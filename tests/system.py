@@ -105,7 +105,7 @@ class System:
                 except httpx.TransportError:
                     return False
 
-            await self.until(answers)
+            await self.until(answers, 3 * WAIT)
 
     async def start_worker(
         self, name: str = "worker", *, processes: int = 1, threads: int = 4, module: str = "src.actors"

@@ -56,7 +56,7 @@ async def test_nothing_is_lost_when_the_master_changes_under_load(
         assert time.monotonic() - started < _FAILOVER_SECONDS
         asked = await asking
         # Whose picture does not come is for the audit to name.
-        await asyncio.gather(*(system.picture(wish.person, 60) for wish in asked), return_exceptions=True)
+        await asyncio.gather(*(system.picture(wish.person, 120) for wish in asked), return_exceptions=True)
         verdict = await audit(system, asked)
     print("\n".join(verdict.lines()))
     assert verdict.complaints == []
