@@ -46,15 +46,12 @@ async def of_request(
     if request is None or message is None:
         await callback.answer(say("toast-old"))
         return
-    if request.chat != message.chat.id:
-        await callback.answer(say("toast-foreign"))
+    foreign, once = request.chat != message.chat.id, callback_data.what != "cancel"
+    if await _is_refused(callback, app, say, update_id, foreign=foreign, once=once):
         return
     if callback_data.what == "cancel":
         await callback.answer(say(await cancel(app, request, callback.from_user.id)))
         await _remove_if_stray(bot, message, request)
-        return
-    if not await _first_tap(app, callback, update_id):
-        await callback.answer(say("toast-already"))
         return
     jobs = await app.ledger.jobs(request.jobs)
     if not jobs:
@@ -83,11 +80,8 @@ async def of_job(
     if job is None or message is None:
         await callback.answer(say("toast-old"))
         return
-    if job.spec.chat != message.chat.id and job.user != str(callback.from_user.id):
-        await callback.answer(say("toast-foreign"))
-        return
-    if not await _first_tap(app, callback, update_id):
-        await callback.answer(say("toast-already"))
+    foreign = job.spec.chat != message.chat.id and job.user != str(callback.from_user.id)
+    if await _is_refused(callback, app, say, update_id, foreign=foreign):
         return
     picture = (job.shown or {}).get("file_id")
     match callback_data.what:
@@ -160,6 +154,23 @@ async def _draw(
         await callback.answer(say("toast-drawing"))
     else:
         await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+
+
+async def _is_refused(
+    callback: CallbackQuery, app: App, say: Voice, update_id: int, *, foreign: bool, once: bool = True
+) -> bool:
+    """Answer a tap on somebody else's button, and the second of two quick taps; whether it was one.
+
+    Args:
+        once: two quick taps would do it twice.
+    """
+    if foreign:
+        await callback.answer(say("toast-foreign"))
+    elif once and not await _first_tap(app, callback, update_id):
+        await callback.answer(say("toast-already"))
+    else:
+        return False
+    return True
 
 
 async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:

@@ -56,7 +56,7 @@ failed-timeout = ⌛ It took too long, so I stopped. Please try again.
 failed-bad-result = 🌧 The picture arrived broken. Please try again.
 failed-other = 🌧 It didn’t work out this time. Please try again.
 
-offer = Many people are asking right now. Your place is kept, whatever you press.
+offer = The line is long right now. Your place is kept, whatever you press.
 offer-faster = ⚡ { $model } would be ready in { $time }.
 offer-faster-unmeasured = ⚡ { $model } is usually faster.
 button-wait = 🕐 Wait
