@@ -233,7 +233,7 @@ class People:
             if len(mine) * _ALBUM < _HEAVY_OPEN and unanswered < _HEAVY_AHEAD:
                 over = await self._ask(person, "heavy", _ALBUM)
                 mine.append((self._seen.asked[-1], over))
-            await self._pause(0.5)
+            await self._pause(0.1)
 
     async def _pause(self, seconds: float) -> None:
         try:

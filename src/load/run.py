@@ -60,7 +60,7 @@ class Plan:
     def provider_slots(self) -> int:
         ordinary = max(1, self.users - self.heavy)
         needed = ordinary * _ONE_AT_A_TIME * _GENERATION / (_GENERATION + 1 + self.think)
-        return self.slots or max(_FEWEST_SLOTS, round(needed * 2))
+        return self.slots or max(_FEWEST_SLOTS, round(needed * 2.2))
 
 
 @dataclass(slots=True)
