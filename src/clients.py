@@ -170,7 +170,9 @@ def trouble(error: Exception) -> str:
     if isinstance(error, (MasterNotFoundError, AsyncMasterNotFoundError)):
         # Its text goes on with what each sentinel said that was no answer.
         if " : " in str(error):
-            return "no sentinel answers: check REDIS_URL and REDIS_SENTINEL_PASSWORD"
+            return (
+                "no sentinel answers: check REDIS_URL, REDIS_SENTINEL_PASSWORD and, over TLS, REDIS_CA_FILE"
+            )
         return "the sentinels know no master of that name that is up: check the name in REDIS_URL"
     causes = list(_causes(error))
     for kinds, words in _TROUBLES:
