@@ -172,6 +172,24 @@ class Delivery:
             shown["url"] = job.result["url"]
         return shown
 
+    async def shown_already(self, job: Job, request: Request) -> int | None:
+        """The message that has become the job's picture though nobody heard so; None: there is none.
+
+        Of a tile in an album it cannot be told: it was a photo before.
+        """
+        message = request.message_of(job.id)
+        if message is None or len(request.jobs) > 1:
+            return None
+        say = self._texts.voice(request.lang)
+        try:
+            with lane("paid"):
+                await self._bot.edit_message_text(
+                    say("placeholder-sending"), chat_id=request.chat, message_id=message
+                )
+        except (TelegramBadRequest, TelegramForbiddenError) as error:
+            return message if says(error, "no text in the message") else None
+        return None
+
     async def notice(self, job: Job, request: Request) -> dict[str, Any]:
         """Say in place of the picture why there is none, and what to do."""
         request = await self._with_placeholder(request)

@@ -28,6 +28,8 @@ _DAY = 86_400
 _FETCHES = 6
 _BAD_REQUESTS = 3
 _REFUSED = "retry:bad_request"
+# What stands in the story after an attempt whose call to Telegram may have taken effect.
+_UNHEARD = " retry:Telegram"
 _LONGEST_PAUSE = 60.0
 _PING_AFTER = 60.0
 
@@ -54,7 +56,7 @@ async def show(work: Work, job: Job) -> None:
                     shown = await work.delivery.notice(job, request)
         except ProviderError as error:
             tracing.fail_step(error.kind)
-            await _fetch_failed(work, job, error)
+            await _fetch_failed(work, job, request, error)
             return
         except Undeliverable as error:
             tracing.fail_step(error.kind)
@@ -65,7 +67,7 @@ async def show(work: Work, job: Job) -> None:
             return
         except TelegramBadRequest as error:
             tracing.fail_step(type(error).__name__)
-            await _refused(work, job, error)
+            await _refused(work, job, request, error)
             return
         except (TelegramNetworkError, TelegramAPIError) as error:
             tracing.fail_step(type(error).__name__)
@@ -75,7 +77,7 @@ async def show(work: Work, job: Job) -> None:
             raise  # its lease ends, and another tries
         except Exception as error:
             tracing.fail_step(type(error).__name__)
-            await _broken(work, job, error)
+            await _broken(work, job, request, error)
             return
         finish = await _finish(work, job, shown)
     if job.state is State.CANCELLED:
@@ -121,36 +123,46 @@ def _kept(job: Job, picture: Picture) -> dict[str, Any]:
     return shown
 
 
-async def _fetch_failed(work: Work, job: Job, error: ProviderError) -> None:
+async def _fetch_failed(work: Work, job: Job, request: Request, error: ProviderError) -> None:
     metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
     log.warning("picture not fetched", job_id=job.id, kind=error.kind, code=error.code, status=error.status)
     if error.retryable and job.deliveries < _FETCHES:
         await _later(work, job, error.retry_after or _pause(job), f"retry:{error.kind}")
     else:
-        await generation.fail(work, job, error.kind, error.code)
+        await _give_up(work, job, request, error.kind, error.code)
 
 
-async def _refused(work: Work, job: Job, error: TelegramBadRequest) -> None:
+async def _refused(work: Work, job: Job, request: Request, error: TelegramBadRequest) -> None:
     """Telegram does not take this message as it is: not likely to change, but once or twice it does."""
     log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
     # Attempts that failed for other reasons say nothing about the message.
     if job.story.count(_REFUSED) < _BAD_REQUESTS - 1:
         await _later(work, job, _pause(job), _REFUSED)
     elif job.state is State.DELIVERING:
-        await generation.fail(work, job, "telegram_refused")
+        await _give_up(work, job, request, "telegram_refused")
     else:
         await _finish(work, job, {}, kind="telegram_refused")
 
 
-async def _broken(work: Work, job: Job, error: Exception) -> None:
+async def _broken(work: Work, job: Job, request: Request, error: Exception) -> None:
     """A fault of ours: some are passing, but one that stays must not keep the person waiting for ever."""
     log.error("showing broke", job_id=job.id, exc_info=error)
     if job.deliveries < _BAD_REQUESTS:
         await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
     elif job.state is State.DELIVERING:
-        await generation.fail(work, job, "internal")
+        await _give_up(work, job, request, "internal")
     else:
         await _finish(work, job, {}, kind="internal")
+
+
+async def _give_up(work: Work, job: Job, request: Request, kind: str, code: str = "") -> None:
+    """End a picture that cannot be shown, unless it is shown: the answer to an earlier edit may have been lost."""
+    if request.chat != NO_CHAT and _UNHEARD in job.story:
+        message = await work.delivery.shown_already(job, request)
+        if message is not None:
+            await _finish(work, job, {"message": message})
+            return
+    await generation.fail(work, job, kind, code)
 
 
 def _pause(job: Job) -> float:

@@ -264,6 +264,18 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
     assert counts not in placeholder.text
 
 
+async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await _ask(world, anna)
+    request = await world.request_of(job)
+    assert await world.delivery.shown_already(job, request) is None
+    world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.0)
+    with pytest.raises(TelegramNetworkError):
+        await world.delivery.picture(job, request, image())
+    assert await world.delivery.shown_already(job, request) == placeholder.message_id
+    assert placeholder.has_photo
+
+
 async def test_a_picture_without_placeholder_brings_its_own(world: World) -> None:
     anna = world.sandbox.person()
     world.sandbox.faults.add("500", "sendMessage")

@@ -96,6 +96,24 @@ async def test_sigterm_hands_back_what_takes_too_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+async def test_a_picture_shown_unheard_is_not_called_failed(tmp_path: Path) -> None:
+    """Telegram's answer is lost, and the result is gone when the picture is to be shown again."""
+    async with running(tmp_path, **FAST) as system:
+        system.telegram.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.1)
+        ann = system.person()
+        await ann.send_text("one")
+        await system.picture(ann)
+        system.faults.add("404", path="/files/", times=None)
+
+        async def ended() -> State | None:
+            [job] = await system.jobs_of(ann)
+            return job.state if job.ended else None
+
+        assert await system.until(ended) is State.DELIVERED
+        assert [message.has_photo for message in ann.messages if message.from_bot] == [True]
+
+
+@pytest.mark.soak
 async def test_sigterm_ends_a_worker_whose_threads_do_not_end(tmp_path: Path) -> None:
     async with running(tmp_path, start=False, **FAST) as system:
         await system.start_bot()
