@@ -205,6 +205,9 @@ async def wait_for_page(url: str) -> None:
 def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
     """The settings of the demo's processes: everything outside is the sandbox."""
     return {
+        # A real bot's settings may lie in the folder the demo is started in.
+        "ENV_FILE": "",
+        "SECRETS_DIR": os.devnull,
         "REDIS_URL": redis_url,
         "BROKER_URL": "",
         "DATA_DIR": str(data),

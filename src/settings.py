@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import os
 import re
 import ssl
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
@@ -36,7 +38,7 @@ class Settings(BaseSettings):
     """The settings. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
+        env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
     secrets_dir: Path = Field(
@@ -188,8 +190,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment, then `.env`, then the files of SECRETS_DIR, which the first two may set."""
-        sources = (init_settings, env_settings, dotenv_settings)
+        """The environment, then the file ENV_FILE (`.env`; empty: none), then the files of SECRETS_DIR."""
+        file = DotEnvSettingsSource(settings_cls, env_file=os.environ.get("ENV_FILE", ".env") or None)
+        sources = (init_settings, env_settings, file)
         said = [source()["secrets_dir"] for source in sources if source().get("secrets_dir")]
         folder = Path((said or [cls.model_fields["secrets_dir"].default])[0])
         files = SecretsSettingsSource(settings_cls, folder)

@@ -36,6 +36,17 @@ def test_the_environment_comes_first(secrets: Path, monkeypatch: pytest.MonkeyPa
     assert load_settings().redis_url == "redis://another"
 
 
+def test_a_file_of_another_name_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("REDIS_URL=redis://usual\n")
+    (tmp_path / "other").write_text("REDIS_URL=redis://other\n")
+    assert load_settings().redis_url == "redis://usual"
+    monkeypatch.setenv("ENV_FILE", "other")
+    assert load_settings().redis_url == "redis://other"
+    monkeypatch.setenv("ENV_FILE", "")
+    assert load_settings().redis_url is None
+
+
 def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
     (secrets / "telegram_token").write_text("my secret")
     with pytest.raises(SettingsError, match="TELEGRAM_TOKEN: expected the token") as error:
