@@ -65,7 +65,7 @@ async def test_only_who_has_many_before_them_is_offered_a_choice(world: World, c
     _, russian = await _ask(world, boris)
     assert "Место за вами" in russian.text
     assert _labels(russian)[:3] == ["🕐 Подожду", "🔔 Сообщить потом", "⚡ Модель побыстрее"]
-    assert world.sandbox.audit.by_method["editMessageText"] == 0
+    assert [len(m.revisions) for m in (placeholder, russian)] == [1, 1]
 
 
 async def test_who_waits_keeps_the_place_and_is_asked_no_more(world: World, crowd: list[Job]) -> None:
@@ -91,9 +91,8 @@ async def test_who_wants_to_be_told_is_left_in_peace(world: World, crowd: list[J
     assert await _line(world) == before
     await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
     await world.finished(crowd[0], image())
-    edits = world.sandbox.audit.by_method["editMessageText"]
     await world.parts.progress.tick()
-    assert world.sandbox.audit.by_method["editMessageText"] == edits
+    assert [r.method for r in placeholder.revisions] == ["sendMessage", "editMessageText"]
     kept = await world.app.ledger.job(job.id)
     assert kept is not None
     assert " chose:later@" in kept.story
