@@ -130,7 +130,9 @@ class Bench:
             settings["BENCH_PLACEHOLDERS"] = await self._placeholders(way)
         command = [sys.executable, *way.command]
         await self.supervisor.start(Part(key, command, settings, restart=False, grace=3.0))
-        feeding = asyncio.create_task(self.orders.keep(way.waiting)) if way.orders == "ledger" else None
+        feeding = None
+        if way.orders == "ledger":
+            feeding = asyncio.create_task(self.orders.keep(way.in_flight, way.waiting))
         await asyncio.sleep(way.warm)
         before, called, began = await self._now(), await Commands.read(self.redis), time.time()
         watching = asyncio.create_task(machine.watch())

@@ -18,6 +18,9 @@ Placeholder = tuple[int, int]
 _MANY = 10_000_000
 _AT_ONCE = 32
 _PAUSE = 0.25
+# No longer than the shortest generation: the first that ends lets the worker fill all slots.
+_START_SECONDS = 20.0
+_STEPS = 80
 
 
 class Orders:
@@ -42,13 +45,16 @@ class Orders:
         return await asyncio.gather(*(one(next(self._people)) for _ in range(count)))
 
     async def fill(self, in_flight: int, waiting: int) -> None:
-        """Let generations be due to start in all slots, with so many orders behind them."""
+        """Let so many orders wait, and behind them those that will follow."""
         held = await self._ledger.waiting("kie") + await self._ledger.running("kie")
         await self.admit(in_flight + waiting - held)
-        await self._ledger.run(transitions.release("kie", in_flight))
 
-    async def keep(self, waiting: int) -> None:
-        """Keep that many orders waiting, until cancelled."""
+    async def keep(self, in_flight: int, waiting: int) -> None:
+        """Start generations little by little, as the floors do, then keep that many orders waiting, until
+        cancelled: what began together would end together, wave after wave."""
+        for step in range(1, _STEPS + 1):
+            await self._ledger.run(transitions.release("kie", in_flight * step // _STEPS))
+            await asyncio.sleep(_START_SECONDS / _STEPS)
         while True:
             await asyncio.sleep(_PAUSE)
             await self.admit(waiting - await self._ledger.waiting("kie"))
