@@ -29,7 +29,7 @@ _EVERY = 2.0
 _LOOP_LOOKS = 8
 _FLOW_LOOKS = 15
 # Orderly ends are over before; a container is killed 20 to 30 s after SIGTERM.
-_LONGEST_END = 18.5
+_LONGEST_END = 17.5
 
 
 class Watchdog(Middleware):

@@ -34,7 +34,7 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 # From SIGTERM to the end; a container is killed 20 to 30 s after it.
-_DRAIN_SECONDS = 18.0
+_DRAIN_SECONDS = 17.0
 _STEPS_SECONDS = 14.0
 
 # Objects made and not yet freed before the garbage collector looks at the young ones. With thousands of
