@@ -96,6 +96,7 @@ class _Pacing:
 
     lane: Lane | None = None
     patience: float | None = None
+    chat_patience: float | None = None
     ticket: str = ""
 
 
@@ -103,7 +104,9 @@ _pacing: ContextVar[_Pacing | None] = ContextVar("telegram_pacing", default=None
 
 
 @contextmanager
-def lane(name: Lane, *, patience: float | None = None, ticket: str = "") -> Iterator[None]:
+def lane(
+    name: Lane, *, patience: float | None = None, chat_patience: float | None = None, ticket: str = ""
+) -> Iterator[None]:
     """How the calls inside are paced.
 
     `result` takes the next free turn, however far it is within its patience. `answer` lets every result
@@ -113,9 +116,10 @@ def lane(name: Lane, *, patience: float | None = None, ticket: str = "") -> Iter
 
     Args:
         patience: seconds to wait for a turn; None: the bot's own, and less where one chat is too busy.
+        chat_patience: for `answer`: seconds to wait where only that chat is too busy; None: as above.
         ticket: for `result`: a refused turn is reserved under this name, for when the call comes again.
     """
-    token = _pacing.set(_Pacing(name, patience, ticket))
+    token = _pacing.set(_Pacing(name, patience, chat_patience, ticket))
     try:
         yield
     finally:
@@ -219,7 +223,7 @@ class Pace(BaseRequestMiddleware):
         pace: Literal["result", "progress"] = "progress" if name == "progress" else "result"
         gates = telegram_gates(self._settings, chat, group=group, lane=pace, messages=messages)
         if name == "answer":
-            refusal = await self._take_after_results(gates, pacing.patience)
+            refusal = await self._take_after_results(gates, pacing)
         else:
             wait = self._patience if pacing.patience is None else pacing.patience
             ticket = f"{pacing.ticket}:{method.__api_method__}" if pacing.ticket else ""
@@ -230,16 +234,18 @@ class Pace(BaseRequestMiddleware):
                 method, f"our own gate {refusal.gate.partition(':')[0]} is closed", seconds
             )
 
-    async def _take_after_results(self, gates: Sequence[Gate], patience: float | None) -> Refusal | None:
+    async def _take_after_results(self, gates: Sequence[Gate], pacing: _Pacing) -> Refusal | None:
         """Take the turns of an answer: first its chat's, then one of all chats' that no result wants."""
-        until = time.monotonic() + (self._patience if patience is None else patience)
         overall, *of_chat = gates
-        if patience is not None:
-            of_chat = [replace(gate, patience=patience) for gate in of_chat]
+        patience = self._patience if pacing.patience is None else pacing.patience
+        chat_patience = pacing.patience if pacing.chat_patience is None else pacing.chat_patience
         if of_chat:
-            refusal = await self._limiter.take(of_chat, wait=until - time.monotonic())
+            if chat_patience is not None:
+                of_chat = [replace(gate, patience=chat_patience) for gate in of_chat]
+            refusal = await self._limiter.take(of_chat, wait=max(patience, chat_patience or 0.0))
             if refusal is not None:
                 return refusal
+        until = time.monotonic() + patience
         # Whoever holds the lock asks for all: the others' turns cannot be nearer.
         async with self._answers:
             while True:

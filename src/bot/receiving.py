@@ -34,7 +34,9 @@ log = structlog.get_logger(__name__)
 _BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
 _POLL_SECONDS = 30
 _TRIES = 3
-_PATIENCE = 30.0
+# A handler that waits holds up the hundred updates that can be under way; a thousand people send those in
+# eight seconds.
+_CHAT_PATIENCE = 10.0
 _A_FEW = 5
 # What is not done this long after a stop comes again at the next start.
 _DRAIN_SECONDS = 8.0
@@ -45,7 +47,7 @@ _ASK_AGAIN = BackoffConfig(min_delay=0.05, max_delay=0.4, factor=1.6, jitter=0.0
 def answering(behind: int) -> AbstractContextManager[None]:
     """How the answers to an update are paced, behind which so many more of its chat wait: a person gets
     them all, however busy the chat is with placeholders; who floods it misses some, for the others' sake."""
-    return lane("answer", patience=_PATIENCE if behind <= _A_FEW else None)
+    return lane("answer", chat_patience=_CHAT_PATIENCE if behind <= _A_FEW else None)
 
 
 class Receiver:
