@@ -130,7 +130,7 @@ async def choose(
             refusal = await asking.ask(wish, say)
             await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
             if refusal is None:
-                await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect, count=wish.count)
+                await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect)
                 await state.clear()
                 await _remove(message)
         case _:

@@ -48,7 +48,7 @@ class Admission:
     Attributes:
         verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
             `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
-            `busy` (`number` jobs wait).
+            `busy` (`number` jobs wait: too many, or too many to be done before the deadline).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
@@ -145,6 +145,7 @@ def admit(
         "update": update,
         "user": user,
         "provider": provider,
+        "model": spec.model,
         "class": job_class,
         "cap": cap,
         "rate_limit": limits.rate,

@@ -1,10 +1,11 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- ARGV  1 JSON: update, request, user, chat, provider, class, cap, rate_limit, rate_window (ms), max_active,
+-- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
+local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
 local n = #a.jobs
 local line = P .. 'line:' .. a.provider
@@ -25,6 +26,15 @@ if have + n > a.max_active then return {'active', have} end
 local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
 if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting} end
+-- Who would still wait when the deadline comes is told now, not then.
+local last = a.class * CLASS + last_tag(a.provider, a.user, a.class) + n
+local place = redis.call('ZCOUNT', line, '-inf', last) + n
+if a.cap > 0 and place - room > a.cap then
+  local took = redis.call('LRANGE', P .. 'took:' .. a.provider .. ':' .. a.model, 0, SAMPLE - 1)
+  local sum = 0
+  for _, ms in ipairs(took) do sum = sum + tonumber(ms) end
+  if #took > 0 and (place - room) / a.cap * sum / #took > a.deadline then return {'busy', waiting} end
+end
 
 redis.call('ZADD', window, NOW, a.request)
 redis.call('PEXPIRE', window, a.rate_window)

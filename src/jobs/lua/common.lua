@@ -23,7 +23,6 @@
 --   P ended               LIST   jobs that ended lately, newest first: "<ms> <outcome> <ms it took> <id>"
 --   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback
 --   P hint:<pv>:<task>    STRING that task called back before its ticket was stored
---   P open                ZSET   requests whose placeholder is kept up to date, by when they were made
 --   P lost:<span>         STRING who writes that span of a dead process: step or disk
 --   P counts              HASH   admitted and ended jobs by outcome
 --   P blob:<job>          STRING a picture that the provider gave in its answer
@@ -82,17 +81,22 @@ local function release(provider, cap)
   return out
 end
 
+-- The tag after which a person's next job stands: their last one's, or that of the round now.
+local function last_tag(provider, user, class)
+  local tags = redis.call('HMGET', P .. 'tags:' .. provider, 'now:' .. class, class .. ':' .. user)
+  local round = tonumber(tags[1] or '0')
+  if redis.call('ZCARD', P .. 'line:' .. provider) == 0 then return round end
+  return math.max(tonumber(tags[2] or '0'), round)
+end
+
 -- Put a person's new jobs into a line. Start-time fair queueing: each is one round after their last, or in this round.
 local function join_line(provider, user, class, ids)
-  local line, tags, mine = P .. 'line:' .. provider, P .. 'tags:' .. provider, class .. ':' .. user
-  local round = tonumber(redis.call('HGET', tags, 'now:' .. class) or '0')
-  local tag = tonumber(redis.call('HGET', tags, mine) or '0')
-  if redis.call('ZCARD', line) == 0 then tag = round end
+  local line, tag = P .. 'line:' .. provider, last_tag(provider, user, class)
   for _, id in ipairs(ids) do
-    tag = math.max(tag, round) + 1
+    tag = tag + 1
     redis.call('ZADD', line, class * CLASS + tag, id)
   end
-  redis.call('HSET', tags, mine, tag)
+  redis.call('HSET', P .. 'tags:' .. provider, class .. ':' .. user, tag)
 end
 
 -- Take a job out of the line; later jobs of the same person move up into the gap.
