@@ -247,7 +247,11 @@ class Pace(BaseRequestMiddleware):
                 return refusal
         until = time.monotonic() + patience
         # Whoever holds the lock asks for all: the others' turns cannot be nearer.
-        async with self._answers:
+        try:
+            await asyncio.wait_for(self._answers.acquire(), patience)
+        except TimeoutError:
+            return Refusal(overall.name, max(patience, 1.0))
+        try:
             while True:
                 left = max(0.0, until - time.monotonic())
                 # Results reserve their turns further ahead than this, and so go first.
@@ -255,6 +259,8 @@ class Pace(BaseRequestMiddleware):
                 if refusal is None or refusal.seconds > left:
                     return refusal
                 await asyncio.sleep(refusal.seconds - _NEAR_SECONDS / 2)
+        finally:
+            self._answers.release()
 
     async def _stay_away(self, chat: int | None, seconds: float) -> None:
         """Shut the chat's gate; Telegram does not say whose limit it was, so when a second chat meets
