@@ -1,57 +1,51 @@
 """What Telegram is sent for a request, and how it stays one picture.
 
 The placeholder is a message we own; the picture replaces it by an edit, so doing it twice shows one
-picture. Not here: when a step runs and what happens after an error; that is `src.actors`.
+picture. Not here: how a picture gets into a message (`src.media`), what the words are
+(`src.placeholder`), and what is done after an error (`src.showing`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from aiogram import Bot
 from aiogram.exceptions import (
     TelegramAPIError,
     TelegramBadRequest,
-    TelegramEntityTooLarge,
     TelegramForbiddenError,
     TelegramNetworkError,
     TelegramServerError,
 )
-from aiogram.types import (
-    BufferedInputFile,
-    InlineKeyboardMarkup,
-    InputFile,
-    InputMediaDocument,
-    InputMediaPhoto,
-    Message,
-    ReplyParameters,
-)
+from aiogram.types import InlineKeyboardMarkup, Message
 from aiogram.utils.formatting import BlockQuote, Text
 
-from src import buttons, placeholder, tiles, wake
+from src import buttons, placeholder, wake
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
+from src.media import Media, file_id_of
 from src.placeholder import Offer
 from src.providers.base import Picture
 from src.settings import Settings
-from src.telegram import before_leaving, is_missing, is_unchanged, lane, says
+from src.telegram import answer_to, before_leaving, is_missing, is_unchanged, lane, says
 from src.texts import Texts, Voice, shorten
-from src.uploads import UPLOAD_SECONDS, PictureFile
 
 _CAPTION_PROMPT = 300
-_DAY = 86_400
+# Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
-
-_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 
 
 class Undeliverable(Exception):
-    """Nobody can ever see it. `kind`: `blocked` (the person blocked the bot, or a group removed it),
-    `chat_gone`, `no_rights` (the bot may not write there)."""
+    """Nobody can ever see it.
+
+    Attributes:
+        kind: `blocked` (the person blocked the bot, or a group removed it), `chat_gone`, `no_rights` (the
+            bot may not write there).
+    """
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -69,7 +63,7 @@ class Delivery:
         self._bot = bot
         self._ledger = ledger
         self._texts = texts
-        self._keep = settings.job_ttl_days * _DAY
+        self._media = Media(bot, ledger, settings)
 
     # Before there is a picture
 
@@ -80,13 +74,38 @@ class Delivery:
         estimates: Sequence[Estimate],
         offer: Offer | None = None,
     ) -> None:
-        """Send the placeholder and let it count, unless another has already done so."""
+        """Send the placeholder and let it count, unless another has already done so.
+
+        Args:
+            estimates: one for each of the jobs.
+        """
         if request.messages:
             return
         say = self._texts.voice(request.lang)
         status = placeholder.status(say, jobs, estimates, offer)
         markup = buttons.placeholder(say, request.id, status.offer)
         request = replace(request, sendings=request.sendings + 1)
+        text = status.text + _note(request, say)
+        status_message = None
+        with _reaching():
+            async with self._counted(request):
+                if len(jobs) == 1:
+                    messages = [(await self._send_text(request, text, markup)).message_id]
+                else:
+                    messages, status_message = await self._send_album(request, jobs, text, markup)
+        placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
+        if not placed.ours:
+            await self._take_back(
+                request.chat, messages if status_message is None else [*messages, status_message]
+            )
+            await self._ledger.sending(request.id, -1)
+            return
+        await self._ledger.shown(request.id, status.shape, _told(estimates))
+        await wake.deliver(placed.wake)
+
+    @asynccontextmanager
+    async def _counted(self, request: Request) -> AsyncIterator[None]:
+        """Count a placeholder as sent from before it goes out until Telegram is known to have refused it."""
         gone = False
 
         async def goes() -> None:
@@ -95,26 +114,14 @@ class Delivery:
                 await self._ledger.sending(request.id)
                 gone = True
 
-        text = status.text + _note(request, say)
-        with _reaching(), before_leaving(goes):
+        with before_leaving(goes):
             try:
-                if len(jobs) == 1:
-                    sent = await self._send_text(request, text, markup)
-                    messages, status_message = [sent.message_id], None
-                else:
-                    messages, status_message = await self._send_album(request, jobs, text, markup)
+                yield
             except TelegramAPIError as error:
                 # These two say nothing about what became of the message.
                 if gone and not isinstance(error, TelegramNetworkError | TelegramServerError):
                     await self._ledger.sending(request.id, -1)
                 raise
-        placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
-        if not placed.ours:
-            await self._take_back(request.chat, [*messages, *([status_message] if status_message else [])])
-            await self._ledger.sending(request.id, -1)
-            return
-        await self._ledger.shown(request.id, status.shape, _told(estimates))
-        await wake.deliver(placed.wake)
 
     async def progress(
         self,
@@ -125,8 +132,13 @@ class Delivery:
         *,
         asked: bool = False,
     ) -> bool:
-        """Bring the placeholder up to date; True if it changed. Drops what comes too soon, unless the
-        person has `asked` for it."""
+        """Bring the placeholder up to date; True if it changed.
+
+        Args:
+            estimates: one for each of the jobs.
+            asked: by the person, who gets it after the results; else it is refused at once
+                (`TelegramRetryAfter`) while anything else wants to go.
+        """
         say = self._texts.voice(request.lang)
         status = placeholder.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
@@ -152,10 +164,15 @@ class Delivery:
     # The end
 
     async def picture(self, job: Job, request: Request, image: Picture) -> dict[str, Any]:
-        """Put the picture where the placeholder is; what was shown, for the ledger.
+        """Put the picture where the placeholder is.
 
-        The answer: `message`, `file_id` (absent when Telegram says it was there already) and, where
-        the provider keeps the original for a while, its `url`.
+        Returns:
+            What was shown, for the ledger: `message`, `file_id` (absent when Telegram says it was there
+            already) and, where the provider keeps the original for a while, its `url`.
+
+        Raises:
+            ProviderError: the picture broke off on its way.
+            OSError: it has to be made to fit and cannot be decoded.
         """
         request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)
@@ -163,11 +180,23 @@ class Delivery:
         made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
         caption = Text(_words(job), made_by, _note(request, say)) if single else Text()
         markup = buttons.picture(say, job.id) if single else None
+        message = request.message_of(job.id)
+        if message is None:
+            raise Undeliverable("chat_gone")
+        show = partial(
+            self._media.show, job, image, request.chat, caption=caption, markup=markup, album=not single
+        )
         with _reaching():
-            message, sent = await self._show_picture(job, request, image, caption, markup, album=not single)
+            try:
+                sent = await show(message)
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+                message = await self._replace(job, request)
+                sent = await show(message)
         shown: dict[str, Any] = {"message": message}
-        if sent is not None and (media := _media_of(sent)):
-            shown["file_id"] = media
+        if sent is not None and (file_id := file_id_of(sent)):
+            shown["file_id"] = file_id
         if job.result and job.result.get("url"):
             shown["url"] = job.result["url"]
         return shown
@@ -191,7 +220,11 @@ class Delivery:
         return None
 
     async def notice(self, job: Job, request: Request) -> dict[str, Any]:
-        """Say in place of the picture why there is none, and what to do."""
+        """Say in place of the picture why there is none, and what to do.
+
+        Returns:
+            What was shown, for the ledger: `message`, or nothing where there is none.
+        """
         request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)
         message = request.message_of(job.id)
@@ -199,12 +232,10 @@ class Delivery:
             return {}
         with _reaching():
             if len(request.jobs) > 1:
-                await self._show_tile(job, request, message)
+                await self._media.fail_tile(request.chat, message, job.spec.aspect)
                 return {"message": message}
-            text, markup = (
-                Text(placeholder.reason(say, job), _note(request, say)),
-                buttons.no_picture(say, job),
-            )
+            text = Text(placeholder.reason(say, job), _note(request, say))
+            markup = buttons.no_picture(say, job)
             try:
                 await self._edit_text(request.chat, message, text, markup)
             except TelegramBadRequest as error:
@@ -247,84 +278,8 @@ class Delivery:
                 request.chat,
                 say(key),
                 message_thread_id=request.thread,
-                reply_parameters=_reply(answered),
+                reply_parameters=answer_to(answered),
             )
-
-    # How it is shown
-
-    async def _show_picture(
-        self,
-        job: Job,
-        request: Request,
-        image: Picture,
-        caption: Text,
-        markup: InlineKeyboardMarkup | None,
-        *,
-        album: bool,
-    ) -> tuple[int, Message | None]:
-        """Show it as a photo, or where Telegram takes none so large or long: in an album made to fit,
-        alone as the file it is."""
-        name = f"picture-{job.id}.{_SUFFIXES.get(image.mime, 'png')}"
-        original = PictureFile(image, name)
-        if tiles.fits_photo(image.size, image.width, image.height):
-            try:
-                return await self._edit_media(job, request, _photo(original, caption), markup)
-            except TelegramBadRequest as error:
-                if not says(
-                    error, "image_process_failed", "photo_invalid", "too big for a photo", "photo_ext"
-                ):
-                    raise
-        if not album:
-            try:
-                return await self._edit_media(job, request, _document(original, caption), markup)
-            except TelegramEntityTooLarge:
-                pass
-        data = b"".join([piece async for piece in image.pieces()])
-        fitted = BufferedInputFile(await asyncio.to_thread(tiles.fit, data), f"picture-{job.id}.jpg")
-        return await self._edit_media(job, request, _photo(fitted, caption), markup)
-
-    async def _edit_media(
-        self,
-        job: Job,
-        request: Request,
-        media: InputMediaPhoto | InputMediaDocument,
-        markup: InlineKeyboardMarkup | None,
-    ) -> tuple[int, Message | None]:
-        message = request.message_of(job.id)
-        if message is None:
-            raise Undeliverable("chat_gone")
-        try:
-            return message, await self._put_media(request.chat, message, media, markup)
-        except TelegramBadRequest as error:
-            if not is_missing(error):
-                raise
-        message = await self._replace(job, request)
-        return message, await self._put_media(request.chat, message, media, markup)
-
-    async def _put_media(
-        self,
-        chat: int,
-        message: int,
-        media: InputMediaPhoto | InputMediaDocument,
-        markup: InlineKeyboardMarkup | None,
-    ) -> Message | None:
-        try:
-            sent = await self._bot.edit_message_media(
-                media,
-                chat_id=chat,
-                message_id=message,
-                reply_markup=markup,
-                request_timeout=UPLOAD_SECONDS,
-            )
-        except TelegramNetworkError:
-            if isinstance(media.media, PictureFile) and media.media.failure is not None:
-                raise media.media.failure from None
-            raise
-        except TelegramBadRequest as error:
-            if not is_unchanged(error):
-                raise
-            return None
-        return sent if isinstance(sent, Message) else None
 
     async def _edit_text(
         self, chat: int, message: int, text: Text, markup: InlineKeyboardMarkup | None
@@ -362,14 +317,12 @@ class Delivery:
             current = await self._ledger.request(request.id) or current
         return current
 
-    # Messages
-
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
         return await self._bot.send_message(
             request.chat,
             text,
             message_thread_id=request.thread,
-            reply_parameters=_reply(request.reply_to),
+            reply_parameters=answer_to(request.reply_to),
             reply_markup=markup,
             disable_notification=True,
         )
@@ -378,67 +331,13 @@ class Delivery:
         self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup
     ) -> tuple[list[int], int]:
         """Send the tiles and the message under them: the tiles' ids and that message's."""
-        tiled = await self._send_tiles(request, jobs)
+        tiled = await self._media.send_tiles(request, jobs)
         try:
             status = await self._send_text(request, text, markup)
         except TelegramAPIError:
             await self._take_back(request.chat, tiled)
             raise
         return tiled, status.message_id
-
-    async def _send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:
-        aspect = jobs[0].spec.aspect
-        media = await self._tile(aspect, "waiting")
-        try:
-            sent = await self._send_group(request, media, len(jobs))
-        except TelegramBadRequest as error:
-            # A file id kept from another bot, or forgotten by Telegram.
-            if isinstance(media, BufferedInputFile) or not says(error, "file"):
-                raise
-            media = BufferedInputFile(tiles.tile(aspect, "waiting"), "tile.png")
-            sent = await self._send_group(request, media, len(jobs))
-        if isinstance(media, BufferedInputFile):
-            await self._keep_tile(aspect, "waiting", sent[0])
-        return [message.message_id for message in sent]
-
-    async def _send_group(
-        self, request: Request, media: BufferedInputFile | str, count: int
-    ) -> list[Message]:
-        return await self._bot.send_media_group(
-            request.chat,
-            [InputMediaPhoto(media=media) for _ in range(count)],
-            message_thread_id=request.thread,
-            reply_parameters=_reply(request.reply_to),
-            disable_notification=True,
-        )
-
-    async def _show_tile(self, job: Job, request: Request, message: int) -> None:
-        """Let an album's tile say that there is no picture."""
-        aspect = job.spec.aspect
-        media = await self._tile(aspect, "failed")
-        try:
-            sent = await self._put_media(request.chat, message, InputMediaPhoto(media=media), None)
-        except TelegramBadRequest as error:
-            if is_missing(error):
-                return
-            if isinstance(media, BufferedInputFile) or not says(error, "file"):
-                raise
-            media = BufferedInputFile(tiles.tile(aspect, "failed"), "tile.png")
-            sent = await self._put_media(request.chat, message, InputMediaPhoto(media=media), None)
-        if sent is not None and isinstance(media, BufferedInputFile):
-            await self._keep_tile(aspect, "failed", sent)
-
-    async def _tile(self, aspect: str, face: tiles.Face) -> BufferedInputFile | str:
-        """A tile as Telegram knows it, or to be uploaded the first time."""
-        known: str | None = await self._ledger.client.get(self._tile_key(aspect, face))
-        return known or BufferedInputFile(tiles.tile(aspect, face), "tile.png")
-
-    async def _keep_tile(self, aspect: str, face: tiles.Face, sent: Message) -> None:
-        if (file_id := _media_of(sent)) is not None:
-            await self._ledger.client.set(self._tile_key(aspect, face), file_id, ex=self._keep)
-
-    def _tile_key(self, aspect: str, face: tiles.Face) -> str:
-        return self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
 
     async def _take_back(self, chat: int, messages: list[int]) -> None:
         with suppress(TelegramAPIError):
@@ -479,29 +378,3 @@ def _note(request: Request, say: Voice) -> str:
     """The Bot API takes no key that would make a repeated message one: where two may have arrived, the one
     whose id we know says that it counts."""
     return "\n" + say("placeholder-counts") if request.may_have_stray else ""
-
-
-def _reply(message: int | None) -> ReplyParameters | None:
-    if message is None:
-        return None
-    return ReplyParameters(message_id=message, allow_sending_without_reply=True)
-
-
-def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
-    return InputMediaPhoto(media=file, **_captioned(caption))
-
-
-def _document(file: InputFile, caption: Text) -> InputMediaDocument:
-    # Telegram would make a photo of it again.
-    return InputMediaDocument(media=file, disable_content_type_detection=True, **_captioned(caption))
-
-
-def _captioned(caption: Text) -> dict[str, Any]:
-    text, entities = caption.render()
-    return {"caption": text, "caption_entities": entities, "parse_mode": None} if text else {}
-
-
-def _media_of(message: Message) -> str | None:
-    if message.photo:
-        return message.photo[-1].file_id
-    return message.document.file_id if message.document else None

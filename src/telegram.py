@@ -39,7 +39,7 @@ from aiogram.methods import (
     SendMediaGroup,
     SendMessage,
 )
-from aiogram.types import LinkPreviewOptions
+from aiogram.types import LinkPreviewOptions, ReplyParameters
 from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
@@ -302,6 +302,13 @@ class Migration(BaseRequestMiddleware):
 def _chat_of(method: TelegramMethod[Any]) -> int | None:
     chat = getattr(method, "chat_id", None)
     return chat if isinstance(chat, int) else None
+
+
+def answer_to(message: int | None) -> ReplyParameters | None:
+    """Answers a message, or none where there is none or it was deleted."""
+    if message is None:
+        return None
+    return ReplyParameters(message_id=message, allow_sending_without_reply=True)
 
 
 def says(error: TelegramAPIError, *phrases: str) -> bool:

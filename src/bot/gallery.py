@@ -8,7 +8,7 @@ from aiogram import Bot, Router
 from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
 from aiogram.fsm.context import FSMContext
-from aiogram.types import BufferedInputFile, CallbackQuery, Message, ReplyParameters
+from aiogram.types import BufferedInputFile, CallbackQuery, Message
 from aiogram.utils.formatting import Text
 
 from src import buttons, intake
@@ -19,7 +19,9 @@ from src.bot.create import ask_for_words
 from src.buttons import OfJob, OfRequest
 from src.intake import Wish
 from src.jobs import Job, Request, State
+from src.media import file_name
 from src.providers.base import ImageBytes, ImageRef, ProviderError
+from src.telegram import answer_to
 from src.texts import Voice, isolated, shorten
 
 log = structlog.get_logger(__name__)
@@ -29,7 +31,6 @@ _TOAST = 200
 _TAP_SECONDS = 5
 _HISTORY = 10
 _LINE = 80
-_SUFFIXES = {"image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 
 
 async def of_request(
@@ -187,18 +188,15 @@ async def _send_file(app: App, bot: Bot, job: Job, say: Voice) -> None:
     """Send a picture as the file the provider made, or as near to it as is still to be had."""
     key = app.ledger.key(f"file:{job.id}")
     known: str | None = await app.redis.get(key)
-    reply = ReplyParameters(
-        message_id=int((job.shown or {}).get("message", 0)), allow_sending_without_reply=True
-    )
+    reply = answer_to(int((job.shown or {}).get("message", 0)))
     document: str | BufferedInputFile | None = known
     words: str | None = None
     if document is None:
         image = await _original(app, job)
         if image is not None:
-            name = f"picture-{job.id}.{_SUFFIXES.get(image.mime, 'png')}"
-            document = BufferedInputFile(image.data, name)
+            document = BufferedInputFile(image.data, file_name(job, image.mime))
         elif (data := await _from_telegram(bot, str((job.shown or {})["file_id"]))) is not None:
-            document, words = BufferedInputFile(data, f"picture-{job.id}.jpg"), say("toast-no-original")
+            document, words = BufferedInputFile(data, file_name(job, "image/jpeg")), say("toast-no-original")
     if document is None:
         await bot.send_message(
             job.spec.chat,

@@ -15,7 +15,7 @@ from src.bot.receiving import Receiver
 from src.delivery import Delivery
 from src.jobs import Job, Request, State, transitions
 from src.providers.base import ImageBytes
-from src.sandbox.telegram import TelegramSandbox
+from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.settings import Settings
 
 
@@ -56,6 +56,12 @@ class World:
         await self.settled()
         jobs = await self.app.ledger.active(str(user))
         return sorted(jobs, key=lambda job: (job.created, job.spec.index))
+
+    async def asked(self, person: Person, count: int = 1) -> tuple[list[Job], Message]:
+        """A person asks for pictures: their jobs, and the first message that answers."""
+        await self.app.ledger.choose(str(person.id), count=count)
+        first = await person.reply_after(await person.send_text("a red fox"))
+        return await self.active(person.id), first
 
     async def request_of(self, job: Job) -> Request:
         request = await self.app.ledger.request(job.request)

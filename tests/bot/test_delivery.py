@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from aiogram.exceptions import TelegramNetworkError, TelegramRetryAfter
 from bot_world import World, image, png
-from PIL import Image
 
 from src.delivery import Undeliverable
 from src.jobs import Job, State, transitions
 from src.jobs.estimate import Estimate
-from src.providers.base import ErrorKind, ImageBytes, ProviderError
-from src.sandbox.telegram import Message, Person
+from src.providers.base import ImageBytes
 
 SOON = Estimate(None, 20, 40)
 
 
-async def _ask(world: World, person: Person, count: int = 1) -> tuple[list[Job], Message]:
-    await world.app.ledger.choose(str(person.id), count=count)
-    first = await person.reply_after(await person.send_text("a red fox"))
-    await world.settled()
-    return await world.active(person.id), first
-
-
 async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
     anna = world.sandbox.person()
-    jobs, _ = await _ask(world, anna, 4)
+    jobs, _ = await world.asked(anna, 4)
     *tiles, status = anna.messages[1:]
     assert len(tiles) == 4
     assert len({t.content["media_group_id"] for t in tiles}) == 1
@@ -54,7 +43,7 @@ async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
 
 async def test_an_album_in_which_some_fail(world: World) -> None:
     boris = world.sandbox.person("Борис", language_code="ru")
-    jobs, _ = await _ask(world, boris, 3)
+    jobs, _ = await world.asked(boris, 3)
     *tiles, status = boris.messages[1:]
     waiting = tiles[0].sha256
     await world.finished(jobs[0], image())
@@ -70,7 +59,7 @@ async def test_an_album_in_which_some_fail(world: World) -> None:
 
 async def test_a_cancelled_album(world: World) -> None:
     anna = world.sandbox.person()
-    jobs, _ = await _ask(world, anna, 2)
+    jobs, _ = await world.asked(anna, 2)
     status = anna.messages[-1]
     await (await anna.tap(status, "Cancel")).answered()
     await world.settled()
@@ -80,21 +69,9 @@ async def test_a_cancelled_album(world: World) -> None:
     assert [b["text"] for b in status.buttons] == ["🔁 Again", "✏️ Edit prompt"]
 
 
-async def test_tiles_are_uploaded_once_and_forgotten_ids_mended(world: World) -> None:
-    anna = world.sandbox.person()
-    await _ask(world, anna, 2)
-    await _ask(world, anna, 2)
-    key = (await world.app.redis.keys("*tile:*"))[0]
-    await world.app.redis.set(key, "AgACforgotten")
-    await _ask(world, anna, 2)
-    uploads = [len(call.sha256) for call in world.sandbox.audit.of("sendMediaGroup")]
-    assert uploads == [2, 0, 0, 2]
-    assert await world.app.redis.get(key) != "AgACforgotten"
-
-
 async def test_delivering_twice_shows_one_picture(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
     once = await world.delivery.picture(job, request, image())
     # The process died before the ledger knew; Telegram's answer may have been lost too.
@@ -109,7 +86,7 @@ async def test_delivering_twice_shows_one_picture(world: World) -> None:
 
 async def test_a_placeholder_that_was_deleted_is_replaced_once(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     await anna.delete(placeholder)
     request = await world.request_of(job)
     world.sandbox.faults.add("reset", "editMessageMedia")
@@ -125,6 +102,17 @@ async def test_a_placeholder_that_was_deleted_is_replaced_once(world: World) -> 
     assert pictures[0].has_photo
 
 
+async def test_a_file_in_place_of_a_deleted_placeholder_is_the_only_message(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    await anna.delete(placeholder)
+    # Refused as a photo, so the new message is edited twice.
+    shown = await world.finished(job, ImageBytes(png()[:60], "image/png", 64, 48))
+    [message] = [m for m in anna.messages if m.from_bot]
+    assert message.message_id == shown["message"]
+    assert "document" in message.content
+
+
 async def _made(world: World, job: Job) -> Job:
     running = await world.accepted(job)
     made, _ = await world.app.ledger.run(
@@ -136,11 +124,11 @@ async def _made(world: World, job: Job) -> Job:
 
 async def test_a_refusal_for_a_deleted_placeholder_is_told_but_a_cancel_is_not(world: World) -> None:
     anna = world.sandbox.person()
-    [refused], first = await _ask(world, anna)
+    [refused], first = await world.asked(anna)
     await anna.delete(first)
     await world.failed(refused, "moderated_input")
     assert "safety filter" in anna.messages[-1].text
-    [cancelled], second = await _ask(world, anna)
+    [cancelled], second = await world.asked(anna)
     tap = await anna.tap(second, "Cancel")
     await tap.answered()
     await anna.delete(second)
@@ -149,61 +137,10 @@ async def test_a_refusal_for_a_deleted_placeholder_is_told_but_a_cancel_is_not(w
     assert len(anna.messages) == before
 
 
-@pytest.mark.parametrize("size", [(9000, 1500), (2100, 100)])
-async def test_outsized_pictures_come_as_a_file_or_fitted_into_an_album(
-    world: World, size: tuple[int, int]
-) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
-    await world.finished(job, image(*size))
-    assert placeholder.sha256 == hashlib.sha256(png(*size)).hexdigest()
-    assert "document" in placeholder.content
-    assert placeholder.buttons
-    jobs, _ = await _ask(world, anna, 2)
-    tiles = [m for m in anna.messages if "media_group_id" in m.content]
-    await world.finished(jobs[0], image(*size))
-    assert tiles[0].has_photo
-    assert tiles[0].media["width"] > tiles[0].media["height"]
-
-
-async def test_a_photo_that_telegram_cannot_process_comes_as_a_file(world: World) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
-    broken = ImageBytes(png()[:60], "image/png", 64, 48)
-    await world.finished(job, broken)
-    assert "document" in placeholder.content
-
-
-async def test_a_picture_that_breaks_off_on_its_way_is_not_shown(world: World) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
-
-    class Broken(ImageBytes):
-        async def pieces(self) -> AsyncIterator[bytes]:
-            yield self.data[:60]
-            raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
-
-    broken = Broken(png(), "image/png", 64, 48)
-    request = await world.request_of(job)
-    with pytest.raises(ProviderError) as caught:
-        await world.delivery.picture(job, request, broken)
-    assert caught.value.code == "truncated"
-    assert not placeholder.has_photo
-
-
-async def test_eleven_megabytes_come_as_a_file(world: World) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
-    noise = Image.frombytes("RGB", (1920, 1920), random.Random(1).randbytes(1920 * 1920 * 3))
-    data = noise.tobytes()[:10_500_000]
-    await world.finished(job, ImageBytes(data, "image/png", 1920, 1920))
-    assert placeholder.media["file_size"] == len(data)
-
-
 @pytest.mark.parametrize("step", ["picture", "notice", "place", "ping", "progress"])
 async def test_a_person_who_blocked_the_bot_cannot_be_reached(world: World, step: str) -> None:
     anna = world.sandbox.person()
-    [job], _ = await _ask(world, anna)
+    [job], _ = await world.asked(anna)
     request = await world.request_of(job)
     unplaced = replace(request, messages=())
     anna.chat.blocked = True
@@ -221,7 +158,7 @@ async def test_a_person_who_blocked_the_bot_cannot_be_reached(world: World, step
 
 async def test_flood_control_and_outages_are_the_callers_matter(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
     world.sandbox.faults.add("429", "editMessageMedia", retry_after=7)
     with pytest.raises(TelegramRetryAfter) as caught:
@@ -235,7 +172,7 @@ async def test_flood_control_and_outages_are_the_callers_matter(world: World) ->
 
 async def test_of_two_placeholders_the_later_is_taken_back(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
     await world.delivery.place(replace(request, messages=()), [job], [SOON])
     assert [m.message_id for m in anna.messages if m.from_bot] == [placeholder.message_id]
@@ -246,7 +183,7 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
     world: World, fault: str, says_so: bool
 ) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     await world.app.redis.hdel(world.app.ledger.key(f"request:{job.request}"), "messages", "sendings")
     world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
     with pytest.raises((TelegramNetworkError, Undeliverable)):
@@ -266,7 +203,7 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
 
 async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
     assert await world.delivery.shown_already(job, request) is None
     world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.0)
@@ -290,7 +227,7 @@ async def test_a_picture_without_placeholder_brings_its_own(world: World) -> Non
 
 async def test_progress_changes_only_what_it_says_and_no_more_than_that(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     for estimate, changes in [
         (Estimate(11, 20, 40), True),
         (Estimate(12, 20, 40), False),
@@ -308,14 +245,14 @@ async def test_progress_changes_only_what_it_says_and_no_more_than_that(world: W
 
 async def test_progress_that_crosses_the_end_does_not_hide_it(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
     await world.failed(job, "timeout")
     assert "took too long" in placeholder.text
     # The progress loop had read the job before it failed.
     await world.delivery.progress(request, [job], [Estimate(None, 60, 100)])
     assert "took too long" in placeholder.text
-    [second], shown = await _ask(world, anna)
+    [second], shown = await world.asked(anna)
     before = await world.request_of(second)
     await world.finished(second, image())
     assert not await world.delivery.progress(before, [second], [Estimate(None, 60, 100)])
@@ -324,7 +261,7 @@ async def test_progress_that_crosses_the_end_does_not_hide_it(world: World) -> N
 
 async def test_progress_of_an_album_that_crosses_the_end(world: World) -> None:
     anna = world.sandbox.person()
-    jobs, _ = await _ask(world, anna, 2)
+    jobs, _ = await world.asked(anna, 2)
     status = anna.messages[-1]
     request = await world.request_of(jobs[0])
     for job in jobs:
@@ -335,7 +272,7 @@ async def test_progress_of_an_album_that_crosses_the_end(world: World) -> None:
 
 async def test_ping_answers_the_picture(world: World) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await _ask(world, anna)
+    [job], placeholder = await world.asked(anna)
     await world.finished(job, image())
     await world.delivery.ping(job, await world.request_of(job))
     assert anna.messages[-1].reply_to == placeholder.message_id
@@ -358,7 +295,7 @@ async def test_ping_answers_the_picture(world: World) -> None:
 )
 async def test_failures_are_said_in_the_persons_language(world: World, kind: str, said: str) -> None:
     boris = world.sandbox.person("Борис", language_code="ru")
-    [job], placeholder = await _ask(world, boris)
+    [job], placeholder = await world.asked(boris)
     await world.failed(job, kind)
     assert said in placeholder.text
     assert kind not in placeholder.text
