@@ -54,8 +54,8 @@ class Media:
         markup: InlineKeyboardMarkup | None,
         album: bool,
     ) -> Message | None:
-        """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long, in an
-        album made to fit, alone as the file it is.
+        """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long,
+        in an album made to fit, alone as the file it is.
 
         Args:
             album: the message is one of an album, which has no place for a file.
