@@ -12,11 +12,20 @@ from typing import Any
 
 import pytest
 import redis
+import structlog
 from redis.asyncio import Redis
 
 from src.embedded import redis_server
 
 _UP_SECONDS = 20.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """Drawing a traceback in colours takes seconds."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
 
 
 class RedisProcess:

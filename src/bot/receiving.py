@@ -187,7 +187,7 @@ class Receiver:
                 if number not in self._done:
                     log.error("unreadable update skipped", update_id=number, kinds=sorted(raw))
                     self._last = max(number, self._last or 0)
-                    self._finish(number)
+                    self._done.add(number)
         return readable
 
     # The handlers' side

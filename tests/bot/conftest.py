@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import dramatiq
 import pytest
-import structlog
 from bot_world import OpenGates, World
 from dramatiq.brokers.stub import StubBroker
 
@@ -19,14 +18,6 @@ from src.settings import load_settings
 from src.telegram import make_bot
 from src.texts import get_texts
 from src.wake import QUEUE
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _plain_logs() -> None:
-    """Drawing a traceback in colours takes seconds."""
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
 
 
 @pytest.fixture

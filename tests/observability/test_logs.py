@@ -20,11 +20,11 @@ from tests.observability.conftest import Recorded
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     root = logging.getLogger()
-    before = list(root.handlers), root.level
+    before, configured = (list(root.handlers), root.level), structlog.get_config()
     yield
     root.handlers[:] = before[0]
     root.setLevel(before[1])
-    structlog.reset_defaults()
+    structlog.configure(**configured)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
