@@ -171,8 +171,7 @@ class Delivery:
             already) and, where the provider keeps the original for a while, its `url`.
 
         Raises:
-            ProviderError: the picture broke off on its way.
-            OSError: it has to be made to fit and cannot be decoded.
+            ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
         """
         request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)

@@ -22,10 +22,11 @@ from aiogram.types import (
     Message,
 )
 from aiogram.utils.formatting import Text
+from PIL import Image
 
 from src import tiles
 from src.jobs import Job, Ledger, Request
-from src.providers.base import Picture, ProviderError
+from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import answer_to, is_missing, is_unchanged, says
 
@@ -64,8 +65,7 @@ class Media:
             The message as it is now; None: it was so already.
 
         Raises:
-            ProviderError: the picture broke off on its way.
-            OSError: it has to be fitted and cannot be decoded.
+            ProviderError: the picture broke off on its way, or has to be fitted and cannot be decoded.
         """
         original = PictureFile(image, file_name(job, image.mime))
         if tiles.fits_photo(image.size, image.width, image.height):
@@ -82,7 +82,11 @@ class Media:
             except TelegramEntityTooLarge:
                 pass
         data = b"".join([piece async for piece in image.pieces()])
-        fitted = BufferedInputFile(await asyncio.to_thread(tiles.fit, data), file_name(job, "image/jpeg"))
+        try:
+            jpeg = await asyncio.to_thread(tiles.fit, data)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # as Pillow says so
+            raise ProviderError(ErrorKind.BAD_RESULT, "undecodable") from None
+        fitted = BufferedInputFile(jpeg, file_name(job, "image/jpeg"))
         return await self._put(chat, message, _photo(fitted, caption), markup)
 
     async def send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:

@@ -1,7 +1,7 @@
 """Judging a picture by its bytes: type, size, wholeness. No network here.
 
-A result is never decoded: its magic bytes, header and end are enough to know that Telegram will
-take it, so it can be judged while it passes. So it can be judged while it is on its way. A person's own picture is decoded once, because it may be anything.
+A result is not decoded: its magic bytes, header and end are enough to know that Telegram will take it, so
+it can be judged while it is on its way. A person's own picture is decoded once, because it may be anything.
 """
 
 from __future__ import annotations

@@ -50,6 +50,15 @@ async def test_a_photo_that_telegram_cannot_process_comes_as_a_file(world: World
     assert "document" in placeholder.content
 
 
+async def test_a_photo_that_nobody_can_process_has_no_place_in_an_album(world: World) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, 2)
+    broken = ImageBytes(png()[:60], "image/png", 64, 48)
+    with pytest.raises(ProviderError) as caught:
+        await world.delivery.picture(jobs[0], await world.request_of(jobs[0]), broken)
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_RESULT, "undecodable")
+
+
 async def test_a_picture_that_breaks_off_on_its_way_is_not_shown(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)

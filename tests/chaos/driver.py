@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
+from src.app import cancel_all
 from src.demo import free_port
 from src.jobs import Job
 from src.sandbox.telegram import Person
@@ -105,6 +106,7 @@ class Chaos:
         self._asked: list[Asked] = []
         self._numbers = itertools.count(1)
         self._watching: list[asyncio.Task[None]] = []
+        self._recovering: list[asyncio.Task[None]] = []
         system.middlewares.append(self._collector())
 
     async def start(self) -> None:
@@ -126,7 +128,8 @@ class Chaos:
         self.system.faults.clear()
         self.system.telegram.faults.clear()
         await self._settle()
-        supervising.cancel()
+        # What came after everybody had their answer has nothing left to recover.
+        await cancel_all([supervising, *self._recovering])
         for part in self.system.parts:
             await self._stop(part)
         self.report.verdict = await audit(self.system, self._asked)
@@ -180,7 +183,9 @@ class Chaos:
         # Redis may be away already, by another fault; a part may be gone, by another kill.
         with suppress(RedisError, OSError, LookupError):
             await FAULTS[event.kind](self, event)
-        ended = time.monotonic()
+        self._recovering.append(asyncio.create_task(self._recovers(event, time.monotonic())))
+
+    async def _recovers(self, event: Event, ended: float) -> None:
         before = self._done(event)
         with suppress(TimeoutError):
             await self.system.until(lambda: self._done(event) > before, 30)
