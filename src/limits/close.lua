@@ -1,12 +1,20 @@
--- Somebody told us to stay away: shut a gate for every process.
+-- Somebody told us to stay away: shut a gate for every process. The turns reserved at it move behind the closure.
 --
 -- KEYS[1]  the prefix P (see take.lua)
 -- ARGV  1 gate's name  2 ms from now
 local key = KEYS[1] .. 'gate:' .. ARGV[1]
 local t = redis.call('TIME')
-local until_ms = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2]
-if until_ms > tonumber(redis.call('HGET', key, 'closed') or '0') then
-  redis.call('HSET', key, 'closed', until_ms)
-  redis.call('PEXPIRE', key, ARGV[2] + 3600000)
+local now = t[1] * 1000 + t[2] / 1000
+local until_ms = math.ceil(now) + ARGV[2]
+local f = redis.call('HMGET', key, 'closed', 'next', 'lost')
+local from = math.max(tonumber(f[1] or '0'), math.floor(now))
+if until_ms > from then
+  local longer, line = until_ms - from, tonumber(f[2] or '0')
+  if line > now then line = line + longer end
+  redis.call(
+    'HSET', key, 'closed', until_ms, 'next', string.format('%.3f', line),
+    'lost', string.format('%.0f', tonumber(f[3] or '0') + longer)
+  )
+  redis.call('PEXPIRE', key, math.ceil(math.max(line - now, ARGV[2])) + 3600000)
 end
 return until_ms

@@ -85,7 +85,8 @@ class Limiter:
 
         Args:
             ticket: names a step that will come again; its refused turn is reserved, so that a
-                thousand refused steps come back one by one and not all at once.
+                thousand refused steps come back one by one and not all at once. One that comes too late
+                for its turn gets another where others would have to go at the same time.
         """
         raw = await self._eval("take", _request(gates, ticket, wait))
         refusal, pause = _answer(raw)
@@ -98,7 +99,10 @@ class Limiter:
         return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)))[0]
 
     async def close(self, gate: str, seconds: float) -> None:
-        """Shut a gate for every process, for that long; a longer closure in force stays."""
+        """Shut a gate for every process, for that long; a longer closure in force stays.
+
+        Turns reserved at it move behind the closure; it opens with one call and its rate, not with a burst.
+        """
         await self._eval("close", gate, max(1, round(seconds * 1000)))
 
     async def failed(self, gate: str, *, at_once: bool = False) -> bool:

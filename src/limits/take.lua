@@ -1,34 +1,58 @@
 -- Take all gates of a step, or none, in one call (GCRA, Redis's clock).
 --
 -- KEYS[1]  the prefix P. Under it:
---   P gate:<name>      HASH    next: ms at which the gate's bucket is empty again; closed: ms until which it is shut
---   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins
--- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate}], ticket (a turn to use or to reserve; empty: none),
+--   P gate:<name>      HASH    next: ms at which the gate's bucket is empty again, reserved turns included;
+--                              used: the same of the calls that really went; closed: ms until which it is (was last)
+--                              shut; lost: ms of all closures so far, by which reserved turns have moved; open: see
+--                              breaker.lua
+--   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins, then each gate's `lost` at that time
+-- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate}],
+--               ticket (a turn to use or to reserve; empty: none),
 --               wait (ms of waiting that the caller accepts: within it the turn is taken now)
--- Returns {ms to wait, gate that decided, 1 to go after that wait}. 0 at the end: refused; nothing was taken, but with a
--- ticket the turn is reserved.
+-- Returns {ms to wait, gate that decided, 1 to go after that wait}. 0 at the end: refused; nothing was taken, but
+-- with a ticket the turn is reserved.
+--
+-- Reserved turns move behind a closure in their order. One that was missed, so that its call would now come on top of
+-- others', is taken anew at the end of the line.
 local P = KEYS[1]
 local PROBE = 60000
+-- How much later than its turn a call may come without a new one: what a wake-up takes. Beyond it a call goes late
+-- only where the gate has room.
+local LATE = 250
 local a = cjson.decode(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
 local pass = P .. 'pass:' .. a.ticket
 local reserved = a.ticket ~= '' and redis.call('GET', pass)
 
-local wait, by, shut, refused = 0, '', false, false
-local state, half = {}, {}
+local line, used, closed, lost, half = {}, {}, {}, {}, {}
+local broken = false
 for i, g in ipairs(a.gates) do
-  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'closed', 'open')
-  local closed = tonumber(f[2] or '0') - now
-  state[i] = math.max(tonumber(f[1] or '0'), now)
-  half[i] = f[3] == '1'
-  if closed > g.w then refused = true end
-  if closed > 0 and closed >= wait then wait, by, shut = closed, g.n, true end
-  if not reserved then
-    local full = state[i] + g.t - g.b * g.t - now
-    if math.ceil(full) > g.w then refused = true end
-    if full > wait then wait, by, shut = full, g.n, false end
+  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'used', 'closed', 'lost', 'open')
+  closed[i], lost[i], half[i] = tonumber(f[3] or '0'), tonumber(f[4] or '0'), f[5] == '1'
+  used[i] = math.max(tonumber(f[2] or '0'), now)
+  if half[i] then
+    broken = broken or closed[i] > now
+  else
+    -- Who shut the gate counted our calls: it opens with an empty bucket.
+    used[i] = math.max(used[i], closed[i] + (g.b - 1) * g.t)
   end
+  line[i] = math.max(tonumber(f[1] or '0'), used[i])
+end
+
+-- The reserved turn, moved by the closures since; nil if there is none that can be kept.
+local function kept()
+  if not reserved then return nil end
+  local parts = {}
+  for part in string.gmatch(reserved, '%S+') do parts[#parts + 1] = tonumber(part) end
+  local moved = 0
+  for i in ipairs(a.gates) do moved = math.max(moved, lost[i] - (parts[i + 1] or lost[i])) end
+  local turn = parts[1] + moved
+  for i, g in ipairs(a.gates) do
+    if closed[i] > now and turn + 1 < closed[i] then return nil end
+    if used[i] + g.t - g.b * g.t - LATE > math.max(turn, now) then return nil end
+  end
+  return turn
 end
 
 -- A half-open breaker lets one call through and shuts the gate behind it until that call is back.
@@ -38,20 +62,48 @@ local function probe()
   end
 end
 
-if shut and (reserved or refused) then return {math.ceil(wait), by, 0} end
-if reserved then
-  local left = tonumber(reserved) - now
-  if left > 1 then return {math.ceil(left), 'turn', left > a.wait and 0 or 1} end
-  redis.call('DEL', pass)
-  probe()
-  return {0, '', 1}
+local function after_call(i, at)
+  return string.format('%.3f', math.max(used[i], at) + a.gates[i].t)
 end
-if refused and a.ticket == '' then return {math.ceil(wait), by, 0} end
+
+local turn = not broken and kept()
+if turn then
+  local left = turn - now
+  if left > 1 and left > a.wait then
+    redis.call('PEXPIRE', pass, math.ceil(left) + 60000)
+    return {math.ceil(left), 'turn', 0}
+  end
+  redis.call('DEL', pass)
+  for i, g in ipairs(a.gates) do redis.call('HSET', P .. 'gate:' .. g.n, 'used', after_call(i, turn)) end
+  probe()
+  return {left > 1 and math.ceil(left) or 0, '', 1}
+end
+
+local wait, by, refused = 0, '', false
+for i, g in ipairs(a.gates) do
+  local free = math.max(closed[i], line[i] + g.t - g.b * g.t) - now
+  if broken and reserved then free = closed[i] - now end
+  if math.ceil(free) > g.w then refused = true end
+  if free > wait then wait, by = free, g.n end
+end
+-- How long a breaker stays open nobody knows: no turn is reserved behind it.
+if broken and (reserved or refused) or refused and a.ticket == '' then return {math.ceil(wait), by, 0} end
+local lost_now = ''
 for i, g in ipairs(a.gates) do
   local key = P .. 'gate:' .. g.n
-  redis.call('HSET', key, 'next', string.format('%.3f', state[i] + g.t))
-  redis.call('PEXPIRE', key, math.ceil(math.max(state[i] + g.t - now, 1000)) + 3600000)
+  local after = line[i] + g.t
+  if refused then
+    redis.call('HSET', key, 'next', string.format('%.3f', after))
+  else
+    redis.call('HSET', key, 'next', string.format('%.3f', after), 'used', after_call(i, now + wait))
+  end
+  redis.call('PEXPIRE', key, math.ceil(math.max(after - now, 1000)) + 3600000)
+  lost_now = lost_now .. string.format(' %.0f', lost[i])
 end
-if not refused then probe() end
-if refused then redis.call('SET', pass, string.format('%.0f', now + wait), 'PX', math.ceil(wait) + 60000) end
-return {math.ceil(wait), by, refused and 0 or 1}
+if refused then
+  redis.call('SET', pass, string.format('%.0f', now + wait) .. lost_now, 'PX', math.ceil(wait) + 60000)
+  return {math.ceil(wait), by, 0}
+end
+if reserved then redis.call('DEL', pass) end
+probe()
+return {math.ceil(wait), by, 1}

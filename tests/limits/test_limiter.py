@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from src.limits import Demand, Gate, Limiter, RateLimits, Refusal, telegram_gates
 from src.settings import load_settings
+from tests.limits.conftest import Clock
 
 
 @pytest.fixture
@@ -51,24 +52,46 @@ async def test_refused_steps_get_turns_one_after_another(limiter: Limiter) -> No
     assert again.seconds <= seconds[0]
 
 
-async def test_a_reserved_turn_is_used_once(limiter: Limiter, redis_client: Any) -> None:
+async def test_a_reserved_turn_is_used_once(limiter: Limiter, clock: Clock) -> None:
     gate = Gate("g", rate=0.1, burst=1)
     await limiter.take([gate])
     assert await limiter.take([gate], ticket="step") is not None
-    await redis_client.set("imagebot:pass:step", 1)
+    clock.advance(10)
     assert await limiter.take([gate], ticket="step") is None
     assert await limiter.take([gate], ticket="step") is not None
 
 
-async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, redis_client: Any) -> None:
+async def test_a_reserved_turn_that_is_slept_for_is_used(limiter: Limiter, clock: Clock) -> None:
+    gate = Gate("g", rate=100, burst=1)
+    await limiter.take([gate])
+    assert await limiter.take([gate], ticket="step") is not None
+    assert await limiter.take([gate], ticket="step", wait=1) is None
+    again = await limiter.take([gate], ticket="step")
+    assert again is not None
+    assert again.seconds == pytest.approx(0.02, abs=0.002)
+
+
+async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, clock: Clock) -> None:
     gate = Gate("g", rate=0.1, burst=1)
     await limiter.take([gate])
-    await limiter.take([gate], ticket="step")
-    await redis_client.set("imagebot:pass:step", 1)
+    await limiter.take([gate], ticket="next")
+    await limiter.take([gate], ticket="after it")
+    clock.advance(9)
     await limiter.close("g", 30)
-    refusal = await limiter.take([gate], ticket="step")
-    assert refusal is not None
-    assert 29 < refusal.seconds <= 30
+    clock.advance(1)
+    refusals = [await limiter.take([gate], ticket=ticket) for ticket in ("after it", "next")]
+    assert [refusal and round(refusal.seconds) for refusal in refusals] == [40, 30]
+
+
+async def test_a_missed_turn_is_taken_anew_behind_a_closure(limiter: Limiter, clock: Clock) -> None:
+    gate = Gate("g", rate=0.1, burst=1)
+    await limiter.take([gate])
+    await limiter.take([gate], ticket="late")
+    await limiter.take([gate], ticket="next")
+    clock.advance(15)
+    await limiter.close("g", 30)
+    refusals = [await limiter.take([gate], ticket=ticket) for ticket in ("late", "next")]
+    assert [refusal and round(refusal.seconds) for refusal in refusals] == [45, 35]
 
 
 async def test_the_longer_closure_stays(limiter: Limiter) -> None:

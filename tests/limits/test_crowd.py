@@ -1,0 +1,145 @@
+"""A crowd at a gate that is shut, or whose processes hang: afterwards it goes in order and at the gate's rate.
+
+Each step comes when it was told to, as the ledger lets it; time is the test's own.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from src.limits import Gate, Limiter
+from tests.limits.conftest import Clock
+
+_ALL = Gate("telegram", rate=28, burst=2)
+_CHAT = Gate("chat:1", rate=1, burst=4)
+_LATE = 0.25
+"""What a wake-up takes: as much later than its turn a call may come without a new one."""
+_MS = 0.0011
+
+
+class Crowd:
+    """Steps that come to gates, are told when to come again, and do so."""
+
+    def __init__(self, clock: Clock, limiter: Limiter) -> None:
+        self._clock = clock
+        self._limiter = limiter
+        self.passed: dict[int, float] = {}
+        self.asked: Counter[int] = Counter()
+
+    async def run(
+        self,
+        arrivals: Iterable[float],
+        gates: Callable[[int], list[Gate]],
+        *,
+        closures: Iterable[tuple[float, str, float]] = (),
+        comes: Callable[[int, float], float] = lambda step, due: due,
+    ) -> None:
+        """Until all have passed.
+
+        Args:
+            arrivals: when each step comes first.
+            closures: when which gate is shut, and for how long.
+            comes: when a step comes that is due at a time; later where its process hangs.
+        """
+        closing = sorted(closures)
+        events = [(comes(step, at), step) for step, at in enumerate(arrivals)]
+        heapq.heapify(events)
+        while events:
+            at, step = heapq.heappop(events)
+            while closing and closing[0][0] <= at:
+                begin, gate, seconds = closing.pop(0)
+                self._clock.set(begin)
+                await self._limiter.close(gate, seconds)
+            self._clock.set(at)
+            self.asked[step] += 1
+            assert self.asked[step] < 20, "this one never gets through"
+            refusal = await self._limiter.take(gates(step), ticket=f"step:{step}")
+            if refusal is None:
+                self.passed[step] = at
+            else:
+                heapq.heappush(events, (comes(step, at + max(0.001, refusal.seconds)), step))
+
+    def most_in_a_second(self, among: Callable[[int], bool] = lambda step: True) -> int:
+        times = [at for step, at in self.passed.items() if among(step)]
+        return max(sum(begin <= at < begin + 1 - _MS for at in times) for begin in times)
+
+    def passed_between(self, begin: float, end: float) -> int:
+        return sum(begin + _MS < at < end - _MS for at in self.passed.values())
+
+
+@pytest.fixture
+def crowd(clock: Clock, redis_client: Any) -> Crowd:
+    return Crowd(clock, Limiter(redis_client))
+
+
+@pytest.mark.parametrize(("gate", "steps"), [(_ALL, 150), (_CHAT, 12)], ids=["all chats", "one chat"])
+async def test_after_a_closure_the_line_goes_on_in_order_and_at_the_rate(
+    crowd: Crowd, gate: Gate, steps: int
+) -> None:
+    at_once = [0.0] * steps
+    during = [2.5 + n / gate.rate for n in range(steps // 3)]
+    # The second closure is told while the first one lasts, and is longer.
+    await crowd.run(
+        at_once + during, lambda step: [gate], closures=[(2.0, gate.name, 4.0), (5.0, gate.name, 6.0)]
+    )
+    assert crowd.passed_between(2, 11) == 0
+    assert crowd.most_in_a_second() <= gate.rate + gate.burst
+    assert list(crowd.passed) == sorted(crowd.passed)
+    assert max(crowd.passed.values()) <= 11 + len(crowd.passed) / gate.rate
+    # Once to reserve, once during each closure, once to pass.
+    assert max(crowd.asked.values()) <= 4
+
+
+async def test_no_burst_as_soon_as_a_gate_opens(crowd: Crowd) -> None:
+    await crowd.run([5.0] * 6, lambda step: [_CHAT], closures=[(0.0, _CHAT.name, 5.0)])
+    assert [round(at) for at in crowd.passed.values()] == [5, 6, 7, 8, 9, 10]
+
+
+async def test_turns_missed_by_a_process_that_hung_are_not_made_up_for_at_once(crowd: Crowd) -> None:
+    # The odd steps belong to a process that hangs for ten seconds.
+    def comes(step: int, due: float) -> float:
+        return 12.0 if step % 2 and 2 <= due < 12 else due
+
+    await crowd.run([0.0] * 300, lambda step: [_ALL], comes=comes)
+    assert len(crowd.passed) == 300
+    assert crowd.most_in_a_second() <= _ALL.rate * (1 + _LATE) + _ALL.burst
+    assert crowd.passed_between(2, 12) == pytest.approx(10 * _ALL.rate / 2, abs=_ALL.rate)
+    # Nobody is put off again and again.
+    assert max(crowd.asked.values()) <= 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_crowd_keeps_to_the_rates_and_gets_through(crowd: Crowd, seed: int) -> None:
+    dice = random.Random(seed)
+    chats = [dice.randrange(8) for _ in range(120)]
+    closures = [
+        (dice.uniform(0, 20), dice.choice(["telegram", "chat:0", "chat:1"]), float(dice.randrange(1, 8)))
+        for _ in range(4)
+    ]
+    hangs = dice.uniform(0, 15)
+
+    def comes(step: int, due: float) -> float:
+        if step % 3 == 0 and hangs <= due < hangs + 6:
+            return hangs + 6 + dice.random() * _LATE
+        return due + dice.random() * _LATE
+
+    wide = Gate("telegram", rate=10, burst=2)
+    await crowd.run(
+        sorted(dice.uniform(0, 10) for _ in chats),
+        lambda step: [wide, Gate(f"chat:{chats[step]}", rate=1, burst=4)],
+        closures=closures,
+        comes=comes,
+    )
+    assert len(crowd.passed) == len(chats)
+    assert crowd.most_in_a_second() <= wide.rate * (1 + _LATE) + wide.burst
+    for chat in range(8):
+        assert crowd.most_in_a_second(lambda step, chat=chat: chats[step] == chat) <= 5
+    for begin, gate, seconds in closures:
+        shut = [step for step in crowd.passed if gate in ("telegram", f"chat:{chats[step]}")]
+        assert not [step for step in shut if begin < crowd.passed[step] < begin + seconds - _MS]
