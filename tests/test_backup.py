@@ -32,6 +32,7 @@ async def _command(system: System, *words: str) -> None:
     assert await process.wait() == 0
 
 
+@pytest.mark.soak
 async def test_a_lost_machine_costs_no_picture(tmp_path: Path) -> None:
     async with running(tmp_path, LEASE="2", KIE_CONCURRENCY="2") as system:
         ann, bob = system.person("Ann"), system.person("Bob")

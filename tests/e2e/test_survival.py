@@ -87,6 +87,7 @@ async def test_a_provider_without_credits_is_left_for_another(system: System) ->
     assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
 
 
+@pytest.mark.soak
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_worker_killed_while_a_synchronous_provider_answers(tmp_path: Path) -> None:
     async with running(tmp_path, LEASE="2", PROVIDER="openai") as system:

@@ -74,7 +74,9 @@ async def test_an_album(system: System, stack: Stack) -> None:
     await ann.send_text("two seasons")
     job = await _ended(system, ann)
     trace = await _trace(system, stack, job, jobs=2)
-    assert len(trace.named("process deliver")) == 2
+    # On a busy machine a wake-up may be sent again; what it then finds is done.
+    showing = [span for span in trace.named("process deliver") if trace.children(span)]
+    assert len(showing) == 2
 
 
 async def test_a_worker_lost_and_its_successor(system: System, stack: Stack) -> None:
