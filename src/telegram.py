@@ -86,6 +86,10 @@ _ANSWERS = tuple(
 _BARE_429_SECONDS = 5
 _ALL_CHATS_SECONDS = 5.0
 
+# What a call that has paid elsewhere waits here at most: less than fetching its picture again would cost.
+_PAID_WAIT_SECONDS = 1.0
+_TURNS_KEPT = 1000
+
 # How near an answer's turn must be to be taken: results come in between until then.
 _NEAR_SECONDS = 0.2
 
@@ -112,7 +116,8 @@ def lane(
     `result` takes the next free turn, however far it is within its patience. `answer` lets every result
     go first; answers of one process go in the order in which they were asked for. `progress` goes only
     when nobody else wants to, and is refused at once (it may be dropped). `paid` has taken its gates
-    elsewhere, as the rate-limit middleware does for an actor.
+    elsewhere, as the rate-limit middleware does for an actor; it is refused where this process knows
+    that its turn is no longer good.
 
     Args:
         patience: seconds to wait for a turn; None: the bot's own, and less where one chat is too busy.
@@ -182,6 +187,7 @@ class Pace(BaseRequestMiddleware):
         self._lane = lane
         self._patience = patience
         self._answers = asyncio.Lock()
+        self._paid = _PaidTurns()
         self._flooded: dict[int, float] = {}
 
     async def __call__(
@@ -216,13 +222,13 @@ class Pace(BaseRequestMiddleware):
     async def _take(self, method: TelegramMethod[Any], chat: int | None) -> None:
         pacing = _pacing.get() or _Pacing()
         name = pacing.lane or self._lane
-        if name == "paid":
-            return
         group = chat is not None and chat < 0
         messages = len(method.media) if isinstance(method, SendMediaGroup) else 1
         pace: Literal["result", "progress"] = "progress" if name == "progress" else "result"
         gates = telegram_gates(self._settings, chat, group=group, lane=pace, messages=messages)
-        if name == "answer":
+        if name == "paid":
+            refusal = await self._paid.use(gates)
+        elif name == "answer":
             refusal = await self._take_after_results(gates, pacing)
         else:
             wait = self._patience if pacing.patience is None else pacing.patience
@@ -276,11 +282,46 @@ class Pace(BaseRequestMiddleware):
             await self._close("telegram", min(seconds, _ALL_CHATS_SECONDS))
 
     async def _close(self, gate: str, seconds: float) -> None:
+        self._paid.shut(gate, seconds)
         try:
             await self._limiter.close(gate, seconds)
         except RedisError as error:
             # What Telegram said still counts for this call; the others will hear it themselves.
             log.warning("gate not closed", gate=gate.partition(":")[0], error=type(error).__name__)
+
+
+class _PaidTurns:
+    """Turns paid for elsewhere, as this process uses them: after a while in which it was slow or hung, or was
+    told to stay away, those that were good one by one are no longer good all at once."""
+
+    def __init__(self) -> None:
+        self._shut: dict[str, float] = {}
+        self._empty: dict[str, float] = {}
+
+    async def use(self, gates: Sequence[Gate]) -> Refusal | None:
+        """Use the turn, after a short wait where it needs one; a refusal where that would be long."""
+        now = time.monotonic()
+        for gate in gates:
+            if (closed := self._shut.get(gate.name, now) - now) > 0:
+                return Refusal(gate.name, closed)
+        _, *of_chat = gates
+        for gate in of_chat:
+            empty = max(now, self._empty.get(gate.name, now)) + 1 / gate.rate
+            wait = empty - max(1.0, gate.burst) / gate.rate - now
+            if wait > _PAID_WAIT_SECONDS:
+                return Refusal(gate.name, wait)
+            self._empty[gate.name] = empty
+            if len(self._empty) > _TURNS_KEPT:
+                self._empty = {name: at for name, at in self._empty.items() if at > now}
+            if wait > 0:
+                await asyncio.sleep(wait)
+        return None
+
+    def shut(self, gate: str, seconds: float) -> None:
+        """Somebody told us to stay away from there."""
+        now = time.monotonic()
+        self._shut = {name: until for name, until in self._shut.items() if until > now}
+        self._shut[gate] = max(self._shut.get(gate, now), now + seconds)
 
 
 class Migration(BaseRequestMiddleware):

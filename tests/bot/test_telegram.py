@@ -103,6 +103,40 @@ async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
     await bot.send_chat_action(anna.id, "upload_photo")
 
 
+async def test_turns_paid_for_earlier_are_not_used_all_at_once(sandbox: TelegramSandbox, bot: Bot) -> None:
+    people = [sandbox.person(f"P{n}") for n in range(2)]
+    for person in people:
+        await person.send_text("hello")
+
+    async def send(chat: int) -> bool:
+        try:
+            await bot.send_message(chat, "a picture")
+        except TelegramRetryAfter:
+            return False
+        return True
+
+    with lane("paid"):
+        # A process that hung has eight turns of one chat: four at once and one a second later, no more.
+        sent = await asyncio.gather(*(send(people[0].id) for _ in range(8)))
+        assert sum(sent) == 5
+        assert await send(people[1].id)
+    assert sandbox.audit.by_method["sendMessage"] == 6
+
+
+async def test_a_paid_turn_is_void_where_telegram_has_said_to_wait(
+    sandbox: TelegramSandbox, bot: Bot
+) -> None:
+    anna = sandbox.person("Anna")
+    await anna.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40)
+    with lane("paid"):
+        for _ in range(3):
+            with pytest.raises(TelegramRetryAfter) as refused:
+                await bot.send_message(anna.id, "a picture")
+            assert 39 <= refused.value.retry_after <= 40
+    assert sandbox.audit.by_method["sendMessage"] == 1
+
+
 async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_client: Any) -> None:
     settings, limiter = _settings(sandbox, telegram_rate=5), Limiter(redis_client)
     made = make_bot(settings, limiter, lane="answer", patience=30)
