@@ -7,7 +7,10 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.soak
 async def test_a_short_run_loses_nothing_and_says_what_it_cost(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src.cli", "load", "--users", "4", "--minutes", "0.2", "--heavy", "0"]
     command += ["--time-scale", "0.05", "--think", "10", "--json", "--data", str(tmp_path)]
