@@ -131,13 +131,7 @@ async def ask(
 ) -> Image:
     """Ask for a picture. The same `Idempotency-Key` within two days asks once."""
     app: App = request.app.state.app
-    wish = Wish(
-        user=client,
-        chat=NO_CHAT,
-        prompt=words_of(wanted.prompt),
-        update=_once(client, idempotency_key),
-        aspect=wanted.aspect,
-    )
+    wish = _wish(client, words_of(wanted.prompt), wanted.aspect, idempotency_key)
     return await _admitted(app, wish, response)
 
 
@@ -153,14 +147,7 @@ async def edit(
     wanted = await edits.read(request)
     prompt = words_of(wanted.prompt)
     source = await app.ledger.keep_upload(wanted.image.data, app.settings.job_deadline + _SPARE_SECONDS)
-    wish = Wish(
-        user=client,
-        chat=NO_CHAT,
-        prompt=prompt,
-        update=_once(client, idempotency_key),
-        aspect=wanted.aspect,
-        source=source,
-    )
+    wish = _wish(client, prompt, wanted.aspect, idempotency_key, source)
     used = False
     try:
         image = await _admitted(app, wish, response)
@@ -282,6 +269,11 @@ async def _content(app: App, job: Job) -> ImageBytes:
         if error.kind in (ErrorKind.NOT_FOUND, ErrorKind.BAD_RESULT):
             raise Problem(410, "gone", "the provider no longer keeps the picture") from None
         raise Problem(502, "not_fetched", "the picture could not be fetched, try again") from None
+
+
+def _wish(client: str, prompt: str, aspect: str, idempotency_key: str, source: str | None = None) -> Wish:
+    update = _once(client, idempotency_key)
+    return Wish(user=client, chat=NO_CHAT, prompt=prompt, update=update, aspect=aspect, source=source)
 
 
 def _once(client: str, key: str) -> str:

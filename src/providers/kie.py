@@ -14,8 +14,8 @@ import json
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -37,8 +37,7 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
-from src.providers.images import inspect
-from src.providers.results import ResultHosts, fetch_image, open_image
+from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
 _SUBMIT_SECONDS = 30.0
@@ -145,18 +144,11 @@ class KieProvider:
             raise ProviderError(ErrorKind.NOT_FOUND, error.code, status=error.status, ended=True) from None
         return self._outcome(record)
 
-    @asynccontextmanager
-    async def open(self, ref: ImageRef) -> AsyncIterator[Picture]:
-        if ref.data is not None:
-            yield await self.fetch(ref)
-            return
-        async with open_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes) as picture:
-            yield picture
+    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
+        return open_ref(self._client, self._hosts, ref, limit=self._max_bytes)
 
     async def fetch(self, ref: ImageRef) -> ImageBytes:
-        if ref.data is not None:
-            return inspect(ref.data)
-        return await fetch_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes)
+        return await fetch_ref(self._client, self._hosts, ref, limit=self._max_bytes)
 
     async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
         return "unsupported"

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 import httpx
@@ -31,8 +31,7 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
-from src.providers.images import inspect
-from src.providers.results import ResultHosts, fetch_image, open_image
+from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
 SUBMIT_SECONDS = 190.0
@@ -144,20 +143,11 @@ class OpenAIProvider:
         """Nothing can be polled here: a submit has answered or its picture is lost."""
         raise ProviderError(ErrorKind.NOT_FOUND, "no_tasks", ended=True)
 
-    @asynccontextmanager
-    async def open(self, ref: ImageRef) -> AsyncIterator[Picture]:
-        if ref.data is not None:
-            yield await self.fetch(ref)
-            return
-        async with open_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes) as picture:
-            yield picture
+    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
+        return open_ref(self._client, self._hosts, ref, limit=self._max_bytes)
 
     async def fetch(self, ref: ImageRef) -> ImageBytes:
-        if ref.data is not None:
-            if len(ref.data) > self._max_bytes:
-                raise ProviderError(ErrorKind.BAD_RESULT, "too_large")
-            return inspect(ref.data)
-        return await fetch_image(self._client, self._hosts, ref.url or "", limit=self._max_bytes)
+        return await fetch_ref(self._client, self._hosts, ref, limit=self._max_bytes)
 
     async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
         return "unsupported"

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import httpx
 
-from src.providers.base import ErrorKind, ImageBytes, Picture, ProviderError
+from src.providers.base import ErrorKind, ImageBytes, ImageRef, Picture, ProviderError
 from src.providers.http import OpenAnswer, is_public, kind_of_status, opened, retry_after
 from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
 
@@ -94,6 +94,37 @@ async def open_image(
             return
         again = functools.partial(_found, client, hosts, url, limit)
         yield _Passing(sniff(head) or "", *pixels, answer.size, head, pieces, again)
+
+
+async def fetch_ref(
+    client: httpx.AsyncClient, hosts: ResultHosts, ref: ImageRef, *, limit: int
+) -> ImageBytes:
+    """The picture a provider's answer names or holds, of at most `limit` bytes.
+
+    Raises:
+        ProviderError: as `fetch_image`.
+    """
+    if ref.data is None:
+        return await fetch_image(client, hosts, ref.url or "", limit=limit)
+    if len(ref.data) > limit:
+        raise ProviderError(ErrorKind.BAD_RESULT, "too_large")
+    return inspect(ref.data)
+
+
+@asynccontextmanager
+async def open_ref(
+    client: httpx.AsyncClient, hosts: ResultHosts, ref: ImageRef, *, limit: int
+) -> AsyncIterator[Picture]:
+    """`fetch_ref`, begun only: a picture that is elsewhere passes in pieces.
+
+    Raises:
+        ProviderError: as `open_image`.
+    """
+    if ref.data is None:
+        async with open_image(client, hosts, ref.url or "", limit=limit) as picture:
+            yield picture
+    else:
+        yield await fetch_ref(client, hosts, ref, limit=limit)
 
 
 async def _head(answer: OpenAnswer, pieces: AsyncIterator[bytes]) -> tuple[bytes, tuple[int, int] | None]:

@@ -59,3 +59,11 @@ def in_state(ledger: Ledger, state: State, *, held: bool = False) -> tuple[str, 
     if state is State.DELIVERED:
         ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=3600))
     return job, fence
+
+
+def generated(ledger: Ledger, seconds: float) -> None:
+    """A generation that took so long."""
+    job, fence = in_state(ledger, State.RUNNING)
+    ledger.run_sync(
+        transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60, took=seconds)
+    )

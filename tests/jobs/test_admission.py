@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from src.jobs import Admission, Ledger, State, Wake, new_id, transitions
-from tests.jobs.states import CAP, LIMITS, Spec, in_state
+from src.jobs import Admission, Ledger, Wake, new_id, transitions
+from tests.jobs.states import LIMITS, Spec, generated
 
 SLOTS = 2
 
@@ -23,18 +23,10 @@ def _ask(ledger: Ledger, user: int, count: int = 1, *, deadline: float) -> Admis
     )  # fmt: skip
 
 
-def _know(ledger: Ledger, seconds: float) -> None:
-    """A generation that took so long."""
-    job, fence = in_state(ledger, State.RUNNING)
-    ledger.run_sync(
-        transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60, took=seconds)
-    )
-
-
 def test_no_promise_that_the_deadline_would_break(sync_redis: Any) -> None:
     """Two slots, a minute each: twenty jobs are ten minutes, and who comes after them waits longer."""
     ledger = Ledger(sync_client=sync_redis)
-    _know(ledger, 60)
+    generated(ledger, 60)
     for user in range(100, 120):
         assert _ask(ledger, user, deadline=600).verdict == "ok"
     assert _ask(ledger, 200, 4, deadline=600).verdict == "busy"
@@ -43,7 +35,7 @@ def test_no_promise_that_the_deadline_would_break(sync_redis: Any) -> None:
 
 def test_a_long_line_of_one_person_does_not_keep_others_out(sync_redis: Any) -> None:
     ledger = Ledger(sync_client=sync_redis)
-    _know(ledger, 60)
+    generated(ledger, 60)
     assert _ask(ledger, 1, 20, deadline=600).verdict == "ok"
     assert _ask(ledger, 1, 10, deadline=600).verdict == "busy"
     assert _ask(ledger, 2, deadline=600).verdict == "ok"
