@@ -118,7 +118,11 @@ async def test_jobs_that_met_a_limit(system: System, stack: Stack) -> None:
     system.faults.add("429", path="createTask", times=1, retry_after=2)
     ann, ben = system.person(), system.person()
     await ann.send_text("a bridge")
-    await system.until(lambda: not system.faults.active)
+
+    async def put_off_herself() -> bool:
+        return any("limited" in job.story for job in await system.jobs_of(ann))
+
+    await system.until(put_off_herself)
     await ben.send_text("a tower")
 
     # The provider refused her; that closed the gate, at which his step was put off before it began.
