@@ -31,7 +31,7 @@ __all__ = ["Telemetry", "setup"]
 
 logger = logging.getLogger(__name__)
 
-# The HTTP instrumentation still emits pre-standard names unless told otherwise, and reads this once.
+# The instrumentation of HTTP servers still emits pre-standard names unless told otherwise, and reads this once.
 _HTTP_NAMES = ("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
 

@@ -1,27 +1,35 @@
-"""OpenTelemetry for httpx: the official instrumentation around a transport, minus what must not leave.
+"""OpenTelemetry for httpx: a CLIENT span and a duration for each request of a transport.
 
-Query strings carry signatures and keys, and some paths a token; so `url.full` is recorded without its
-query, and with the path parts that look like a bot's token or were named secret taken out.
+Says what the official instrumentation says, for a fifth of its CPU time (a job makes six requests), and less of
+the address: query strings carry signatures and keys, and some paths a token; so `url.full` is recorded without
+its query, and with the path parts that look like a bot's token or were named secret taken out. No header is read.
 The context is not sent along: the servers called here are other people's.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from timeit import default_timer
 
 import httpx
-from opentelemetry.trace import TracerProvider
+from opentelemetry import metrics, trace
+from opentelemetry.context import attach, detach
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import SpanKind, StatusCode, TracerProvider
+from opentelemetry.util.http import get_excluded_urls, sanitize_method
 
+from observability.exceptions import record_exception
 from observability.scrubbing import REDACTED, Scrubber
 
-if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
-
+_SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 _BOT_TOKEN = re.compile(r"(?<=/bot)\d+:[\w-]+")
+# Seconds; what the conventions advise.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+
+Attributes = dict[str, str | int]
 
 
 def traced_transport(
@@ -40,14 +48,6 @@ def traced_transport(
 
 
 class _TracedTransport(httpx.AsyncBaseTransport):
-    """Sends a request, and shows the instrumentation no more of it than it may record.
-
-    That is its method and its clean address, no header of either side: what it does not see it can neither
-    record nor change, and reading headers and addresses again is most of what it costs. It is told in the form
-    of older versions of httpx, which it speaks too: method, address, headers, stream, extensions; the
-    request itself passes through in the last.
-    """
-
     def __init__(
         self,
         transport: httpx.AsyncBaseTransport,
@@ -55,63 +55,74 @@ class _TracedTransport(httpx.AsyncBaseTransport):
         tracer_provider: TracerProvider | None,
         meter_provider: MeterProvider | None,
     ) -> None:
-        # Read once, when the instrumentation is first used: without it, it speaks the old names.
-        os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-        from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
-
         self._transport = transport
-        self._instrumented = AsyncOpenTelemetryTransport(
-            _Inside(transport), tracer_provider=tracer_provider, meter_provider=meter_provider
-        )
         self._scrubber = scrubber
+        self._tracer = trace.get_tracer(__name__, "", tracer_provider, _SCHEMA_URL)
+        self._duration = metrics.get_meter(__name__, "", meter_provider, _SCHEMA_URL).create_histogram(
+            "http.client.request.duration",
+            "s",
+            "Duration of HTTP client requests.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+        self._excluded = get_excluded_urls("HTTPX")
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        address = _parsed(safe_url(str(request.url), self._scrubber))
-        exchange = _Exchange(request)
-        await self._instrumented.handle_async_request(
-            request.method.encode(), address, [], None, {_EXCHANGE: exchange}
+        url, method = request.url, request.method
+        address = safe_url(str(url), self._scrubber)
+        if not is_http_instrumentation_enabled() or self._excluded.url_disabled(address):
+            return await self._transport.handle_async_request(request)
+        name, asked, of_span = _asked(method, url.host, url.port)
+        span = self._tracer.start_span(
+            name, kind=SpanKind.CLIENT, attributes={"url.full": address, **asked, **of_span}
         )
-        return exchange.answered
+        token = attach(trace.set_span_in_context(span))
+        try:
+            start = default_timer()
+            response = await self._transport.handle_async_request(request)
+            took = default_timer() - start
+            answered = _answered(response.status_code, response.extensions.get("http_version", b"HTTP/1.1"))
+            if span.is_recording():
+                span.set_attributes(answered)
+                if "error.type" in answered:
+                    span.set_status(StatusCode.ERROR)
+            # While the span is current, for the exemplar.
+            self._duration.record(took, {**asked, **answered})
+        except Exception as error:
+            record_exception(span, error, scrub=self._scrubber.text)
+            span.set_attribute("error.type", type(error).__qualname__)
+            raise
+        finally:
+            detach(token)
+            span.end()
+        return response
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
 
-_EXCHANGE = "observability.exchange"
+@lru_cache(256)
+def _asked(method: str, host: str, port: int | None) -> tuple[str, Attributes, Attributes]:
+    """A request's name, what its span and its duration say of it, and what the span alone does."""
+    known = sanitize_method(method.strip())
+    asked: Attributes = {"http.request.method": known, "server.address": host}
+    of_span: Attributes = {"network.peer.address": host}
+    if known != method.strip():
+        of_span["http.request.method_original"] = method.strip()
+    if port:
+        asked["server.port"] = of_span["network.peer.port"] = port
+    return "HTTP" if known == "_OTHER" else known, asked, of_span
 
 
-class _Exchange:
-    """A request on its way through the instrumentation, and its response on the way back."""
-
-    __slots__ = ("request", "response")
-
-    def __init__(self, request: httpx.Request) -> None:
-        self.request = request
-        self.response: httpx.Response | None = None
-
-    @property
-    def answered(self) -> httpx.Response:
-        if self.response is None:
-            raise RuntimeError("the instrumentation sent nothing")
-        return self.response
-
-
-class _Inside(httpx.AsyncBaseTransport):
-    """What the instrumentation stands around: sends the request and says how it ended."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
-
-    async def handle_async_request(self, *shown: Any, **headers: Any) -> Any:
-        exchange: _Exchange = shown[-1][_EXCHANGE]
-        exchange.response = response = await self._transport.handle_async_request(exchange.request)
-        return response.status_code, None, response.stream, response.extensions
-
-
-# Few addresses but those of pictures are without anything of their own, once the query is off.
-@lru_cache(1024)
-def _parsed(address: str) -> httpx.URL:
-    return httpx.URL(address)
+@lru_cache(256)
+def _answered(status: int, version: bytes) -> Attributes:
+    """What span and duration say of an answer; whoever asks counts a status of 4xx as an error too."""
+    answered: Attributes = {
+        "http.response.status_code": status,
+        "network.protocol.version": version.decode("ascii", "ignore").removeprefix("HTTP/"),
+    }
+    if status >= 400:
+        answered["error.type"] = str(status)
+    return answered
 
 
 def safe_url(url: str, scrubber: Scrubber | None = None) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
 from httpx_aiohttp import AiohttpTransport
+from opentelemetry.instrumentation import _semconv
+from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
+from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from observability.httpx import safe_url, traced_transport
@@ -21,7 +25,8 @@ async def server() -> AsyncIterator[tuple[str, list[web.Request]]]:
 
     async def handle(request: web.Request) -> web.Response:
         requests.append(request)
-        return web.Response(status=int(request.query.get("status", 200)))
+        status = request.query.get("status") or request.headers.get("x-status", "200")
+        return web.Response(status=int(status))
 
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", handle)
@@ -81,6 +86,66 @@ async def test_a_failed_request_is_an_error(
     assert refused.status.status_code is unreachable.status.status_code is StatusCode.ERROR
     assert refused.attributes["error.type"] == "503"
     assert unreachable.attributes["error.type"].startswith("Connect")
+
+
+def _said(recorded: Recorded, step: str) -> list[Any]:
+    """What was recorded of a request, without what no two requests share."""
+    (span,) = (span for span in recorded.all() if span.name != step)
+    assert span.parent.span_id == recorded.one(step).context.span_id
+    # That an exception was not caught inside says nothing; where it came from is another place.
+    skipped = {"exception.stacktrace", "exception.escaped"}
+    points = recorded.points("http.client.request.duration")
+    assert [exemplar.span_id for point in points for exemplar in point.exemplars] == [
+        span.context.span_id for _ in points
+    ]
+    return [
+        (span.name, span.kind, dict(span.attributes), span.status.status_code, span.status.description),
+        [
+            (event.name, {k: v for k, v in event.attributes.items() if k not in skipped})
+            for event in span.events
+        ],
+        [(dict(point.attributes), point.count, point.explicit_bounds) for point in points],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 200), ("POST", 302), ("get", 404), ("PROPFIND", 500), ("GET", None)]
+)
+async def test_it_says_what_the_official_instrumentation_says(
+    server: tuple[str, list[web.Request]], monkeypatch: pytest.MonkeyPatch, method: str, status: int | None
+) -> None:
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    monkeypatch.setattr(_semconv._OpenTelemetrySemanticConventionStability, "_initialized", False)
+    url = f"{server[0]}/jobs/7" if status else "http://127.0.0.1:1/"
+    said = []
+    for wrap in (traced_transport, AsyncOpenTelemetryTransport):
+        recorded = Recorded()
+        wrapped = wrap(AiohttpTransport(), tracer_provider=recorded.provider, meter_provider=recorded.meters)
+        request = httpx.Request(method, url, headers={"x-status": str(status)})
+        with recorded.tracer.start_as_current_span("step"):
+            if status:
+                assert (await wrapped.handle_async_request(request)).status_code == status
+            else:
+                with pytest.raises(httpx.TransportError):
+                    await wrapped.handle_async_request(request)
+        await wrapped.aclose()
+        said.append(_said(recorded, "step"))
+    ours, official = said
+    assert ours == official
+
+
+async def test_suppressed_or_excluded_a_request_passes_unseen(
+    server: tuple[str, list[web.Request]], recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_HTTPX_EXCLUDED_URLS", "healthcheck")
+    url, requests = server
+    async with client(recorded) as http:
+        await http.get(f"{url}/healthcheck")
+        for suppress in (suppress_instrumentation, suppress_http_instrumentation):
+            with suppress():
+                await http.get(url)
+    assert len(requests) == 3
+    assert recorded.all() == recorded.points("http.client.request.duration") == []
 
 
 async def test_a_named_secret_in_a_path_is_not_recorded(
