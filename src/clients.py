@@ -14,7 +14,6 @@ from typing import Any
 
 import redis
 from pydantic import SecretStr
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
@@ -25,6 +24,7 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 from src.addresses import SentinelAddress, sentinel_address
+from src.multiplexed import LinePool, MultiplexedRedis
 from src.settings import Settings, SettingsError
 
 _SOCKET_SECONDS = 5.0
@@ -55,7 +55,7 @@ def is_replicated(settings: Settings) -> bool:
 def make_redis(
     settings: Settings, *, decode_responses: bool = True, socket_timeout: float = _SOCKET_SECONDS
 ) -> Any:
-    """The asyncio client: one pool, callers wait their turn for a connection.
+    """The asyncio client: one connection that all tasks share, and a pool for what would hold it up.
 
     Args:
         socket_timeout: seconds that an answer may take.
@@ -71,12 +71,14 @@ def make_redis(
         **_connection_options(settings, url, sentinels),
     }
     if sentinels is None:
-        return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+        return MultiplexedRedis.from_pool(LinePool.from_url(url, **options))
     asked = AsyncSentinel(  # type: ignore[no-untyped-call]
         list(sentinels.hosts),
         sentinel_kwargs={**_asking_options(settings, sentinels), "retry": AsyncRetry(NoBackoff(), 0)},
     )
-    return asked.master_for(sentinels.service, connection_pool_class=_AsyncSentinelPool, **options)
+    return asked.master_for(
+        sentinels.service, MultiplexedRedis, connection_pool_class=_AsyncSentinelPool, **options
+    )
 
 
 def make_sync_redis(settings: Settings, *, decode_responses: bool = True) -> Any:
@@ -98,8 +100,8 @@ def make_sync_redis(settings: Settings, *, decode_responses: bool = True) -> Any
     return asked.master_for(sentinels.service, **options)  # type: ignore[no-untyped-call]
 
 
-class _AsyncSentinelPool(AsyncSentinelConnectionPool, BlockingConnectionPool):
-    """Callers wait their turn here too; the connections to the sentinels are closed with the others."""
+class _AsyncSentinelPool(AsyncSentinelConnectionPool, LinePool):
+    """The same with sentinels; the connections to the sentinels are closed with the others."""
 
     async def aclose(self) -> None:
         await super().aclose()

@@ -1,0 +1,97 @@
+"""Redis's wire format for the two lean clients: which commands they send themselves, packing, reading.
+
+redis-py makes and authenticates their connections; what it does around each command (the pool's turn,
+a poll, a timer, a health check) costs several times what the command does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import hiredis
+from redis._parsers import BaseParser
+from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError, DataError, InvalidResponse, ReadOnlyError, TimeoutError
+
+LARGE = 64 * 1024
+"""Bytes of a command that would hold up those behind it."""
+
+MORE: Final = object()
+"""What a reader gives when an answer has not come whole."""
+
+REPEATED = (ConnectionError, TimeoutError, ReadOnlyError)
+"""Errors after which a command is sent again, as redis-py's clients do: whether it ran is unknown, or, where the
+server only reads, certain that it did not."""
+
+# Answered at once, small, and about keys only. All others, such as those that wait, go redis-py's way.
+_LEAN = frozenset(
+    [
+        "EVALSHA",
+        "EVAL",
+        "TIME",
+        "GET",
+        "SET",
+        "DEL",
+        "EXISTS",
+        "EXPIRE",
+        "PEXPIRE",
+        "INCR",
+        "HGET",
+        "HGETALL",
+        "HMGET",
+        "HSET",
+        "HDEL",
+        "HINCRBY",
+        "LLEN",
+        "LRANGE",
+        "LPUSH",
+        "LTRIM",
+        "SCARD",
+        "SMEMBERS",
+        "ZADD",
+        "ZCARD",
+        "ZCOUNT",
+        "ZRANGE",
+        "ZRANGEBYSCORE",
+        "ZRANK",
+        "ZREM",
+        "ZREMRANGEBYSCORE",
+        "ZREVRANGE",
+    ]
+)
+
+
+def pack(args: tuple[Any, ...], options: Mapping[str, Any]) -> bytes | None:
+    """A command as it is sent; None: it is for redis-py.
+
+    Raises:
+        redis.DataError: an argument is neither text, bytes nor a number.
+    """
+    if args[0] not in _LEAN or NEVER_DECODE in options:
+        return None
+    try:
+        packed: bytes = hiredis.pack_command(args)
+    except TypeError as error:
+        raise DataError(str(error)) from None
+    return packed if len(packed) <= LARGE else None
+
+
+def new_reader(encoder: Any) -> hiredis.Reader:
+    """A reader of one connection's answers, which makes errors of redis-py's kinds.
+
+    Args:
+        encoder: the connection's.
+    """
+    return hiredis.Reader(
+        protocolError=InvalidResponse,
+        replyError=BaseParser.parse_error,
+        encoding=encoder.encoding if encoder.decode_responses else None,
+        errors=encoder.encoding_errors,
+        notEnoughData=MORE,
+    )
+
+
+def is_read_only(error: Exception) -> bool:
+    """Whether a server says that it is no master (any more); a script's error of old servers carries it inside."""
+    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)
