@@ -127,6 +127,18 @@ class TracingMiddleware(Middleware):
     def _send_anew(
         self, enqueue: Callable[..., Message[Any]], message: Message[Any], delay: int | None
     ) -> Message[Any]:
+        with self.sending(message, delay=delay) as (traced, span):
+            token = attach(trace.set_span_in_context(span))
+            try:
+                return enqueue(traced, delay=delay)
+            finally:
+                detach(token)
+
+    @contextmanager
+    def sending(
+        self, message: Message[Any], *, delay: int | None = None
+    ) -> Iterator[tuple[Message[Any], Span]]:
+        """The PRODUCER span, open during the block, and the message to send in place of `message`."""
         labels = labels_of("send", message)
         start = time.time_ns()
         span = self._tracer.start_span(
@@ -137,16 +149,17 @@ class TracingMiddleware(Middleware):
         )
         context = trace.set_span_in_context(span)
         carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
-        token = attach(context)
         failed: str | None = None
         try:
-            return enqueue(message.copy(options={OPTION: carrier.as_option()}), delay=delay)
+            yield message.copy(options={OPTION: carrier.as_option()}), span
         except BaseException as error:
             failed = error_type(error)
             record_exception(span, error, event_name="messaging.send.exception")
             raise
         finally:
             took = time.time_ns() - start
+            token = attach(context)
+            # While the span is current, for the exemplars.
             self._metrics.sent(labels, took / 1e9, failed)
             detach(token)
             span.end(start + took)
@@ -230,6 +243,21 @@ class TracingMiddleware(Middleware):
         self._metrics.processed(attempt.labels, took / 1e9, outcome, failure)
         attempt.leave()
         attempt.span.end(attempt.start + took)
+
+
+@contextmanager
+def sending(broker: Broker, message: Message[Any]) -> Iterator[Message[Any]]:
+    """For a broker with a way of sending of its own, such as one that is awaited: its PRODUCER span.
+
+    Yields:
+      the message to send within the block, in place of the one given; the same where nothing is traced.
+    """
+    tracing = next((m for m in broker.middleware if isinstance(m, TracingMiddleware)), None)
+    if tracing is None or not is_instrumentation_enabled():
+        yield message
+        return
+    with tracing.sending(message) as (traced, _):
+        yield traced
 
 
 def instrument_broker(

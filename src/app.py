@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import dramatiq
 import httpx
 import redis
 
@@ -26,6 +27,7 @@ from src.providers import make_providers
 from src.providers.base import Provider
 from src.providers.http import make_client
 from src.settings import Settings
+from src.wakeups import WakeUps
 
 T = TypeVar("T")
 
@@ -84,11 +86,17 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[App]:
-    """Open the shared parts; nothing is asked of Redis or a provider yet."""
+async def open_app(settings: Settings, broker: dramatiq.Broker | None = None) -> AsyncIterator[App]:
+    """Open the shared parts; nothing is asked of Redis or a provider yet.
+
+    Args:
+        broker: the process's own, which then sends by the same connections.
+    """
     client = make_redis(settings)
     secrets = settings.secrets()
     http = make_client(settings, wrap=lambda transport: traced_transport(transport, secrets=secrets))
+    if isinstance(broker, WakeUps):
+        broker.loop_client = client
     try:
         yield App(
             settings=settings,
@@ -100,6 +108,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
     finally:
+        if isinstance(broker, WakeUps):
+            broker.loop_client = None
         await http.aclose()
         await client.aclose()
 

@@ -7,11 +7,8 @@ again is written in the ledger, and a lost message is sent again from there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import dramatiq
-from dramatiq import Message
-from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import Middleware
 
 from observability import Telemetry, setup
@@ -22,7 +19,8 @@ from src.clients import make_sync_redis
 from src.limits import Limiter, RateLimits, Refusal
 from src.loop import Loop
 from src.settings import Settings, SettingsError
-from src.wake import NAMESPACE, QUEUE_KEY
+from src.wake import QUEUE
+from src.wakeups import WakeUps
 from src.watchdog import Watchdog
 from src.worker import WorkerProcess
 
@@ -43,25 +41,10 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
     )
 
 
-class WakeUps(RedisBroker):
-    """Redis, without the queue for delayed messages that Dramatiq makes for each other one and polls for ever."""
-
-    def declare_queue(self, queue_name: str) -> None:
-        if queue_name not in self.queues:
-            self.emit_before("declare_queue", queue_name)
-            self.queues.add(queue_name)
-            self.emit_after("declare_queue", queue_name)
-
-    def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        if delay is not None:
-            raise ValueError("when a step runs again is written in the ledger, not in a delayed message")
-        return super().enqueue(message)
-
-
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     client = make_sync_redis(settings)
-    broker, waiting = _redis_broker(settings, client) if settings.broker_url is None else _rabbitmq(settings)
+    broker, waiting = (_redis_broker if settings.broker_url is None else _rabbitmq)(settings)
     process = WorkerProcess(settings)
     telemetry = TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker"))
     middleware: list[Middleware] = [
@@ -84,11 +67,9 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
     return broker
 
 
-def _redis_broker(settings: Settings, client: Any) -> tuple[dramatiq.Broker, Callable[[], int]]:
-    broker = WakeUps(  # type: ignore[no-untyped-call]
-        client=make_sync_redis(settings, decode_responses=False), middleware=[], namespace=NAMESPACE
-    )
-    return broker, lambda: int(client.llen(QUEUE_KEY))
+def _redis_broker(settings: Settings) -> tuple[dramatiq.Broker, Callable[[], int]]:
+    broker = WakeUps(lambda: make_sync_redis(settings, decode_responses=False))
+    return broker, lambda: broker.waiting(QUEUE)
 
 
 def _rabbitmq(settings: Settings) -> tuple[dramatiq.Broker, Callable[[], int]]:

@@ -213,10 +213,11 @@ def _with_app(work: Callable[[App], Awaitable[None]]) -> None:
     from src.broker import make_broker
 
     settings = load_settings()
-    dramatiq.set_broker(make_broker(settings))
+    broker = make_broker(settings)
+    dramatiq.set_broker(broker)
 
     async def run() -> None:
-        async with open_app(settings) as app:
+        async with open_app(settings, broker) as app:
             await work(app)
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dramatiq
 import structlog
@@ -17,13 +17,13 @@ from opentelemetry import trace
 from opentelemetry.context import get_current
 from redis.exceptions import RedisError
 
-from observability.dramatiq import anchored
+from observability.dramatiq import anchored, sending
 from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
+from src.wakeups import WakeUps, queue_key
 
 QUEUE = "images"
-NAMESPACE = "imagebot:dramatiq"
-QUEUE_KEY = f"{NAMESPACE}:{QUEUE}"
+QUEUE_KEY = queue_key(QUEUE)
 
 log = structlog.get_logger(__name__)
 
@@ -41,28 +41,53 @@ async def deliver(wakes: Iterable[Wake]) -> None:
 async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> None:
     """Both at once."""
     wakes = [("deliver", wake) for wake in deliver] + [("submit", wake) for wake in submit]
-    if wakes:
-        # Dramatiq sends with a blocking client: in the loop it would stop every chat while Redis is away.
-        await asyncio.to_thread(_send_all, wakes)
-
-
-def _send_all(wakes: Sequence[tuple[str, Wake]]) -> None:
+    if not wakes:
+        return
     broker = dramatiq.get_broker()
+    if isinstance(broker, WakeUps) and broker.loop_client is not None:
+        await _send_in_loop(broker, wakes)
+    else:
+        # A blocking client: in the loop it would stop every chat while the broker is away.
+        await asyncio.to_thread(_send_in_thread, broker, wakes)
+
+
+async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> None:
+    try:
+        with ExitStack() as spans:
+            messages = []
+            for step, wake in wakes:
+                with _in_trace_of(SpanRef.parse(wake.trace)):
+                    messages.append(spans.enter_context(sending(broker, _message(step, wake))))
+            await broker.enqueue_all(messages)
+    except (RedisError, OSError) as error:
+        _not_sent(wakes, error)
+
+
+def _send_in_thread(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
     for sent, (step, wake) in enumerate(wakes):
-        args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
         try:
             with _in_trace_of(SpanRef.parse(wake.trace)):
-                broker.enqueue(Message(QUEUE, step, args, {}, {}))
+                broker.enqueue(_message(step, wake))
         except (RedisError, BrokerError, OSError) as error:
-            log.warning(
-                "wake-ups not sent, the ledger will",
-                step=step,
-                job_id=wake.job,
-                wake_ups=len(wakes) - sent,
-                error=type(error).__name__,
-            )
             # The broker is away: the rest would only take as long to learn it.
+            _not_sent(wakes[sent:], error)
             return
+
+
+def _message(step: str, wake: Wake) -> Message[None]:
+    args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
+    return Message(QUEUE, step, args, {}, {})
+
+
+def _not_sent(wakes: Sequence[tuple[str, Wake]], error: Exception) -> None:
+    step, wake = wakes[0]
+    log.warning(
+        "wake-ups not sent, the ledger will",
+        step=step,
+        job_id=wake.job,
+        wake_ups=len(wakes),
+        error=type(error).__name__,
+    )
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class WorkerProcess(Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         global _ledger
         _ledger = Ledger(sync_client=make_sync_redis(self._settings))
-        _in_loop(self._open())
+        _in_loop(self._open(broker))
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # The modules stay as long as the process: the collector need not go through them again.
@@ -92,10 +92,10 @@ class WorkerProcess(Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         _in_loop(self._close())
 
-    async def _open(self) -> None:
+    async def _open(self, broker: dramatiq.Broker) -> None:
         global _work
         settings = self._settings
-        app = await self._stack.enter_async_context(open_app(settings))
+        app = await self._stack.enter_async_context(open_app(settings, broker))
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))

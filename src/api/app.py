@@ -56,9 +56,10 @@ def make_api(app: App) -> FastAPI:
 @asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
     """The application with all it needs; with WEBHOOK_URL also Telegram's webhook, which it sets."""
-    dramatiq.set_broker(make_broker(settings))
+    broker = make_broker(settings)
+    dramatiq.set_broker(broker)
     async with AsyncExitStack() as stack:
-        app = await stack.enter_async_context(open_app(settings))
+        app = await stack.enter_async_context(open_app(settings, broker))
         vitals = Vitals(app, "api")
         api = make_api(app)
         background = [vitals.run()]

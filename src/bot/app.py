@@ -77,8 +77,9 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
 
 async def run_bot(settings: Settings) -> None:
     """Receive updates and show progress until SIGTERM or SIGINT; the batch under way is finished."""
-    dramatiq.set_broker(make_broker(settings))
-    async with open_app(settings) as app:
+    broker = make_broker(settings)
+    dramatiq.set_broker(broker)
+    async with open_app(settings, broker) as app:
         bot = make_bot(settings, app.limiter, lane="answer")
         parts = make_dispatcher(app, bot, get_texts())
         receiver = Receiver(bot, parts.dispatcher)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,40 +178,33 @@ def _callback(*, key: bytes = KIE_KEY, age: int = 0, times: int = 1, answer: int
     return call
 
 
-def _messages(change: Callable[[Run, list[str]], Awaitable[None]]) -> Fault:
+def _messages(change: Callable[[Run, list[str]], list[str]]) -> Fault:
     async def meddle(run: Run, event: Event) -> None:
-        """For a while, every message that is caught waiting is meddled with."""
+        """For a while, take messages as a worker would, and put others in their place."""
         end = time.monotonic() + event.seconds
+        redis = run.system.redis
         while time.monotonic() < end:
-            if ids := await run.system.redis.lrange(QUEUE_KEY, 0, -1):
-                await change(run, ids)
-            await asyncio.sleep(0.002)
+            if (found := await redis.blpop([QUEUE_KEY], 0.2)) is None:
+                continue
+            caught = [found[1], *(await redis.lpop(QUEUE_KEY, 100) or ())]
+            if instead := change(run, caught):
+                await redis.rpush(QUEUE_KEY, *instead)
+            # Now it is the workers' turn, else we would only catch our own.
+            await asyncio.sleep(0.02)
 
     return meddle
 
 
-async def _drop(run: Run, ids: list[str]) -> None:
-    await run.system.redis.delete(QUEUE_KEY)
-    await run.system.redis.hdel(f"{QUEUE_KEY}.msgs", *ids)
+def _drop(run: Run, messages: list[str]) -> list[str]:
+    return []
 
 
-async def _double(run: Run, ids: list[str]) -> None:
-    for number in ids:
-        data = await run.system.redis.hget(f"{QUEUE_KEY}.msgs", number)
-        if data is None or json.loads(data)["options"].get("doubled"):
-            continue
-        message = json.loads(data)
-        another = str(uuid.uuid4())
-        message["options"] |= {"redis_message_id": another, "doubled": True}
-        await run.system.redis.hset(f"{QUEUE_KEY}.msgs", another, json.dumps(message))
-        await run.system.redis.rpush(QUEUE_KEY, another)
+def _double(run: Run, messages: list[str]) -> list[str]:
+    return messages * 2
 
 
-async def _shuffle(run: Run, ids: list[str]) -> None:
-    for number in run.random.sample(ids, len(ids)):
-        # Only what is still there: a worker may have taken it meanwhile.
-        if await run.system.redis.lrem(QUEUE_KEY, 1, number):
-            await run.system.redis.rpush(QUEUE_KEY, number)
+def _shuffle(run: Run, messages: list[str]) -> list[str]:
+    return run.random.sample(messages, len(messages))
 
 
 def _provider(kind: str, times: int = 2, path: str = "", **options: Any) -> Fault:
