@@ -9,14 +9,14 @@ by the claim, so a message that comes twice, late or never does no harm.
 from __future__ import annotations
 
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import dramatiq
 import structlog
 
 from src import generation, showing, tracing
 from src.broker import make_broker
-from src.jobs import NO_CHAT, Job, transitions
+from src.jobs import NO_CHAT, transitions
 from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
@@ -53,30 +53,32 @@ def deliver_limits(message: Any) -> Demand:
     return _demand("deliver", job_id, gates)
 
 
-async def _claim(job_id: str, step: Literal["submit", "deliver"]) -> Job | None:
-    """Take the job for this step, closing the attempt of a worker that died in it."""
-    app = work().app
-    job = await app.ledger.run(
-        transitions.claim(
-            job_id, step, holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
-        )
-    )
-    if job is not None and job.lost_attempt:
-        await tracing.write_lost_attempt(app, job, step)
-    return job
-
-
 @dramatiq.actor(queue_name=QUEUE, priority=10, limits=submit_limits)
 async def submit(job_id: str, provider: str) -> None:
     """Hand a job whose turn has come to its provider."""
-    job = await _claim(job_id, "submit")
+    app = work().app
+    job = await app.ledger.run(
+        transitions.claim(
+            job_id, "submit", holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+        )
+    )
     if job is not None:
+        if job.lost_attempt:
+            await tracing.write_lost_attempt(app, job, "submit")
         await generation.begin(work(), job)
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=0, limits=deliver_limits)
 async def deliver(job_id: str, chat: int, group: bool) -> None:
     """Show the person the picture, or why there is none."""
-    job = await _claim(job_id, "deliver")
-    if job is not None:
-        await showing.show(work(), job)
+    app = work().app
+    claimed = await app.ledger.run(
+        transitions.claim_to_show(
+            job_id, holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+        )
+    )
+    if claimed is not None:
+        job, request = claimed
+        if job.lost_attempt:
+            await tracing.write_lost_attempt(app, job, "deliver")
+        await showing.show(work(), job, request)

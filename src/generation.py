@@ -238,6 +238,7 @@ async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) ->
             ticket=ticket.to_json(),
             after=polling.first_poll(known, work.app.settings.poll_interval),
             generation=generation,
+            callback=_callback_url(work, job.provider) is not None,
         )
     )
     running = dataclasses.replace(job, ticket=ticket.to_json(), generation=generation)

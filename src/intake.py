@@ -105,8 +105,7 @@ async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
     owner = "" if user is None else str(user)
     ending = await app.ledger.run(transitions.cancel(job_id, owner, cap=app.cap(job.provider)))
     if ending.done:
-        await wake.deliver([job.wake])
-        await wake.submit(ending.released)
+        await wake.send(deliver=[job.wake], submit=ending.released)
     return ending
 
 

@@ -34,9 +34,8 @@ _LONGEST_PAUSE = 60.0
 _PING_AFTER = 60.0
 
 
-async def show(work: Work, job: Job) -> None:
+async def show(work: Work, job: Job, request: Request | None) -> None:
     """Show a claimed job's outcome and end it."""
-    request = await work.app.ledger.request(job.request)
     if request is None:
         await _finish(work, job, {}, kind="request_lost")
         return
@@ -206,13 +205,15 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
         metrics.eta_error.record(abs(request.eta - finish.seconds) / finish.seconds)
     if request.status_message is not None:
         await close(work, request.id)
+    done = finish.outcome == State.DELIVERED
     if len(request.jobs) > 1:
         # Chosen, perhaps, while another job of it was on its way.
         request = await work.app.ledger.request(request.id) or request
     asked_for = request.chosen == "later" and finish.outcome != State.CANCELLED
-    if asked_for or (finish.outcome == State.DELIVERED and finish.seconds > _PING_AFTER):
-        jobs = await work.app.ledger.jobs(request.jobs)
-        done = any(job.state is State.DELIVERED for job in jobs)
+    if asked_for or (done and finish.seconds > _PING_AFTER):
+        if len(request.jobs) > 1 and not done:
+            jobs = await work.app.ledger.jobs(request.jobs)
+            done = any(job.state is State.DELIVERED for job in jobs)
         try:
             await work.delivery.ping(job, request, done=done)
         except (TelegramAPIError, Undeliverable) as error:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import redis
 from redis.asyncio import Redis
 
-from src.jobs.records import Job, Person, Request
+from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
 from src.jobs.uploads import new_upload
 from src.scripts import Script, call, call_replicated, call_sync, script_of
@@ -28,10 +28,11 @@ _PROMISES = frozenset({"admit", "claim", "accepted"})
 
 @functools.cache
 def script(name: str) -> Script:
-    """A script's text, behind the part that all share, and its SHA-1."""
+    """A script's text, behind the parts that all share, and its SHA-1."""
     folder = resources.files("src.jobs") / "lua"
-    parts = (folder / f"{part}.lua" for part in ("common", name))
-    return script_of("\n".join(part.read_text("utf-8") for part in parts))
+    record = "local RECORD = {" + ", ".join(f"'{field}'" for field in RECORD) + "}"
+    parts = ((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    return script_of("\n".join((record, *parts)))
 
 
 class Ledger:

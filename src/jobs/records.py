@@ -5,10 +5,11 @@ Plain data and its parsing; every change is a script in `lua/`, called through `
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -32,9 +33,19 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+_STATES = {str(state): state for state in State}
 ENDED = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
 PENDING = frozenset({State.WAITING, State.SUBMITTING, State.RUNNING})
 """Before there is a picture, or a reason why not."""
+
+RECORD = (
+    "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
+    "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
+)  # fmt: skip
+"""The fields of a job that a script's answer holds, in this order."""
+
+# A job is read several times on its way, and what is written once at admission stays the same.
+_KEPT = 4096
 
 
 def new_id() -> str:
@@ -77,6 +88,7 @@ class Spec:
         return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)
 
     @classmethod
+    @functools.lru_cache(_KEPT)
     def loads(cls, text: str) -> Spec:
         raw = json.loads(text)
         return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
@@ -101,6 +113,7 @@ class Wake:
         return json.dumps([self.provider, self.chat, int(self.group), self.trace])
 
     @classmethod
+    @functools.lru_cache(_KEPT)
     def loads(cls, job: str, text: str) -> Wake:
         # A later version may say more.
         provider, chat, group, trace, *_ = json.loads(text)
@@ -153,56 +166,61 @@ class Job:
         """A job from its hash; None where there is none (expired, or never was)."""
         if "state" not in raw or "spec" not in raw:
             return None
-
-        def number(name: str) -> int:
-            return int(float(raw.get(name) or 0))
-
-        def document(name: str) -> dict[str, Any] | None:
-            return json.loads(raw[name]) if raw.get(name) else None
-
-        return cls(
-            id=job_id,
-            state=State(raw["state"]),
-            user=raw["user"],
-            request=raw["request"],
-            provider=raw["provider"],
-            spec=Spec.loads(raw["spec"]),
-            wake=Wake.loads(job_id, raw["wake"]),
-            fence=number("fence"),
-            created=number("created"),
-            deadline=number("deadline"),
-            accepted=number("accepted"),
-            ready=number("ready"),
-            tries=number("tries"),
-            deliveries=number("deliveries"),
-            unknown=number("unknown"),
-            polls=number("polls"),
-            holder=raw.get("holder", ""),
-            lost=raw.get("lost", ""),
-            lost_attempt=raw.get("lost_attempt", ""),
-            generation=raw.get("generation", ""),
-            ticket=document("ticket"),
-            result=document("result"),
-            shown=document("shown"),
-            kind=raw.get("kind", ""),
+        return cls._read(
+            job_id,
+            [raw.get(name, "") for name in RECORD],
+            shown=_document(raw.get("shown")),
             code=raw.get("code", ""),
-            told=raw.get("told") == "1",
-            progress=float(raw["progress"]) if raw.get("progress") else None,
-            story=raw.get("story", ""),
             limited=raw.get("limited", ""),
-            now=number("now"),
         )
 
     @classmethod
-    def from_flat(cls, job_id: str, flat: Iterable[str]) -> Job | None:
-        """A job from a script's answer: field, value, field, value, …"""
-        items = iter(flat)
-        return cls.parse(job_id, dict(zip(items, items, strict=True)))
+    def from_answer(cls, job_id: str, answer: Sequence[Any]) -> Job:
+        """A job from a script's answer (`told` in `common.lua`): without what its worker has no use for."""
+        *record, now, lost_attempt = answer
+        return cls._read(job_id, record, now=int(now), lost_attempt=lost_attempt)
+
+    @classmethod
+    def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
+        (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
+         unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story) = record  # fmt: skip
+        return cls(
+            id=job_id,
+            state=_STATES[state],
+            user=user,
+            request=request,
+            provider=provider,
+            spec=Spec.loads(spec),
+            wake=Wake.loads(job_id, wake),
+            fence=int(fence or 0),
+            created=int(created or 0),
+            deadline=int(deadline or 0),
+            accepted=int(accepted or 0),
+            ready=int(ready or 0),
+            tries=int(tries or 0),
+            deliveries=int(deliveries or 0),
+            unknown=int(unknown or 0),
+            polls=int(polls or 0),
+            holder=holder,
+            lost=lost,
+            generation=generation,
+            ticket=_document(ticket),
+            result=_document(result),
+            kind=kind,
+            told=told == "1",
+            progress=float(progress) if progress else None,
+            story=story,
+            **more,
+        )
 
     @property
     def ended(self) -> bool:
         """Nothing is left to do: delivered, or ended otherwise and the person was told."""
         return self.state is State.DELIVERED or (self.state in ENDED and self.told)
+
+
+def _document(text: str | None) -> dict[str, Any] | None:
+    return json.loads(text) if text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +276,12 @@ class Request:
             chosen=raw.get("chosen", ""),
             sendings=int(raw.get("sendings") or 0),
         )
+
+    @classmethod
+    def from_flat(cls, request_id: str, flat: Iterable[str]) -> Request | None:
+        """A request from a script's answer: field, value, field, value, …"""
+        items = iter(flat)
+        return cls.parse(request_id, dict(zip(items, items, strict=True)))
 
     @property
     def may_have_stray(self) -> bool:

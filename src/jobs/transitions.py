@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from src.jobs.records import Job, Spec, Wake
+from src.jobs.records import Job, Request, Spec, Wake
 
 T = TypeVar("T")
 
@@ -180,8 +180,22 @@ def claim(
     return Transition(
         "claim",
         [job, step, holder, _ms(lease), attempt],
-        lambda raw: Job.from_flat(job, raw) if raw else None,
+        lambda raw: Job.from_answer(job, raw[0]) if raw else None,
     )
+
+
+def claim_to_show(
+    job: str, *, holder: str, lease: float, attempt: str = ""
+) -> Transition[tuple[Job, Request | None] | None]:
+    """`claim` for `deliver`, with the job's request as it is at that moment (None: it is gone)."""
+
+    def parse(raw: Any) -> tuple[Job, Request | None] | None:
+        if not raw:
+            return None
+        claimed = Job.from_answer(job, raw[0])
+        return claimed, Request.from_flat(claimed.request, raw[1])
+
+    return Transition("claim", [job, "deliver", holder, _ms(lease), attempt], parse)
 
 
 def accepted(
@@ -192,11 +206,15 @@ def accepted(
     after: float,
     generation: str = "",
     holder: str = "",
+    callback: bool = True,
 ) -> Transition[bool]:
     """The provider took the job (`ticket`, first poll `after` seconds), or a synchronous call starts
-    (no ticket, `holder` keeps the lease of `after` seconds). False: the job is no longer ours."""
+    (no ticket, `holder` keeps the lease of `after` seconds). False: the job is no longer ours.
+
+    Args:
+        callback: it was asked to call back when it is done (see `hurry`)."""
     text = json.dumps(ticket) if ticket else ""
-    return Transition("accepted", [job, fence, text, _ms(after), generation, holder], _yes)
+    return Transition("accepted", [job, fence, text, _ms(after), generation, holder, int(callback)], _yes)
 
 
 def renew(held: Iterable[tuple[str, int]], lease: float) -> Transition[list[str]]:
@@ -304,7 +322,7 @@ def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row],
         rows = []
         for item in raw[0]:
             if item[0] in ("poll", "lost"):
-                rows.append(Row(item[0], item[1], Job.from_flat(item[1], item[2:])))
+                rows.append(Row(item[0], item[1], Job.from_answer(item[1], item[2])))
             else:
                 wake = Wake.loads(item[1], item[2]) if len(item) > 2 else None
                 rows.append(Row(item[0], item[1], None, wake))

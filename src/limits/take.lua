@@ -3,8 +3,9 @@
 -- KEYS[1]  the prefix P. Under it:
 --   P gate:<name>      HASH    next: ms at which the gate's bucket is empty again, reserved turns included;
 --                              used: the same of the calls that really went; closed: ms until which it is (was last)
---                              shut; lost: ms of all closures so far, by which reserved turns have moved; open: see
---                              breaker.lua
+--                              shut; lost: ms of all closures so far, by which reserved turns have moved; promised:
+--                              ms until which there may be reserved turns; kept: ms until which the hash does not
+--                              expire; open: see breaker.lua
 --   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins, then each gate's `lost` at that time
 -- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate}],
 --               ticket (a turn to use or to reserve; empty: none),
@@ -19,17 +20,21 @@ local PROBE = 60000
 -- How much later than its turn a call may come without a new one: what a wake-up takes. Beyond it a call goes late
 -- only where the gate has room.
 local LATE = 250
+-- For how long after its time a reserved turn is remembered.
+local UNUSED = 60000
+-- A gate that nobody passes is forgotten after it, unless turns are reserved beyond that.
+local IDLE = 3600000
 local a = cjson.decode(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
 local pass = P .. 'pass:' .. a.ticket
-local reserved = a.ticket ~= '' and redis.call('GET', pass)
 
-local line, used, closed, lost, half = {}, {}, {}, {}, {}
-local broken = false
+local line, used, closed, lost, half, promised, kept_until = {}, {}, {}, {}, {}, {}, {}
+local broken, reserved = false, false
 for i, g in ipairs(a.gates) do
-  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'used', 'closed', 'lost', 'open')
+  local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'used', 'closed', 'lost', 'open', 'promised', 'kept')
   closed[i], lost[i], half[i] = tonumber(f[3] or '0'), tonumber(f[4] or '0'), f[5] == '1'
+  promised[i], kept_until[i] = tonumber(f[6] or '0'), tonumber(f[7] or '0')
   used[i] = math.max(tonumber(f[2] or '0'), now)
   if half[i] then
     broken = broken or closed[i] > now
@@ -38,7 +43,9 @@ for i, g in ipairs(a.gates) do
     used[i] = math.max(used[i], closed[i] + (g.b - 1) * g.t)
   end
   line[i] = math.max(tonumber(f[1] or '0'), used[i])
+  reserved = reserved or promised[i] > now
 end
+reserved = reserved and a.ticket ~= '' and redis.call('GET', pass)
 
 -- The reserved turn, moved by the closures since; nil if there is none that can be kept.
 local function kept()
@@ -70,7 +77,7 @@ local turn = not broken and kept()
 if turn then
   local left = turn - now
   if left > 1 and left > a.wait then
-    redis.call('PEXPIRE', pass, math.ceil(left) + 60000)
+    redis.call('PEXPIRE', pass, math.ceil(left) + UNUSED)
     return {math.ceil(left), 'turn', 0}
   end
   redis.call('DEL', pass)
@@ -92,16 +99,25 @@ local lost_now = ''
 for i, g in ipairs(a.gates) do
   local key = P .. 'gate:' .. g.n
   local after = line[i] + g.t
+  local changed = {'next', string.format('%.3f', after)}
   if refused then
-    redis.call('HSET', key, 'next', string.format('%.3f', after))
+    changed[3], changed[4] = 'promised', string.format('%.0f', math.max(promised[i], math.ceil(now + wait) + UNUSED))
   else
-    redis.call('HSET', key, 'next', string.format('%.3f', after), 'used', after_call(i, now + wait))
+    changed[3], changed[4] = 'used', after_call(i, now + wait)
   end
-  redis.call('PEXPIRE', key, math.ceil(math.max(after - now, 1000)) + 3600000)
+  -- Seldom put off: it says itself for how long it was.
+  if kept_until[i] < math.max(after, now) + IDLE / 2 then
+    local keep = math.ceil(math.max(after - now, 1000)) + IDLE
+    changed[5], changed[6] = 'kept', string.format('%.0f', now + keep)
+    redis.call('HSET', key, unpack(changed))
+    redis.call('PEXPIRE', key, keep)
+  else
+    redis.call('HSET', key, unpack(changed))
+  end
   lost_now = lost_now .. string.format(' %.0f', lost[i])
 end
 if refused then
-  redis.call('SET', pass, string.format('%.0f', now + wait) .. lost_now, 'PX', math.ceil(wait) + 60000)
+  redis.call('SET', pass, string.format('%.0f', now + wait) .. lost_now, 'PX', math.ceil(wait) + UNUSED)
   return {math.ceil(wait), by, 0}
 end
 if reserved then redis.call('DEL', pass) end

@@ -16,9 +16,8 @@ if a.update ~= '' then
   if before then return {'repeat', before} end
 end
 if redis.call('HGET', P .. 'user:' .. a.user, 'blocked') == '1' then return {'blocked'} end
-redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window)
-if redis.call('ZCARD', window) >= a.rate_limit then
-  local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
+local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
+if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
 end
 local have = redis.call('ZCARD', active)
@@ -27,8 +26,11 @@ local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
 if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting} end
 -- Who would still wait when the deadline comes is told now, not then.
-local last = a.class * CLASS + last_tag(a.provider, a.user, a.class) + n
-local place = redis.call('ZCOUNT', line, '-inf', last) + n
+local tag = last_tag(a.provider, a.user, a.class, waiting)
+local place = n
+if a.cap > 0 and waiting + n - room > a.cap then
+  place = n + redis.call('ZCOUNT', line, '-inf', a.class * CLASS + tag + n)
+end
 if a.cap > 0 and place - room > a.cap then
   local took = redis.call('LRANGE', P .. 'took:' .. a.provider .. ':' .. a.model, 0, SAMPLE - 1)
   local sum = 0
@@ -36,20 +38,23 @@ if a.cap > 0 and place - room > a.cap then
   if #took > 0 and (place - room) / a.cap * sum / #took > a.deadline then return {'busy', waiting} end
 end
 
+if first[2] then redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window) end
 redis.call('ZADD', window, NOW, a.request)
 redis.call('PEXPIRE', window, a.rate_window)
 if a.update ~= '' then redis.call('SET', P .. 'update:' .. a.update, a.request, 'EX', 172800) end
 
-local ids = {}
+local ids, opened, rows = {}, {}, {}
 for i, job in ipairs(a.jobs) do
   ids[i] = job.id
+  opened[2 * i - 1], opened[2 * i] = NOW, job.id
+  rows[2 * i - 1], rows[2 * i] = NOW + a.deadline, job.id
   redis.call('HSET', job_key(job.id), 'v', 1, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0')
-  redis.call('ZADD', active, NOW, job.id)
-  due(job.id, NOW + a.deadline)
 end
-join_line(a.provider, a.user, a.class, ids)
+many('ZADD', active, opened)
+many('ZADD', P .. 'due', rows)
+join_line(a.provider, a.user, a.class, ids, tag)
 local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
 for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
 redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
@@ -57,13 +62,15 @@ redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
 if a.shown.chat ~= '0' then redis.call('ZADD', P .. 'open', NOW, a.request) end
 local history = P .. 'history:' .. a.user
 redis.call('ZADD', history, NOW, a.request)
-redis.call('ZREMRANGEBYRANK', history, 0, -201)
+-- It may grow a little beyond what is kept before it is cut.
+if NOW % 16 == 0 then redis.call('ZREMRANGEBYRANK', history, 0, -201) end
 redis.call('EXPIRE', history, a.ttl)
 redis.call('HINCRBY', P .. 'counts', 'admitted', n)
-local released = release(a.provider, a.cap)
+local released, gone = room > 0 and release(a.provider, a.cap) or {}, {}
+for i = 1, #released, 2 do gone[released[i]] = true end
 
 local out = {'ok', a.request}
-for i, id in ipairs(ids) do out[#out + 1] = redis.call('ZRANK', line, id) or -1 end
+for _, id in ipairs(ids) do out[#out + 1] = gone[id] and -1 or redis.call('ZRANK', line, id) or -1 end
 out[#out + 1] = '|'
 for _, id in ipairs(released) do out[#out + 1] = id end
 return out

@@ -9,7 +9,7 @@ local done = 0
 for id in string.gmatch(r[2], '[^,]+') do
   local f = fields(id, 'state', 'created', 'story')
   if f.state == 'waiting' or (ARGV[3] == 'later' and (f.state == 'submitting' or f.state == 'running')) then
-    redis.call('HSET', job_key(id), 'story', f.story .. ' chose:' .. ARGV[3] .. '@' .. (NOW - tonumber(f.created)))
+    redis.call('HSET', job_key(id), 'story', noted(f.story, 'chose:' .. ARGV[3], f.created))
     done = 1
   end
 end

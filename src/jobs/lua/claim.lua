@@ -1,26 +1,30 @@
 -- Take a job for one step. Refused (empty answer) when the job is not at that step or somebody holds it.
 --
 -- ARGV  1 job  2 step: submit | deliver  3 holder  4 lease, ms  5 attempt (span of this attempt, for a successor to close)
--- Returns the job's fields and values; where an earlier attempt was lost, its holder under "lost" and its span under "lost_attempt".
+-- Returns the job as `told` gives it, where an earlier attempt was lost with its holder under "lost"; for deliver
+--   behind it the request's fields and values.
 local id, step = ARGV[1], ARGV[2]
-local f = fields(id, 'state', 'holder', 'told', 'created', 'story', 'attempt', 'lost')
+local f = fields(id, 'attempt', unpack(RECORD))
 local open = (step == 'submit' and f.state == 'submitting')
   or (step == 'deliver' and (f.state == 'ready' or f.state == 'delivering'
     or ((f.state == 'failed' or f.state == 'cancelled') and f.told == '0')))
 if not open or leased(id, f.holder) then return {} end
+if f.lost ~= '' then redis.call('HDEL', job_key(id), 'lost') end
 if f.holder ~= '' then f.lost = f.holder end
-redis.call('HINCRBY', job_key(id), 'fence', 1)
-redis.call('HDEL', job_key(id), 'lost')
-if step == 'submit' and f.lost ~= '' then redis.call('HINCRBY', job_key(id), 'unknown', 1) end
-redis.call('HINCRBY', job_key(id), step == 'submit' and 'tries' or 'deliveries', 1)
-if f.state == 'ready' then
-  move(id, 'delivering', tonumber(f.created), f.story, 'holder', ARGV[3], 'attempt', ARGV[5])
-else
-  redis.call('HSET', job_key(id), 'holder', ARGV[3], 'attempt', ARGV[5])
+local count = step == 'submit' and 'tries' or 'deliveries'
+f.fence, f.holder, f[count] = f.fence + 1, ARGV[3], (tonumber(f[count]) or 0) + 1
+local changed = {'fence', f.fence, count, f[count], 'holder', f.holder, 'attempt', ARGV[5]}
+if step == 'submit' and f.lost ~= '' then
+  f.unknown = (tonumber(f.unknown) or 0) + 1
+  changed[9], changed[10] = 'unknown', f.unknown
 end
+if f.state == 'ready' then
+  f.state, f.story = 'delivering', noted(f.story, 'delivering', f.created)
+  changed[#changed + 1], changed[#changed + 2] = 'state', f.state
+  changed[#changed + 1], changed[#changed + 2] = 'story', f.story
+end
+redis.call('HSET', job_key(id), unpack(changed))
 due(id, NOW + ARGV[4])
-local out = redis.call('HGETALL', job_key(id))
-out[#out + 1] = 'lost'; out[#out + 1] = f.lost
-out[#out + 1] = 'lost_attempt'; out[#out + 1] = f.lost ~= '' and f.attempt or ''
-out[#out + 1] = 'now'; out[#out + 1] = tostring(NOW)
+local out = {told(f, f.lost ~= '' and f.attempt or '')}
+if step == 'deliver' then out[2] = redis.call('HGETALL', P .. 'request:' .. f.request) end
 return out

@@ -1,4 +1,5 @@
--- Shared by every script of the ledger; put before each of them.
+-- Shared by every script of the ledger; put before each of them, and before it RECORD: the fields of a job that its
+-- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of the ledger's keys. Under it:
 --   P job:<id>            HASH   a job: state, fence, holder, spec, … (see records.py)
@@ -39,9 +40,29 @@ end
 local NOW = clock()
 
 local function job_key(id) return P .. 'job:' .. id end
-local function get(id, field) return redis.call('HGET', job_key(id), field) or '' end
 local function due_at(id) return tonumber(redis.call('ZSCORE', P .. 'due', id) or '0') end
 local function due(id, at) redis.call('ZADD', P .. 'due', at, id) end
+
+-- One call with many arguments; a few where they are more than a call can take.
+local function many(command, key, args)
+  for i = 1, #args, 2000 do redis.call(command, key, unpack(args, i, math.min(i + 1999, #args))) end
+end
+
+local function fields(id, ...)
+  local names, out = {...}, {}
+  local values = redis.call('HMGET', job_key(id), ...)
+  for i, name in ipairs(names) do out[name] = values[i] or '' end
+  return out
+end
+
+-- A job as its worker is told: the fields of RECORD, then NOW and the span of an attempt that was lost.
+local function told(f, attempt)
+  local out = {}
+  for i, name in ipairs(RECORD) do out[i] = f[name] end
+  local n = #out
+  out[n + 1], out[n + 2] = NOW, attempt
+  return out
+end
 
 -- A lease is live while its holder is named and the job is not due.
 local function leased(id, holder) return holder ~= '' and due_at(id) > NOW end
@@ -51,52 +72,58 @@ local function lose(id, holder)
   if holder ~= '' then redis.call('HSET', job_key(id), 'lost', holder, 'holder', '') end
 end
 
--- Move a job to a state and note when, in ms since it was made, for its story.
+-- A job's story with one more state or note, and when: in ms since it was made.
+local function noted(story, note, created) return story .. ' ' .. note .. '@' .. (NOW - tonumber(created)) end
+
+-- Move a job to a state.
 local function move(id, state, created, story, ...)
-  redis.call('HSET', job_key(id), 'state', state, 'story', story .. ' ' .. state .. '@' .. (NOW - created), ...)
+  redis.call('HSET', job_key(id), 'state', state, 'story', noted(story, state, created), ...)
 end
 
 -- Give free slots to the head of the line. Returns what is needed to wake each job: id, wake, id, wake, …
-local function release(provider, cap)
+-- `rows`: others that become due meanwhile: at, id, at, id, …
+local function release(provider, cap, rows)
   local line, slots = P .. 'line:' .. provider, P .. 'slots:' .. provider
   local free = cap - redis.call('SCARD', slots)
-  local out = {}
-  if free <= 0 then return out end
-  local head = redis.call('ZPOPMIN', line, free)
+  local head = free > 0 and redis.call('ZPOPMIN', line, free) or {}
+  local out, rounds, taken = {}, {}, {}
+  rows = rows or {}
   for i = 1, #head, 2 do
     local id, place = head[i], tonumber(head[i + 1])
     local class = math.floor(place / CLASS)
-    redis.call('HSET', P .. 'tags:' .. provider, 'now:' .. class, place - class * CLASS)
+    rounds[class] = place - class * CLASS
     local f = redis.call('HMGET', job_key(id), 'created', 'story', 'wake')
     if f[1] then
-      redis.call('SADD', slots, id)
-      move(id, 'submitting', tonumber(f[1]), f[2], 'released', NOW)
-      due(id, NOW + RESEND)
-      out[#out + 1] = id
-      out[#out + 1] = f[3]
+      move(id, 'submitting', f[1], f[2], 'released', NOW)
+      local n, m = #out, #rows
+      taken[#taken + 1] = id
+      rows[m + 1], rows[m + 2] = NOW + RESEND, id
+      out[n + 1], out[n + 2] = id, f[3]
     else
       redis.call('ZREM', P .. 'due', id)
     end
   end
+  many('SADD', slots, taken)
+  many('ZADD', P .. 'due', rows)
+  for class, round in pairs(rounds) do redis.call('HSET', P .. 'tags:' .. provider, 'now:' .. class, round) end
   return out
 end
 
--- The tag after which a person's next job stands: their last one's, or that of the round now.
-local function last_tag(provider, user, class)
+-- The tag after which a person's next job stands: their last one's, or that of the round now. `waiting`: jobs in that line.
+local function last_tag(provider, user, class, waiting)
   local tags = redis.call('HMGET', P .. 'tags:' .. provider, 'now:' .. class, class .. ':' .. user)
   local round = tonumber(tags[1] or '0')
-  if redis.call('ZCARD', P .. 'line:' .. provider) == 0 then return round end
+  if waiting == 0 then return round end
   return math.max(tonumber(tags[2] or '0'), round)
 end
 
--- Put a person's new jobs into a line. Start-time fair queueing: each is one round after their last, or in this round.
-local function join_line(provider, user, class, ids)
-  local line, tag = P .. 'line:' .. provider, last_tag(provider, user, class)
-  for _, id in ipairs(ids) do
-    tag = tag + 1
-    redis.call('ZADD', line, class * CLASS + tag, id)
-  end
-  redis.call('HSET', P .. 'tags:' .. provider, class .. ':' .. user, tag)
+-- Put a person's new jobs into a line behind their last tag. Start-time fair queueing: each is one round after the one
+-- before, or in this round.
+local function join_line(provider, user, class, ids, tag)
+  local rows = {}
+  for i, id in ipairs(ids) do rows[2 * i - 1], rows[2 * i] = class * CLASS + tag + i, id end
+  many('ZADD', P .. 'line:' .. provider, rows)
+  redis.call('HSET', P .. 'tags:' .. provider, class .. ':' .. user, tag + #ids)
 end
 
 -- Take a job out of the line; later jobs of the same person move up into the gap.
@@ -112,31 +139,12 @@ local function leave_line(id, provider, user, class)
   redis.call('HINCRBY', P .. 'tags:' .. provider, class .. ':' .. user, -1)
 end
 
--- Jobs of a request that have not ended (an ended one was also told to the person).
-local function open_jobs(request)
-  local n = 0
-  for id in string.gmatch(redis.call('HGET', P .. 'request:' .. request, 'jobs') or '', '[^,]+') do
-    local f = redis.call('HMGET', job_key(id), 'state', 'told')
-    if f[1] and f[1] ~= 'delivered' and not ((f[1] == 'failed' or f[1] == 'cancelled') and f[2] == '1') then n = n + 1 end
-  end
-  return n
-end
-
 -- An outcome is known that is not a picture: free the slot, keep the job due until the person was told.
 local function end_early(id, f, state, kind, code, cap)
   local provider = f.provider
   if f.state == 'waiting' then leave_line(id, provider, f.user, tonumber(f.class)) end
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
-  redis.call('HINCRBY', job_key(id), 'fence', 1)
-  move(id, state, tonumber(f.created), f.story, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
-  due(id, NOW + RESEND)
-  return release(provider, cap)
-end
-
-local function fields(id, ...)
-  local names, out = {...}, {}
-  local values = redis.call('HMGET', job_key(id), ...)
-  for i, name in ipairs(names) do out[name] = values[i] or '' end
-  return out
+  move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
+  return release(provider, cap, {NOW + RESEND, id})
 end

@@ -7,7 +7,7 @@ local f = fields(id, 'state', 'holder', 'story', 'created', 'limited', 'told', '
 if leased(id, f.holder) then return 0 end
 if f.state == 'submitting' or f.state == 'ready' or f.state == 'delivering' or ((f.state == 'failed' or f.state == 'cancelled') and f.told == '0') then
   if f.limited ~= ARGV[3] then
-    redis.call('HSET', job_key(id), 'limited', ARGV[3], 'story', f.story .. ' limited:' .. ARGV[3] .. '@' .. (NOW - tonumber(f.created)))
+    redis.call('HSET', job_key(id), 'limited', ARGV[3], 'story', noted(f.story, 'limited:' .. ARGV[3], f.created))
   end
   lose(id, f.holder)
   local at = NOW + ARGV[2]

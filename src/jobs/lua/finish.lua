@@ -3,10 +3,26 @@
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
 --       6 how many delivered pictures are kept in blobs
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
+local ENDED = 1000 -- jobs that `ended` keeps
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result')
+local request = P .. 'request:' .. f.request
+
+-- How many other jobs of the request have not ended (an ended one was also told to the person), and its status message.
+local function others_open()
+  local r = redis.call('HMGET', request, 'jobs', 'status_message')
+  local n = 0
+  for other in string.gmatch(r[1] or '', '[^,]+') do
+    local o = other ~= id and fields(other, 'state', 'told')
+    if o and o.state ~= '' and o.state ~= 'delivered' and not ((o.state == 'failed' or o.state == 'cancelled') and o.told == '1') then
+      n = n + 1
+    end
+  end
+  return n, r[2]
+end
+
 if f.state == 'delivered' and f.fence == ARGV[2] then
-  return {'delivered', open_jobs(f.request), NOW - tonumber(f.created)} -- said again: the first answer was lost
+  return {'delivered', others_open(), NOW - tonumber(f.created)} -- said again: the first answer was lost
 end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state
@@ -18,22 +34,25 @@ if f.state == 'delivering' then
   end
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
-move(id, outcome, tonumber(f.created), f.story, 'told', '1', 'shown', ARGV[3])
+move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
   'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket')
-if outcome ~= 'delivered' then
-  redis.call('DEL', P .. 'blob:' .. id)
-elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then
-  redis.call('DEL', P .. 'blob:' .. redis.call('RPOP', P .. 'blobs'))
+-- A result without an address is a picture that came in the answer.
+if f.result ~= '' and not cjson.decode(f.result).url then
+  if outcome ~= 'delivered' then
+    redis.call('DEL', P .. 'blob:' .. id)
+  elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then
+    redis.call('DEL', P .. 'blob:' .. redis.call('RPOP', P .. 'blobs'))
+  end
 end
 redis.call('ZREM', P .. 'due', id)
-redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
-redis.call('LTRIM', P .. 'ended', 0, 999)
+local ended = redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
+if ended >= ENDED + 50 then redis.call('LTRIM', P .. 'ended', 0, ENDED - 1) end
 redis.call('EXPIRE', job_key(id), ARGV[4])
-redis.call('EXPIRE', P .. 'request:' .. f.request, ARGV[4])
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
-local open = open_jobs(f.request)
-if open == 0 and redis.call('HEXISTS', P .. 'request:' .. f.request, 'status_message') == 1 then
-  due('r:' .. f.request, NOW + RESEND)
+local open, status_message = others_open()
+if open == 0 then
+  redis.call('EXPIRE', request, ARGV[4])
+  if status_message then due('r:' .. f.request, NOW + RESEND) end
 end
 return {outcome, open, NOW - tonumber(f.created)}

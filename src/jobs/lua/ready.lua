@@ -8,13 +8,12 @@
 -- within a second after a common start took equally long, and says little of the others.
 local FEW, KEPT = 20, 200
 local function sample(model, ms)
-  local took = P .. 'took:' .. model
-  local pause = math.max(1, math.floor(2 * ms / KEPT))
-  local is_pause = not redis.call('SET', P .. 'sampled:' .. model, 1, 'PX', pause, 'NX')
-  if is_pause and redis.call('LLEN', took) >= FEW then return end
-  redis.call('LPUSH', took, ms)
-  redis.call('LTRIM', took, 0, KEPT - 1)
-  redis.call('SADD', P .. 'models', model)
+  local sampled, took = P .. 'sampled:' .. model, P .. 'took:' .. model
+  if redis.call('EXISTS', sampled) == 1 then return end
+  local n = redis.call('LPUSH', took, ms)
+  if n == 1 then redis.call('SADD', P .. 'models', model) end
+  if n >= FEW then redis.call('SET', sampled, 1, 'PX', math.max(1, math.floor(2 * ms / KEPT))) end
+  if n > KEPT then redis.call('LTRIM', took, 0, KEPT - 1) end
 end
 
 local id = ARGV[1]
@@ -22,10 +21,9 @@ local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
 if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
 if ARGV[4] ~= '' then redis.call('SET', P .. 'blob:' .. id, ARGV[4], 'EX', ARGV[7]) end
-move(id, 'ready', tonumber(f.created), f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
+move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 sample(f.provider .. ':' .. ARGV[6], ARGV[8] ~= '' and tonumber(ARGV[8]) or NOW - tonumber(f.accepted))
-due(id, NOW + RESEND)
 local out = {1}
-for _, r in ipairs(release(f.provider, tonumber(ARGV[5]))) do out[#out + 1] = r end
+for _, r in ipairs(release(f.provider, tonumber(ARGV[5]), {NOW + RESEND, id})) do out[#out + 1] = r end
 return out

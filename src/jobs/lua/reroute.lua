@@ -6,10 +6,9 @@ local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'class', 'deadline')
 if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
-redis.call('HINCRBY', job_key(id), 'fence', 1)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
-move(id, 'waiting', tonumber(f.created), f.story .. ' failover:' .. to .. '@' .. (NOW - tonumber(f.created)),
-  'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '')
+move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),
+  'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1)
 -- It has waited its turn once: it stands in the round that is now, before the next.
 local round = tonumber(redis.call('HGET', P .. 'tags:' .. to, 'now:' .. f.class) or '0')
 redis.call('ZADD', P .. 'line:' .. to, tonumber(f.class) * CLASS + round, id)

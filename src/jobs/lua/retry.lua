@@ -7,17 +7,16 @@
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'told')
 if f.fence ~= ARGV[2] then return 0 end
-local story = f.story .. ' ' .. ARGV[4] .. '@' .. (NOW - tonumber(f.created))
+local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
-  move(id, 'submitting', tonumber(f.created), story, 'holder', '', 'ticket', '', 'generation', '')
+  move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '')
 elseif f.state == 'delivering' then
-  move(id, 'ready', tonumber(f.created), story, 'holder', '')
+  move(id, 'ready', f.created, story, 'fence', fence, 'holder', '')
 elseif f.state == 'submitting' or f.told == '0' then
-  redis.call('HSET', job_key(id), 'holder', '', 'story', story)
+  redis.call('HSET', job_key(id), 'fence', fence, 'holder', '', 'story', story)
 else
   return 0
 end
-redis.call('HINCRBY', job_key(id), 'fence', 1)
 if ARGV[5] == '1' then redis.call('HINCRBY', job_key(id), f.state == 'submitting' and 'tries' or 'deliveries', -1) end
 if ARGV[6] == '1' then redis.call('HINCRBY', job_key(id), 'unknown', 1) end
 due(id, NOW + ARGV[3])

@@ -11,13 +11,15 @@ for _, job in ipairs(a.jobs) do
     class = tonumber(f.class)
     if a.to ~= a.from then leave_line(job.id, a.from, a.user, class) end
     redis.call('HSET', job_key(job.id), 'provider', a.to, 'spec', job.spec, 'wake', job.wake,
-      'story', f.story .. ' ' .. a.note .. '@' .. (NOW - tonumber(f.created)))
+      'story', noted(f.story, a.note, f.created))
     ids[#ids + 1] = job.id
   end
 end
 if #ids == 0 then return {0} end
 redis.call('HSET', P .. 'request:' .. a.request, 'chosen', 'faster')
-if a.to ~= a.from then join_line(a.to, a.user, class, ids) end
+if a.to ~= a.from then
+  join_line(a.to, a.user, class, ids, last_tag(a.to, a.user, class, redis.call('ZCARD', P .. 'line:' .. a.to)))
+end
 local out = {#ids}
 for _, r in ipairs(release(a.to, a.cap)) do out[#out + 1] = r end
 return out

@@ -1,0 +1,56 @@
+"""What a job costs Redis: the commands of its steps, those that scripts make included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from src.jobs import Job, Ledger, transitions
+from src.limits import Limiter, provider_gates, telegram_gates
+from src.settings import load_settings
+from tests.jobs.states import admitted, claimed
+
+_OWN = {"info", "hello", "client|setinfo", "client|setname", "select"}
+
+
+def _commands(client: Any) -> int:
+    found = client.info("commandstats")
+    return sum(v["calls"] for name, v in found.items() if name.removeprefix("cmdstat_") not in _OWN)
+
+
+def _a_job(client: Any) -> None:
+    """From the order to the picture in the chat, with two polls that find it unfinished."""
+    ledger, limiter, settings = Ledger(sync_client=client), Limiter(sync_client=client), load_settings()
+    (job,) = admitted(ledger)
+    request = client.hget(ledger.key(f"job:{job}"), "request")
+    ledger.run_sync(transitions.placed(request, [1]))
+    assert limiter.take_sync(provider_gates(settings, "kie"), ticket=f"submit:{job}") is None
+    fence = claimed(ledger, job, "submit").fence
+    ledger.run_sync(
+        transitions.accepted(job, fence, ticket={"external_id": "x"}, after=0, generation="", callback=False)
+    )
+    polled = [_due(ledger)]
+    for _ in range(2):
+        ledger.run_sync(transitions.polled([(job, polled[-1].fence, 0.0, 0.5)]))
+        polled.append(_due(ledger))
+    result = {"url": "https://a/b.png"}
+    ready = transitions.ready(job, polled[-1].fence, result=result, data=b"", cap=9, model="m", keep=60)
+    assert ledger.run_sync(ready)[0]
+    assert limiter.take_sync(telegram_gates(settings, 1), ticket=f"deliver:{job}") is None
+    fence = claimed(ledger, job, "deliver").fence
+    assert (
+        ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=60)).outcome == "delivered"
+    )
+
+
+def _due(ledger: Ledger) -> Job:
+    rows, _ = ledger.run_sync(transitions.due(10, lease=15, holder="worker"))
+    (job,) = [row.job for row in rows if row.job is not None]
+    return job
+
+
+def test_a_job_takes_few_commands(sync_redis: Any) -> None:
+    _a_job(sync_redis)  # the scripts become known, and the gates' hashes are there
+    before = _commands(sync_redis)
+    _a_job(sync_redis)
+    made = _commands(sync_redis) - before
+    assert made <= 112, made
