@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from src import generation, showing, wake
 from src.jobs import Job, Wake, transitions
-from src.jobs.transitions import Row
+from src.jobs.transitions import GoesOn, Row
 from src.work import Work
 
 log = structlog.get_logger(__name__)
@@ -23,8 +23,8 @@ log = structlog.get_logger(__name__)
 _POLLS = 1000
 _ROWS = 250
 _LONGEST_SLEEP = 0.5
-_SHORTEST_SLEEP = 0.02
-_BATCH_SECONDS = 0.03
+# Between two looks: what falls due or was polled meanwhile is one call.
+_SHORTEST_SLEEP = 0.04
 _HEARTBEAT_SECONDS = 5.0
 _LEARN_SECONDS = 5.0
 
@@ -38,24 +38,28 @@ class Watcher:
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._polling = 0
-        self._polled: list[tuple[str, int, float, float | None]] = []
+        self._polled: list[GoesOn] = []
         self._has_polled = asyncio.Event()
 
     async def run(self) -> None:
         """Look at what is due, for ever; Redis being away only makes it wait."""
-        self._spawn(self._commit_polls())
+        self._spawn(self._record_last())
         self._spawn(self._beat())
         while not self._stopping.is_set():
             try:
                 wait = await self._look()
             except RedisError as error:
                 log.warning("ledger is away", error=type(error).__name__)
-                wait = _LONGEST_SLEEP
+                await self._sleep(_LONGEST_SLEEP)
+                continue
             except Exception:
                 # One row that cannot be read must not end the watch over all others.
                 log.exception("looking at what is due broke")
-                wait = _LONGEST_SLEEP
-            await self._sleep(max(_SHORTEST_SLEEP, min(wait, _LONGEST_SLEEP)))
+                await self._sleep(_LONGEST_SLEEP)
+                continue
+            await self._sleep(_SHORTEST_SLEEP)
+            if wait > _SHORTEST_SLEEP:
+                await _wait(self._has_polled, min(wait, _LONGEST_SLEEP) - _SHORTEST_SLEEP)
 
     async def stop(self, seconds: float) -> None:
         """Claim nothing more and wait for what is under way, at most that long."""
@@ -69,9 +73,16 @@ class Watcher:
         room = min(_ROWS, _POLLS - self._polling)
         if room <= 0:
             return _SHORTEST_SLEEP
-        rows, wait = await self._ledger.run(
-            transitions.due(room, lease=settings.lease, holder=self._work.app.holder)
-        )
+        polled = self._take_polled()
+        try:
+            rows, wait = await self._ledger.run(
+                transitions.due(room, lease=settings.lease, holder=self._work.app.holder, polled=polled)
+            )
+        except RedisError:
+            # Their leases run out and they are polled again.
+            if polled:
+                log.warning("polls not recorded", jobs=len(polled))
+            raise
         submits: list[Wake] = []
         delivers: list[Wake] = []
         for row in rows:
@@ -87,7 +98,13 @@ class Watcher:
         await wake.send(deliver=delivers, submit=submits)
         return 0.0 if len(rows) == room else _LONGEST_SLEEP if wait is None else wait
 
+    def _take_polled(self) -> list[GoesOn]:
+        self._has_polled.clear()
+        polled, self._polled = self._polled, []
+        return polled
+
     async def _poll(self, job: Job) -> None:
+        again: GoesOn | None = None
         try:
             # The lease covers a poll: a provider that hangs longer is asked again by whoever is free.
             async with asyncio.timeout(self._work.app.settings.lease):
@@ -96,28 +113,25 @@ class Watcher:
             again = (job.id, job.fence, 1.0, job.progress)
         except RedisError as error:
             log.warning("poll not recorded", job_id=job.id, error=type(error).__name__)
-            return
         finally:
             self._polling -= 1
-        if again is not None:
-            self._polled.append(again)
-            self._has_polled.set()
+            if again is not None:
+                self._polled.append(again)
+            if again is not None or self._stopping.is_set():
+                self._has_polled.set()
 
-    async def _commit_polls(self) -> None:
-        """Record polls in bulk: one script call for all that ended within a moment."""
-        while not (self._stopping.is_set() and self._polling == 0 and not self._polled):
+    async def _record_last(self) -> None:
+        """Let go what was polled and is in no look: the looks end before the last polls do."""
+        await self._stopping.wait()
+        while self._polling or self._polled:
             await self._has_polled.wait()
-            await asyncio.sleep(_BATCH_SECONDS)
-            if not self._stopping.is_set():
-                self._has_polled.clear()
-            batch, self._polled = self._polled, []
-            if not batch:
+            polled = self._take_polled()
+            if not polled:
                 continue
             try:
-                await self._ledger.run(transitions.polled(batch))
+                await self._ledger.run(transitions.polled(polled))
             except RedisError as error:
-                # Their leases run out and they are polled again.
-                log.warning("polls not recorded", jobs=len(batch), error=type(error).__name__)
+                log.warning("polls not recorded", jobs=len(polled), error=type(error).__name__)
 
     async def _rare(self, row: Row) -> None:
         try:
@@ -151,10 +165,7 @@ class Watcher:
                 self._work.troubled.add(name)
 
     async def _sleep(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        await _wait(self._stopping, seconds)
 
     def _spawn(self, step: Any) -> None:
         task = asyncio.get_running_loop().create_task(step)
@@ -165,3 +176,12 @@ class Watcher:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a watcher's step broke", error=type(error).__name__, exc_info=error)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """For the event, at most that long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

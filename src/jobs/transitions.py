@@ -227,12 +227,20 @@ def lost(span_id: str, by: Literal["step", "disk"]) -> Transition[bool]:
     return Transition("lost", [span_id, by, 86_400], bool)
 
 
-def polled(rows: Iterable[tuple[str, int, float, float | None]]) -> Transition[list[str]]:
-    """Generations that go on: (job, fence, seconds to the next look, progress). The answer: jobs no longer ours."""
+GoesOn = tuple[str, int, float, float | None]
+"""A generation that was polled and goes on: job, fence, seconds to the next look, progress."""
+
+
+def polled(rows: Iterable[GoesOn]) -> Transition[list[str]]:
+    """Generations that go on. The answer: jobs no longer ours."""
+    return Transition("polled", _quadruples(rows), list)
+
+
+def _quadruples(rows: Iterable[GoesOn]) -> list[Any]:
     args: list[Any] = []
     for job, fence, after, progress in rows:
         args += [job, fence, _ms(after), "" if progress is None else round(progress, 3)]
-    return Transition("polled", args, list)
+    return args
 
 
 def ready(
@@ -315,8 +323,14 @@ def finish(
     )
 
 
-def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row], float | None]]:
-    """Take up to `count` due rows for `lease` seconds. Also: seconds until the next is due."""
+def due(
+    count: int, *, lease: float, holder: str, polled: Iterable[GoesOn] = ()
+) -> Transition[tuple[list[Row], float | None]]:
+    """Take up to `count` due rows for `lease` seconds. Also: seconds until the next is due.
+
+    Args:
+        polled: generations that go on, let go in the same call.
+    """
 
     def parse(raw: Any) -> tuple[list[Row], float | None]:
         rows = []
@@ -329,7 +343,7 @@ def due(count: int, *, lease: float, holder: str) -> Transition[tuple[list[Row],
         wait = int(raw[1])
         return rows, None if wait < 0 else wait / 1000
 
-    return Transition("due", [count, _ms(lease), holder], parse)
+    return Transition("due", [count, _ms(lease), holder, *_quadruples(polled)], parse)
 
 
 def hurry(provider: str, task: str, *, remember: int) -> Transition[Literal["due", "early", "over"]]:

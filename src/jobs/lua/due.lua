@@ -1,11 +1,12 @@
 -- Take what is due. Each row is looked at by one process: it is due again only after the lease.
 --
--- ARGV  1 how many at most  2 lease, ms  3 holder
+-- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
 --   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake ; "deliver" id wake ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 -- Nobody could renew a lease while Redis was away, and a woken Redis finds all of them over: after a gap
 -- between looks, leases that ran out in it get a moment to be renewed.
+go_on(4)
 local GAP, GRACE = 2000, 2000
 local before = tonumber(redis.call('SET', P .. 'looked', NOW, 'GET') or NOW)
 if NOW - before > GAP then redis.call('SET', P .. 'grace', NOW + GRACE, 'PX', GRACE) end
