@@ -24,7 +24,7 @@ _POLLS = 1000
 _ROWS = 250
 _LONGEST_SLEEP = 0.5
 # Between two looks: what falls due or was polled meanwhile is one call.
-_SHORTEST_SLEEP = 0.04
+_SHORTEST_SLEEP = 0.1
 _HEARTBEAT_SECONDS = 5.0
 _LEARN_SECONDS = 5.0
 
