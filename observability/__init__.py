@@ -24,6 +24,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from observability import exporters, logs
 from observability.logs import LogFormat
 from observability.process import observe_process
+from observability.recording import tracer_provider
 from observability.scrubbing import Scrubber
 from observability.spans import PinnableIdGenerator
 
@@ -115,9 +116,7 @@ def setup(
         metrics.set_meter_provider(meters)
         observe_process(meters.get_meter("observability.process"))
     if processors := [*span_processors, *exporters.span_processors(scrubber, spool, first_to_write)]:
-        tracers = TracerProvider(
-            resource=resource, id_generator=PinnableIdGenerator(), shutdown_on_exit=False
-        )
+        tracers = tracer_provider(resource, PinnableIdGenerator())
         for processor in processors:
             tracers.add_span_processor(processor)
         trace.set_tracer_provider(tracers)

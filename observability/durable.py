@@ -123,7 +123,7 @@ class DurableSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         context, parent = span.context, span.parent
-        if self._spool is None or context is None or not context.trace_flags.sampled:
+        if self._shut or self._spool is None or context is None or not context.trace_flags.sampled:
             return
         if span.kind not in _NOTED or (parent is not None and not parent.is_remote):
             return

@@ -1,12 +1,14 @@
 """A finished span as OTLP bytes, one at a time, so that they can be kept on disk and joined into a request.
 
-Says what the official encoder says, for a third of its CPU time: what repeats from span to span, such as
-an attribute of few values, is made once. Nothing is sent here; that is `observability.durable`.
+Says what the official encoder says, for a fifth of its CPU time: the fields that every span has are written out
+as protobuf lays them down, and what repeats from span to span, such as an attribute of few values, is made once.
+Nothing is sent here; that is `observability.durable`.
 """
 
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -45,8 +47,13 @@ _CODES = {
 }
 _REMOTENESS_KNOWN = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _REMOTENESS_KNOWN | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
-# Fields that hold messages, as they are tagged: of ExportTraceServiceRequest, ResourceSpans and ScopeSpans.
+# Fields as they are tagged. Of ExportTraceServiceRequest, ResourceSpans and ScopeSpans, those that hold messages:
 _RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = b"\x0a", b"\x12", b"\x12"
+# of Span:
+_TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
+_TIMES = struct.Struct("<cQcQ")
+_START, _END = b"\x39", b"\x41"
+_ATTRIBUTE = b"\x4a"
 
 
 def encode_resource(resource: Resource) -> bytes:
@@ -62,34 +69,27 @@ def encode_span(span: ReadableSpan) -> bytes:
     context, parent = span.context, span.parent
     if context is None:
         return b""
-    message = SpanMessage(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id.to_bytes(8, "big"),
-        name=span.name,
-        kind=_KINDS[span.kind],
-        start_time_unix_nano=span.start_time or 0,
-        end_time_unix_nano=span.end_time or 0,
-        attributes=_attributes(span.attributes),
-        status=_UNSET if span.status.status_code is StatusCode.UNSET else _status(span.status),
-        flags=_flags(parent),
-    )
+    parts = [
+        _TRACE_ID,
+        context.trace_id.to_bytes(16, "big"),
+        _SPAN_ID,
+        context.span_id.to_bytes(8, "big"),
+        _named(span.name, span.kind),
+        _TIMES.pack(_START, span.start_time or 0, _END, span.end_time or 0),
+    ]
     if parent is not None:
-        message.parent_span_id = parent.span_id.to_bytes(8, "big")
-    if context.trace_state:
-        message.trace_state = context.trace_state.to_header()
-    if span.events:
-        message.events.extend(map(_event, span.events))
-    if span.links:
-        message.links.extend(map(_link, span.links))
-    if span.dropped_attributes:
-        message.dropped_attributes_count = span.dropped_attributes
-    if span.dropped_events:
-        message.dropped_events_count = span.dropped_events
-    if span.dropped_links:
-        message.dropped_links_count = span.dropped_links
-    # A message put into another is copied, so the two around it are written out.
-    scope_spans = _scope(span.instrumentation_scope) + _field(_SPANS, message.SerializeToString())
-    return _field(_SCOPE_SPANS, scope_spans)
+        parts += (_PARENT_ID, parent.span_id.to_bytes(8, "big"))
+    for key, value in (span.attributes or {}).items():
+        if isinstance(value, str):
+            short = len(value) <= _LONGEST_CACHED
+            parts.append(_cached_attribute(key, value) if short else _attribute(key, value))
+        elif isinstance(value, int | float):
+            parts.append(_cached_attribute(key, value))
+        else:
+            parts.append(_attribute(key, value))
+    parts.append(_REMOTE_PARENT if parent is not None and parent.is_remote else _LOCAL_PARENT)
+    parts.append(_seldom(span, context))
+    return _field(_SCOPE_SPANS, _scope(span.instrumentation_scope) + _field(_SPANS, b"".join(parts)))
 
 
 def export_request(resource: bytes, spans: Iterable[bytes]) -> bytes:
@@ -102,25 +102,47 @@ def key_value(key: str, value: str) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=value))
 
 
-def _attributes(attributes: Mapping[str, Any] | None) -> list[KeyValue]:
-    encoded = []
-    for key, value in (attributes or {}).items():
-        kind = type(value)
-        if kind is str and len(value) > _LONGEST_CACHED:
-            encoded.append(key_value(key, value))
-        elif kind in (str, int, bool, float):
-            encoded.append(_key_value(key, value))
-        else:
-            try:
-                encoded.append(KeyValue(key=key, value=_any_value(value)))
-            except TypeError as error:
-                logger.warning("attribute %s left out: %s", key, error)
-    return encoded
+@lru_cache(1024)
+def _named(name: str, kind: SpanKind) -> bytes:
+    return bytes(SpanMessage(name=name, kind=_KINDS[kind]).SerializeToString())
+
+
+def _seldom(span: ReadableSpan, context: SpanContext) -> bytes:
+    """What most spans have none of, and their status."""
+    status, events, links = span.status, span.events, span.links
+    dropped = span.dropped_attributes or span.dropped_events or span.dropped_links
+    if status.status_code is StatusCode.UNSET and not (events or links or dropped or context.trace_state):
+        return _UNSET
+    message = SpanMessage(
+        trace_state=context.trace_state.to_header(),
+        events=map(_event, events),
+        links=map(_link, links),
+        dropped_attributes_count=span.dropped_attributes,
+        dropped_events_count=span.dropped_events,
+        dropped_links_count=span.dropped_links,
+        status=_status(status),
+    )
+    return bytes(message.SerializeToString())
 
 
 @lru_cache(8192, typed=True)  # for 1, 1.0 and True are the same
-def _key_value(key: str, value: str | bool | float) -> KeyValue:
-    return KeyValue(key=key, value=_any_value(value))
+def _cached_attribute(key: str, value: str | bool | float) -> bytes:
+    return _attribute(key, value)
+
+
+def _attribute(key: str, value: Any) -> bytes:
+    """An attribute as a span has it; nothing where OTLP has no such value."""
+    return b"".join(_field(_ATTRIBUTE, found.SerializeToString()) for found in _attributes({key: value}))
+
+
+def _attributes(attributes: Mapping[str, Any] | None) -> list[KeyValue]:
+    encoded = []
+    for key, value in (attributes or {}).items():
+        try:
+            encoded.append(KeyValue(key=key, value=_any_value(value)))
+        except (TypeError, ValueError) as error:
+            logger.warning("attribute %s left out: %s", key, error)
+    return encoded
 
 
 def _any_value(value: Any) -> AnyValue:
@@ -178,18 +200,24 @@ def _scope(scope: Scope | None) -> bytes:
     return bytes(ScopeSpans(scope=message, schema_url=scope.schema_url or "").SerializeToString())
 
 
-_UNSET = StatusMessage()
-
-
-def _flags(context: SpanContext | None) -> int:
-    return _REMOTE if context is not None and context.is_remote else _REMOTENESS_KNOWN
+def _flags(context: SpanContext) -> int:
+    return _REMOTE if context.is_remote else _REMOTENESS_KNOWN
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
     """A field that holds a message, as protobuf writes it: tag, length in groups of seven bits, content."""
-    head, length = bytearray(tag), len(content)
+    length = len(content)
+    if length < 0x80:
+        return tag + _BYTES[length] + content
+    head = bytearray(tag)
     while length > 0x7F:
         head.append(length & 0x7F | 0x80)
         length >>= 7
     head.append(length)
     return bytes(head) + content
+
+
+_BYTES = [bytes((number,)) for number in range(0x80)]
+_UNSET = bytes(SpanMessage(status=StatusMessage()).SerializeToString())
+_LOCAL_PARENT = SpanMessage(flags=_REMOTENESS_KNOWN).SerializeToString()
+_REMOTE_PARENT = SpanMessage(flags=_REMOTE).SerializeToString()

@@ -1,13 +1,15 @@
 """Records on disk until they are sent: what a killed process, or a Collector that is away, would lose.
 
 A folder that the processes of a machine share. Each process writes to files of its own, which it holds
-locked: one whose lock is free was left behind, and whoever sees it first sends it. What was written before
-a process was killed survives it, as the kernel has it by then; a machine that loses its power may lose some.
+locked: one whose lock is free was left behind, and whoever sees it first sends it. Files are written through
+memory that they share with the kernel: no call of the system a record, which would let other threads in, and what
+was written before a process was killed is there all the same; a machine that loses its power may lose some.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import struct
 import uuid
@@ -16,7 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-_HEAD = struct.Struct(">QI")  # id, length; then the bytes
+# A record: a mark with its length, its id, its bytes. The mark is written last and at once, so that a record is whole
+# or not there; the rest of a file is zero.
+_MARK, _ID = struct.Struct(">I"), struct.Struct(">Q")
+_HEAD_SIZE = _MARK.size + _ID.size
+_WHOLE = 1 << 31
+_GROWTH = 1 << 18  # bytes of disk taken at a time
 _MOST_BYTES = 64_000_000
 
 
@@ -32,15 +39,40 @@ class SpoolFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._at = self._size = 0
         # Locked before it has the name under which others look for it.
         hidden = path.with_name(f".{path.name}")
-        self._fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        os.rename(hidden, path)
+        self._fd = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._memory = self._grown(_GROWTH)
+            os.rename(hidden, path)
+        except BaseException:
+            os.unlink(hidden)
+            os.close(self._fd)
+            raise
 
     def append(self, id_: int, content: bytes) -> None:
         """Add a record, whole or not at all as far as a reader is concerned."""
-        os.write(self._fd, _HEAD.pack(id_, len(content)) + content)
+        body = self._at + _MARK.size
+        end = body + _ID.size + len(content)
+        if end > self._size:
+            memory = self._grown(end - self._size + _GROWTH)
+            self._memory.close()
+            self._memory = memory
+        self._memory[body:end] = _ID.pack(id_) + content
+        self._memory[self._at : body] = _MARK.pack(_WHOLE | len(content))
+        self._at = end
+
+    def _grown(self, more: int) -> mmap.mmap:
+        """The file's memory once it is larger. The disk is taken now: a full one would kill who writes there."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._fd, self._size, more)
+        else:
+            os.pwrite(self._fd, bytes(more), self._size)
+        memory = mmap.mmap(self._fd, self._size + more)
+        self._size += more
+        return memory
 
     def touch(self) -> None:
         """Show that its process lives: the time at which the file was last changed."""
@@ -54,6 +86,9 @@ class SpoolFile:
 
     def leave(self) -> None:
         """Leave it for whoever sees it first."""
+        self._memory.close()
+        with suppress(OSError):
+            os.ftruncate(self._fd, self._at)
         os.close(self._fd)
 
 
@@ -113,10 +148,12 @@ def taken_over(path: Path) -> Iterator[list[Record] | None]:
 def _records(data: bytes) -> Iterator[Record]:
     """Up to the first that is not whole: its process was killed while it wrote."""
     at = 0
-    while at + _HEAD.size <= len(data):
-        id_, length = _HEAD.unpack_from(data, at)
-        at += _HEAD.size
-        if at + length > len(data):
+    while at + _HEAD_SIZE <= len(data):
+        (mark,) = _MARK.unpack_from(data, at)
+        (id_,) = _ID.unpack_from(data, at + _MARK.size)
+        at += _HEAD_SIZE
+        length = mark & ~_WHOLE
+        if not mark & _WHOLE or at + length > len(data):
             return
         yield Record(id_, data[at : at + length])
         at += length

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -187,16 +188,16 @@ def test_a_killed_process_loses_nothing_that_ended_and_no_root(tmp_path: Path) -
 
 
 async def test_a_span_still_open_at_the_end_is_told_by_the_next_process(tmp_path: Path) -> None:
-    def size() -> int:
-        return sum(path.stat().st_size for path in tmp_path.glob("*.open"))
+    def noted() -> int:
+        return sum(len(list(spool._records(path.read_bytes()))) for path in tmp_path.glob("*.open"))
 
     collector = Collector()
     with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
         tracer.start_span("open", Context(), SpanKind.CONSUMER)
-        alone = size()
+        alone = noted()
         for _ in range(durable._MOST_OVER):
             tracer.start_span("over", Context(), SpanKind.CONSUMER).end()
-        await until(lambda: size() == alone)
+        await until(lambda: noted() == alone)
     assert set(collector.names) == {"over"}
     with tracing(collector, tmp_path, delay=0.01):
         await until(lambda: "open" in collector.names)
@@ -253,6 +254,36 @@ def test_a_record_cut_off_by_the_kill_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "x.ended").write_bytes(whole[:-3])
     with spool.taken_over(tmp_path / "x.ended") as records:
         assert records == [(0, b"head"), (7, b"whole")]
+
+
+def test_a_file_grows_with_what_is_written_and_ends_with_it(tmp_path: Path) -> None:
+    file = spool.SpoolFile(tmp_path / "x.ended")
+    written = [(number, bytes([number]) * size) for number, size in enumerate((9, spool._GROWTH, 9), 1)]
+    for id_, content in written:
+        file.append(id_, content)
+    assert list(spool._records((tmp_path / "x.ended").read_bytes())) == written
+    file.leave()
+    with spool.taken_over(tmp_path / "x.ended") as records:
+        assert records == written
+    assert (tmp_path / "x.ended").stat().st_size < 2 * spool._GROWTH
+
+
+def test_a_full_disk_costs_no_span(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    collector = Collector()
+    with tracing(collector, tmp_path) as (tracer, _):
+        end(tracer, "a")
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        tracer.start_span("large", attributes={"text": "x" * spool._GROWTH}).end()
+        tracer.start_span("noted", Context(), SpanKind.SERVER).end()
+        end(tracer, "b")
+    assert collector.names == ["a", "large", "noted", "b"]
+    assert "memory only" in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_folder_stays_of_bearable_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
