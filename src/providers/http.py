@@ -14,19 +14,20 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
-from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
 from src.providers.base import ErrorKind, ProviderError
+from src.providers.transport import AiohttpTransport
 from src.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -95,9 +96,9 @@ def make_client(
 ) -> httpx.AsyncClient:
     """The one HTTP client of a process for all providers and results.
 
-    It runs on aiohttp, whose pool costs the same with ten connections and with thousands. HTTP/1.1,
-    no cookies, redirects never followed by themselves. Proxy variables of the environment are not
-    read: a proxy would resolve names in our stead, past the check of addresses. `SSL_CERT_FILE` is.
+    HTTP/1.1 on aiohttp, no cookies, redirects never followed by themselves. Proxy variables of the
+    environment are not read: a proxy would resolve names in our stead, past the check of addresses.
+    `SSL_CERT_FILE` is.
 
     Args:
         settings: hosts of the providers' base addresses and of `provider_result_hosts`.
@@ -114,12 +115,12 @@ def make_client(
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
             keepalive_timeout=_KEEPALIVE_SECONDS,
-            ssl=transport.ssl_context,
+            ssl=httpx.create_ssl_context(),
             resolver=inner if settings.allow_private_hosts else PublicResolver(trusted, inner),
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    transport = AiohttpTransport(client=session)
+    transport = AiohttpTransport(session)
     return _PlainClient(wrap(transport) if wrap else transport)
 
 
@@ -207,35 +208,41 @@ async def exchange(
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
             INVALID_REQUEST for text that has no UTF-8 form (half of a surrogate pair).
     """
-    request = _request(method, url, headers, seconds, json=json_body, data=fields, files=files)
-    with _failures(creates):
-        async with asyncio.timeout(seconds), _sent(client, request, limit, creates) as answer:
+    request = _request(method, url, headers, {"total": seconds}, json=json_body, data=fields, files=files)
+    until = asyncio.get_running_loop().time() + seconds
+    try:
+        answer = OpenAnswer(await client.send(request, stream=True), limit, creates)
+        try:
             if room is not None:
-                await room()
+                async with asyncio.timeout_at(until):
+                    await room()
             # Others wait for that room: it is not for a server that drips.
-            async with asyncio.timeout(None if room is None else _BODY_SECONDS):
-                return Answer(answer.status, answer.headers, await answer.read())
+            async with asyncio.timeout(_BODY_SECONDS) if room is not None else nullcontext():
+                body = await answer.read()
+        finally:
+            await answer.aclose()
+    except _OF_THE_NETWORK as error:
+        raise _failure(error, creates) from None
+    return Answer(answer.status, answer.headers, body)
 
 
-@asynccontextmanager
-async def opened(
-    client: httpx.AsyncClient, url: str, *, headers: Mapping[str, str], seconds: float, limit: int
-) -> AsyncIterator[OpenAnswer]:
-    """GET an address and hand out the answer before its body is read.
+async def begin(
+    client: httpx.AsyncClient, url: httpx.URL, *, headers: Mapping[str, str], seconds: float, limit: int
+) -> OpenAnswer:
+    """GET an address and hand out the answer before its body is read; to be closed by the caller.
 
     Args:
-        seconds: limit on the beginning, and on each wait for the next piece.
+        seconds: limit on each wait for the next piece.
         limit: largest body accepted, in bytes.
 
     Raises:
         ProviderError: as `exchange`; also while pieces are read.
     """
-    request = _request("GET", url, headers, seconds)
-    async with AsyncExitStack() as stack:
-        with _failures():
-            async with asyncio.timeout(seconds):
-                answer = await stack.enter_async_context(_sent(client, request, limit))
-        yield answer
+    request = _request("GET", url, headers, {"read": seconds})
+    try:
+        return OpenAnswer(await client.send(request, stream=True), limit)
+    except _OF_THE_NETWORK as error:
+        raise _failure(error, False) from None
 
 
 class OpenAnswer:
@@ -246,14 +253,16 @@ class OpenAnswer:
         size: length of the body in bytes, where it was announced.
     """
 
-    def __init__(self, response: httpx.Response, limit: int, creates: bool) -> None:
+    def __init__(self, response: httpx.Response, limit: int, creates: bool = False) -> None:
         self.status = response.status_code
         self.headers = response.headers
-        announced = response.headers.get("content-length", "")
-        self.size = int(announced) if announced.isdigit() and len(announced) < 20 else None
         self._response = response
         self._limit = limit
         self._creates = creates
+        self._encoded = "content-encoding" in response.headers
+        announced = response.headers.get("content-length", "")
+        known = not self._encoded and announced.isdigit() and len(announced) < 20
+        self.size = int(announced) if known else None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body in pieces; once.
@@ -264,77 +273,67 @@ class OpenAnswer:
         if self.size is not None and self.size > self._limit:
             raise self._too_large()
         read = 0
-        with _failures(self._creates):
-            async for piece in self._response.aiter_bytes():
+        # What comes as it is need not go through httpx's decoders.
+        body = self._response.aiter_bytes() if self._encoded else self._response.stream
+        assert isinstance(body, AsyncIterable)
+        try:
+            async for piece in body:
                 read += len(piece)
                 if read > self._limit:
                     raise self._too_large()
                 yield piece
+        except _OF_THE_NETWORK as error:
+            raise _failure(error, self._creates) from None
 
     async def read(self) -> bytes:
         """The whole body."""
-        return b"".join([piece async for piece in self.pieces()])
+        found = [piece async for piece in self.pieces()]
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    async def aclose(self) -> None:
+        """Give the connection back, or end it where the body was not read to its end."""
+        await self._response.aclose()
 
     def _too_large(self) -> ProviderError:
         return ProviderError(ErrorKind.BAD_RESULT, "too_large", status=self.status, submitted=self._creates)
 
 
-def _request(method: str, url: str, headers: Mapping[str, str], seconds: float, **body: Any) -> httpx.Request:
-    timeout = {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, "read": seconds}
+def _request(
+    method: str, url: str | httpx.URL, headers: Mapping[str, str], limits: dict[str, float], **body: Any
+) -> httpx.Request:
     try:
         request = httpx.Request(
             method,
-            url,
+            parsed(url) if isinstance(url, str) else url,
             headers={"Accept-Encoding": "identity", **headers},
-            extensions={"timeout": timeout},
+            extensions={"timeout": {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, **limits}},
             **body,
         )
         request.read()
+    except httpx.InvalidURL:
+        raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
     except ValueError:
         # Its message quotes what could not be encoded, so it goes no further.
         raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
-    except httpx.InvalidURL:
-        raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
     return request
 
 
-@asynccontextmanager
-async def _sent(
-    client: httpx.AsyncClient, request: httpx.Request, limit: int, creates: bool = False
-) -> AsyncIterator[OpenAnswer]:
-    response = await client.send(request, stream=True)
-    try:
-        yield OpenAnswer(response, limit, creates)
-    finally:
-        await response.aclose()
+parsed = lru_cache(2048)(httpx.URL)
+"""An address as httpx reads it. An endpoint's and a task's are asked for again and again, and reading one is a
+sixth of what sending costs. Raises httpx.InvalidURL, ValueError."""
 
-
-@contextmanager
-def _failures(creates: bool = False) -> Iterator[None]:
-    """What goes wrong with the network inside becomes a `ProviderError`."""
-    try:
-        yield
-    except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError) as error:
-        raise _failure(error, creates) from None
+_OF_THE_NETWORK = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError)
 
 
 def _failure(error: Exception, creates: bool) -> ProviderError:
-    # The transport reports a connection that broke after the request was sent as ConnectTimeout,
-    # so what really happened is read from aiohttp's own error behind it.
-    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    cause = error.__cause__
     if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, PrivateAddressError):
         return ProviderError(ErrorKind.BAD_RESULT, "private_address")
-    if isinstance(cause, aiohttp.ClientError):
-        never_sent = isinstance(
-            cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
-        )
-    else:
-        never_sent = isinstance(
-            cause,
-            httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol,
-        )
+    never_sent = isinstance(
+        error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol
+    )
     submitted = creates and not never_sent
-    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
         return ProviderError(ErrorKind.TIMEOUT, "timeout", submitted=submitted)
     if isinstance(cause, ssl.SSLError | aiohttp.ClientSSLError):
         return ProviderError(ErrorKind.NETWORK, "tls", submitted=submitted)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 
 import httpx
 
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, Picture, ProviderError
-from src.providers.http import OpenAnswer, is_public, kind_of_status, opened, retry_after
+from src.providers.http import OpenAnswer, begin, is_public, kind_of_status, parsed, retry_after
 from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
 
 _FETCH_SECONDS = 120.0
@@ -23,6 +23,7 @@ _FETCH_SECONDS = 120.0
 _HEAD_BYTES = 16_384
 _LONGEST_HEAD = 1_000_000
 _HOPS = 3
+_HEADERS = {"Accept": "image/*"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -69,8 +70,12 @@ async def fetch_image(client: httpx.AsyncClient, hosts: ResultHosts, url: str, *
         ProviderError: BAD_RESULT (address or bytes), NOT_FOUND (gone or expired), or a retryable kind.
     """
     try:
-        async with asyncio.timeout(_FETCH_SECONDS), _found(client, hosts, url, limit) as answer:
-            return inspect(await answer.read())
+        async with asyncio.timeout(_FETCH_SECONDS):
+            answer = await _found(client, hosts, url, limit)
+            try:
+                return inspect(await answer.read())
+            finally:
+                await answer.aclose()
     except TimeoutError:
         raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
 
@@ -86,14 +91,23 @@ async def open_image(
     Raises:
         ProviderError: as `fetch_image`; also while its pieces are read.
     """
-    async with _found(client, hosts, url, limit) as answer:
-        pieces = answer.pieces()
-        head, pixels = await _head(answer, pieces)
+    answer = None
+    try:
+        try:
+            async with asyncio.timeout(_FETCH_SECONDS):
+                answer = await _found(client, hosts, url, limit)
+                pieces = answer.pieces()
+                head, pixels = await _head(answer, pieces)
+        except TimeoutError:
+            raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
         if pixels is None or answer.size is None:
             yield inspect(head)
             return
         again = functools.partial(_found, client, hosts, url, limit)
         yield _Passing(sniff(head) or "", *pixels, answer.size, head, pieces, again)
+    finally:
+        if answer is not None:
+            await answer.aclose()
 
 
 async def fetch_ref(
@@ -129,18 +143,14 @@ async def open_ref(
 
 async def _head(answer: OpenAnswer, pieces: AsyncIterator[bytes]) -> tuple[bytes, tuple[int, int] | None]:
     """The first bytes of a picture and its width and height; all bytes and None where no head tells."""
-    head, enough = bytearray(), _HEAD_BYTES
-    try:
-        async with asyncio.timeout(_FETCH_SECONDS):
-            async for piece in pieces:
-                head += piece
-                if answer.size is not None and enough <= min(len(head), _LONGEST_HEAD):
-                    enough *= 2
-                    if (pixels := pixels_in(bytes(head))) is not None:
-                        return bytes(head), pixels
-    except TimeoutError:
-        raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
-    return bytes(head), None
+    head, enough = b"", _HEAD_BYTES
+    async for piece in pieces:
+        head += piece
+        if answer.size is not None and enough <= min(len(head), _LONGEST_HEAD):
+            enough = 2 * len(head)
+            if (pixels := pixels_in(head)) is not None:
+                return head, pixels
+    return head, None
 
 
 class _Passing:
@@ -154,7 +164,7 @@ class _Passing:
         size: int,
         head: bytes,
         rest: AsyncIterator[bytes],
-        again: Callable[[], AbstractAsyncContextManager[OpenAnswer]],
+        again: Callable[[], Awaitable[OpenAnswer]],
     ) -> None:
         self.mime, self.width, self.height, self.size = mime, width, height, size
         self._begun: tuple[bytes, AsyncIterator[bytes]] | None = (head, rest)
@@ -162,38 +172,40 @@ class _Passing:
 
     async def pieces(self) -> AsyncIterator[bytes]:
         begun, self._begun = self._begun, None
-        async with AsyncExitStack() as stack:
+        answer = None
+        try:
             if begun is None:
-                answer = await stack.enter_async_context(self._again())
+                async with asyncio.timeout(_FETCH_SECONDS):
+                    answer = await self._again()
                 begun = b"", answer.pieces()
             head, rest = begun
             tail = head[-END_BYTES:]
             yield head
             async for piece in rest:
-                tail = (tail + piece)[-END_BYTES:]
+                tail = piece[-END_BYTES:] if len(piece) >= END_BYTES else (tail + piece)[-END_BYTES:]
                 yield piece
+        except TimeoutError:
+            raise ProviderError(ErrorKind.TIMEOUT, "timeout") from None
+        finally:
+            if answer is not None:
+                await answer.aclose()
         if not has_end(self.mime, tail):
             raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
 
 
-@asynccontextmanager
-async def _found(
-    client: httpx.AsyncClient, hosts: ResultHosts, url: str, limit: int
-) -> AsyncIterator[OpenAnswer]:
-    """The answer that has the picture, after its redirects."""
+async def _found(client: httpx.AsyncClient, hosts: ResultHosts, url: str, limit: int) -> OpenAnswer:
+    """The answer that has the picture, after its redirects; to be closed by the caller."""
     for _ in range(_HOPS + 1):
         target = _parse(url)
         hosts.check(target)
-        async with opened(
-            client, str(target), headers={"Accept": "image/*"}, seconds=_FETCH_SECONDS, limit=limit
-        ) as answer:
-            if answer.status == 200:
-                yield answer
-                return
-            location = answer.headers.get("location")
-            if answer.status not in (301, 302, 303, 307, 308) or not location:
-                raise _refusal(answer)
-            url = _join(target, location)
+        answer = await begin(client, target, headers=_HEADERS, seconds=_FETCH_SECONDS, limit=limit)
+        if answer.status == 200:
+            return answer
+        await answer.aclose()
+        location = answer.headers.get("location")
+        if answer.status not in (301, 302, 303, 307, 308) or not location:
+            raise _refusal(answer)
+        url = _join(target, location)
     raise ProviderError(ErrorKind.BAD_RESULT, "too_many_redirects")
 
 
@@ -212,7 +224,7 @@ def _refusal(answer: OpenAnswer) -> ProviderError:
 
 def _parse(url: str) -> httpx.URL:
     try:
-        return httpx.URL(url)
+        return parsed(url)
     except (httpx.InvalidURL, ValueError):
         raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
 

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from httpx_aiohttp import AiohttpTransport
 from opentelemetry.instrumentation import _semconv
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport
 from opentelemetry.instrumentation.utils import suppress_http_instrumentation, suppress_instrumentation
@@ -16,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from observability.httpx import safe_url, traced_transport
 from observability.scrubbing import Scrubber
+from src.providers.transport import AiohttpTransport
 from tests.observability.conftest import Recorded
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from src.providers.base import ErrorKind, ProviderError
-from src.providers.images import inspect, source_image
+from src.providers.images import inspect, pixels_in, source_image
 from src.sandbox.generations import bad_picture
 
 
@@ -55,6 +55,23 @@ def test_a_bad_result_has_a_code(data: bytes, code: str) -> None:
     with pytest.raises(ProviderError) as caught:
         inspect(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_the_head_tells_the_size_or_that_more_is_needed(form: str) -> None:
+    data = encoded(form, (640, 300))
+    assert pixels_in(data[:1000]) == (640, 300)
+    assert pixels_in(data[:20]) is None
+
+
+def test_a_head_that_was_damaged_or_asks_for_too_much_is_not_believed() -> None:
+    data = bytearray(encoded("PNG"))
+    data[18] ^= 1
+    assert pixels_in(bytes(data)) is None
+    for head, code in ((b"<svg/>", "not_an_image"), (bad_picture("bomb", b""), "too_many_pixels")):
+        with pytest.raises(ProviderError) as caught:
+            pixels_in(head)
+        assert caught.value.code == code
 
 
 def test_a_source_is_upright_small_and_without_metadata() -> None:

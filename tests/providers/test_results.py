@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import socket
 from collections.abc import AsyncIterator
@@ -287,3 +288,23 @@ async def test_without_an_announced_length_a_picture_is_read_whole(edge: Edge) -
     ):
         assert isinstance(picture, ImageBytes)
         assert picture.data == body
+
+
+async def test_a_picture_that_comes_compressed_is_unpacked_and_its_length_not_believed(edge: Edge) -> None:
+    body = _noise()
+
+    async def file(request: web.Request) -> web.Response:
+        assert request.headers["Accept-Encoding"] == "identity"
+        return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+    app = web.Application()
+    app.router.add_get("/file.png", file)
+    async with TestServer(app) as server, make_client(edge.settings()) as client:
+        url = str(server.make_url("/file.png"))
+        hosts = ResultHosts((url,), ())
+        async with open_image(client, hosts, url, limit=len(body)) as picture:
+            assert picture.size == len(body)
+            assert b"".join([piece async for piece in picture.pieces()]) == body
+        with pytest.raises(ProviderError) as caught:
+            await fetch_image(client, hosts, url, limit=len(body) - 1)
+    assert caught.value.code == "too_large"

@@ -1,0 +1,128 @@
+"""httpx's way to the network: bodies and limits, and each trouble under the name httpx has for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from src.providers.transport import AiohttpTransport
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=AiohttpTransport()) as made:
+        yield made
+
+
+@asynccontextmanager
+async def speaking(*parts: bytes, pause: float | None = None) -> AsyncIterator[str]:
+    """A server that answers the first bytes of a request with these, with pauses in between; it then hangs up
+    or, where it pauses, says its last part again and again."""
+    ended = asyncio.Event()
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        for part in parts:
+            writer.write(part)
+        while pause is not None and not ended.is_set():
+            await asyncio.sleep(pause)
+            writer.write(parts[-1])
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        ended.set()
+        server.close()
+
+
+async def test_a_body_goes_and_comes_whole_and_the_connection_is_used_again(
+    client: httpx.AsyncClient,
+) -> None:
+    peers = set()
+
+    async def echo(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(body=await request.read(), headers={"X-Method": request.method})
+
+    app = web.Application(client_max_size=10_000_000)
+    app.router.add_route("*", "/", echo)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        for method, body in (("POST", b"x" * 3_000_000), ("GET", b""), ("PUT", b"{}")):
+            answer = await client.request(method, url, content=body)
+            assert (answer.content, answer.headers["x-method"]) == (body, method)
+        form = await client.post(url, data={"a": "1"}, files={"f": ("n", b"data", "image/png")})
+        assert b"data" in form.content
+    assert len(peers) == 1
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+
+
+@pytest.mark.parametrize("parts", [(HEAD, b"x"), (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x")])
+async def test_the_whole_exchange_has_a_limit_which_a_drip_does_not_stretch(
+    client: httpx.AsyncClient, parts: tuple[bytes, ...]
+) -> None:
+    async with speaking(*parts, pause=0.02) as url:
+        request = httpx.Request("GET", url, extensions={"timeout": {"total": 0.3, "read": 5}})
+        with pytest.raises(httpx.ReadTimeout):
+            await client.send(request)
+
+
+async def test_each_wait_has_a_limit(client: httpx.AsyncClient) -> None:
+    async with speaking(HEAD, pause=60) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get(url, timeout=httpx.Timeout(5, read=0.1))
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [
+        ((), httpx.RemoteProtocolError),
+        ((HEAD, b"half"), httpx.ReadError),
+        ((b"SSH-2.0-OpenSSH\r\n",), httpx.ReadError),
+    ],
+)
+async def test_what_breaks_after_the_request_went_out_is_no_failed_connection(
+    client: httpx.AsyncClient, parts: tuple[bytes, ...], error: type[httpx.HTTPError]
+) -> None:
+    async with speaking(*parts) as url:
+        with pytest.raises(error) as caught:
+            await client.post(url, content=b"{}")
+    assert isinstance(caught.value.__cause__, aiohttp.ClientError)
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://127.0.0.1:1/", httpx.ConnectError),
+        ("http://nobody.invalid/", httpx.ConnectError),
+        ("ftp://127.0.0.1/", httpx.UnsupportedProtocol),
+    ],
+)
+async def test_what_was_never_sent_says_so(
+    client: httpx.AsyncClient, url: str, error: type[httpx.HTTPError]
+) -> None:
+    with pytest.raises(error):
+        await client.get(url)
+
+
+async def test_a_body_that_nobody_reads_to_its_end_costs_its_connection_only(
+    client: httpx.AsyncClient,
+) -> None:
+    async with speaking(HEAD, b"x", pause=0.02) as url:
+        async with client.stream("GET", url) as answer:
+            async for _ in answer.aiter_raw():
+                break
+        async with client.stream("GET", url) as answer:
+            assert answer.status_code == 200
