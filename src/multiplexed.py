@@ -1,5 +1,5 @@
-"""An asyncio client of Redis whose tasks share one connection: what they ask in one turn of the loop is sent in one
-write, and answers are matched in their order.
+"""An asyncio client of Redis whose tasks share one connection: what they ask within a moment is sent in one write,
+and answers are matched in their order.
 
 Only small commands that Redis answers at once go that way; pictures, WAIT, transactions and the like take a
 connection of redis-py's pool, so that they hold up nobody. The shared connection is made by redis-py too.
@@ -25,6 +25,7 @@ from redis.exceptions import ConnectionError, InvalidResponse, RedisError, Timeo
 from src.resp import MORE, REPEATED, is_read_only, new_reader, pack
 
 _CLOSED = "The client was closed."
+_BETWEEN_WRITES = 0.008
 # Looks a socket timeout, see `Line._look`.
 _LOOKS = 5
 # Between connections that fail; it needs no greater count.
@@ -72,10 +73,11 @@ class Line(asyncio.Protocol):
         self._look_seconds = (connection.socket_timeout or math.inf) / _LOOKS
         self._looking: asyncio.TimerHandle | None = None
         self._silent_looks = 0
+        self._flushed = 0.0
         self.open = True
 
     def send(self, command: bytes) -> asyncio.Future[Any]:
-        """Send a command with the others of this turn of the loop; the future of its answer.
+        """Send a command with the others of this moment; the future of its answer.
 
         Its errors are Redis's own; redis.ConnectionError, the connection broke; redis.TimeoutError, nothing was
         heard of Redis for the socket timeout.
@@ -116,13 +118,20 @@ class Line(asyncio.Protocol):
             self._looking = None
 
     def _begin(self) -> None:
-        self._loop.call_soon(self._flush)
+        # To an idle Redis at once; in a busy process with what others ask a moment later: a write, the answer's
+        # read and a turn of the loop for each are most of what a command costs.
+        wait = self._flushed + _BETWEEN_WRITES - self._loop.time()
+        if wait > 0:
+            self._loop.call_later(wait, self._flush)
+        else:
+            self._loop.call_soon(self._flush)
         if self._looking is None and self._look_seconds < math.inf:
             self._silent_looks = 0
             self._looking = self._loop.call_later(self._look_seconds, self._look)
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
+        self._flushed = self._loop.time()
         if unsent:
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
