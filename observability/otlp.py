@@ -53,7 +53,12 @@ _RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = b"\x0a", b"\x12", b"\x12"
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _TIMES = struct.Struct("<cQcQ")
 _START, _END = b"\x39", b"\x41"
-_ATTRIBUTE = b"\x4a"
+_ATTRIBUTE, _EVENT, _LINK = b"\x4a", b"\x5a", b"\x6a"
+# of Event, while a Link's ids have the tags of a Span's:
+_TIME = struct.Struct("<cQ")
+_EVENT_TIME = b"\x09"
+# of KeyValue and of AnyValue.
+_VALUE, _TEXT = b"\x12", b"\x0a"
 
 
 def encode_resource(resource: Resource) -> bytes:
@@ -108,21 +113,61 @@ def _named(name: str, kind: SpanKind) -> bytes:
 
 
 def _seldom(span: ReadableSpan, context: SpanContext) -> bytes:
-    """What most spans have none of, and their status."""
-    status, events, links = span.status, span.events, span.links
-    dropped = span.dropped_attributes or span.dropped_events or span.dropped_links
-    if status.status_code is StatusCode.UNSET and not (events or links or dropped or context.trace_state):
-        return _UNSET
-    message = SpanMessage(
-        trace_state=context.trace_state.to_header(),
-        events=map(_event, events),
-        links=map(_link, links),
-        dropped_attributes_count=span.dropped_attributes,
-        dropped_events_count=span.dropped_events,
-        dropped_links_count=span.dropped_links,
-        status=_status(status),
+    """Its status, and what most spans have none of."""
+    parts = [_status(span.status)]
+    parts += map(_event, span.events)
+    parts += map(_link, span.links)
+    if context.trace_state or span.dropped_attributes or span.dropped_events or span.dropped_links:
+        message = SpanMessage(
+            trace_state=context.trace_state.to_header(),
+            dropped_attributes_count=span.dropped_attributes,
+            dropped_events_count=span.dropped_events,
+            dropped_links_count=span.dropped_links,
+        )
+        parts.append(message.SerializeToString())
+    return b"".join(parts)
+
+
+def _event(event: Event) -> bytes:
+    name = _event_named(event.name)
+    content = _TIME.pack(_EVENT_TIME, event.timestamp) + name
+    if event.attributes:
+        rest = SpanMessage.Event(
+            attributes=_attributes(event.attributes), dropped_attributes_count=event.dropped_attributes
+        )
+        content += rest.SerializeToString()
+    return _field(_EVENT, content)
+
+
+@lru_cache(256)
+def _event_named(name: str) -> bytes:
+    return bytes(SpanMessage.Event(name=name).SerializeToString())
+
+
+def _link(link: Link) -> bytes:
+    context = link.context
+    content = b"".join(
+        (
+            _TRACE_ID,
+            context.trace_id.to_bytes(16, "big"),
+            _SPAN_ID,
+            context.span_id.to_bytes(8, "big"),
+            _REMOTE_LINK if context.is_remote else _LOCAL_LINK,
+        )
     )
-    return bytes(message.SerializeToString())
+    if link.attributes:
+        rest = SpanMessage.Link(
+            attributes=_attributes(link.attributes), dropped_attributes_count=link.dropped_attributes
+        )
+        content += rest.SerializeToString()
+    return _field(_LINK, content)
+
+
+def _status(status: Status) -> bytes:
+    if status.status_code is StatusCode.UNSET:
+        return _UNSET
+    message = StatusMessage(code=_CODES[status.status_code], message=status.description or "")
+    return bytes(SpanMessage(status=message).SerializeToString())
 
 
 @lru_cache(8192, typed=True)  # for 1, 1.0 and True are the same
@@ -132,7 +177,15 @@ def _cached_attribute(key: str, value: str | bool | float) -> bytes:
 
 def _attribute(key: str, value: Any) -> bytes:
     """An attribute as a span has it; nothing where OTLP has no such value."""
+    if isinstance(value, str):
+        text = _field(_VALUE, _field(_TEXT, value.encode(errors="replace")))
+        return _field(_ATTRIBUTE, _key(key) + text)
     return b"".join(_field(_ATTRIBUTE, found.SerializeToString()) for found in _attributes({key: value}))
+
+
+@lru_cache(1024)
+def _key(key: str) -> bytes:
+    return bytes(KeyValue(key=key).SerializeToString())
 
 
 def _attributes(attributes: Mapping[str, Any] | None) -> list[KeyValue]:
@@ -166,29 +219,6 @@ def _any_value(value: Any) -> AnyValue:
     raise TypeError(f"OTLP has no {type(value).__name__}")
 
 
-def _event(event: Event) -> SpanMessage.Event:
-    return SpanMessage.Event(
-        name=event.name,
-        time_unix_nano=event.timestamp,
-        attributes=_attributes(event.attributes),
-        dropped_attributes_count=event.dropped_attributes,
-    )
-
-
-def _link(link: Link) -> SpanMessage.Link:
-    return SpanMessage.Link(
-        trace_id=link.context.trace_id.to_bytes(16, "big"),
-        span_id=link.context.span_id.to_bytes(8, "big"),
-        attributes=_attributes(link.attributes),
-        dropped_attributes_count=link.dropped_attributes,
-        flags=_flags(link.context),
-    )
-
-
-def _status(status: Status) -> StatusMessage:
-    return StatusMessage(code=_CODES[status.status_code], message=status.description or "")
-
-
 @lru_cache(64)
 def _scope(scope: Scope | None) -> bytes:
     """The beginning of a `ScopeSpans` message."""
@@ -198,10 +228,6 @@ def _scope(scope: Scope | None) -> bytes:
         name=scope.name, version=scope.version or "", attributes=_attributes(scope.attributes)
     )
     return bytes(ScopeSpans(scope=message, schema_url=scope.schema_url or "").SerializeToString())
-
-
-def _flags(context: SpanContext) -> int:
-    return _REMOTE if context.is_remote else _REMOTENESS_KNOWN
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
@@ -221,3 +247,5 @@ _BYTES = [bytes((number,)) for number in range(0x80)]
 _UNSET = bytes(SpanMessage(status=StatusMessage()).SerializeToString())
 _LOCAL_PARENT = SpanMessage(flags=_REMOTENESS_KNOWN).SerializeToString()
 _REMOTE_PARENT = SpanMessage(flags=_REMOTE).SerializeToString()
+_LOCAL_LINK = SpanMessage.Link(flags=_REMOTENESS_KNOWN).SerializeToString()
+_REMOTE_LINK = SpanMessage.Link(flags=_REMOTE).SerializeToString()
