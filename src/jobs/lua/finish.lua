@@ -5,11 +5,12 @@
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local ENDED = 1000 -- jobs that `ended` keeps
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result', 'spec')
 local request = P .. 'request:' .. f.request
 
 -- How many other jobs of the request have not ended (an ended one was also told to the person), and its status message.
 local function others_open()
+  if cjson.decode(f.spec).count == 1 then return 0, false end
   local r = redis.call('HMGET', request, 'jobs', 'status_message')
   local n = 0
   for other in string.gmatch(r[1] or '', '[^,]+') do
@@ -22,7 +23,7 @@ local function others_open()
 end
 
 if f.state == 'delivered' and f.fence == ARGV[2] then
-  return {'delivered', others_open(), NOW - tonumber(f.created)} -- said again: the first answer was lost
+  return {'delivered', (others_open()), NOW - tonumber(f.created)} -- said again: the first answer was lost
 end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state
