@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from aiogram import Bot
 from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge, TelegramNetworkError
+from aiogram.methods import Response, TelegramMethod
 from aiogram.types import (
     BufferedInputFile,
     InlineKeyboardMarkup,
@@ -23,17 +24,49 @@ from aiogram.types import (
 )
 from aiogram.utils.formatting import Text
 from PIL import Image
+from pydantic import BaseModel
 
 from src import tiles
 from src.jobs import Job, Ledger, Request
+from src.multipart import SizedFile
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import answer_to, is_missing, is_unchanged, says
+
+M = TypeVar("M", Message, "Shown")
 
 _UPLOAD_SECONDS = 120
 _DAY = 86_400
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
+
+
+class _File(BaseModel):
+    file_id: str
+
+
+class Shown(BaseModel):
+    """What is read of a message that was edited."""
+
+    photo: list[_File] | None = None
+    document: _File | None = None
+
+
+class EditMedia(TelegramMethod[Shown | bool]):
+    """`editMessageMedia`, without aiogram's whole `Message` of its answer, which takes longer to make than the
+    whole request."""
+
+    __returning__ = Shown | bool
+    __api_method__ = "editMessageMedia"
+
+    media: InputMediaPhoto | InputMediaDocument
+    chat_id: int
+    message_id: int
+    reply_markup: InlineKeyboardMarkup | None = None
+
+
+# Held as those in `src.telegram` are.
+_ANSWER = Response[Shown | bool]
 
 
 class Media:
@@ -54,7 +87,7 @@ class Media:
         caption: Text,
         markup: InlineKeyboardMarkup | None,
         album: bool,
-    ) -> Message | None:
+    ) -> Shown | None:
         """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long,
         in an album made to fit, alone as the file it is.
 
@@ -62,7 +95,7 @@ class Media:
             album: the message is one of an album, which has no place for a file.
 
         Returns:
-            The message as it is now; None: it was so already.
+            What the message is now; None: it was so already.
 
         Raises:
             ProviderError: the picture broke off on its way, or has to be fitted and cannot be decoded.
@@ -107,7 +140,7 @@ class Media:
     async def fail_tile(self, chat: int, message: int, aspect: str) -> None:
         """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
 
-        async def put(tile: InputFile | str) -> list[Message]:
+        async def put(tile: InputFile | str) -> list[Shown]:
             sent = await self._put(chat, message, InputMediaPhoto(media=tile), None)
             return [] if sent is None else [sent]
 
@@ -118,8 +151,8 @@ class Media:
                 raise
 
     async def _with_tile(
-        self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[Message]]]
-    ) -> list[Message]:
+        self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[M]]]
+    ) -> list[M]:
         """Show a tile by the id Telegram knows it by, or upload it and keep the id."""
         key = self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
         known: str | None = await self._ledger.client.get(key)
@@ -141,15 +174,10 @@ class Media:
         message: int,
         media: InputMediaPhoto | InputMediaDocument,
         markup: InlineKeyboardMarkup | None,
-    ) -> Message | None:
+    ) -> Shown | None:
+        edit = EditMedia(media=media, chat_id=chat, message_id=message, reply_markup=markup)
         try:
-            sent = await self._bot.edit_message_media(
-                media,
-                chat_id=chat,
-                message_id=message,
-                reply_markup=markup,
-                request_timeout=_UPLOAD_SECONDS,
-            )
+            sent = await self._bot(edit, request_timeout=_UPLOAD_SECONDS)
         except TelegramNetworkError:
             if isinstance(media.media, PictureFile) and media.media.failure is not None:
                 raise media.media.failure from None
@@ -158,10 +186,10 @@ class Media:
             if not is_unchanged(error):
                 raise
             return None
-        return sent if isinstance(sent, Message) else None
+        return sent if isinstance(sent, Shown) else None
 
 
-class PictureFile(InputFile):
+class PictureFile(SizedFile):
     """A picture as aiogram sends it; again from its beginning when it is sent again.
 
     Attributes:
@@ -171,6 +199,7 @@ class PictureFile(InputFile):
 
     def __init__(self, picture: Picture, filename: str) -> None:
         super().__init__(filename)
+        self.size = picture.size
         self.failure: ProviderError | None = None
         self._picture = picture
 
@@ -189,7 +218,7 @@ def file_name(job: Job, mime: str) -> str:
     return f"picture-{job.id}.{_SUFFIXES.get(mime, 'png')}"
 
 
-def file_id_of(message: Message) -> str | None:
+def file_id_of(message: Message | Shown) -> str | None:
     """The id by which Telegram sends a message's photo or document again."""
     if message.photo:
         return message.photo[-1].file_id

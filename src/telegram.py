@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
-from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
@@ -32,7 +31,6 @@ from aiogram.methods import (
     AnswerCallbackQuery,
     DeleteMessage,
     DeleteMessages,
-    EditMessageMedia,
     EditMessageText,
     GetUpdates,
     Response,
@@ -44,6 +42,7 @@ from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
 from src.limits import Gate, Limiter, Refusal, telegram_gates
+from src.multipart import Session
 from src.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -76,7 +75,6 @@ _ANSWERS = tuple(
         SendMessage,
         SendMediaGroup,
         EditMessageText,
-        EditMessageMedia,
         DeleteMessage,
         DeleteMessages,
         AnswerCallbackQuery,
@@ -162,7 +160,7 @@ def make_bot(
     """
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
-    session = AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url))
+    session = Session(api=TelegramAPIServer.from_base(settings.telegram_api_url))
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,

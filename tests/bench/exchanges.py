@@ -26,7 +26,7 @@ import uvloop
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
-from aiogram.types import BufferedInputFile, InputMediaPhoto, Message
+from aiogram.types import BufferedInputFile, InputMediaPhoto
 from aiogram.utils.formatting import Text
 
 from src import buttons
@@ -128,7 +128,7 @@ async def _ours(place: Place) -> AsyncIterator[Calls]:
                     sent = await media.show(
                         job, found, chat, message, caption=caption, markup=markup, album=False
                     )
-            assert isinstance(sent, Message)
+            assert sent is not None
             return sent
 
         yield {"submit": submit, "poll": poll, "picture": picture, "edit": edit}
