@@ -231,17 +231,18 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
 async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) -> None:
     known = work.durations.get((job.provider, job.spec.model), [])
     generation = tracing.open_generation(job)
+    task = ticket.to_json()
     ours = await work.app.commit(
         transitions.accepted(
             job.id,
             job.fence,
-            ticket=ticket.to_json(),
+            ticket=task,
             after=polling.first_poll(known, work.app.settings.poll_interval),
             generation=generation,
             callback=_callback_url(work, job.provider) is not None,
         )
     )
-    running = dataclasses.replace(job, ticket=ticket.to_json(), generation=generation)
+    running = dataclasses.replace(job, ticket=task, generation=generation)
     await _judge(work, job)
     if ours:
         metrics.wait_duration.record(_waited(job), {"imagebot.provider": job.provider})
