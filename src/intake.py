@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from src import tracing, wake
 from src.app import App
 from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
-from src.jobs.transitions import Ending
+from src.jobs.answers import Ending
 from src.settings import Settings
 
 _DAY = 86_400

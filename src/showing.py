@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from src import generation, metrics, tracing
 from src.delivery import Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
-from src.jobs.transitions import Finish
+from src.jobs.answers import Finish
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram import lane
 from src.work import Work

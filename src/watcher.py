@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from src import generation, showing, wake
 from src.jobs import Job, Wake, transitions
-from src.jobs.transitions import GoesOn, Row
+from src.jobs.answers import Row
+from src.jobs.transitions import GoesOn
 from src.work import Work
 
 log = structlog.get_logger(__name__)

@@ -1,9 +1,10 @@
 """The ledger of jobs: records, states, one Lua script a transition, and the fair line over people."""
 
 from src.jobs import transitions
+from src.jobs.answers import Admission
 from src.jobs.ledger import Ledger
 from src.jobs.records import ENDED, NO_CHAT, PENDING, Job, Person, Request, Spec, State, Wake, new_id
-from src.jobs.transitions import Admission, Limits
+from src.jobs.transitions import Limits
 
 __all__ = [
     "ENDED",

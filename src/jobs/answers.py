@@ -1,0 +1,77 @@
+"""What the ledger's scripts answer, as plain data; `transitions` says which answers which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from src.jobs.records import Job, Wake
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to a request.
+
+    Attributes:
+        verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
+            `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
+            `busy` (`number` jobs wait: too many, or too many to be done before the deadline).
+        places: per job its place in the line from 0, or -1 when it starts at once.
+        released: jobs whose turn has come, to be sent to `submit`; not only this request's.
+    """
+
+    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy"]
+    request: str = ""
+    number: int = 0
+    places: tuple[int, ...] = ()
+    released: tuple[Wake, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict in ("ok", "repeat")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The answer to `fail` and `cancel`.
+
+    Attributes:
+        done: the job now ends that way. before: the state it was in (also when it is too late).
+        ticket: the provider's task to stop, or None.
+        released: jobs whose turn has come.
+    """
+
+    done: bool
+    before: str = ""
+    ticket: dict[str, Any] | None = None
+    released: tuple[Wake, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer to `finish`: the outcome written (empty: the job was no longer ours), jobs of the
+    request still open, and seconds since it was asked for."""
+
+    outcome: str
+    open_jobs: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Something due. `what`: `poll` and `lost` bring the job; `submit` and `deliver` its wake-up; `expired` its id; `close` a request's."""
+
+    what: Literal["poll", "lost", "expired", "submit", "deliver", "close"]
+    id: str
+    job: Job | None = None
+    wake: Wake | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The answer to `placed`: whether our messages count, else those that do; jobs to wake."""
+
+    ours: bool
+    messages: tuple[int, ...] = ()
+    status_message: int | None = None
+    wake: tuple[Wake, ...] = ()
