@@ -53,4 +53,5 @@ def test_a_job_takes_few_commands(sync_redis: Any) -> None:
     before = _commands(sync_redis)
     _a_job(sync_redis)
     made = _commands(sync_redis) - before
-    assert made <= 111, made
+    # 111, and one where the person's history is cut.
+    assert made <= 112, made
