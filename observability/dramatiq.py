@@ -80,6 +80,21 @@ def anchored(span: Span | SpanContext | _HasSpanContext | None) -> Iterator[None
         detach(token)
 
 
+def outlasting() -> Callable[[BaseException | None], None]:
+    """Called in an actor whose work goes on after it returns, in a loop or a thread of its own: the CONSUMER
+    span of its message stays open.
+
+    Returns:
+      to be called when the work has ended, from anywhere and with its error, if any. Does nothing where
+      nothing is traced, and when called again.
+    """
+    attempt = get_value(_ATTEMPT)
+    if not isinstance(attempt, _Attempt):
+        return lambda error: None
+    attempt.outlasts = True
+    return attempt.end
+
+
 class TracingMiddleware(Middleware):
     """Spans and metrics of one broker's messages. Belongs first in the list of middleware.
 
@@ -188,7 +203,9 @@ class TracingMiddleware(Middleware):
             links=[Link(producer)] if producer.is_valid else None,
             start_time=start,
         )
-        attempt = _Attempt(message.message_id, span, labels, start, has_sender=producer.is_valid)
+        attempt = _Attempt(
+            message.message_id, span, labels, start, self._metrics, has_sender=producer.is_valid
+        )
         # On the message, not in a table by id: a redelivered message has the same id.
         setattr(message, _STATE, attempt)
         attempt.enter(trace.set_span_in_context(span, set_value(_ATTEMPT, attempt, parent)))
@@ -205,26 +222,28 @@ class TracingMiddleware(Middleware):
         attempt = _take_attempt(message)
         if attempt is None:
             return
-        outcome, failure = "done", None
+        if attempt.outlasts and exception is None:
+            attempt.leave()
+            return
+        outcome = "done"
         if exception is not None:
-            expected = _is_expected(broker, message, exception)
             outcome = "retried" if attempt.requeued else "dead" if message.failed else "dropped"
-            if expected:
+            if _is_expected(broker, message, exception):
                 attempt.span.add_event(
                     "messaging.dramatiq.expected", {"exception.type": error_type(exception)}
                 )
-            else:
-                failure = error_type(exception)
-                record_exception(attempt.span, exception, event_name="messaging.process.exception")
+                exception = None
         elif message.failed:
             outcome = "dead"
-        self._finish(attempt, outcome, failure)
+        attempt.finish(outcome, exception)
+        attempt.leave()
 
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         attempt = _take_attempt(message)
         if attempt is not None:
             attempt.span.add_event("messaging.dramatiq.skipped")
-            self._finish(attempt, "skipped", None)
+            attempt.finish("skipped")
+            attempt.leave()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         """The actors are done; what they left in the buffers would be lost with a forked process."""
@@ -235,14 +254,6 @@ class TracingMiddleware(Middleware):
             flush = getattr(provider, "force_flush", None)
             if flush is not None:
                 flush()
-
-    def _finish(self, attempt: _Attempt, outcome: str, failure: str | None) -> None:
-        took = time.time_ns() - attempt.start
-        attempt.span.set_attribute("messaging.dramatiq.outcome", outcome)
-        # While the span is still current, for the exemplars.
-        self._metrics.processed(attempt.labels, took / 1e9, outcome, failure)
-        attempt.leave()
-        attempt.span.end(attempt.start + took)
 
 
 @contextmanager
@@ -321,10 +332,28 @@ class DramatiqInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 class _Attempt:
     """One run of one message: its span, and the context that was current before it."""
 
-    __slots__ = ("_token", "has_sender", "labels", "message_id", "requeued", "span", "start")
+    __slots__ = (
+        "_ended",
+        "_metrics",
+        "_token",
+        "has_sender",
+        "labels",
+        "message_id",
+        "outlasts",
+        "requeued",
+        "span",
+        "start",
+    )
 
     def __init__(
-        self, message_id: str, span: Span, labels: dict[str, str], start: int, *, has_sender: bool
+        self,
+        message_id: str,
+        span: Span,
+        labels: dict[str, str],
+        start: int,
+        metrics: MessagingMetrics,
+        *,
+        has_sender: bool,
     ) -> None:
         self.message_id = message_id
         self.span = span
@@ -332,6 +361,9 @@ class _Attempt:
         self.start = start
         self.has_sender = has_sender
         self.requeued = False
+        self.outlasts = False
+        self._ended = False
+        self._metrics = metrics
         self._token: Any = None
 
     def enter(self, context: Context) -> None:
@@ -340,6 +372,24 @@ class _Attempt:
     def leave(self) -> None:
         if self._token is not None:
             detach(self._token)
+
+    def finish(self, outcome: str, error: BaseException | None = None) -> None:
+        """End the span, once; while it is current, for the exemplars."""
+        if self._ended:
+            return
+        self._ended = True
+        took = time.time_ns() - self.start
+        failure = None
+        if error is not None:
+            failure = error_type(error)
+            record_exception(self.span, error, event_name="messaging.process.exception")
+        self.span.set_attribute("messaging.dramatiq.outcome", outcome)
+        self._metrics.processed(self.labels, took / 1e9, outcome, failure)
+        self.span.end(self.start + took)
+
+    def end(self, error: BaseException | None) -> None:
+        """The end of work that outlasted its actor."""
+        self.finish("done" if error is None else "dropped", error)
 
     def going_round(self, message: Message[Any], delay: int | None) -> Message[Any]:
         """The message for its next attempt: same creation context, new time at which it is due."""

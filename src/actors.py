@@ -3,7 +3,8 @@
     admitted ─► submit ─► (the watcher polls) ─► deliver
 
 A message is only a wake-up: it says which job to look at. Whether there is anything to do is decided
-by the claim, so a message that comes twice, late or never does no harm.
+by the claim, so a message that comes twice, late or never does no harm. A step goes on in the worker's
+loop and holds no thread: the threads only take messages and ask their limits.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from src.jobs import NO_CHAT, transitions
 from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
-from src.worker import ledger_of_threads, work
+from src.worker import in_loop, ledger_of_threads, work
 
 try:
     settings = get_settings()
@@ -54,6 +55,7 @@ def deliver_limits(message: Any) -> Demand:
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=10, limits=submit_limits)
+@in_loop
 async def submit(job_id: str, provider: str) -> None:
     """Hand a job whose turn has come to its provider."""
     app = work().app
@@ -69,6 +71,7 @@ async def submit(job_id: str, provider: str) -> None:
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=0, limits=deliver_limits)
+@in_loop
 async def deliver(job_id: str, chat: int, group: bool) -> None:
     """Show the person the picture, or why there is none."""
     app = work().app

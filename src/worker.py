@@ -7,17 +7,21 @@ renewal, and on SIGTERM lets what is under way end before the process does.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import gc
+import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import dramatiq
 import structlog
 from dramatiq.asyncio import get_event_loop_thread
 from dramatiq.middleware import Middleware
 
+from observability.dramatiq import outlasting
 from src.app import cancel_all, open_app
 from src.clients import make_sync_redis
 from src.delivery import Delivery
@@ -30,6 +34,7 @@ from src.watcher import Watcher
 from src.work import Work
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +46,10 @@ _STEPS_SECONDS = 14.0
 # generations in flight, Python's 700 would have it look at all of them several times a second.
 _YOUNG_OBJECTS = 50_000
 
+# Steps under way in the loop; beyond them messages wait, for whichever process is free.
+_STEPS = 64
+
+_room = threading.BoundedSemaphore(_STEPS)
 _work: Work | None = None
 _ledger: Ledger | None = None
 
@@ -57,6 +66,40 @@ def ledger_of_threads() -> Ledger:
     if _ledger is None:
         raise RuntimeError("this is not a worker process")
     return _ledger
+
+
+def in_loop(step: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """An actor's function that starts the step in the worker's loop and lets its thread go.
+
+    The message is acknowledged by then, and its CONSUMER span ends with the step. What the step raises is
+    logged: the ledger has it done again.
+    """
+
+    @functools.wraps(step)
+    def start(*args: P.args, **kwargs: P.kwargs) -> None:
+        thread = get_event_loop_thread()
+        if thread is None:
+            raise RuntimeError("this is not a worker process")
+        _room.acquire()
+        ended = outlasting()
+
+        async def run() -> None:
+            error: BaseException | None = None
+            try:
+                await step(*args, **kwargs)
+            except asyncio.CancelledError as cancelled:
+                error = cancelled
+                raise
+            except Exception as failure:
+                error = failure
+                log.error("a step broke, it is done again", step=step.__name__, exc_info=failure)
+            finally:
+                _room.release()
+                ended(error)
+
+        thread.loop.call_soon_threadsafe(lambda: work().spawn(run()), context=contextvars.copy_context())
+
+    return start
 
 
 class WorkerProcess(Middleware):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
+from collections.abc import Callable
 
 import dramatiq
 import pytest
@@ -15,6 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
+from observability.dramatiq import outlasting
 from tests.observability.conftest import Bench, Recorded
 
 
@@ -298,3 +301,63 @@ def test_callbacks_and_the_last_resort_belong_to_the_trace(bench: Bench, recorde
     assert_one_trace(recorded)
     assert recorded.one("send done").parent.span_id == recorded.one("process good").context.span_id
     assert recorded.one("send given_up").parent.span_id == recorded.one("process bad").context.span_id
+
+
+def test_work_that_outlasts_its_actor_is_within_the_span(bench: Bench, recorded: Recorded) -> None:
+    going, returned = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    @bench.actor
+    def work(fails: bool) -> None:
+        ended = outlasting()
+        context = contextvars.copy_context()
+
+        def go_on() -> None:
+            going.wait(10)
+            with recorded.tracer.start_as_current_span("later"):
+                pass
+            ended(ValueError("broken") if fails else None)
+            ended(None)
+
+        threads.append(threading.Thread(target=context.run, args=(go_on,)))
+        threads[-1].start()
+        returned.set()
+
+    with bench.working():
+        work.send(False)
+        work.send(True)
+        assert returned.wait(10)
+    assert recorded.all("process work") == []
+    going.set()
+    for thread in threads:
+        thread.join(10)
+    spans = recorded.all("process work")
+    assert sorted(str(outcome(span)) for span in spans) == ["done", "dropped"]
+    (failed,) = [span for span in spans if span.status.status_code is StatusCode.ERROR]
+    assert outcome(failed) == "dropped"
+    ids = {span.context.span_id: span for span in spans}
+    later = recorded.all("later")
+    assert {span.parent.span_id for span in later} == set(ids)
+    assert all(ids[span.parent.span_id].end_time >= span.end_time for span in later)
+    durations = recorded.points("messaging.process.duration")
+    assert sum(point.count for point in durations) == 2
+
+
+def test_an_actor_that_raises_ends_its_span_though_work_was_to_outlast_it(
+    bench: Bench, recorded: Recorded
+) -> None:
+    kept: list[Callable[[BaseException | None], None]] = []
+
+    @bench.actor
+    def work() -> None:
+        kept.append(outlasting())
+        raise ValueError("broken")
+
+    with bench.working():
+        work.send()
+    kept[0](None)
+    assert outcome(recorded.one("process work")) == "dead"
+
+
+def test_without_a_message_nothing_outlasts() -> None:
+    outlasting()(None)
