@@ -21,11 +21,12 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnec
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import MasterDownError, NoPermissionError, TryAgainError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from src.addresses import SentinelAddress, sentinel_address
 from src.multiplexed import LinePool, MultiplexedRedis
 from src.settings import Settings, SettingsError
+from src.threaded import LinkPool, ThreadedRedis
 
 _SOCKET_SECONDS = 5.0
 # One sentinel's word is enough: those that are silent must not hold up the question.
@@ -82,7 +83,7 @@ def make_redis(
 
 
 def make_sync_redis(settings: Settings, *, decode_responses: bool = True) -> Any:
-    """A client for threads: Dramatiq's broker and the limiter's middleware."""
+    """A client for threads: a connection for each, and a pool for what is long or large."""
     url = redis_url(settings)
     sentinels = sentinel_address(url)
     options = {
@@ -92,12 +93,14 @@ def make_sync_redis(settings: Settings, *, decode_responses: bool = True) -> Any
         **_connection_options(settings, url, sentinels),
     }
     if sentinels is None:
-        return redis.Redis.from_url(url, **options)
+        return ThreadedRedis.from_pool(LinkPool.from_url(url, **options))
     asked = Sentinel(  # type: ignore[no-untyped-call]
         list(sentinels.hosts),
         sentinel_kwargs={**_asking_options(settings, sentinels), "retry": Retry(NoBackoff(), 0)},
     )
-    return asked.master_for(sentinels.service, **options)  # type: ignore[no-untyped-call]
+    return asked.master_for(  # type: ignore[no-untyped-call]
+        sentinels.service, ThreadedRedis, connection_pool_class=_SentinelPool, **options
+    )
 
 
 class _AsyncSentinelPool(AsyncSentinelConnectionPool, LinePool):
@@ -106,6 +109,10 @@ class _AsyncSentinelPool(AsyncSentinelConnectionPool, LinePool):
     async def aclose(self) -> None:
         await super().aclose()
         await self.sentinel_manager.aclose()
+
+
+class _SentinelPool(SentinelConnectionPool, LinkPool):
+    """That of threads with sentinels."""
 
 
 def _connection_options(settings: Settings, url: str, sentinels: SentinelAddress | None) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import asyncio
 import copy
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import hiredis
@@ -22,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError, InvalidResponse, RedisError, TimeoutError
 
-from src.resp import MORE, REPEATED, is_read_only, new_reader, pack
+from src.resp import MORE, REPEATED, is_read_only, new_reader, pack, parsed
 
 _CLOSED = "The client was closed."
 _BETWEEN_WRITES = 0.008
@@ -289,7 +288,7 @@ class MultiplexedRedis(Redis):
         if command is None:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         reply = await self.connection_pool.ask(command)
-        return _parsed(self.response_callbacks, args[0], reply, options)
+        return parsed(self.response_callbacks, args[0], reply, options)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
@@ -312,19 +311,8 @@ class _Pipeline(Pipeline):
             return [
                 reply
                 if isinstance(reply, Exception)
-                else _parsed(self.response_callbacks, args[0], reply, options)
+                else parsed(self.response_callbacks, args[0], reply, options)
                 for (args, options), reply in zip(stack, replies, strict=True)
             ]
         finally:
             await self.reset()  # type: ignore[no-untyped-call]
-
-
-def _parsed(
-    callbacks: Mapping[Any, Callable[..., Any]], name: Any, reply: Any, options: Mapping[str, Any]
-) -> Any:
-    """An answer as redis-py's clients give it."""
-    callback = callbacks.get(name)
-    if callback is None:
-        return reply
-    # Is about redis-py's cache only.
-    return callback(reply, **{name: value for name, value in options.items() if name != "keys"})

@@ -6,7 +6,7 @@ a poll, a timer, a health check) costs several times what the command does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import hiredis
@@ -90,6 +90,21 @@ def new_reader(encoder: Any) -> hiredis.Reader:
         errors=encoder.encoding_errors,
         notEnoughData=MORE,
     )
+
+
+def parsed(
+    callbacks: Mapping[Any, Callable[..., Any]], name: Any, reply: Any, options: Mapping[str, Any]
+) -> Any:
+    """An answer as redis-py's clients give it.
+
+    Args:
+        callbacks: the client's, by the name of the command.
+    """
+    callback = callbacks.get(name)
+    if callback is None:
+        return reply
+    # Is about redis-py's cache only.
+    return callback(reply, **{name: value for name, value in options.items() if name != "keys"})
 
 
 def is_read_only(error: Exception) -> bool:
