@@ -29,6 +29,8 @@ from observability.scrubbing import Scrubber, ScrubbingLogExporter, ScrubbingSpa
 Signal = Literal["traces", "metrics", "logs"]
 
 _BATCH_DELAY_MS = 500
+# Whoever follows a log as it grows reads the process's own output.
+_LOG_DELAY_MS = 2_000
 _METRIC_INTERVAL_MS = 10_000
 _TIMEOUT_SECONDS = 2
 _HTTP = "http/protobuf"
@@ -77,7 +79,7 @@ def metric_readers() -> list[MetricReader]:
 
 
 def log_processors(scrubber: Scrubber) -> list[LogRecordProcessor]:
-    delay = None if "OTEL_BLRP_SCHEDULE_DELAY" in os.environ else _BATCH_DELAY_MS
+    delay = None if "OTEL_BLRP_SCHEDULE_DELAY" in os.environ else _LOG_DELAY_MS
     return [
         BatchLogRecordProcessor(
             ScrubbingLogExporter(exporter, scrubber) if scrubber else exporter, schedule_delay_millis=delay

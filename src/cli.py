@@ -232,11 +232,10 @@ async def _production(settings: Settings, processes: int, threads: int) -> bool:
 
     supervisor = Supervisor(logs=None, say=say)
     address = settings.redis_url
-    env = {"dramatiq_worker_timeout": "100"}
     try:
         if address is None:
             address = await start_redis(supervisor, settings.data_dir.resolve())
-        env["REDIS_URL"] = address
+        env = {"REDIS_URL": address}
         worker = [sys.executable, "-m", "dramatiq", "src.actors"]
         worker += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
         await supervisor.start(Part("worker", worker, env, grace=25.0))

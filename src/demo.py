@@ -226,8 +226,6 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "OTEL_BSP_SCHEDULE_DELAY": "300",
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         "LOG_FORMAT": "console",
-        # An idle worker looks for messages every 0.1 s instead of every second.
-        "dramatiq_worker_timeout": "100",
     }
 
 

@@ -24,7 +24,7 @@ REPEATED = (ConnectionError, TimeoutError, ReadOnlyError)
 """Errors after which a command is sent again, as redis-py's clients do: whether it ran is unknown, or, where the
 server only reads, certain that it did not."""
 
-# Answered at once, small, and about keys only. All others, such as those that wait, go redis-py's way.
+# Answered at once, small, and about keys only. All others go redis-py's way.
 _LEAN = frozenset(
     [
         "EVALSHA",
@@ -44,9 +44,11 @@ _LEAN = frozenset(
         "HDEL",
         "HINCRBY",
         "LLEN",
-        "LRANGE",
+        "LPOP",
         "LPUSH",
+        "LRANGE",
         "LTRIM",
+        "RPUSH",
         "SCARD",
         "SMEMBERS",
         "ZADD",
@@ -62,13 +64,20 @@ _LEAN = frozenset(
 )
 
 
-def pack(args: tuple[Any, ...], options: Mapping[str, Any]) -> bytes | None:
+_WAITING = frozenset(["BLPOP"])
+
+
+def pack(args: tuple[Any, ...], options: Mapping[str, Any], *, may_wait: bool = False) -> bytes | None:
     """A command as it is sent; None: it is for redis-py.
+
+    Args:
+        may_wait: nobody else is held up by one that Redis answers when something comes.
 
     Raises:
         redis.DataError: an argument is neither text, bytes nor a number.
     """
-    if args[0] not in _LEAN or NEVER_DECODE in options:
+    known = args[0] in _LEAN or (may_wait and args[0] in _WAITING)
+    if not known or NEVER_DECODE in options:
         return None
     try:
         packed: bytes = hiredis.pack_command(args)

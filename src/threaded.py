@@ -1,8 +1,8 @@
 """A client of Redis for threads, where each thread has a connection of its own and a command is one write and its
 answer.
 
-Only small commands that Redis answers at once go that way; all others take a connection of redis-py's pool, which
-makes those of the threads too.
+Only small commands go that way; all others take a connection of redis-py's pool, which makes those of the threads
+too.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class ThreadedRedis(redis.Redis):
     connection_pool: LinkPool
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        command = pack(args, options)
+        command = pack(args, options, may_wait=True)
         if command is None:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         return parsed(self.response_callbacks, args[0], self.connection_pool.ask(command), options)
