@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import ConnectionError, InvalidResponse, RedisError, TimeoutError
 
-from src.resp import MORE, REPEATED, is_read_only, new_reader, pack, parsed
+from src.resp import AT_ONCE, MORE, REPEATED, is_read_only, new_reader, pack, parsed
 
 _CLOSED = "The client was closed."
 _BETWEEN_WRITES = 0.008
@@ -75,8 +75,8 @@ class Line(asyncio.Protocol):
         self._flushed = 0.0
         self.open = True
 
-    def send(self, command: bytes) -> asyncio.Future[Any]:
-        """Send a command with the others of this moment; the future of its answer.
+    def send(self, command: bytes, *, at_once: bool = False) -> asyncio.Future[Any]:
+        """Send a command, with the others of this moment unless `at_once`; the future of its answer.
 
         Its errors are Redis's own; redis.ConnectionError, the connection broke; redis.TimeoutError, nothing was
         heard of Redis for the socket timeout.
@@ -86,6 +86,8 @@ class Line(asyncio.Protocol):
         self._unsent.append(command)
         if len(self._unsent) == 1:
             self._begin()
+        if at_once:
+            self._flush()
         return answered
 
     def send_all(self, commands: list[bytes]) -> asyncio.Future[list[Any]]:
@@ -130,8 +132,8 @@ class Line(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        self._flushed = self._loop.time()
         if unsent:
+            self._flushed = self._loop.time()
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def _look(self) -> None:
@@ -198,14 +200,14 @@ class LinePool(BlockingConnectionPool):
         self._failures = 0
         self._not_before = 0.0
 
-    async def ask(self, command: bytes) -> Any:
-        """The answer to a command, sent over the line."""
+    async def ask(self, command: bytes, *, at_once: bool = False) -> Any:
+        """The answer to a command, sent over the line; see `Line.send`."""
 
         async def once() -> Any:
             line = self._line
             if line is None or not line.open:
                 line = await self._connected()
-            return await line.send(command)
+            return await line.send(command, at_once=at_once)
 
         return await self._retry.call_with_retry(once, _go_on)
 
@@ -287,7 +289,7 @@ class MultiplexedRedis(Redis):
         command = pack(args, options)
         if command is None:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        reply = await self.connection_pool.ask(command)
+        reply = await self.connection_pool.ask(command, at_once=AT_ONCE in options)
         return parsed(self.response_callbacks, args[0], reply, options)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:

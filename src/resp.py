@@ -17,6 +17,9 @@ from redis.exceptions import ConnectionError, DataError, InvalidResponse, ReadOn
 LARGE = 64 * 1024
 """Bytes of a command that would hold up those behind it."""
 
+AT_ONCE = "AT_ONCE"
+"""Option of a command of the loop's client: it is sent without waiting for others; redis-py does not mind it."""
+
 MORE: Final = object()
 """What a reader gives when an answer has not come whole."""
 
@@ -112,8 +115,9 @@ def parsed(
     callback = callbacks.get(name)
     if callback is None:
         return reply
-    # Is about redis-py's cache only.
-    return callback(reply, **{name: value for name, value in options.items() if name != "keys"})
+    # Not about the answer.
+    told = {name: value for name, value in options.items() if name not in ("keys", AT_ONCE)}
+    return callback(reply, **told)
 
 
 def is_read_only(error: Exception) -> bool:

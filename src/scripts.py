@@ -10,6 +10,8 @@ from typing import Any
 
 from redis.exceptions import ConnectionError, NoScriptError
 
+from src.resp import AT_ONCE
+
 Script = tuple[str, str]
 """A script's text and its SHA-1."""
 
@@ -22,11 +24,16 @@ def script_of(text: str) -> Script:
     return text, hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 (Redis names scripts by it)
 
 
-async def call(client: Any, script: Script, prefix: str, *args: Any) -> Any:
-    """The answer of a script that takes the keys' prefix as its only key; by an asyncio client."""
+async def call(client: Any, script: Script, prefix: str, *args: Any, at_once: bool = False) -> Any:
+    """The answer of a script that takes the keys' prefix as its only key; by an asyncio client.
+
+    Args:
+        at_once: a busy client does not let it wait for other commands.
+    """
     text, sha = script
+    options = {AT_ONCE: True} if at_once else {}
     try:
-        return await client.evalsha(sha, 1, prefix, *args)
+        return await client.execute_command("EVALSHA", sha, 1, prefix, *args, **options)
     except NoScriptError:
         return await client.eval(text, 1, prefix, *args)
 

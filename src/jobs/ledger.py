@@ -24,6 +24,8 @@ T = TypeVar("T")
 PREFIX = "imagebot:"
 # After these a person has our word, or a provider may have our money.
 _PROMISES = frozenset({"admit", "claim", "accepted"})
+# Killed before it, this process would have a generation made and paid for a second time.
+_AT_ONCE = frozenset({"accepted"})
 
 
 @functools.cache
@@ -73,9 +75,12 @@ class Ledger:
             redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
                 only what a fence guards.
         """
-        lasting = self._replicated and transition.script in _PROMISES
-        send = call_replicated if lasting else call
-        raw = await send(self.client, script(transition.script), self.prefix, *transition.args)
+        text = script(transition.script)
+        if self._replicated and transition.script in _PROMISES:
+            raw = await call_replicated(self.client, text, self.prefix, *transition.args)
+        else:
+            at_once = transition.script in _AT_ONCE
+            raw = await call(self.client, text, self.prefix, *transition.args, at_once=at_once)
         return transition.parse(raw)
 
     def run_sync(self, transition: Transition[T]) -> T:
