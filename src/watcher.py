@@ -153,7 +153,9 @@ class Watcher:
                 await self._ledger.beat(self._work.app.holder)
                 if time.monotonic() - learned > _LEARN_SECONDS:
                     learned = time.monotonic()
-                    self._work.durations.update(await self._ledger.all_durations())
+                    known = await self._ledger.all_durations()
+                    # In order, as they are looked at for each poll.
+                    self._work.durations.update({model: sorted(took) for model, took in known.items()})
                     await self._look_for_trouble()
             except RedisError as error:
                 log.warning("no heartbeat", error=type(error).__name__)

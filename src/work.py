@@ -39,7 +39,7 @@ class Work:
 
     Attributes:
         troubled: providers whose breaker counts failures or is open.
-        durations: per provider and model, seconds of the last generations; refreshed now and then.
+        durations: per provider and model, seconds of the last generations, in order; refreshed now and then.
         progress: per provider and model, what its progress means; learned by this process.
         uploads: pictures on their way to Telegram at once.
     """
