@@ -72,7 +72,7 @@ class Line(asyncio.Protocol):
         self._look_seconds = (connection.socket_timeout or math.inf) / _LOOKS
         self._looking: asyncio.TimerHandle | None = None
         self._silent_looks = 0
-        self._flushed = 0.0
+        self._flushed = -math.inf
         self.open = True
 
     def send(self, command: bytes, *, at_once: bool = False) -> asyncio.Future[Any]:

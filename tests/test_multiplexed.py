@@ -14,9 +14,10 @@ import pytest
 import redis
 from redis.client import NEVER_DECODE
 
-from src import scripts
+from src import multiplexed, scripts
 from src.clients import make_redis
 from src.multiplexed import Line
+from src.resp import AT_ONCE
 from src.settings import load_settings
 from tests.conftest import RedisProcess
 
@@ -140,6 +141,19 @@ async def test_a_pipeline_goes_together(client: Any) -> None:
     async with client.pipeline() as pipe:
         pipe.get("k").get("none")
         assert await pipe.execute() == ["text", None]
+
+
+async def test_what_must_not_wait_is_sent_at_once_and_what_came_before_with_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multiplexed, "_BETWEEN_WRITES", 3600.0)
+    await client.set("a", "1")
+    first = asyncio.create_task(client.get("a"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not first.done()
+    assert len(await client.execute_command("TIME", **{AT_ONCE: True})) == 2
+    assert await first == "1"
 
 
 async def test_a_picture_takes_a_connection_of_its_own(client: Any, sync_redis: Any) -> None:
