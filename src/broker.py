@@ -52,7 +52,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         telemetry,
         # Ends the process when a thread or the loop has died.
         Watchdog(waiting, lambda: process.background, telemetry.flush),
-        # The loop that async actors, HTTP and the watcher share.
+        # The loop that the steps, HTTP and the watcher share.
         Loop(),
         # Before a message runs: does it meet a closed gate?
         RateLimits(Limiter(sync_client=client), _count_refusal),

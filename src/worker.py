@@ -1,4 +1,4 @@
-"""A worker process: what lives in Dramatiq's event loop besides the async actors.
+"""A worker process: what lives in its event loop, and how the actors' steps get there.
 
 As Dramatiq middleware it opens the app when the worker boots, runs the watcher and the leases'
 renewal, and on SIGTERM lets what is under way end before the process does.
