@@ -302,8 +302,24 @@ class Delivery:
         await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
         return sent.message_id
 
+    async def hold_place(self, request: Request) -> tuple[Request, bool]:
+        """Send a single picture's placeholder with the turn that is paid for, if it has none yet: the bot died
+        before it could, or its turn has not come while Telegram is busy.
+
+        Returns:
+            The request as it is now, and whether it was sent: the picture then needs a turn of its own.
+        """
+        if request.messages or len(request.jobs) > 1:
+            return request, False
+        current = await self._ledger.request(request.id) or request
+        if current.messages:
+            return current, False
+        jobs = await self._ledger.jobs(current.jobs)
+        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+        return current, True
+
     async def _with_placeholder(self, request: Request) -> Request:
-        """The request with its placeholder, which is sent if the bot died before it could."""
+        """The request with its placeholder, which is sent if the bot could not yet."""
         if request.messages:
             return request
         current = await self._ledger.request(request.id) or request

@@ -41,6 +41,12 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
         return
     with work.hold(job):
         try:
+            if request.chat != NO_CHAT:
+                with lane("paid"):
+                    request, sent = await work.delivery.hold_place(request)
+                if sent:
+                    await _later(work, job, 0.0, "placed", free=True)
+                    return
             if job.state is State.DELIVERING:
                 async with work.uploads, _picture(work, job) as picture:
                     if request.chat == NO_CHAT:
