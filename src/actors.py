@@ -65,8 +65,7 @@ async def submit(job_id: str, provider: str) -> None:
         )
     )
     if job is not None:
-        if job.lost_attempt:
-            await tracing.write_lost_attempt(app, job, "submit")
+        await tracing.write_lost_attempt(app, job, "submit")
         await generation.begin(work(), job)
 
 
@@ -82,6 +81,5 @@ async def deliver(job_id: str, chat: int, group: bool) -> None:
     )
     if claimed is not None:
         job, request = claimed
-        if job.lost_attempt:
-            await tracing.write_lost_attempt(app, job, "deliver")
+        await tracing.write_lost_attempt(app, job, "deliver")
         await showing.show(work(), job, request)

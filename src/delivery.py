@@ -309,28 +309,26 @@ class Delivery:
         Returns:
             The request as it is now, and whether it was sent: the picture then needs a turn of its own.
         """
-        if request.messages or len(request.jobs) > 1:
-            return request, False
-        current = await self._ledger.request(request.id) or request
-        if current.messages:
-            return current, False
-        jobs = await self._ledger.jobs(current.jobs)
-        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
-        return current, True
+        return (request, False) if len(request.jobs) > 1 else await self._place_late(request)
 
     async def _with_placeholder(self, request: Request) -> Request:
         """The request with its placeholder, which is sent if the bot could not yet."""
         if request.messages:
             return request
+        # The delivery has paid for its picture, not for a placeholder. In a busy chat its turn is
+        # far behind those of other pictures: reserved, it comes.
+        with lane("result", ticket=f"place:{request.id}"):
+            request, _ = await self._place_late(request)
+        return request
+
+    async def _place_late(self, request: Request) -> tuple[Request, bool]:
+        """The request as it is now, and whether its placeholder was sent just now: nobody had yet."""
         current = await self._ledger.request(request.id) or request
-        if not current.messages:
-            jobs = await self._ledger.jobs(current.jobs)
-            # The delivery has paid for its picture, not for a placeholder. In a busy chat its turn is
-            # far behind those of other pictures: reserved, it comes.
-            with lane("result", ticket=f"place:{current.id}"):
-                await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
-            current = await self._ledger.request(request.id) or current
-        return current
+        if current.messages:
+            return current, False
+        jobs = await self._ledger.jobs(current.jobs)
+        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+        return await self._ledger.request(current.id) or current, True
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
         return await self._bot.send_message(

@@ -70,7 +70,7 @@ async def begin(work: Work, job: Job) -> None:
             return
         if isinstance(ticket, Done):
             raise TypeError(f"{provider.name} is not synchronous but answered with a picture")
-        await _accepted(work, job, provider, ticket)
+        await _accepted(work, job, provider, request, ticket)
 
 
 async def poll(work: Work, job: Job) -> tuple[str, int, float, float | None] | None:
@@ -228,7 +228,7 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                 await _ready(work, job, done)
 
 
-async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) -> None:
+async def _accepted(work: Work, job: Job, provider: Provider, request: GenRequest, ticket: Ticket) -> None:
     known = work.durations.get((job.provider, job.spec.model), [])
     generation = tracing.open_generation(job)
     task = ticket.to_json()
@@ -239,7 +239,7 @@ async def _accepted(work: Work, job: Job, provider: Provider, ticket: Ticket) ->
             ticket=task,
             after=polling.first_poll(known, work.app.settings.poll_interval),
             generation=generation,
-            callback=_callback_url(work, job.provider) is not None,
+            callback=request.callback_url is not None,
         )
     )
     running = dataclasses.replace(job, ticket=task, generation=generation)

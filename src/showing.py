@@ -41,7 +41,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
         return
     with work.hold(job):
         try:
-            if request.chat != NO_CHAT:
+            if request.chat != NO_CHAT and not request.messages:
                 with lane("paid"):
                     request, sent = await work.delivery.hold_place(request)
                 if sent:

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import dramatiq
 import structlog
-from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 from dramatiq.middleware import Middleware
 
 from observability.dramatiq import outlasting
@@ -77,9 +77,7 @@ def in_loop(step: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
 
     @functools.wraps(step)
     def start(*args: P.args, **kwargs: P.kwargs) -> None:
-        thread = get_event_loop_thread()
-        if thread is None:
-            raise RuntimeError("this is not a worker process")
+        thread = _loop_thread()
         _room.acquire()
         ended = outlasting()
 
@@ -120,7 +118,7 @@ class WorkerProcess(Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         global _ledger
         _ledger = Ledger(sync_client=make_sync_redis(self._settings))
-        _in_loop(self._open(broker))
+        _run(self._open(broker))
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # The modules stay as long as the process: the collector need not go through them again.
@@ -130,10 +128,10 @@ class WorkerProcess(Middleware):
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._end = time.monotonic() + _DRAIN_SECONDS
-        _in_loop(self._stop_claiming())
+        _run(self._stop_claiming())
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        _in_loop(self._close())
+        _run(self._close())
 
     async def _open(self, broker: dramatiq.Broker) -> None:
         global _work
@@ -166,8 +164,13 @@ class WorkerProcess(Middleware):
         await self._stack.aclose()
 
 
-def _in_loop(step: Coroutine[Any, Any, T]) -> T:
+def _run(step: Coroutine[Any, Any, T]) -> T:
+    """Do something in the loop and wait for it."""
+    return _loop_thread().run_coroutine(step)
+
+
+def _loop_thread() -> EventLoopThread:
     thread = get_event_loop_thread()
     if thread is None:
         raise RuntimeError("the Loop middleware must stand before WorkerProcess")
-    return thread.run_coroutine(step)
+    return thread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -82,6 +83,16 @@ def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisPro
     server = RedisProcess(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """A Redis of this test's own, which it may stop."""
+    server = RedisProcess(tmp_path)
+    server.start()
+    yield server
+    os.kill(server.process.pid, signal.SIGCONT)
     server.kill()
 
 

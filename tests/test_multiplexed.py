@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -29,16 +28,6 @@ async def client(redis_url: str) -> AsyncIterator[Any]:
     client = make_redis(load_settings(redis_url=redis_url))
     yield client
     await client.aclose()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of this test's own, which it may stop."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    os.kill(server.process.pid, signal.SIGCONT)
-    server.kill()
 
 
 async def line_to(client: Any) -> Line:

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,16 +27,6 @@ def client(redis_url: str) -> Iterator[Any]:
     client = make_sync_redis(load_settings(redis_url=redis_url))
     yield client
     client.close()
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    """A Redis of this test's own, which it may stop."""
-    server = RedisProcess(tmp_path)
-    server.start()
-    yield server
-    os.kill(server.process.pid, signal.SIGCONT)
-    server.kill()
 
 
 def ids_of(client: Any) -> set[str]:
