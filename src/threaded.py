@@ -102,7 +102,11 @@ class LinkPool(redis.ConnectionPool):
             if is_read_only(reply):
                 # Another is the master now: the next connection will find it.
                 self._drop(link)
-            raise reply
+            try:
+                raise reply
+            finally:
+                # The error leads back here by its traceback: in that circle the link would outlive its thread.
+                del link, reply
         return reply
 
     def _connect(self) -> _Link:
