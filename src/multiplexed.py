@@ -24,7 +24,6 @@ from redis.exceptions import ConnectionError, InvalidResponse, RedisError, Timeo
 from src.resp import AT_ONCE, MORE, REPEATED, is_read_only, new_reader, pack, parsed
 
 _CLOSED = "The client was closed."
-_BETWEEN_WRITES = 0.008
 # Looks a socket timeout, see `Line._look`.
 _LOOKS = 5
 # Between connections that fail; it needs no greater count.
@@ -59,7 +58,8 @@ class Line(asyncio.Protocol):
     Sends nothing twice. A caller that is cancelled leaves its place in the line to an answer nobody takes.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, between_writes: float = 0.0) -> None:
+        self._between_writes = between_writes
         self._loop = asyncio.get_running_loop()
         # redis-py has no way to hand over its socket. It must not close it, so it forgets it.
         self._stream, connection._writer, connection._reader = connection._writer, None, None
@@ -119,9 +119,7 @@ class Line(asyncio.Protocol):
             self._looking = None
 
     def _begin(self) -> None:
-        # To an idle Redis at once; in a busy process with what others ask a moment later: a write, the answer's
-        # read and a turn of the loop for each are most of what a command costs.
-        wait = self._flushed + _BETWEEN_WRITES - self._loop.time()
+        wait = self._flushed + self._between_writes - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
         else:
@@ -195,6 +193,7 @@ class LinePool(BlockingConnectionPool):
         # redis-py's retry of a command, for one that went over the line.
         self._retry: Retry = copy.deepcopy(self.connection_kwargs["retry"])
         self._retry.update_supported_errors(REPEATED)
+        self.between_writes = 0.0
         self._line: Line | None = None
         self._connecting: asyncio.Task[Line] | None = None
         self._failures = 0
@@ -258,7 +257,7 @@ class LinePool(BlockingConnectionPool):
             await connection.disconnect(nowait=True)
             raise
         self._failures = 0
-        self._line = Line(connection)
+        self._line = Line(connection, self.between_writes)
         return self._line
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
@@ -284,6 +283,14 @@ class MultiplexedRedis(Redis):
     """redis-py's client on a `LinePool`."""
 
     connection_pool: LinePool
+
+    def gather(self, seconds: float) -> None:
+        """Write at most once in that time, with all that was asked by then; said before the first command.
+
+        For a process of many tasks of which none keeps a person waiting: a write, the answer's read and a turn of
+        the loop for each are most of what a command costs. A task alone waits that long for each of its commands.
+        """
+        self.connection_pool.between_writes = seconds
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         command = pack(args, options)

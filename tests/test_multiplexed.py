@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.client import NEVER_DECODE
 
-from src import multiplexed, scripts
+from src import scripts
 from src.clients import make_redis
 from src.multiplexed import Line
 from src.resp import AT_ONCE
@@ -133,9 +133,9 @@ async def test_a_pipeline_goes_together(client: Any) -> None:
 
 
 async def test_what_must_not_wait_is_sent_at_once_and_what_came_before_with_it(
-    client: Any, monkeypatch: pytest.MonkeyPatch
+    client: Any,
 ) -> None:
-    monkeypatch.setattr(multiplexed, "_BETWEEN_WRITES", 3600.0)
+    client.gather(3600.0)
     await client.set("a", "1")
     first = asyncio.create_task(client.get("a"))
     for _ in range(10):
