@@ -78,21 +78,26 @@ class World:
         assert found is not None
         return found
 
-    async def finished(self, job: Job, image: ImageBytes, *, original: bool = True) -> dict[str, Any]:
-        """The picture is made and shown."""
+    async def made(self, job: Job, data: bytes = b"") -> Job:
+        """The provider has made the picture, and sent it along where there is `data`."""
         running = await self.accepted(job)
-        await self.app.ledger.run(
+        made, _ = await self.app.ledger.run(
             transitions.ready(
                 job.id,
                 running.fence,
                 result={},
-                data=image.data if original else b"",
+                data=data,
                 cap=self.app.cap(job.provider),
                 model=job.spec.model,
                 keep=600,
             )
         )
-        return await self.shown(job, image)
+        assert made
+        return running
+
+    async def finished(self, job: Job, image: ImageBytes, *, original: bool = True) -> dict[str, Any]:
+        """The picture is made and shown."""
+        return await self.shown(await self.made(job, image.data if original else b""), image)
 
     async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))

@@ -10,7 +10,7 @@ from aiogram.exceptions import TelegramNetworkError, TelegramRetryAfter
 from bot_world import World, image, png
 
 from src.delivery import Undeliverable
-from src.jobs import Job, State, transitions
+from src.jobs import State
 from src.jobs.estimate import Estimate
 from src.providers.base import ImageBytes
 
@@ -96,7 +96,7 @@ async def test_a_placeholder_that_was_deleted_is_replaced_once(world: World) -> 
     for _ in range(2):
         with pytest.raises(TelegramNetworkError):
             await world.delivery.picture(job, request, image())
-    shown = await world.shown(await _made(world, job), image())
+    shown = await world.shown(await world.made(job), image())
     pictures = [m for m in anna.messages if m.from_bot]
     assert [m.message_id for m in pictures] == [shown["message"]]
     assert pictures[0].has_photo
@@ -111,15 +111,6 @@ async def test_a_file_in_place_of_a_deleted_placeholder_is_the_only_message(worl
     [message] = [m for m in anna.messages if m.from_bot]
     assert message.message_id == shown["message"]
     assert "document" in message.content
-
-
-async def _made(world: World, job: Job) -> Job:
-    running = await world.accepted(job)
-    made, _ = await world.app.ledger.run(
-        transitions.ready(job.id, running.fence, result={}, data=b"", cap=9, model="m", keep=60)
-    )
-    assert made
-    return running
 
 
 async def test_a_refusal_for_a_deleted_placeholder_is_told_but_a_cancel_is_not(world: World) -> None:

@@ -1,0 +1,139 @@
+"""Showing a picture whose placeholder the bot could not send: whose turn at Telegram it takes, and what is seen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from bot_world import OpenGates, World, image
+
+from src import showing
+from src.delivery import Delivery
+from src.jobs import Job, State, transitions
+from src.sandbox.telegram import Message, Person
+from src.telegram import make_bot
+from src.texts import get_texts
+from src.work import Work
+
+
+class Meeting(OpenGates):
+    """Lets two through together, when each has looked at the ledger and neither has sent anything."""
+
+    def __init__(self) -> None:
+        self._both = asyncio.Barrier(2)
+
+    async def take(self, gates: Any, *, wait: float = 0.0, ticket: str = "") -> None:
+        async with asyncio.timeout(10):
+            await self._both.wait()
+
+
+@pytest.fixture
+async def worker(world: World) -> AsyncIterator[Callable[[Any], Work]]:
+    """Makes what a worker process shares, with the limiter that is given."""
+    bots = []
+
+    def make(limiter: Any) -> Work:
+        bots.append(bot := make_bot(world.settings, limiter, patience=0))
+        return Work(world.app, bot, Delivery(bot, world.app.ledger, get_texts(), world.settings))
+
+    yield make
+    for bot in bots:
+        # As in the `world`: aiogram's own `close` sleeps.
+        if bot.session._session is not None:
+            await bot.session._session.close()
+
+
+async def _asked(world: World, person: Person, count: int = 1) -> list[Job]:
+    """A person asks for pictures while Telegram takes no message of the bot."""
+    await world.app.ledger.choose(str(person.id), count=count)
+    world.sandbox.faults.add("429", "sendMessage" if count == 1 else "sendMediaGroup", retry_after=30)
+    await person.send_text("a red fox")
+    jobs = await world.active(person.id)
+    assert len(jobs) == count
+    assert _shown(person) == []
+    return jobs
+
+
+async def _show(work: Work, job: Job) -> Job:
+    """The step `deliver` of a worker: the job after it."""
+    ledger = work.app.ledger
+    claimed = await ledger.run(transitions.claim_to_show(job.id, holder="test", lease=30))
+    assert claimed is not None
+    await showing.show(work, *claimed)
+    found = await ledger.job(job.id)
+    assert found is not None
+    return found
+
+
+def _shown(person: Person) -> list[Message]:
+    return [message for message in person.messages if message.from_bot]
+
+
+async def test_the_turn_that_is_paid_for_is_the_placeholders_and_the_picture_comes_with_its_own(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    [job] = await _asked(world, anna)
+    await world.made(job, image().data)
+    # Whoever has not paid for a turn in this chat is refused.
+    await world.app.limiter.close(f"chat:{anna.id}", 600)
+    work = worker(world.app.limiter)
+    audit = world.sandbox.audit
+    before = audit.by_method.copy()
+
+    waits = await _show(work, job)
+    [placeholder] = _shown(anna)
+    assert not placeholder.has_photo
+    assert (await world.request_of(job)).messages == (placeholder.message_id,)
+    # It comes again at once, and this was no attempt at showing the picture.
+    assert (waits.state, waits.holder, waits.deliveries) == (State.READY, "", 0)
+    assert " placed@" in waits.story
+    rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
+    assert [(row.what, row.id) for row in rows] == [("deliver", job.id)]
+
+    assert (await _show(work, job)).state is State.DELIVERED
+    assert _shown(anna) == [placeholder]
+    assert placeholder.has_photo
+    calls = audit.by_method - before
+    calls.pop("getUpdates", 0)
+    assert calls == {"sendMessage": 1, "editMessageMedia": 1}
+
+
+async def test_of_two_workers_placeholders_one_stays_and_counts(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    [job] = await _asked(world, anna)
+    request, meeting = await world.request_of(job), Meeting()
+    before = world.sandbox.audit.by_method["sendMessage"]
+    both = await asyncio.gather(*(worker(meeting).delivery.hold_place(request) for _ in range(2)))
+    # Each has used its turn, so the picture needs another.
+    assert [sent for _, sent in both] == [True, True]
+    assert world.sandbox.audit.by_method["sendMessage"] == before + 2
+    [placeholder] = _shown(anna)
+    assert [request.messages for request, _ in both] == [(placeholder.message_id,)] * 2
+    kept = await world.request_of(job)
+    assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
+    assert await worker(OpenGates()).delivery.hold_place(request) == (kept, False)
+    assert _shown(anna) == [placeholder]
+
+
+async def test_an_album_is_placed_by_turns_of_its_own_and_shown_at_once(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    jobs = await _asked(world, anna, 2)
+    request, work = await world.request_of(jobs[0]), worker(OpenGates())
+    assert await work.delivery.hold_place(request) == (request, False)
+    assert _shown(anna) == []
+    for job in jobs:
+        await world.made(job, image().data)
+        shown = await _show(work, job)
+        assert shown.state is State.DELIVERED
+        assert " placed@" not in shown.story
+    *tiles, status = _shown(anna)
+    assert [tile.has_photo for tile in tiles] == [True, True]
+    assert "All 2 pictures are ready" in status.text
+    assert world.sandbox.audit.by_method["sendMediaGroup"] == 2
