@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from observability import exporters, logs
+from observability.histograms import meter_provider
 from observability.logs import LogFormat
 from observability.process import observe_process
 from observability.recording import tracer_provider
@@ -112,7 +113,7 @@ def setup(
     meters = tracers = loggers = None
     # Metrics first: the others report about themselves through them.
     if readers := [*metric_readers, *exporters.metric_readers()]:
-        meters = MeterProvider(readers, resource, shutdown_on_exit=False)
+        meters = meter_provider(readers, resource, os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER"))
         metrics.set_meter_provider(meters)
         observe_process(meters.get_meter("observability.process"))
     if processors := [*span_processors, *exporters.span_processors(scrubber, spool, first_to_write)]:
