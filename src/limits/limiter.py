@@ -7,9 +7,9 @@ one person's fair share is not decided here but at admission (`src.jobs.transiti
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
+from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -91,7 +91,7 @@ class Limiter:
         raw = await self._eval("take", _request(gates, ticket, wait))
         refusal, pause = _answer(raw)
         if refusal is None and pause > 0:
-            await asyncio.sleep(pause)
+            await sleep(pause)
         return refusal
 
     def take_sync(self, gates: Sequence[Gate], *, ticket: str = "") -> Refusal | None:

@@ -69,8 +69,10 @@ local function probe()
   end
 end
 
-local function after_call(i, at)
-  return string.format('%.3f', math.max(used[i], at) + a.gates[i].t)
+-- Also of a call that sleeps until its turn: counted at its own time it would fill the bucket from now until then,
+-- over turns that others have reserved in between.
+local function after_call(i)
+  return string.format('%.3f', used[i] + a.gates[i].t)
 end
 
 local turn = not broken and kept()
@@ -81,7 +83,7 @@ if turn then
     return {math.ceil(left), 'turn', 0}
   end
   redis.call('DEL', pass)
-  for i, g in ipairs(a.gates) do redis.call('HSET', P .. 'gate:' .. g.n, 'used', after_call(i, turn)) end
+  for i, g in ipairs(a.gates) do redis.call('HSET', P .. 'gate:' .. g.n, 'used', after_call(i)) end
   probe()
   return {left > 1 and math.ceil(left) or 0, '', 1}
 end
@@ -103,7 +105,7 @@ for i, g in ipairs(a.gates) do
   if refused then
     changed[3], changed[4] = 'promised', string.format('%.0f', math.max(promised[i], math.ceil(now + wait) + UNUSED))
   else
-    changed[3], changed[4] = 'used', after_call(i, now + wait)
+    changed[3], changed[4] = 'used', after_call(i)
   end
   -- Seldom put off: it says itself for how long it was.
   if kept_until[i] < math.max(after, now) + IDLE / 2 then

@@ -29,6 +29,7 @@ class Crowd:
     def __init__(self, clock: Clock, limiter: Limiter) -> None:
         self._clock = clock
         self._limiter = limiter
+        self._slept = 0.0
         self.passed: dict[int, float] = {}
         self.asked: Counter[int] = Counter()
 
@@ -39,6 +40,7 @@ class Crowd:
         *,
         closures: Iterable[tuple[float, str, float]] = (),
         comes: Callable[[int, float], float] = lambda step, due: due,
+        sleeps: Callable[[int], float] = lambda step: 0.0,
     ) -> None:
         """Until all have passed.
 
@@ -46,6 +48,7 @@ class Crowd:
             arrivals: when each step comes first.
             closures: when which gate is shut, and for how long.
             comes: when a step comes that is due at a time; later where its process hangs.
+            sleeps: seconds that a step waits for its turn on the spot; such a one has no ticket.
         """
         closing = sorted(closures)
         events = [(comes(step, at), step) for step, at in enumerate(arrivals)]
@@ -59,11 +62,17 @@ class Crowd:
             self._clock.set(at)
             self.asked[step] += 1
             assert self.asked[step] < 20, "this one never gets through"
-            refusal = await self._limiter.take(gates(step), ticket=f"step:{step}")
+            wait = sleeps(step)
+            self._slept = 0.0
+            refusal = await self._limiter.take(gates(step), wait=wait, ticket="" if wait else f"step:{step}")
             if refusal is None:
-                self.passed[step] = at
+                self.passed[step] = at + self._slept
             else:
                 heapq.heappush(events, (comes(step, at + max(0.001, refusal.seconds)), step))
+
+    async def sleep(self, seconds: float) -> None:
+        """In place of the limiter's own: the time is the test's."""
+        self._slept = seconds
 
     def most_in_a_second(self, among: Callable[[int], bool] = lambda step: True) -> int:
         times = [at for step, at in self.passed.items() if among(step)]
@@ -74,8 +83,10 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd(clock: Clock, redis_client: Any) -> Crowd:
-    return Crowd(clock, Limiter(redis_client))
+def crowd(clock: Clock, redis_client: Any, monkeypatch: pytest.MonkeyPatch) -> Crowd:
+    crowd = Crowd(clock, Limiter(redis_client))
+    monkeypatch.setattr("src.limits.limiter.sleep", crowd.sleep)
+    return crowd
 
 
 @pytest.mark.parametrize(("gate", "steps"), [(_ALL, 150), (_CHAT, 12)], ids=["all chats", "one chat"])
@@ -112,6 +123,19 @@ async def test_turns_missed_by_a_process_that_hung_are_not_made_up_for_at_once(c
     assert crowd.passed_between(2, 12) == pytest.approx(10 * _ALL.rate / 2, abs=_ALL.rate)
     # Nobody is put off again and again.
     assert max(crowd.asked.values()) <= 4
+
+
+@pytest.mark.parametrize("patience", [0.2, 3.0])
+async def test_calls_that_sleep_until_their_turn_cost_nobody_else_theirs(
+    crowd: Crowd, patience: float
+) -> None:
+    # While the line is that long, every tenth call has no ticket and takes the turn at its end.
+    ahead = int(0.8 * patience * _ALL.rate)
+    arrivals = [0.0] * ahead + [n / _ALL.rate for n in range(100)]
+    await crowd.run(arrivals, lambda step: [_ALL], sleeps=lambda step: patience if step % 10 == 9 else 0.0)
+    assert max(crowd.passed.values()) <= len(arrivals) / _ALL.rate
+    # Once to reserve, once to pass.
+    assert max(crowd.asked.values()) <= 2
 
 
 @pytest.mark.parametrize("seed", range(4))
