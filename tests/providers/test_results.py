@@ -30,9 +30,12 @@ HOSTS = ResultHosts(
     ("http://10.0.0.5:8080/v1",), ("files.example.com", ".cdn.example.com", "169.254.169.254")
 )
 
+# Where nothing else listens, on this machine.
+_PUBLIC = "127.0.0.2"
+
 
 class Resolver(AbstractResolver):
-    """Answers with the given addresses, in turn."""
+    """Answers with all the given addresses."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
@@ -189,6 +192,60 @@ async def test_a_known_name_that_leads_inside_is_refused_on_the_connection(
     assert caught.value.code == "private_address"
     assert resolver.asked == ["files.example.com"]
     assert server.headers == []
+
+
+class Rebinding(Resolver):
+    """Answers with the given addresses one after another: a stranger's name server, asked again."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        return [found[min(len(self.asked), len(found)) - 1]]
+
+
+@pytest.fixture
+def one_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes an address of this machine for public."""
+    monkeypatch.setattr("src.providers.http.is_public", lambda address: address == _PUBLIC)
+
+
+@pytest.fixture
+async def outside(server: Server, one_is_public: None) -> AsyncIterator[Server]:
+    """A server on the internet, at the port at which `server` is inside."""
+    reached = Server()
+    app = web.Application()
+    app.router.add_get("/{any:.*}", reached.handle)
+    async with TestServer(app, host=_PUBLIC, port=yarl.URL(server.url).port):
+        yield reached
+
+
+async def test_a_name_that_moves_inside_after_its_check_is_not_followed(
+    edge: Edge, server: Server, outside: Server
+) -> None:
+    url = str(yarl.URL(server.url).with_host("rebinding.example"))
+    hosts = ResultHosts((url,), ())
+    resolver = Rebinding(_PUBLIC, "127.0.0.1")
+    async with make_client(edge.settings(), resolver=resolver) as client:
+        # Where the address is checked by one question and dialled by another, the second answer is inside.
+        assert (await fetch_image(client, hosts, url, limit=1_000_000)).width == 8
+        assert resolver.asked == ["rebinding.example"]
+    # Another client, since each remembers an answer for ten seconds.
+    async with make_client(edge.settings(), resolver=resolver) as client:
+        with pytest.raises(ProviderError) as caught:
+            await fetch_image(client, hosts, url, limit=1_000_000)
+    assert caught.value.code == "private_address"
+    assert (len(outside.headers), server.headers) == (1, [])
+
+
+async def test_a_name_with_an_address_inside_for_when_the_other_does_not_answer(
+    edge: Edge, server: Server, one_is_public: None
+) -> None:
+    url = str(yarl.URL(server.url).with_host("rebinding.example"))
+    async with make_client(edge.settings(), resolver=Resolver(_PUBLIC, "127.0.0.1")) as client:
+        with pytest.raises(ProviderError) as caught:
+            await fetch_image(client, ResultHosts((url,), ()), url, limit=1_000_000)
+    assert (caught.value.kind, server.headers) == (ErrorKind.NETWORK, [])
 
 
 async def test_no_key_goes_to_where_results_are(edge: Edge, server: Server) -> None:
