@@ -18,7 +18,7 @@ import structlog
 from src import generation, showing, tracing
 from src.broker import make_broker
 from src.jobs import NO_CHAT, transitions
-from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates
+from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates, ticket_of
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
 from src.worker import in_loop, ledger_of_threads, work
@@ -38,7 +38,7 @@ def _demand(step: str, job_id: str, gates: list[Gate]) -> Demand:
         kind = refusal.gate.partition(":")[0]
         ledger_of_threads().run_sync(transitions.defer(job_id, after=refusal.seconds, gate=kind))
 
-    return Demand(gates, f"{step}:{job_id}", refused)
+    return Demand(gates, ticket_of(step, job_id), refused)
 
 
 def submit_limits(message: Any) -> Demand:

@@ -8,7 +8,7 @@ picture. Not here: how a picture gets into a message (`src.media`), what the wor
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,18 +25,33 @@ from aiogram.types import InlineKeyboardMarkup, Message
 from aiogram.utils.formatting import BlockQuote, Text
 
 from src import buttons, placeholder, wake
-from src.jobs import Job, Ledger, Request, State, transitions
+from src.jobs import PENDING, Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.media import Media, file_id_of
 from src.placeholder import Offer
 from src.providers.base import Picture
 from src.settings import Settings
-from src.telegram import answer_to, before_leaving, is_missing, is_unchanged, lane, says
+from src.telegram import GateClosed, answer_to, before_leaving, is_missing, is_unchanged, lane, says
 from src.texts import Texts, Voice, shorten
 
 _CAPTION_PROMPT = 300
 # Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
+
+# Until an album's other pictures look again, if its placeholder has not woken them.
+_ALBUM_SECONDS = 10.0
+
+
+class NotYet(Exception):
+    """There is no placeholder yet to show anything in, and nothing was sent.
+
+    Attributes:
+        seconds: until it is worth coming again.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"in {seconds:.1f} s")
+        self.seconds = seconds
 
 
 class Undeliverable(Exception):
@@ -73,11 +88,14 @@ class Delivery:
         jobs: Sequence[Job],
         estimates: Sequence[Estimate],
         offer: Offer | None = None,
+        *,
+        paid: bool = False,
     ) -> None:
         """Send the placeholder and let it count, unless another has already done so.
 
         Args:
             estimates: one for each of the jobs.
+            paid: an album's status message has its turn.
         """
         if request.messages:
             return
@@ -92,7 +110,7 @@ class Delivery:
                 if len(jobs) == 1:
                     messages = [(await self._send_text(request, text, markup)).message_id]
                 else:
-                    messages, status_message = await self._send_album(request, jobs, text, markup)
+                    messages, status_message = await self._send_album(request, jobs, text, markup, paid)
         placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
         if not placed.ours:
             await self._take_back(
@@ -173,7 +191,6 @@ class Delivery:
         Raises:
             ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
         """
-        request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)
         single = len(request.jobs) == 1
         made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
@@ -224,7 +241,6 @@ class Delivery:
         Returns:
             What was shown, for the ledger: `message`, or nothing where there is none.
         """
-        request = await self._with_placeholder(request)
         say = self._texts.voice(request.lang)
         message = request.message_of(job.id)
         if message is None:
@@ -302,32 +318,34 @@ class Delivery:
         await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
         return sent.message_id
 
-    async def hold_place(self, request: Request) -> tuple[Request, bool]:
-        """Send a single picture's placeholder with the turn that is paid for, if it has none yet: the bot died
-        before it could, or its turn has not come while Telegram is busy.
+    async def hold_place(self, job: Job, request: Request) -> tuple[Request, bool]:
+        """Send the placeholder of a job that waits to be shown, if there is none yet: the bot died before it
+        could, or its turn has not come while Telegram is busy.
+
+        The turn that is paid for the job is the placeholder's, or that of an album's status message; an album's
+        tiles have a reserved turn of their own. Of an album's jobs only the first that waits sends them.
 
         Returns:
             The request as it is now, and whether it was sent: the picture then needs a turn of its own.
+
+        Raises:
+            NotYet: nothing was sent, and the turn that is paid for was not used.
         """
-        return (request, False) if len(request.jobs) > 1 else await self._place_late(request)
-
-    async def _with_placeholder(self, request: Request) -> Request:
-        """The request with its placeholder, which is sent if the bot could not yet."""
-        if request.messages:
-            return request
-        # The delivery has paid for its picture, not for a placeholder. In a busy chat its turn is
-        # far behind those of other pictures: reserved, it comes.
-        with lane("result", ticket=f"place:{request.id}"):
-            request, _ = await self._place_late(request)
-        return request
-
-    async def _place_late(self, request: Request) -> tuple[Request, bool]:
-        """The request as it is now, and whether its placeholder was sent just now: nobody had yet."""
         current = await self._ledger.request(request.id) or request
         if current.messages:
             return current, False
         jobs = await self._ledger.jobs(current.jobs)
-        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+        try:
+            if len(jobs) == 1:
+                with lane("paid"):
+                    await self.place(current, jobs, [_NO_ESTIMATE])
+            elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
+                raise NotYet(_ALBUM_SECONDS)
+            else:
+                with lane("result", patience=0, ticket=f"place:{current.id}"):
+                    await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
+        except GateClosed as closed:
+            raise NotYet(closed.seconds) from closed
         return await self._ledger.request(current.id) or current, True
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
@@ -341,12 +359,13 @@ class Delivery:
         )
 
     async def _send_album(
-        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup
+        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup, paid: bool
     ) -> tuple[list[int], int]:
         """Send the tiles and the message under them: the tiles' ids and that message's."""
         tiled = await self._media.send_tiles(request, jobs)
         try:
-            status = await self._send_text(request, text, markup)
+            with lane("paid") if paid else nullcontext():
+                status = await self._send_text(request, text, markup)
         except TelegramAPIError:
             await self._take_back(request.chat, tiled)
             raise
@@ -360,6 +379,11 @@ class Delivery:
 def _told(estimates: Sequence[Estimate]) -> float:
     """What the first words promise of the last picture, in seconds from now; 0: nothing."""
     return max((e.low for e in estimates if e is not _NO_ESTIMATE), default=0.0)
+
+
+def _waits(job: Job) -> bool:
+    """Its outcome is known and not shown."""
+    return job.state not in PENDING and not job.ended
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
-from src.delivery import Undeliverable
+from src.delivery import NotYet, Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
+from src.limits import telegram_gates, ticket_of
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram import lane
 from src.work import Work
@@ -42,8 +43,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
     with work.hold(job):
         try:
             if request.chat != NO_CHAT and not request.messages:
-                with lane("paid"):
-                    request, sent = await work.delivery.hold_place(request)
+                request, sent = await work.delivery.hold_place(job, request)
                 if sent:
                     await _later(work, job, 0.0, "placed", free=True)
                     return
@@ -59,6 +59,11 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
             else:
                 with lane("paid"):
                     shown = await work.delivery.notice(job, request)
+        except NotYet as waits:
+            gates = telegram_gates(work.app.settings, request.chat, group=request.group)
+            await work.app.limiter.keep(gates, ticket_of("deliver", job.id), waits.seconds)
+            await _later(work, job, waits.seconds, "limited:telegram", free=True)
+            return
         except ProviderError as error:
             tracing.fail_step(error.kind)
             await _fetch_failed(work, job, request, error)

@@ -102,6 +102,19 @@ class _Pacing:
     ticket: str = ""
 
 
+class GateClosed(TelegramRetryAfter):
+    """A gate of ours is closed, and nothing was sent.
+
+    Attributes:
+        seconds: until it is worth coming again; `retry_after` is whole ones, as Telegram's are.
+    """
+
+    def __init__(self, method: TelegramMethod[Any], refusal: Refusal) -> None:
+        gate = refusal.gate.partition(":")[0]
+        super().__init__(method, f"our own gate {gate} is closed", math.ceil(refusal.seconds))
+        self.seconds = refusal.seconds
+
+
 _pacing: ContextVar[_Pacing | None] = ContextVar("telegram_pacing", default=None)
 
 
@@ -176,7 +189,7 @@ def make_bot(
 class Pace(BaseRequestMiddleware):
     """Keeps all processes together within Telegram's limits, and away while Telegram says so.
 
-    A gate that stays closed raises `TelegramRetryAfter`, as if Telegram had refused the call itself.
+    A gate that stays closed raises `GateClosed`, as if Telegram had refused the call itself.
     """
 
     def __init__(self, settings: Settings, limiter: Limiter, lane: Lane, patience: float) -> None:
@@ -233,10 +246,7 @@ class Pace(BaseRequestMiddleware):
             ticket = f"{pacing.ticket}:{method.__api_method__}" if pacing.ticket else ""
             refusal = await self._limiter.take(gates, wait=wait if name == "result" else 0.0, ticket=ticket)
         if refusal is not None:
-            seconds = math.ceil(refusal.seconds)
-            raise TelegramRetryAfter(
-                method, f"our own gate {refusal.gate.partition(':')[0]} is closed", seconds
-            )
+            raise GateClosed(method, refusal)
 
     async def _take_after_results(self, gates: Sequence[Gate], pacing: _Pacing) -> Refusal | None:
         """Take the turns of an answer: first its chat's, then one of all chats' that no result wants."""

@@ -1,7 +1,16 @@
 """Limits that protect the providers from us and us from Telegram's: gates, the limiter, the middleware."""
 
-from src.limits.gates import provider_gates, telegram_gates
+from src.limits.gates import provider_gates, telegram_gates, ticket_of
 from src.limits.limiter import Gate, Limiter, Refusal
 from src.limits.middleware import Demand, RateLimits
 
-__all__ = ["Demand", "Gate", "Limiter", "RateLimits", "Refusal", "provider_gates", "telegram_gates"]
+__all__ = [
+    "Demand",
+    "Gate",
+    "Limiter",
+    "RateLimits",
+    "Refusal",
+    "provider_gates",
+    "telegram_gates",
+    "ticket_of",
+]

@@ -42,3 +42,8 @@ def provider_gates(settings: Settings, provider: str) -> list[Gate]:
     """Gates of one submit to a provider."""
     rate: float = getattr(settings, f"{provider}_rate")
     return [Gate(f"provider:{provider}", rate, max(1.0, rate))]
+
+
+def ticket_of(step: str, job_id: str) -> str:
+    """Under what name the turns of a job's step are reserved."""
+    return f"{step}:{job_id}"

@@ -98,6 +98,11 @@ class Limiter:
         """`take` for a thread; never waits."""
         return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)))[0]
 
+    async def keep(self, gates: Sequence[Gate], ticket: str, seconds: float) -> None:
+        """A turn that was taken under a ticket came to nothing: the ticket's step has it in so many seconds."""
+        names = [gate.name for gate in gates]
+        await self._eval("keep", ticket, max(1, round(seconds * 1000)), *names)
+
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays.
 

@@ -12,6 +12,7 @@ from bot_world import OpenGates, World, image
 from src import showing
 from src.delivery import Delivery
 from src.jobs import Job, State, transitions
+from src.limits import telegram_gates, ticket_of
 from src.sandbox.telegram import Message, Person
 from src.telegram import make_bot
 from src.texts import get_texts
@@ -108,7 +109,7 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     [job] = await _asked(world, anna)
     request, meeting = await world.request_of(job), Meeting()
     before = world.sandbox.audit.by_method["sendMessage"]
-    both = await asyncio.gather(*(worker(meeting).delivery.hold_place(request) for _ in range(2)))
+    both = await asyncio.gather(*(worker(meeting).delivery.hold_place(job, request) for _ in range(2)))
     # Each has used its turn, so the picture needs another.
     assert [sent for _, sent in both] == [True, True]
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
@@ -116,24 +117,55 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     assert [request.messages for request, _ in both] == [(placeholder.message_id,)] * 2
     kept = await world.request_of(job)
     assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
-    assert await worker(OpenGates()).delivery.hold_place(request) == (kept, False)
+    assert await worker(OpenGates()).delivery.hold_place(job, request) == (kept, False)
     assert _shown(anna) == [placeholder]
 
 
-async def test_an_album_is_placed_by_turns_of_its_own_and_shown_at_once(
+async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their_own(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
     jobs = await _asked(world, anna, 2)
-    request, work = await world.request_of(jobs[0]), worker(OpenGates())
-    assert await work.delivery.hold_place(request) == (request, False)
-    assert _shown(anna) == []
+    work = worker(OpenGates())
     for job in jobs:
         await world.made(job, image().data)
-        shown = await _show(work, job)
-        assert shown.state is State.DELIVERED
-        assert " placed@" not in shown.story
-    *tiles, status = _shown(anna)
+    # Of those that wait the first sends it; the other has not used its turn.
+    other = await _show(work, jobs[1])
+    assert (other.state, other.deliveries) == (State.READY, 0)
+    assert _shown(anna) == []
+    assert " placed@" in (await _show(work, jobs[0])).story
+    *tiles, _ = _shown(anna)
     assert [tile.has_photo for tile in tiles] == [True, True]
+    for job in jobs:
+        assert (await _show(work, job)).state is State.DELIVERED
+    *same, status = _shown(anna)
+    assert same == tiles
     assert "All 2 pictures are ready" in status.text
     assert world.sandbox.audit.by_method["sendMediaGroup"] == 2
+
+
+async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    jobs = await _asked(world, anna, 2)
+    limiter, gates = world.app.limiter, telegram_gates(world.settings, anna.id)
+    for job in jobs:
+        await world.made(job, image().data)
+    assert await limiter.take(gates, ticket=ticket_of("deliver", jobs[0].id)) is None
+    await limiter.close("telegram", 1)
+    before = world.sandbox.audit.by_method["sendMediaGroup"]
+    waits = await _show(worker(limiter), jobs[0])
+    assert (waits.state, waits.deliveries) == (State.READY, 0)
+    assert " limited:telegram@" in waits.story
+    assert world.sandbox.audit.by_method["sendMediaGroup"] == before
+    # It is there when the tiles have theirs, whoever else asks meanwhile.
+    for _ in range(10):
+        assert await limiter.take(gates, ticket="other") is not None
+    kept = await limiter.take(gates, ticket=ticket_of("deliver", jobs[0].id))
+    assert kept is not None
+    assert kept.gate == "turn"
+    assert await limiter.take(gates, ticket=ticket_of("deliver", jobs[0].id), wait=kept.seconds + 1) is None
+    placed = await _show(worker(limiter), jobs[0])
+    assert " placed@" in placed.story
+    assert [message.has_photo for message in _shown(anna)] == [True, True, False]

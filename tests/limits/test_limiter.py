@@ -71,6 +71,24 @@ async def test_a_reserved_turn_that_is_slept_for_is_used(limiter: Limiter, clock
     assert again.seconds == pytest.approx(0.02, abs=0.002)
 
 
+async def test_a_turn_that_came_to_nothing_is_kept_for_later(limiter: Limiter, clock: Clock) -> None:
+    gate = Gate("g", rate=0.1, burst=1)
+    assert await limiter.take([gate], ticket="step") is None
+    await limiter.keep([gate], "step", 25)
+    # The line is not longer for it, and a closure moves it as it moves others.
+    waits = await limiter.take([gate], ticket="next")
+    assert waits is not None
+    assert waits.seconds == pytest.approx(10)
+    await limiter.close("g", 5)
+    clock.advance(25)
+    early = await limiter.take([gate], ticket="step")
+    assert early is not None
+    assert (early.gate, early.seconds) == ("turn", pytest.approx(5, abs=0.01))
+    clock.advance(5.01)
+    assert await limiter.take([gate], ticket="step") is None
+    assert await limiter.take([gate], ticket="step") is not None
+
+
 async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, clock: Clock) -> None:
     gate = Gate("g", rate=0.1, burst=1)
     await limiter.take([gate])
