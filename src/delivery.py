@@ -27,6 +27,7 @@ from aiogram.utils.formatting import BlockQuote, Text
 from src import buttons, placeholder, wake
 from src.jobs import PENDING, Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
+from src.limits import chat_pause
 from src.media import Media, file_id_of
 from src.placeholder import Offer
 from src.providers.base import Picture
@@ -38,6 +39,8 @@ _CAPTION_PROMPT = 300
 # Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
+# What a wake-up may take.
+_LATE_SECONDS = 0.2
 # Until an album's other pictures look again, if its placeholder has not woken them.
 _ALBUM_SECONDS = 10.0
 
@@ -51,7 +54,7 @@ class NotYet(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"in {seconds:.1f} s")
-        self.seconds = seconds
+        self.seconds = max(0.0, seconds)
 
 
 class Undeliverable(Exception):
@@ -335,6 +338,8 @@ class Delivery:
         if current.messages:
             return current, False
         jobs = await self._ledger.jobs(current.jobs)
+        # The paid turn is one in the same chat, which takes the tiles only after it.
+        early = chat_pause(current.group) + _LATE_SECONDS
         try:
             if len(jobs) == 1:
                 with lane("paid"):
@@ -342,10 +347,10 @@ class Delivery:
             elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
                 raise NotYet(_ALBUM_SECONDS)
             else:
-                with lane("result", patience=0, ticket=f"place:{current.id}"):
+                with lane("result", patience=early + _LATE_SECONDS, ticket=f"place:{current.id}"):
                     await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
         except GateClosed as closed:
-            raise NotYet(closed.seconds) from closed
+            raise NotYet(closed.seconds - (early if len(jobs) > 1 else 0.0)) from closed
         return await self._ledger.request(current.id) or current, True
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:

@@ -1,6 +1,6 @@
 """Limits that protect the providers from us and us from Telegram's: gates, the limiter, the middleware."""
 
-from src.limits.gates import provider_gates, telegram_gates, ticket_of
+from src.limits.gates import chat_pause, provider_gates, telegram_gates, ticket_of
 from src.limits.limiter import Gate, Limiter, Refusal
 from src.limits.middleware import Demand, RateLimits
 
@@ -10,6 +10,7 @@ __all__ = [
     "Limiter",
     "RateLimits",
     "Refusal",
+    "chat_pause",
     "provider_gates",
     "telegram_gates",
     "ticket_of",

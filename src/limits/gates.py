@@ -32,10 +32,15 @@ def telegram_gates(
         burst = 1.0
     gates = [Gate("telegram", rate / messages, burst / messages)]
     if chat is not None:
-        a_second = 0.25 if group else 1.0
+        a_second = 1 / chat_pause(group)
         # One fewer at once than Telegram takes: a turn that was reserved may be used a little late.
         gates.append(Gate(f"chat:{chat}", a_second / messages, 4 / messages, _CHAT_PATIENCE))
     return gates
+
+
+def chat_pause(group: bool) -> float:
+    """Seconds between two messages that one chat takes in the long run."""
+    return 4.0 if group else 1.0
 
 
 def provider_gates(settings: Settings, provider: str) -> list[Gate]:

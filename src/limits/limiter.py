@@ -100,8 +100,8 @@ class Limiter:
 
     async def keep(self, gates: Sequence[Gate], ticket: str, seconds: float) -> None:
         """A turn that was taken under a ticket came to nothing: the ticket's step has it in so many seconds."""
-        names = [gate.name for gate in gates]
-        await self._eval("keep", ticket, max(1, round(seconds * 1000)), *names)
+        calls = [part for gate in gates for part in (gate.name, 1000 / gate.rate)]
+        await self._eval("keep", ticket, max(1, round(seconds * 1000)), *calls)
 
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays.
