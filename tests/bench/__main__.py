@@ -192,7 +192,8 @@ class Bench:
         }
 
 
-async def _bench(in_flight: int, seconds: float, only: list[str]) -> list[Result]:
+async def _bench(in_flight: int, seconds: float, only: list[str], rounds: int) -> list[Result]:
+    """The least of each way's rounds: what else a machine does, or how fast its owner lets it be, only adds."""
     supervisor = Supervisor(
         logs=Path(tempfile.mkdtemp()) / "logs", say=lambda line: print(line, file=sys.stderr)
     )
@@ -210,12 +211,12 @@ async def _bench(in_flight: int, seconds: float, only: list[str]) -> list[Result
             people = (await client.post("/load/greet")).json()["people"]
             bench = Bench(url, redis, redis_url, client, supervisor, people)
             os.environ["REDIS_URL"] = redis_url
-            results = []
-            for key, way in _ways(in_flight, seconds, redis_url).items():
-                if only and key not in only:
-                    continue
-                results.append(await bench.contend(key, way))
-            return results
+            found: dict[str, list[Result]] = {}
+            for _ in range(rounds):
+                for key, way in _ways(in_flight, seconds, redis_url).items():
+                    if not only or key in only:
+                        found.setdefault(key, []).append(await bench.contend(key, way))
+            return [min(results, key=lambda result: result.cpu_ms) for results in found.values()]
     finally:
         await supervisor.stop()
 
@@ -267,11 +268,13 @@ def main(
     in_flight: Annotated[int, typer.Option()] = 3000,
     seconds: Annotated[float, typer.Option()] = 60.0,
     only: Annotated[list[str] | None, typer.Option(help="These ways alone, such as ours or floor.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="So often in turn; the least CPU a job counts.")] = 1,
     out: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Measure."""
-    results = asyncio.run(_bench(in_flight, seconds, only or []))
+    results = asyncio.run(_bench(in_flight, seconds, only or [], rounds))
     command = f"python -m tests.bench --in-flight {in_flight} --seconds {seconds:g}"
+    command += f" --rounds {rounds}" if rounds > 1 else ""
     command += "".join(f" --only {key}" for key in only or [])
     text = _markdown(results, command)
     print(text)
