@@ -41,20 +41,21 @@ _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
 # What a wake-up may take.
 _LATE_SECONDS = 0.2
-# Until an album's other pictures look again, if its placeholder has not woken them.
-_ALBUM_SECONDS = 10.0
+# Until an album's other pictures look again: its placeholder wakes them. An unused turn is kept that long.
+_ALBUM_SECONDS = 50.0
 
 
 class NotYet(Exception):
     """There is no placeholder yet to show anything in, and nothing was sent.
 
     Attributes:
-        seconds: until it is worth coming again.
+        seconds: until it is worth coming again, unless it is woken.
+        turn: seconds until the turn that it has not used may be of use.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, turn: float) -> None:
         super().__init__(f"in {seconds:.1f} s")
-        self.seconds = max(0.0, seconds)
+        self.seconds, self.turn = seconds, turn
 
 
 class Undeliverable(Exception):
@@ -345,12 +346,13 @@ class Delivery:
                 with lane("paid"):
                     await self.place(current, jobs, [_NO_ESTIMATE])
             elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
-                raise NotYet(_ALBUM_SECONDS)
+                raise NotYet(_ALBUM_SECONDS, turn=0.0)
             else:
                 with lane("result", patience=early + _LATE_SECONDS, ticket=f"place:{current.id}"):
                     await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
         except GateClosed as closed:
-            raise NotYet(closed.seconds - (early if len(jobs) > 1 else 0.0)) from closed
+            wait = closed.seconds if len(jobs) == 1 else max(0.0, closed.seconds - early)
+            raise NotYet(wait, turn=wait) from closed
         return await self._ledger.request(current.id) or current, True
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:

@@ -61,7 +61,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
                     shown = await work.delivery.notice(job, request)
         except NotYet as waits:
             gates = telegram_gates(work.app.settings, request.chat, group=request.group)
-            await work.app.limiter.keep(gates, ticket_of("deliver", job.id), waits.seconds)
+            await work.app.limiter.keep(gates, ticket_of("deliver", job.id), waits.turn)
             await _later(work, job, waits.seconds, "limited:telegram", free=True)
             return
         except ProviderError as error:

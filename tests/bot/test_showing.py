@@ -126,13 +126,20 @@ async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their
 ) -> None:
     anna = world.sandbox.person()
     jobs = await _asked(world, anna, 2)
+    limiter, gates = world.app.limiter, telegram_gates(world.settings, anna.id)
     work = worker(OpenGates())
     for job in jobs:
         await world.made(job, image().data)
+    ticket = ticket_of("deliver", jobs[1].id)
+    assert await limiter.take(gates, ticket=ticket) is None
     # Of those that wait the first sends it; the other has not used its turn.
     other = await _show(work, jobs[1])
     assert (other.state, other.deliveries) == (State.READY, 0)
     assert _shown(anna) == []
+    # Woken by the placeholder, it goes at once.
+    for n in range(60):
+        await limiter.take(telegram_gates(world.settings, 1), ticket=f"somebody's:{n}")
+    assert await limiter.take(gates, ticket=ticket) is None
     assert " placed@" in (await _show(work, jobs[0])).story
     *tiles, _ = _shown(anna)
     assert [tile.has_photo for tile in tiles] == [True, True]
