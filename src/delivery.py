@@ -339,8 +339,8 @@ class Delivery:
         if current.messages:
             return current, False
         jobs = await self._ledger.jobs(current.jobs)
-        # The paid turn is one in the same chat, which takes the tiles only after it.
-        early = chat_pause(current.group) + _LATE_SECONDS
+        # The paid turn is one in the same chat, which takes an album's tiles only after it.
+        early = chat_pause(current.group) + _LATE_SECONDS if len(jobs) > 1 else 0.0
         try:
             if len(jobs) == 1:
                 with lane("paid"):
@@ -351,7 +351,7 @@ class Delivery:
                 with lane("result", patience=early + _LATE_SECONDS, ticket=f"place:{current.id}"):
                     await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
         except GateClosed as closed:
-            wait = closed.seconds if len(jobs) == 1 else max(0.0, closed.seconds - early)
+            wait = max(0.0, closed.seconds - early)
             raise NotYet(wait, turn=wait) from closed
         return await self._ledger.request(current.id) or current, True
 

@@ -12,7 +12,7 @@ from bot_world import OpenGates, World, image
 from src import showing
 from src.delivery import Delivery
 from src.jobs import Job, State, transitions
-from src.limits import telegram_gates, ticket_of
+from src.limits import Gate, telegram_gates, ticket_of
 from src.sandbox.telegram import Message, Person
 from src.telegram import make_bot
 from src.texts import get_texts
@@ -55,6 +55,14 @@ async def _asked(world: World, person: Person, count: int = 1) -> list[Job]:
     assert len(jobs) == count
     assert _shown(person) == []
     return jobs
+
+
+async def _made_album(world: World, person: Person) -> tuple[list[Job], list[Gate], list[str]]:
+    """Two pictures that are made and have no placeholder, their chat's gates, and their deliveries' tickets."""
+    jobs = await _asked(world, person, 2)
+    for job in jobs:
+        await world.made(job, image().data)
+    return jobs, telegram_gates(world.settings, person.id), [ticket_of("deliver", job.id) for job in jobs]
 
 
 async def _show(work: Work, job: Job) -> Job:
@@ -125,12 +133,8 @@ async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
-    jobs = await _asked(world, anna, 2)
-    limiter, gates = world.app.limiter, telegram_gates(world.settings, anna.id)
-    work = worker(OpenGates())
-    for job in jobs:
-        await world.made(job, image().data)
-    ticket = ticket_of("deliver", jobs[1].id)
+    jobs, gates, (_, ticket) = await _made_album(world, anna)
+    limiter, work = world.app.limiter, worker(OpenGates())
     assert await limiter.take(gates, ticket=ticket) is None
     # Of those that wait the first sends it; the other has not used its turn.
     other = await _show(work, jobs[1])
@@ -155,11 +159,8 @@ async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
-    jobs = await _asked(world, anna, 2)
-    limiter, gates = world.app.limiter, telegram_gates(world.settings, anna.id)
-    for job in jobs:
-        await world.made(job, image().data)
-    first, second = (ticket_of("deliver", job.id) for job in jobs)
+    jobs, gates, (first, second) = await _made_album(world, anna)
+    limiter = world.app.limiter
     assert await limiter.take(gates, ticket=first) is None
     # Two seconds of Telegram's turns are other chats'.
     for other in range(1, 60):
