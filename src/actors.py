@@ -18,7 +18,7 @@ import structlog
 from src import generation, showing, tracing
 from src.broker import make_broker
 from src.jobs import NO_CHAT, transitions
-from src.limits import Demand, Gate, Refusal, provider_gates, telegram_gates, ticket_of
+from src.limits import Demand, Gate, Refusal, delivery_turn, provider_gates, ticket_of
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
 from src.worker import in_loop, ledger_of_threads, work
@@ -33,25 +33,26 @@ dramatiq.set_broker(broker)
 log = structlog.get_logger(__name__)
 
 
-def _demand(step: str, job_id: str, gates: list[Gate]) -> Demand:
+def _demand(job_id: str, gates: list[Gate], ticket: str) -> Demand:
     def refused(refusal: Refusal) -> None:
         kind = refusal.gate.partition(":")[0]
         ledger_of_threads().run_sync(transitions.defer(job_id, after=refusal.seconds, gate=kind))
 
-    return Demand(gates, ticket_of(step, job_id), refused)
+    return Demand(gates, ticket, refused)
 
 
 def submit_limits(message: Any) -> Demand:
     """What a submit takes: one request to its provider."""
     job_id, provider = message.args
-    return _demand("submit", job_id, provider_gates(settings, provider))
+    return _demand(job_id, provider_gates(settings, provider), ticket_of("submit", job_id))
 
 
-def deliver_limits(message: Any) -> Demand:
+def deliver_limits(message: Any) -> Demand | None:
     """What a delivery takes: one Bot API call, in its chat and overall; nothing where there is no chat."""
     job_id, chat, group = message.args
-    gates = [] if chat == NO_CHAT else telegram_gates(settings, chat, group=group)
-    return _demand("deliver", job_id, gates)
+    if chat == NO_CHAT:
+        return None
+    return _demand(job_id, *delivery_turn(settings, job_id, chat, group=group))
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=10, limits=submit_limits)

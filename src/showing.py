@@ -18,7 +18,7 @@ from src import generation, metrics, tracing
 from src.delivery import NotYet, Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
-from src.limits import telegram_gates, ticket_of
+from src.limits import delivery_turn
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram import lane
 from src.work import Work
@@ -60,8 +60,8 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
                 with lane("paid"):
                     shown = await work.delivery.notice(job, request)
         except NotYet as waits:
-            gates = telegram_gates(work.app.settings, request.chat, group=request.group)
-            await work.app.limiter.keep(gates, ticket_of("deliver", job.id), waits.turn)
+            gates, ticket = delivery_turn(work.app.settings, job.id, request.chat, group=request.group)
+            await work.app.limiter.keep(gates, ticket, waits.turn)
             await _later(work, job, waits.seconds, "limited:telegram", free=True)
             return
         except ProviderError as error:

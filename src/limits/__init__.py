@@ -1,6 +1,6 @@
 """Limits that protect the providers from us and us from Telegram's: gates, the limiter, the middleware."""
 
-from src.limits.gates import chat_pause, provider_gates, telegram_gates, ticket_of
+from src.limits.gates import chat_pause, delivery_turn, provider_gates, telegram_gates, ticket_of
 from src.limits.limiter import Gate, Limiter, Refusal
 from src.limits.middleware import Demand, RateLimits
 
@@ -11,6 +11,7 @@ __all__ = [
     "RateLimits",
     "Refusal",
     "chat_pause",
+    "delivery_turn",
     "provider_gates",
     "telegram_gates",
     "ticket_of",

@@ -16,6 +16,6 @@ if until_ms > from then
     'lost', string.format('%.0f', tonumber(f[3] or '0') + longer),
     'promised', string.format('%.0f', tonumber(f[4] or '0') + longer)
   )
-  redis.call('PEXPIRE', key, math.ceil(math.max(line - now, ARGV[2])) + 3600000)
+  redis.call('PEXPIRE', key, math.ceil(math.max(line - now, ARGV[2])) + IDLE)
 end
 return until_ms

@@ -49,6 +49,14 @@ def provider_gates(settings: Settings, provider: str) -> list[Gate]:
     return [Gate(f"provider:{provider}", rate, max(1.0, rate))]
 
 
+def delivery_turn(settings: Settings, job_id: str, chat: int, *, group: bool) -> tuple[list[Gate], str]:
+    """The gates that a job's delivery takes, and the ticket under which its turn is reserved.
+
+    Whoever gives a turn back (`Limiter.keep`) has to name both as they were when it was taken.
+    """
+    return telegram_gates(settings, chat, group=group), ticket_of("deliver", job_id)
+
+
 def ticket_of(step: str, job_id: str) -> str:
     """Under what name the turns of a job's step are reserved."""
     return f"{step}:{job_id}"

@@ -3,8 +3,6 @@
 -- KEYS[1]  the prefix P (see take.lua)
 -- ARGV  1 ticket  2 ms from now  3.. per gate its name and the ms a call takes of it, as they were taken
 local P = KEYS[1]
--- As in take.lua.
-local UNUSED = 60000
 local t = redis.call('TIME')
 local turn = t[1] * 1000 + math.ceil(t[2] / 1000) + ARGV[2]
 local value = string.format('%.0f', turn)

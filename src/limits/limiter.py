@@ -49,7 +49,8 @@ class Refusal:
 
 @functools.cache
 def _script(name: str) -> Script:
-    return script_of((resources.files("src.limits") / f"{name}.lua").read_text("utf-8"))
+    folder = resources.files("src.limits")
+    return script_of("".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)))
 
 
 def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:

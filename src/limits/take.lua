@@ -20,10 +20,6 @@ local PROBE = 60000
 -- How much later than its turn a call may come without a new one: what a wake-up takes. Beyond it a call goes late
 -- only where the gate has room.
 local LATE = 250
--- For how long after its time a reserved turn is remembered.
-local UNUSED = 60000
--- A gate that nobody passes is forgotten after it, unless turns are reserved beyond that.
-local IDLE = 3600000
 local a = cjson.decode(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
