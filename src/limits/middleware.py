@@ -5,11 +5,14 @@
 
 `limits` is called with the message and returns a `Demand`. A refused message is skipped before it is
 processed: that costs no attempt and holds no thread. `Demand.refused` is told how long to stay away.
+It leaves an event in the message's span; what Dramatiq logs about it is for debugging, no warning.
 Knows nothing of jobs.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +40,10 @@ class Demand:
     refused: Callable[[Refusal], None]
 
 
+class GateClosed(SkipMessage):
+    """A gate refused the message: usual, unlike any other skip."""
+
+
 class RateLimits(Middleware):
     """Takes the gates of actors that have a `limits` option."""
 
@@ -47,6 +54,9 @@ class RateLimits(Middleware):
     @property
     def actor_options(self) -> set[str]:
         return {"limits"}
+
+    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: Any) -> None:
+        thread.logger.addFilter(_refusals_are_usual)
 
     def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
         try:
@@ -70,4 +80,13 @@ class RateLimits(Middleware):
         )
         if self.on_refusal:
             self.on_refusal(refusal)
-        raise SkipMessage(f"gate {refusal.gate} is closed")
+        raise GateClosed(f"gate {refusal.gate} is closed")
+
+
+def _refusals_are_usual(record: logging.LogRecord) -> bool:
+    """A filter of Dramatiq's logger, which warns of every skip; under load the gates refuse thousands."""
+    # Its line is logged where the exception is handled, and does not hold it.
+    if isinstance(sys.exc_info()[1], GateClosed):
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+    return True

@@ -8,6 +8,7 @@ from typing import Any
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Middleware, SkipMessage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from src.limits import Demand, Gate, Limiter, RateLimits, Refusal, telegram_gates
@@ -132,11 +133,36 @@ async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
     assert await passes("result")
 
 
-def test_a_refused_message_is_put_off_without_running(sync_redis: Any) -> None:
+class Choosy(Middleware):
+    """Skips a message for a reason of its own."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
+        if message.args == (4,):
+            raise SkipMessage
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"),
+    [
+        ("INFO", [("WARNING", "Message step(4) was skipped.")]),
+        (
+            "DEBUG",
+            [
+                ("DEBUG", "Message step(2) was skipped."),
+                ("DEBUG", "Message step(3) was skipped."),
+                ("WARNING", "Message step(4) was skipped."),
+            ],
+        ),
+    ],
+)
+def test_a_refused_message_is_put_off_without_running_or_a_warning(
+    sync_redis: Any, caplog: pytest.LogCaptureFixture, level: str, logged: list[tuple[str, str]]
+) -> None:
+    caplog.set_level(level)
     refused: list[Refusal] = []
     ran: list[int] = []
     gate = Gate("g", rate=0.1, burst=2)
-    broker = StubBroker(middleware=[RateLimits(Limiter(sync_client=sync_redis))])
+    broker = StubBroker(middleware=[Choosy(), RateLimits(Limiter(sync_client=sync_redis))])
     broker.emit_after("process_boot")
 
     @dramatiq.actor(
@@ -147,15 +173,16 @@ def test_a_refused_message_is_put_off_without_running(sync_redis: Any) -> None:
 
     worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
     worker.start()
-    for number in range(4):
+    for number in range(5):
         step.send(number)
     broker.join("default", timeout=5000)
     worker.stop()
     assert ran == [0, 1]
     assert [refusal.gate for refusal in refused] == ["g", "g"]
+    assert [(r.levelname, r.message) for r in caplog.records if "was skipped" in r.message] == logged
 
 
-def test_without_the_limiter_nothing_runs() -> None:
+def test_without_the_limiter_nothing_runs(caplog: pytest.LogCaptureFixture) -> None:
     class Away:
         def evalsha(self, *args: Any) -> Any:
             raise RedisConnectionError
@@ -173,3 +200,4 @@ def test_without_the_limiter_nothing_runs() -> None:
     broker.join("default", timeout=5000)
     worker.stop()
     assert ran == []
+    assert ("WARNING", "Message step() was skipped.") in {(r.levelname, r.message) for r in caplog.records}
