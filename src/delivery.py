@@ -115,14 +115,15 @@ class Delivery:
                     messages = [(await self._send_text(request, text, markup)).message_id]
                 else:
                     messages, status_message = await self._send_album(request, jobs, text, markup, paid)
-        placed = await self._ledger.run(transitions.placed(request.id, messages, status_message))
+        placed = await self._ledger.run(
+            transitions.placed(request.id, messages, status_message, shown=status.shape, eta=_told(estimates))
+        )
         if not placed.ours:
             await self._take_back(
                 request.chat, messages if status_message is None else [*messages, status_message]
             )
             await self._ledger.sending(request.id, -1)
             return
-        await self._ledger.shown(request.id, status.shape, _told(estimates))
         await wake.deliver(placed.wake)
 
     @asynccontextmanager

@@ -41,7 +41,7 @@ from aiogram.types import LinkPreviewOptions, ReplyParameters
 from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
-from src.limits import Gate, Limiter, Refusal, telegram_gates
+from src.limits import OVERALL, Gate, Limiter, Refusal, telegram_gates
 from src.multipart import Session
 from src.settings import Settings, SettingsError
 
@@ -107,12 +107,13 @@ class GateClosed(TelegramRetryAfter):
 
     Attributes:
         seconds: until it is worth coming again; `retry_after` is whole ones, as Telegram's are.
+        gate: its name.
     """
 
     def __init__(self, method: TelegramMethod[Any], refusal: Refusal) -> None:
-        gate = refusal.gate.partition(":")[0]
-        super().__init__(method, f"our own gate {gate} is closed", math.ceil(refusal.seconds))
-        self.seconds = refusal.seconds
+        kind = refusal.gate.partition(":")[0]
+        super().__init__(method, f"our own gate {kind} is closed", math.ceil(refusal.seconds))
+        self.seconds, self.gate = refusal.seconds, refusal.gate
 
 
 _pacing: ContextVar[_Pacing | None] = ContextVar("telegram_pacing", default=None)
@@ -280,14 +281,14 @@ class Pace(BaseRequestMiddleware):
         """Shut the chat's gate; Telegram does not say whose limit it was, so when a second chat meets
         one within seconds, shut all for a moment."""
         if chat is None:
-            await self._close("telegram", min(seconds, _ALL_CHATS_SECONDS))
+            await self._close(OVERALL, min(seconds, _ALL_CHATS_SECONDS))
             return
         await self._close(f"chat:{chat}", seconds)
         now = time.monotonic()
         self._flooded = {c: at for c, at in self._flooded.items() if now - at < _ALL_CHATS_SECONDS}
         self._flooded[chat] = now
         if len(self._flooded) > 1:
-            await self._close("telegram", min(seconds, _ALL_CHATS_SECONDS))
+            await self._close(OVERALL, min(seconds, _ALL_CHATS_SECONDS))
 
     async def _close(self, gate: str, seconds: float) -> None:
         self._paid.shut(gate, seconds)

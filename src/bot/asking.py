@@ -24,7 +24,7 @@ from src.app import App
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
 from src.intake import NoProvider, Wish
-from src.jobs import Admission, Request
+from src.jobs import Admission, Standing
 from src.jobs.estimate import Estimate
 from src.placeholder import Offer
 from src.telegram import lane
@@ -128,11 +128,9 @@ class Asking:
         return not await first(self._app, key, update, _ALBUM_SECONDS)
 
     async def _show(self, admission: Admission) -> None:
-        ledger = self._app.ledger
-        request = await ledger.request(admission.request)
-        if request is None or request.messages:
-            return
-        await self._send(self._place(request))
+        standing = await self._app.ledger.standing(admission.request)
+        if standing is not None and not standing.request.messages:
+            await self._send(self._place(standing))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
@@ -149,10 +147,10 @@ class Asking:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("not sent", error=type(error).__name__)
 
-    async def _place(self, request: Request) -> None:
-        jobs = await self._app.ledger.jobs(request.jobs)
-        estimates = await self._outlook.estimates(jobs)
-        offer = await self._outlook.offer(jobs, estimates)
+    async def _place(self, standing: Standing) -> None:
+        request, jobs = standing.request, standing.jobs
+        estimates = await self._outlook.estimates(jobs, standing.lines)
+        offer = await self._outlook.offer(standing, estimates)
         if offer is not None:
             _note(offer, estimates)
         try:

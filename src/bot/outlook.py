@@ -4,10 +4,10 @@ commands for many jobs."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from src.app import App
-from src.jobs import Job, State
+from src.jobs import Job, Lines, Standing
 from src.jobs.estimate import FEW, Estimate, estimate
 from src.placeholder import Faster, Offer
 
@@ -22,49 +22,27 @@ class Outlook:
         self._app = app
         self._durations: dict[tuple[str, str], tuple[float, list[float]]] = {}
 
-    async def estimates(self, jobs: Sequence[Job], places: Mapping[str, int] | None = None) -> list[Estimate]:
-        """One estimate a job, in order.
-
-        Args:
-            places: places in the line that are known already; without it they are asked for.
-        """
-        ledger, providers = self._app.ledger, sorted({job.provider for job in jobs})
-        waiting = [] if places is not None else [job for job in jobs if job.state is State.WAITING]
-        async with ledger.client.pipeline(transaction=False) as pipe:
-            pipe.time()
-            for name in providers:
-                pipe.scard(ledger.key(f"slots:{name}"))
-            for job in waiting:
-                pipe.zrank(ledger.key(f"line:{job.provider}"), job.id)
-            (seconds, micros), *answers = await pipe.execute()
-        now = int(seconds) * 1000 + int(micros) // 1000
-        running = dict(zip(providers, answers, strict=False))
-        ranks = places or {
-            job.id: rank
-            for job, rank in zip(waiting, answers[len(providers) :], strict=True)
-            if rank is not None
-        }
+    async def estimates(self, jobs: Sequence[Job], lines: Lines) -> list[Estimate]:
+        """One estimate a job, in order."""
         return [
             estimate(
                 await self._usual(job.provider, job.spec.model),
-                place=ranks.get(job.id) if job.state is State.WAITING else None,
-                running=int(running[job.provider]),
+                place=lines.places.get(job.id),
+                running=lines.running[job.provider],
                 cap=self._app.cap(job.provider),
-                elapsed=(now - job.accepted) / 1000 if job.accepted else 0.0,
+                elapsed=(lines.now - job.accepted) / 1000 if job.accepted else 0.0,
                 ahead=await self._ahead(job),
             )
             for job in jobs
         ]
 
-    async def offer(self, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> Offer | None:
+    async def offer(self, standing: Standing, estimates: Sequence[Estimate]) -> Offer | None:
         """What a request is offered before which many others wait; None for any other, and for a person
         who has chosen."""
         place = max((estimate.place or 0 for estimate in estimates), default=0)
-        if place < self._app.settings.busy_from:
+        if place < self._app.settings.busy_from or standing.request.chosen:
             return None
-        if await self._app.redis.hget(self._app.ledger.key(f"request:{jobs[0].request}"), "chosen"):
-            return None
-        return Offer(await self.faster(jobs, estimates))
+        return Offer(await self.faster(standing.jobs, estimates))
 
     async def faster(self, jobs: Sequence[Job], estimates: Sequence[Estimate]) -> Faster | None:
         """The model with which a request's waiting jobs would be done soonest, if that is really sooner:

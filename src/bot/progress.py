@@ -1,13 +1,15 @@
 """Keeps placeholders up to date: one loop in one of the bot processes, with few Redis commands.
 
-A tick costs one round trip of a handful of commands however many jobs are open, and reads the jobs of
-those requests only whose words may have changed. When many are open Telegram's calls are needed for
-pictures, so a request then gets at most one change, when its turn has come.
+A tick costs one round trip of a handful of commands however many jobs are open, and one for all those
+requests whose words may have changed. When many are open Telegram's calls are needed for pictures, so a
+request then gets at most one change, when its turn has come. A chat that takes nothing now is left alone
+for a while: who floods it with requests costs the others nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -20,8 +22,10 @@ from src.app import App
 from src.bot.asking import PLACE_PATIENCE
 from src.bot.outlook import Outlook
 from src.delivery import Delivery, Undeliverable
-from src.jobs import PENDING, Request
+from src.jobs import PENDING, Request, Standing
 from src.lease import Lease
+from src.limits import OVERALL
+from src.telegram import GateClosed
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +33,8 @@ _MANY = 30
 _AT_ONCE = 8
 _LINE_READ = 2000
 _UNPLACED_MS = 1000 * (PLACE_PATIENCE + 5)
+# For how long one answer of Telegram's gates is believed, and a request without a placeholder is not read.
+_AGAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,10 @@ class Progress:
         self._delivery = delivery
         self._outlook = outlook
         self._watched: dict[str, Request] = {}
+        # When those without a placeholder are read again, in ms of Redis's clock.
+        self._read_again: dict[str, float] = {}
+        # Until when a chat takes nothing, or (None) all of Telegram: seconds of this process's clock.
+        self._closed: dict[int | None, float] = {}
         self._since: int | None = None
         self._lease = Lease(app, "progress:leader", 3 * app.settings.progress_interval)
 
@@ -78,15 +88,22 @@ class Progress:
             self._since = snapshot.now
         await self._follow(snapshot)
         many = len(self._watched) > _MANY
-        worth = [r for r in self._watched.values() if self._may_change(r, snapshot, many)]
+        worth = [
+            request
+            for request in self._watched.values()
+            if self._may_change(request, snapshot, many) and self._takes(request.chat)
+        ]
         worth.sort(key=lambda request: request.shown_at)
+        standings = await self._app.ledger.standings([request.id for request in worth[:_MANY]])
+        self._watched |= {standing.request.id: standing.request for standing in standings}
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(request: Request) -> bool:
+        async def one(standing: Standing) -> bool:
             async with gate:
-                return await self._bring_up_to_date(request, snapshot)
+                # The ones before it may have found its chat closed.
+                return self._takes(standing.request.chat) and await self._bring_up_to_date(standing)
 
-        return sum(await asyncio.gather(*map(one, worth[:_MANY])))
+        return sum(await asyncio.gather(*map(one, standings)))
 
     async def _snapshot(self) -> Snapshot:
         key = self._app.ledger.key
@@ -103,11 +120,7 @@ class Progress:
 
     async def _follow(self, snapshot: Snapshot) -> None:
         """Begin to watch what is new, read again what had no placeholder, forget what has ended."""
-        unknown = [
-            number
-            for number in snapshot.requests
-            if (known := self._watched.get(number)) is None or not known.messages
-        ]
+        unknown = [number for number in snapshot.requests if self._is_to_be_read(number, snapshot.now)]
         if unknown:
             async with self._app.redis.pipeline(transaction=False) as pipe:
                 for number in unknown:
@@ -116,6 +129,9 @@ class Progress:
             for number, raw in zip(unknown, answers, strict=True):
                 if (request := Request.parse(number, raw)) is not None:
                     self._watched[number] = request
+                    # Soon while it is new: its placeholder is on its way.
+                    age = (snapshot.now - request.created) / 2
+                    self._read_again[number] = snapshot.now + min(age, 1000 * _AGAIN_SECONDS)
         ended = [
             number
             for number in snapshot.requests
@@ -125,6 +141,23 @@ class Progress:
             await self._app.redis.zrem(self._app.ledger.key("open"), *ended)
         current = set(snapshot.requests).difference(ended)
         self._watched = {number: r for number, r in self._watched.items() if number in current}
+        self._read_again = {number: at for number, at in self._read_again.items() if number in current}
+
+    def _is_to_be_read(self, number: str, now: int) -> bool:
+        known = self._watched.get(number)
+        return known is None or (not known.messages and now >= self._read_again.get(number, 0))
+
+    def _takes(self, chat: int) -> bool:
+        """Whether Telegram may take something for a chat now."""
+        now = time.monotonic()
+        return all(self._closed.get(which, now) <= now for which in (chat, None))
+
+    def _leave_alone(self, chat: int, refused: TelegramRetryAfter) -> None:
+        now = time.monotonic()
+        self._closed = {which: until for which, until in self._closed.items() if until > now}
+        seconds = refused.seconds if isinstance(refused, GateClosed) else float(refused.retry_after)
+        overall = isinstance(refused, GateClosed) and refused.gate == OVERALL
+        self._closed[None if overall else chat] = now + min(seconds, _AGAIN_SECONDS)
 
     def _may_change(self, request: Request, snapshot: Snapshot, many: bool) -> bool:
         if not request.messages:
@@ -138,13 +171,13 @@ class Progress:
             return True
         return "waiting" in request.shown and snapshot.places.keys().isdisjoint(request.jobs)
 
-    async def _bring_up_to_date(self, request: Request, snapshot: Snapshot) -> bool:
-        jobs = await self._app.ledger.jobs(request.jobs)
+    async def _bring_up_to_date(self, standing: Standing) -> bool:
+        request, jobs = standing.request, standing.jobs
         if len(jobs) != len(request.jobs) or all(job.state not in PENDING for job in jobs):
             # The delivery of these is under way, and its edit is the one that counts.
             return False
-        estimates = await self._outlook.estimates(jobs, snapshot.places)
-        offer = await self._outlook.offer(jobs, estimates)
+        estimates = await self._outlook.estimates(jobs, standing.lines)
+        offer = await self._outlook.offer(standing, estimates)
         try:
             with tracing.under(jobs[0].wake.trace):
                 if not request.messages:
@@ -157,7 +190,8 @@ class Progress:
                         # The answer to that choice was on its way too, and this change may hide it.
                         shown = replace(current, shown="")
                         await self._delivery.progress(shown, jobs, estimates, asked=True)
-        except TelegramRetryAfter:
+        except TelegramRetryAfter as error:
+            self._leave_alone(request.chat, error)
             return False
         except (Undeliverable, TelegramAPIError) as error:
             # The picture's own delivery decides what becomes of it.

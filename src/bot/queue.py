@@ -79,18 +79,18 @@ async def cancel_something(
 
 async def _queue(app: App, outlook: Outlook, user: int, say: Voice) -> dict[str, Any]:
     """The text and keyboard of /queue, as arguments of a call."""
-    jobs = await app.ledger.active(str(user))
-    estimates = dict(zip((job.id for job in jobs), await outlook.estimates(jobs), strict=True))
-    requests: dict[str, list[Job]] = {}
-    for job in jobs:
-        requests.setdefault(job.request, []).append(job)
-    lines = [say("queue-title", count=len(jobs))] if jobs else [say("queue-empty")]
-    for number, own in enumerate(requests.values(), start=1):
-        last = max(own, key=lambda job: estimates[job.id].high)
+    active = await app.ledger.active(str(user))
+    ids = {job.id for job in active}
+    requests = list(dict.fromkeys(job.request for job in active))
+    lines = [say("queue-title", count=len(ids))] if ids else [say("queue-empty")]
+    for number, standing in enumerate(await app.ledger.standings(requests), start=1):
+        own = [job for job in standing.jobs if job.id in ids]
+        estimates = await outlook.estimates(own, standing.lines)
+        last, estimate = max(zip(own, estimates, strict=True), key=lambda pair: pair[1].high)
         lines.append(f"{number}. {isolated(shorten(own[0].spec.prompt, _LINE))}")
-        lines.append(f"    {_where(last, estimates[last.id], say)}")
+        lines.append(f"    {_where(last, estimate, say)}")
     lines += ["", await _busy(app, say)]
-    return {**Text("\n".join(lines)).as_kwargs(), "reply_markup": keyboards.queue(say, list(requests))}
+    return {**Text("\n".join(lines)).as_kwargs(), "reply_markup": keyboards.queue(say, requests)}
 
 
 def _where(job: Job, estimate: Estimate, say: Voice) -> str:

@@ -17,7 +17,7 @@ from src.app import App
 from src.bot.outlook import Outlook
 from src.buttons import OfWaiting
 from src.delivery import Delivery, Undeliverable
-from src.jobs import PENDING, Job, Request, State, transitions
+from src.jobs import PENDING, Job, Standing, State, transitions
 from src.texts import Voice
 
 log = structlog.get_logger(__name__)
@@ -31,30 +31,32 @@ async def choose(
     outlook: Outlook,
     say: Voice,
 ) -> None:
-    request = await app.ledger.request(callback_data.id)
-    if request is None:
+    standing = await app.ledger.standing(callback_data.id)
+    if standing is None:
         await callback.answer(say("toast-old"))
         return
+    request = standing.request
     if request.user != str(callback.from_user.id):
         await callback.answer(say("toast-foreign"))
         return
     if callback_data.what == "faster":
-        words = await _take_faster(app, outlook, request, say)
+        words = await _take_faster(app, outlook, standing, say)
     else:
         done = await app.ledger.run(transitions.choose(request.id, request.user, callback_data.what))
         words = say("toast-wait" if callback_data.what == "wait" else "toast-later") if done else None
-    jobs = await app.ledger.jobs(request.jobs)
-    await callback.answer(words or _too_late(jobs, say))
-    if any(job.state in PENDING for job in jobs):
-        await _show(app, delivery, outlook, request.id, jobs)
+    # As it is after the choice.
+    standing = await app.ledger.standing(request.id) or standing
+    await callback.answer(words or _too_late(standing.jobs, say))
+    if any(job.state in PENDING for job in standing.jobs):
+        await _show(delivery, outlook, standing)
 
 
-async def _take_faster(app: App, outlook: Outlook, request: Request, say: Voice) -> str | None:
+async def _take_faster(app: App, outlook: Outlook, standing: Standing, say: Voice) -> str | None:
     """Switch what still waits; what to answer, None when nothing waits any more."""
+    request, jobs = standing.request, standing.jobs
     if request.chosen == "faster":
         return say("toast-already")
-    jobs = await app.ledger.jobs(request.jobs)
-    faster = await outlook.faster(jobs, await outlook.estimates(jobs))
+    faster = await outlook.faster(jobs, await outlook.estimates(jobs, standing.lines))
     if faster is None:
         waits = any(job.state is State.WAITING for job in jobs)
         return say("toast-no-faster") if waits else None
@@ -70,17 +72,15 @@ def _too_late(jobs: Sequence[Job], say: Voice) -> str:
     return say("toast-over")
 
 
-async def _show(app: App, delivery: Delivery, outlook: Outlook, request_id: str, jobs: Sequence[Job]) -> None:
+async def _show(delivery: Delivery, outlook: Outlook, standing: Standing) -> None:
     """Let the placeholder say what is so now."""
-    request = await app.ledger.request(request_id)
-    if request is None:
-        return
-    estimates = await outlook.estimates(jobs)
+    request, jobs = standing.request, standing.jobs
+    estimates = await outlook.estimates(jobs, standing.lines)
     try:
-        offer = await outlook.offer(jobs, estimates)
+        offer = await outlook.offer(standing, estimates)
         await delivery.progress(request, jobs, estimates, offer, asked=True)
     except (Undeliverable, TelegramAPIError) as error:
-        log.info("choice not shown", request_id=request_id, error=type(error).__name__)
+        log.info("choice not shown", request_id=request.id, error=type(error).__name__)
 
 
 def make_router() -> Router:

@@ -1,7 +1,7 @@
 """The ledger of jobs: records, states, one Lua script a transition, and the fair line over people."""
 
 from src.jobs import transitions
-from src.jobs.answers import Admission
+from src.jobs.answers import Admission, Lines, Standing
 from src.jobs.ledger import Ledger
 from src.jobs.records import ENDED, NO_CHAT, PENDING, Job, Person, Request, Spec, State, Wake, new_id
 from src.jobs.transitions import Limits
@@ -14,9 +14,11 @@ __all__ = [
     "Job",
     "Ledger",
     "Limits",
+    "Lines",
     "Person",
     "Request",
     "Spec",
+    "Standing",
     "State",
     "Wake",
     "new_id",

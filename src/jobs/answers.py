@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from src.jobs.records import Job, Wake
+from src.jobs.records import Job, Request, Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,48 @@ class Placed:
     messages: tuple[int, ...] = ()
     status_message: int | None = None
     wake: tuple[Wake, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where jobs stand.
+
+    Attributes:
+        now: ms of Redis's clock. running: jobs in flight, by provider.
+        places: of those that wait, from 0.
+    """
+
+    now: int
+    running: Mapping[str, int]
+    places: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a request stands: itself, those of its jobs that exist, in order, and where they stand."""
+
+    request: Request
+    jobs: tuple[Job, ...]
+    lines: Lines
+
+    @classmethod
+    def from_answer(cls, answer: Iterable[Any]) -> list[Standing]:
+        """From the answer of `standing.lua`."""
+        now, running, *rows = answer
+        in_flight = {provider: int(count) for provider, count in _pairs(running)}
+        found = []
+        for request_id, shown, *jobs in rows:
+            request = Request.from_flat(request_id, shown)
+            if request is None:
+                continue
+            known = (Job.parse(job_id, dict(_pairs(flat))) for job_id, _, flat in jobs)
+            places = {job_id: int(place) for job_id, place, _ in jobs if int(place) >= 0}
+            lines = Lines(int(now), in_flight, places)
+            found.append(cls(request, tuple(job for job in known if job is not None), lines))
+        return found
+
+
+def _pairs(flat: Iterable[Any]) -> Iterable[tuple[Any, Any]]:
+    """Of field, value, field, value, …"""
+    items = iter(flat)
+    return zip(items, items, strict=True)

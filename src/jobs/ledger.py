@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import redis
 from redis.asyncio import Redis
 
+from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
 from src.jobs.uploads import new_upload
@@ -112,6 +113,16 @@ class Ledger:
     async def request(self, request_id: str) -> Request | None:
         return Request.parse(request_id, await self.client.hgetall(self.key(f"request:{request_id}")))
 
+    async def standings(self, requests: Sequence[str]) -> list[Standing]:
+        """How those of the requests stand that exist, in that order and at one time."""
+        if not requests:
+            return []
+        return Standing.from_answer(await call(self.client, script("standing"), self.prefix, *requests))
+
+    async def standing(self, request_id: str) -> Standing | None:
+        """How a request stands; None where there is none."""
+        return next(iter(await self.standings([request_id])), None)
+
     async def person(self, user: str) -> Person:
         return Person.parse(user, await self.client.hgetall(self.key(f"user:{user}")))
 
@@ -175,15 +186,9 @@ class Ledger:
         """Jobs ever admitted, delivered, failed and cancelled."""
         return {k: int(v) for k, v in (await self.client.hgetall(self.key("counts"))).items()}
 
-    async def shown(self, request_id: str, text: str, eta: float = 0.0) -> None:
-        """Remember what a placeholder says now, and since when.
-
-        Args:
-            eta: seconds from asking to the last picture, when the person is told for the first time.
-        """
+    async def shown(self, request_id: str, text: str) -> None:
+        """Remember what a placeholder says now, and since when."""
         mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
-        if eta > 0:
-            mapping["eta"] = f"{eta:.1f}"
         await self.client.hset(self.key(f"request:{request_id}"), mapping=mapping)
 
     async def sending(self, request_id: str, count: int = 1) -> None:

@@ -299,8 +299,20 @@ def release(provider: str, cap: int) -> Transition[tuple[Wake, ...]]:
     return Transition("release", [provider, cap], Wake.from_flat)
 
 
-def placed(request: str, messages: Sequence[int], status_message: int | None = None) -> Transition[Placed]:
-    """The placeholder was sent. The first to say so wins; another deletes its own messages."""
+def placed(
+    request: str,
+    messages: Sequence[int],
+    status_message: int | None = None,
+    *,
+    shown: str = "",
+    eta: float = 0.0,
+) -> Transition[Placed]:
+    """The placeholder was sent. The first to say so wins; another deletes its own messages.
+
+    Args:
+        shown: what it says, as `Request.shown`.
+        eta: seconds from asking to the last picture that the person was told; 0: none.
+    """
 
     def parse(raw: Any) -> Placed:
         if int(raw[0]) == 1:
@@ -309,7 +321,8 @@ def placed(request: str, messages: Sequence[int], status_message: int | None = N
         return Placed(False, known, int(raw[2]) if raw[2] else None)
 
     ids = ",".join(str(m) for m in messages)
-    return Transition("placed", [request, ids, "" if status_message is None else status_message], parse)
+    status = "" if status_message is None else status_message
+    return Transition("placed", [request, ids, status, shown, f"{eta:.1f}" if eta > 0 else ""], parse)
 
 
 def moved(request: str, index: int, message: int) -> Transition[bool]:

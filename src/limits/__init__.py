@@ -1,10 +1,18 @@
 """Limits that protect the providers from us and us from Telegram's: gates, the limiter, the middleware."""
 
-from src.limits.gates import chat_pause, delivery_turn, provider_gates, telegram_gates, ticket_of
+from src.limits.gates import (
+    OVERALL,
+    chat_pause,
+    delivery_turn,
+    provider_gates,
+    telegram_gates,
+    ticket_of,
+)
 from src.limits.limiter import Gate, Limiter, Refusal
 from src.limits.middleware import Demand, RateLimits
 
 __all__ = [
+    "OVERALL",
     "Demand",
     "Gate",
     "Limiter",

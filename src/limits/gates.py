@@ -13,6 +13,9 @@ from src.settings import Settings
 
 Lane = Literal["result", "progress"]
 
+OVERALL = "telegram"
+"""The gate of all chats together."""
+
 # Who fills their own chat faster than Telegram allows must not keep a thread, or others' updates, waiting.
 _CHAT_PATIENCE = 0.5
 
@@ -30,7 +33,7 @@ def telegram_gates(
     rate = max(0.5, settings.telegram_rate - burst)
     if lane == "progress":
         burst = 1.0
-    gates = [Gate("telegram", rate / messages, burst / messages)]
+    gates = [Gate(OVERALL, rate / messages, burst / messages)]
     if chat is not None:
         a_second = 1 / chat_pause(group)
         # One fewer at once than Telegram takes: a turn that was reserved may be used a little late.

@@ -82,6 +82,7 @@ async def test_a_request_without_placeholder_gets_one(world: World) -> None:
     assert await world.parts.progress.tick() == 0
     [job] = await world.active(anna.id)
     await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "created", 1)
+    world.parts.progress._watched.clear()
     assert await world.parts.progress.tick() == 1
     assert "Drawing" in anna.messages[-1].text
 
@@ -122,12 +123,37 @@ async def test_telegram_refusing_costs_only_the_change(world: World) -> None:
     await world.settled()
     [job] = await world.active(anna.id)
     await _advance(world, job)
-    for fault in ("429", "500", "403"):
+    for fault in ("500", "403"):
         await _allow_changes(world)
         world.sandbox.faults.add(fault, "editMessageText")
         assert await world.parts.progress.tick() == 0
     assert await world.parts.progress.tick() == 1
     assert "Drawing" in placeholder.text
+
+
+async def test_a_chat_that_takes_nothing_is_left_alone_and_holds_up_nobody(world: World) -> None:
+    anna, boris, clara = (world.sandbox.person(name) for name in ("Anna", "Boris", "Clara"))
+    await clara.reply_after(await clara.send_text("a fox"))
+    placeholder = await boris.reply_after(await boris.send_text("a bear"))
+    refusals = world.sandbox.faults.add("429", "sendMessage", chat_id=anna.id, times=None, retry_after=30)
+    for _ in range(35):
+        await anna.send_text("a wolf")
+    await world.settled()
+    [job] = await world.active(clara.id)
+    await _advance(world, job)
+    await _allow_changes(world)
+    [waiting] = await world.active(boris.id)
+    # Behind all of Anna's, which have no placeholder.
+    await world.app.redis.hset(world.app.ledger.key(f"request:{waiting.request}"), "shown_at", 1)
+    assert await world.parts.progress.tick() == 0
+    tried = refusals.hits
+    assert await world.parts.progress.tick() == 1
+    assert "Drawing" in placeholder.text
+    assert refusals.hits == tried
+    world.sandbox.faults.clear()
+    world.parts.progress._closed.clear()
+    assert await world.parts.progress.tick() == 30
+    assert await world.parts.progress.tick() == 5
 
 
 async def test_of_two_loops_one_leads_until_it_resigns(world: World) -> None:

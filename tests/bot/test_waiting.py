@@ -9,7 +9,7 @@ from bot_world import World, image
 
 from src import intake
 from src.bot.outlook import Outlook
-from src.jobs import Job, State
+from src.jobs import Job, Standing, State
 from src.placeholder import Faster, Offer
 from src.sandbox.telegram import Message, Person
 
@@ -43,6 +43,12 @@ async def _ask(world: World, person: Person, words: str = "a bear") -> tuple[lis
     request = await world.request_of(jobs[0])
     shown = request.status_message or request.messages[0]
     return jobs, next(m for m in person.messages if m.message_id == shown)
+
+
+async def _standing(world: World, job: Job) -> Standing:
+    found = await world.app.ledger.standing(job.request)
+    assert found is not None
+    return found
 
 
 async def _line(world: World, provider: str = "openai") -> list[str]:
@@ -102,12 +108,12 @@ async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, c
     anna = world.sandbox.person("Anna")
     [job], placeholder = await _ask(world, anna)
     await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
-    snapshot = await world.parts.progress._snapshot()
-    stale = await world.request_of(job)
+    before = await _standing(world, job)
+    stale = replace(before, request=replace(before.request, shown="other words"))
     await (await anna.tap(placeholder, "later")).answered()
     await anna.wait_for(lambda m: m is placeholder and "I’ll write here" in m.text)
-    # The loop had read the request before.
-    assert await world.parts.progress._bring_up_to_date(stale, snapshot)
+    # The loop had read the request before, and found that its words have changed.
+    assert await world.parts.progress._bring_up_to_date(stale)
     assert "I’ll write here" in placeholder.text
 
 
@@ -144,8 +150,9 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     await redis.delete(key("took:kie:google/nano-banana"))
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()
-    estimates = await world.parts.progress._outlook.estimates([job])
-    assert await world.parts.progress._outlook.faster([job], estimates) is None
+    outlook, standing = world.parts.progress._outlook, await _standing(world, job)
+    estimates = await outlook.estimates(standing.jobs, standing.lines)
+    assert await outlook.faster(standing.jobs, estimates) is None
 
 
 async def test_the_providers_own_faster_model_keeps_the_place(world: World, crowd: list[Job]) -> None:
@@ -157,8 +164,9 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
         update={"openai_concurrency": 50, "openai_fast_model": "gpt-image-1-mini"}
     )
     outlook = Outlook(replace(world.app, settings=roomy))
-    now = await outlook.estimates([job])
-    assert await outlook.offer([job], now) == Offer(Faster("openai", "gpt-image-1-mini", None))
+    standing = await _standing(world, job)
+    now = await outlook.estimates(standing.jobs, standing.lines)
+    assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-1-mini", None))
     took = world.app.ledger.key("took:openai:gpt-image-1-mini")
     for seconds, sooner in ((35, False), (3, True)):
         await world.app.redis.delete(took)
@@ -170,12 +178,12 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     before, request = await _line(world), await world.request_of(job)
     assert await intake.switch(world.app, request, [job], "openai", "gpt-image-1-mini") == 1
     assert await _line(world) == before
-    switched = await world.app.ledger.job(job.id)
-    assert switched is not None
+    after = await _standing(world, job)
+    [switched] = after.jobs
     assert switched.spec.model == "gpt-image-1-mini"
     assert " faster:gpt-image-1-mini@" in switched.story
     # Those before it are drawn by the slower model all the same.
-    [estimate] = await outlook.estimates([switched])
+    [estimate] = await outlook.estimates([switched], after.lines)
     assert faster is not None
     assert estimate == faster.estimate
 

@@ -1,13 +1,21 @@
 -- The placeholder was sent: remember which messages show the request. The first to say so wins.
 --
 -- ARGV  1 request  2 message ids, one a job, separated by commas  3 status message (empty: none)
+--       4 what it says (empty: nothing to remember)  5 seconds that the person was told (empty: none)
 -- Returns {1, id, wake, id, wake, …} of the jobs that wait to be shown, or {0, messages, status message} as they are.
 local key = P .. 'request:' .. ARGV[1]
 local f = redis.call('HMGET', key, 'jobs', 'messages', 'status_message')
 if not f[1] then return {0, '', ''} end
 if f[2] then return {0, f[2], f[3] or ''} end
-redis.call('HSET', key, 'messages', ARGV[2])
-if ARGV[3] ~= '' then redis.call('HSET', key, 'status_message', ARGV[3]) end
+local changed = {'messages', ARGV[2]}
+local function note(field, value)
+  if value ~= '' then changed[#changed + 1], changed[#changed + 2] = field, value end
+end
+note('status_message', ARGV[3])
+note('shown', ARGV[4])
+note('shown_at', ARGV[4] ~= '' and NOW or '')
+note('eta', ARGV[5])
+redis.call('HSET', key, unpack(changed))
 local out = {1}
 for id in string.gmatch(f[1], '[^,]+') do
   local j = fields(id, 'state', 'told', 'holder', 'wake')
