@@ -336,10 +336,10 @@ class Delivery:
         Raises:
             NotYet: nothing was sent, and the turn that is paid for was not used.
         """
-        current = await self._ledger.request(request.id) or request
-        if current.messages:
+        standing = await self._ledger.standing(request.id)
+        current, jobs = (standing.request, standing.jobs) if standing else (request, ())
+        if current.messages or not jobs:
             return current, False
-        jobs = await self._ledger.jobs(current.jobs)
         # The paid turn is one in the same chat, which takes an album's tiles only after it.
         early = chat_pause(current.group) + _LATE_SECONDS if len(jobs) > 1 else 0.0
         try:

@@ -101,10 +101,10 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
 
 async def close(work: Work, request_id: str) -> None:
     """Give an album's status message its last words, if that was not done when its last job ended."""
-    request = await work.app.ledger.request(request_id)
-    if request is not None and request.status_message is not None:
+    standing = await work.app.ledger.standing(request_id)
+    if standing is not None and standing.request.status_message is not None:
         try:
-            await work.delivery.close(request, await work.app.ledger.jobs(request.jobs))
+            await work.delivery.close(standing.request, standing.jobs)
         except (Undeliverable, TelegramBadRequest) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
         except TelegramAPIError:
