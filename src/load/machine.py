@@ -15,6 +15,7 @@ import redis
 from redis.asyncio import Redis
 
 _TICK = 1.0
+_LISTENED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,23 @@ class Commands:
         return +made
 
 
-def scripted_shares(url: str, seconds: float) -> dict[str, float]:
-    """Per command the share of its calls that scripts made, listened to for some seconds (blocking).
+async def scripted_shares(url: str, seconds: float, *, slices: int = 1) -> dict[str, float]:
+    """Per command the share of its calls that scripts made.
 
-    Redis's counters do not tell a client's call from a script's.
+    Redis's counters do not tell a client's call from a script's, and listening to all of them costs.
+
+    Args:
+        seconds: until the answer. slices: that time has so many parts, each begins with a second of listening.
     """
     by_script: Counter[str] = Counter()
     all_calls: Counter[str] = Counter()
+    for _ in range(slices):
+        await asyncio.to_thread(_listen, url, min(_LISTENED_SECONDS, seconds / slices), by_script, all_calls)
+        await asyncio.sleep(max(0.0, seconds / slices - _LISTENED_SECONDS))
+    return {name: by_script[name] / n for name, n in all_calls.items()}
+
+
+def _listen(url: str, seconds: float, by_script: Counter[str], all_calls: Counter[str]) -> None:
     client: Any = redis.Redis.from_url(url, socket_timeout=1.0)
     until = time.monotonic() + seconds
     with client.monitor() as monitor:
@@ -137,4 +148,3 @@ def scripted_shares(url: str, seconds: float) -> dict[str, float]:
             all_calls[name] += 1
             by_script[name] += heard["client_type"] == "lua"
     client.close()
-    return {name: by_script[name] / n for name, n in all_calls.items()}

@@ -24,7 +24,7 @@ from src.jobs import Job, Ledger
 from src.load.machine import Commands, Machine, scripted_shares
 from src.supervisor import DRAIN, Part, Supervisor
 
-_MONITORED_SECONDS = 5.0
+_LISTENED_TIMES = 10
 _SAY_EVERY = 15.0
 _UP_SECONDS = 120.0
 # What a provider's key usually takes at once; a heavy person fills any number.
@@ -123,7 +123,7 @@ async def _measure(
     await _tell_until(warm, client, machine, say, began, plan)
     first, at_warm = await Commands.read(ledger.client), (await client.get("/load/now")).json()
     listening = asyncio.create_task(
-        asyncio.to_thread(scripted_shares, redis_url, min(_MONITORED_SECONDS, plan.seconds / 4))
+        scripted_shares(redis_url, max(1.0, ends - time.time() - 1.0), slices=_LISTENED_TIMES)
     )
     await _tell_until(ends, client, machine, say, began, plan)
     second, at_end = await Commands.read(ledger.client), (await client.get("/load/now")).json()

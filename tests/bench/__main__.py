@@ -149,7 +149,7 @@ class Bench:
         calls = (await Commands.read(self.redis)).since(called)
         jobs = max(1, after["edits"] - before["edits"])
         scripted = (
-            await asyncio.to_thread(scripted_shares, self.redis_url, _LISTENED)
+            await scripted_shares(self.redis_url, _LISTENED, slices=round(_LISTENED))
             if way.orders != "file"
             else {}
         )
