@@ -18,9 +18,9 @@ from src import generation, metrics, tracing
 from src.delivery import NotYet, Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
-from src.limits import delivery_turn
+from src.limits import delivery_turn, ticket_of
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
-from src.telegram import lane
+from src.telegram import GateClosed, lane
 from src.work import Work
 
 log = structlog.get_logger(__name__)
@@ -32,6 +32,7 @@ _REFUSED = "retry:bad_request"
 # What stands in the story after an attempt whose call to Telegram may have taken effect.
 _UNHEARD = " retry:Telegram"
 _LONGEST_PAUSE = 60.0
+_CLOSE_PATIENCE = 2.0
 _PING_AFTER = 60.0
 
 
@@ -101,15 +102,21 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
 
 async def close(work: Work, request_id: str) -> None:
     """Give an album's status message its last words, if that was not done when its last job ended."""
-    standing = await work.app.ledger.standing(request_id)
+    ledger = work.app.ledger
+    standing = await ledger.standing(request_id)
     if standing is not None and standing.request.status_message is not None:
         try:
-            await work.delivery.close(standing.request, standing.jobs)
+            with lane("result", patience=_CLOSE_PATIENCE, ticket=ticket_of("close", request_id)):
+                await work.delivery.close(standing.request, standing.jobs)
         except (Undeliverable, TelegramBadRequest) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
+        except GateClosed as closed:
+            # Its turn is reserved: a little before it.
+            await ledger.close_later(request_id, max(0.0, closed.seconds - _CLOSE_PATIENCE / 2))
+            return
         except TelegramAPIError:
             return
-    await work.app.ledger.closed(request_id)
+    await ledger.closed(request_id)
 
 
 @asynccontextmanager

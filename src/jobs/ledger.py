@@ -199,6 +199,11 @@ class Ledger:
         """A request's status message says its end: it is due no more."""
         await self.client.zrem(self.key("due"), f"r:{request_id}")
 
+    async def close_later(self, request_id: str, seconds: float) -> None:
+        """Look in so many seconds again at a request whose status message does not say its end yet."""
+        at = await self.now() + round(seconds * 1000)
+        await self.client.zadd(self.key("due"), {f"r:{request_id}": at}, xx=True)
+
     async def beat(self, holder: str) -> None:
         """Say that a worker process lives."""
         await self.client.zadd(self.key("workers"), {holder: await self.now()})

@@ -179,3 +179,36 @@ async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
     assert await limiter.take(gates, ticket=first, wait=kept.seconds + 1) is None
     assert " placed@" in (await _show(work, jobs[0])).story
     assert [message.has_photo for message in _shown(anna)] == [True, True, False]
+
+
+async def test_an_albums_last_words_have_a_turn_of_their_own_where_telegram_is_busy(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    (first, last), _, _ = await _made_album(world, anna)
+    unlimited, limiter = worker(OpenGates()), world.app.limiter
+    for _ in range(2):
+        await _show(unlimited, first)
+    # Three seconds of Telegram's turns are other chats'.
+    for other in range(1, 86):
+        await limiter.take(telegram_gates(world.settings, other), ticket=f"other:{other}")
+    work = worker(limiter)
+    assert (await _show(work, last)).state is State.DELIVERED
+    *_, status = _shown(anna)
+    assert "All 2 pictures are ready" not in status.text
+    # It comes again a little before that turn, and not while it is far.
+    turn = await limiter.take(
+        telegram_gates(world.settings, anna.id), ticket=ticket_of("close", f"{last.request}:editMessageText")
+    )
+    assert turn is not None
+    assert turn.gate == "turn"
+    due, now = await world.app.redis.zscore("imagebot:due", f"r:{last.request}"), await world.app.ledger.now()
+    assert turn.seconds - 2 < (due - now) / 1000 < turn.seconds
+    async with asyncio.timeout(20):
+        while "All 2 pictures are ready" not in status.text:
+            rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
+            for row in rows:
+                assert (row.what, row.id) == ("close", last.request)
+                await showing.close(work, row.id)
+            await asyncio.sleep(0.05)
+    assert await world.app.redis.zscore("imagebot:due", f"r:{last.request}") is None
