@@ -37,6 +37,10 @@ generation_polls = _meter.create_histogram(
     explicit_bucket_boundaries_advisory=[1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60],
 )
 limits_refused = _meter.create_counter("imagebot.limits.refused", "{refusal}", "Steps that met a closed gate")
+wait_offers = _meter.create_counter(
+    "imagebot.wait.offers", "{offer}", "Requests that were offered a choice of how to wait"
+)
+wait_choices = _meter.create_counter("imagebot.wait.choices", "{choice}", "What was chosen of it")
 provider_errors = _meter.create_counter("imagebot.provider.errors", "{error}", "Provider errors by kind")
 submit_unknown = _meter.create_counter(
     "imagebot.submit.unknown", "{job}", "Submits whose fate at the provider is unknown"

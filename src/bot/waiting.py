@@ -12,7 +12,7 @@ from aiogram import Router
 from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery
 
-from src import intake
+from src import intake, metrics
 from src.app import App
 from src.bot.outlook import Outlook
 from src.buttons import OfWaiting
@@ -44,6 +44,9 @@ async def choose(
     else:
         done = await app.ledger.run(transitions.choose(request.id, request.user, callback_data.what))
         words = say("toast-wait" if callback_data.what == "wait" else "toast-later") if done else None
+        # A button may be pressed again before it is gone.
+        if done and request.chosen != callback_data.what:
+            _count(callback_data.what)
     # As it is after the choice.
     standing = await app.ledger.standing(request.id) or standing
     await callback.answer(words or _too_late(standing.jobs, say))
@@ -61,7 +64,14 @@ async def _take_faster(app: App, outlook: Outlook, standing: Standing, say: Voic
         waits = any(job.state is State.WAITING for job in jobs)
         return say("toast-no-faster") if waits else None
     switched = await intake.switch(app, request, jobs, faster.provider, faster.model)
-    return say("toast-faster", model=faster.model) if switched else None
+    if not switched:
+        return None
+    _count("faster")
+    return say("toast-faster", model=faster.model)
+
+
+def _count(choice: str) -> None:
+    metrics.wait_choices.add(1, {"imagebot.choice": choice})
 
 
 def _too_late(jobs: Sequence[Job], say: Voice) -> str:

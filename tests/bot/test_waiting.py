@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from bot_world import World, image
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from src import intake
+from src import intake, metrics
 from src.bot.outlook import Outlook
 from src.jobs import Job, Standing, State
 from src.placeholder import Faster, Offer
 from src.sandbox.telegram import Message, Person
+
+Counted = Callable[[], dict[tuple[str, object], int]]
 
 OFFERED = ["🕐 Wait", "🔔 Tell me later", "⚡ A faster model", "✖️ Cancel"]
 
@@ -37,6 +42,26 @@ async def crowd(world: World) -> list[Job]:
     return [job for person in people for job in await world.active(person.id)]
 
 
+@pytest.fixture
+def counted() -> Counted:
+    """How often each metric of waiting was counted since the test began, with its attribute."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    for counter in (metrics.wait_offers, metrics.wait_choices):
+        counter.on_meter_set(meter)
+
+    def points() -> dict[tuple[str, object], int]:
+        data = reader.get_metrics_data()
+        found = data.resource_metrics[0].scope_metrics[0].metrics if data else []
+        return {
+            (metric.name, *point.attributes.values()): point.value
+            for metric in found
+            for point in metric.data.data_points
+        }
+
+    return points
+
+
 async def _ask(world: World, person: Person, words: str = "a bear") -> tuple[list[Job], Message]:
     await person.reply_after(await person.send_text(words))
     jobs = await world.active(person.id)
@@ -59,7 +84,9 @@ def _labels(message: Message) -> list[str]:
     return [button["text"] for button in message.buttons]
 
 
-async def test_only_who_has_many_before_them_is_offered_a_choice(world: World, crowd: list[Job]) -> None:
+async def test_only_who_has_many_before_them_is_offered_a_choice(
+    world: World, crowd: list[Job], counted: Counted
+) -> None:
     anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Борис", language_code="ru")
     for job in crowd[1:]:
         request = await world.request_of(job)
@@ -72,9 +99,12 @@ async def test_only_who_has_many_before_them_is_offered_a_choice(world: World, c
     assert "Место за вами" in russian.text
     assert _labels(russian)[:3] == ["🕐 Подожду", "🔔 Сообщить потом", "⚡ Модель побыстрее"]
     assert [len(m.revisions) for m in (placeholder, russian)] == [1, 1]
+    assert counted() == {("imagebot.wait.offers", True): 2}
 
 
-async def test_who_waits_keeps_the_place_and_is_asked_no_more(world: World, crowd: list[Job]) -> None:
+async def test_who_waits_keeps_the_place_and_is_asked_no_more(
+    world: World, crowd: list[Job], counted: Counted
+) -> None:
     anna = world.sandbox.person("Anna")
     [job], placeholder = await _ask(world, anna)
     before = await _line(world)
@@ -85,9 +115,13 @@ async def test_who_waits_keeps_the_place_and_is_asked_no_more(world: World, crow
     await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
     await world.parts.progress.tick()
     assert _labels(placeholder) == ["✖️ Cancel"]
+    await (await anna.tap_data(placeholder, f"w:wait:{job.request}")).answered()
+    assert counted() == {("imagebot.wait.offers", True): 1, ("imagebot.wait.choices", "wait"): 1}
 
 
-async def test_who_wants_to_be_told_is_left_in_peace(world: World, crowd: list[Job]) -> None:
+async def test_who_wants_to_be_told_is_left_in_peace(
+    world: World, crowd: list[Job], counted: Counted
+) -> None:
     anna = world.sandbox.person("Anna")
     [job], placeholder = await _ask(world, anna)
     before = await _line(world)
@@ -102,6 +136,7 @@ async def test_who_wants_to_be_told_is_left_in_peace(world: World, crowd: list[J
     kept = await world.app.ledger.job(job.id)
     assert kept is not None
     assert " chose:later@" in kept.story
+    assert counted() == {("imagebot.wait.offers", True): 1, ("imagebot.wait.choices", "later"): 1}
 
 
 async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, crowd: list[Job]) -> None:
@@ -117,7 +152,9 @@ async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, c
     assert "I’ll write here" in placeholder.text
 
 
-async def test_a_faster_model_makes_all_of_an_album_that_waits(world: World, crowd: list[Job]) -> None:
+async def test_a_faster_model_makes_all_of_an_album_that_waits(
+    world: World, crowd: list[Job], counted: Counted
+) -> None:
     anna = world.sandbox.person("Anna")
     await world.app.ledger.choose(str(anna.id), count=4)
     jobs, status = await _ask(world, anna)
@@ -135,9 +172,10 @@ async def test_a_faster_model_makes_all_of_an_album_that_waits(world: World, cro
     assert (
         "Already" in (await (await anna.tap_data(status, f"w:faster:{jobs[0].request}")).answered())["text"]
     )
+    assert counted() == {("imagebot.wait.offers", True): 1, ("imagebot.wait.choices", "faster"): 1}
 
 
-async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Job]) -> None:
+async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Job], counted: Counted) -> None:
     anna = world.sandbox.person("Anna")
     redis, key = world.app.redis, world.app.ledger.key
     [job], placeholder = await _ask(world, anna)
@@ -153,6 +191,8 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)
     estimates = await outlook.estimates(standing.jobs, standing.lines)
     assert await outlook.faster(standing.jobs, estimates) is None
+    await _ask(world, anna)
+    assert counted() == {("imagebot.wait.offers", True): 1, ("imagebot.wait.offers", False): 1}
 
 
 async def test_the_providers_own_faster_model_keeps_the_place(world: World, crowd: list[Job]) -> None:
