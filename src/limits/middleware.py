@@ -40,8 +40,8 @@ class Demand:
     refused: Callable[[Refusal], None]
 
 
-class GateClosed(SkipMessage):
-    """A gate refused the message: usual, unlike any other skip."""
+class MessageRefused(SkipMessage):
+    """By a gate: usual, unlike any other skip."""
 
 
 class RateLimits(Middleware):
@@ -80,13 +80,13 @@ class RateLimits(Middleware):
         )
         if self.on_refusal:
             self.on_refusal(refusal)
-        raise GateClosed(f"gate {refusal.gate} is closed")
+        raise MessageRefused(f"gate {refusal.gate} is closed")
 
 
 def _refusals_are_usual(record: logging.LogRecord) -> bool:
     """A filter of Dramatiq's logger, which warns of every skip; under load the gates refuse thousands."""
     # Its line is logged where the exception is handled, and does not hold it.
-    if isinstance(sys.exc_info()[1], GateClosed):
+    if isinstance(sys.exc_info()[1], MessageRefused):
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
     return True
