@@ -7,8 +7,9 @@ picture. Not here: how a picture gets into a message (`src.media`), what the wor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -27,12 +28,12 @@ from aiogram.utils.formatting import BlockQuote, Text
 from src import buttons, placeholder, wake
 from src.jobs import PENDING, Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
-from src.limits import chat_pause
+from src.limits import pause_in
 from src.media import Media, file_id_of
 from src.placeholder import Offer
 from src.providers.base import Picture
 from src.settings import Settings
-from src.telegram import GateClosed, answer_to, before_leaving, is_missing, is_unchanged, lane, says
+from src.telegram import GateClosed, answer_to, before_leaving, is_missing, is_unchanged, lane, paying, says
 from src.texts import Texts, Voice, shorten
 
 _CAPTION_PROMPT = 300
@@ -41,6 +42,8 @@ _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
 # What a wake-up may take.
 _LATE_SECONDS = 0.2
+# How long a placeholder of which there is another waits for the turn that takes it away.
+_STRAY_SECONDS = 20.0
 # Until an album's other pictures look again: its placeholder wakes them. An unused turn is kept that long.
 _ALBUM_SECONDS = 50.0
 
@@ -99,7 +102,7 @@ class Delivery:
 
         Args:
             estimates: one for each of the jobs.
-            paid: an album's status message has its turn.
+            paid: one turn of the request's chat has been taken for it; an album needs more.
         """
         if request.messages:
             return
@@ -119,9 +122,10 @@ class Delivery:
             transitions.placed(request.id, messages, status_message, shown=status.shape, eta=_told(estimates))
         )
         if not placed.ours:
-            await self._take_back(
-                request.chat, messages if status_message is None else [*messages, status_message]
-            )
+            with lane("answer", patience=_STRAY_SECONDS):
+                await self._take_back(
+                    request.chat, messages if status_message is None else [*messages, status_message]
+                )
             await self._ledger.sending(request.id, -1)
             return
         await wake.deliver(placed.wake)
@@ -327,8 +331,8 @@ class Delivery:
         """Send the placeholder of a job that waits to be shown, if there is none yet: the bot died before it
         could, or its turn has not come while Telegram is busy.
 
-        The turn that is paid for the job is the placeholder's, or that of an album's status message; an album's
-        tiles have a reserved turn of their own. Of an album's jobs only the first that waits sends them.
+        The turn that is paid for the job is the placeholder's, or a part of the one that an album's is reserved.
+        Of an album's jobs only the first that waits sends it.
 
         Returns:
             The request as it is now, and whether it was sent: the picture then needs a turn of its own.
@@ -340,8 +344,6 @@ class Delivery:
         current, jobs = (standing.request, standing.jobs) if standing else (request, ())
         if current.messages or not jobs:
             return current, False
-        # The paid turn is one in the same chat, which takes an album's tiles only after it.
-        early = chat_pause(current.group) + _LATE_SECONDS if len(jobs) > 1 else 0.0
         try:
             if len(jobs) == 1:
                 with lane("paid"):
@@ -349,11 +351,10 @@ class Delivery:
             elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
                 raise NotYet(_ALBUM_SECONDS, turn=0.0)
             else:
-                with lane("result", patience=early + _LATE_SECONDS, ticket=f"place:{current.id}"):
+                with lane("result", patience=_LATE_SECONDS, ticket=f"place:{current.id}"):
                     await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
         except GateClosed as closed:
-            wait = max(0.0, closed.seconds - early)
-            raise NotYet(wait, turn=wait) from closed
+            raise NotYet(closed.seconds, turn=closed.seconds) from closed
         return await self._ledger.request(current.id) or current, True
 
     async def _send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
@@ -369,13 +370,17 @@ class Delivery:
     async def _send_album(
         self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup, paid: bool
     ) -> tuple[list[int], int]:
-        """Send the tiles and the message under them: the tiles' ids and that message's."""
-        tiled = await self._media.send_tiles(request, jobs)
+        """Send the tiles and the message under them, with one turn: the tiles' ids and that message's."""
+        with paying(ahead=1, taken=int(paid)):
+            tiled = await self._media.send_tiles(request, jobs)
+        await asyncio.sleep(pause_in(len(jobs) + 1, group=request.group))
         try:
-            with lane("paid") if paid else nullcontext():
+            with lane("paid"):
                 status = await self._send_text(request, text, markup)
         except TelegramAPIError:
-            await self._take_back(request.chat, tiled)
+            # With the turn that it has not used.
+            with lane("paid"):
+                await self._take_back(request.chat, tiled)
             raise
         return tiled, status.message_id
 

@@ -65,6 +65,8 @@ _PACED = frozenset(
         "editMessageMedia",
         "editMessageCaption",
         "editMessageReplyMarkup",
+        "deleteMessage",
+        "deleteMessages",
     }
 )
 # Held, because pydantic keeps the class of an answer only while somebody uses it, and makes it anew for
@@ -100,6 +102,8 @@ class _Pacing:
     patience: float | None = None
     chat_patience: float | None = None
     ticket: str = ""
+    ahead: int = 0
+    taken: int = 0
 
 
 class GateClosed(TelegramRetryAfter):
@@ -137,6 +141,21 @@ def lane(
         ticket: for `result`: a refused turn is reserved under this name, for when the call comes again.
     """
     token = _pacing.set(_Pacing(name, patience, chat_patience, ticket))
+    try:
+        yield
+    finally:
+        _pacing.reset(token)
+
+
+@contextmanager
+def paying(*, ahead: int = 0, taken: int = 0) -> Iterator[None]:
+    """What the turn is for that the one call inside takes, in the lane it is in.
+
+    Args:
+        ahead: also for so many messages to the same chat, which follow in lane `paid`.
+        taken: for so many of all these there is a turn already; it becomes part of this one.
+    """
+    token = _pacing.set(replace(_pacing.get() or _Pacing(), ahead=ahead, taken=taken))
     try:
         yield
     finally:
@@ -235,9 +254,11 @@ class Pace(BaseRequestMiddleware):
         pacing = _pacing.get() or _Pacing()
         name = pacing.lane or self._lane
         group = chat is not None and chat < 0
-        messages = len(method.media) if isinstance(method, SendMediaGroup) else 1
+        messages = (len(method.media) if isinstance(method, SendMediaGroup) else 1) + pacing.ahead
         pace: Literal["result", "progress"] = "progress" if name == "progress" else "result"
-        gates = telegram_gates(self._settings, chat, group=group, lane=pace, messages=messages)
+        gates = telegram_gates(
+            self._settings, chat, group=group, lane=pace, messages=messages, taken=pacing.taken
+        )
         if name == "paid":
             refusal = await self._paid.use(gates)
         elif name == "answer":

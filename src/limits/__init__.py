@@ -2,8 +2,8 @@
 
 from src.limits.gates import (
     OVERALL,
-    chat_pause,
     delivery_turn,
+    pause_in,
     provider_gates,
     telegram_gates,
     ticket_of,
@@ -18,8 +18,8 @@ __all__ = [
     "Limiter",
     "RateLimits",
     "Refusal",
-    "chat_pause",
     "delivery_turn",
+    "pause_in",
     "provider_gates",
     "telegram_gates",
     "ticket_of",

@@ -16,34 +16,50 @@ Lane = Literal["result", "progress"]
 OVERALL = "telegram"
 """The gate of all chats together."""
 
+# One fewer at once than Telegram takes: a call may arrive a little later than its turn was.
+_CHAT_BURST = 4
+
 # Who fills their own chat faster than Telegram allows must not keep a thread, or others' updates, waiting.
 _CHAT_PATIENCE = 0.5
 
 
 def telegram_gates(
-    settings: Settings, chat: int | None, *, group: bool = False, lane: Lane = "result", messages: int = 1
+    settings: Settings,
+    chat: int | None,
+    *,
+    group: bool = False,
+    lane: Lane = "result",
+    messages: int = 1,
+    taken: int = 0,
 ) -> list[Gate]:
     """Gates of one Bot API call that sends or edits. `progress` leaves room for results: it is droppable.
 
     Args:
         messages: an album counts as many.
+        taken: for how many of them the caller has just taken a turn.
     """
     # Together with the burst a second stays within the rate: a full bucket plus its refill.
     burst = max(1.0, settings.telegram_rate / 15)
     rate = max(0.5, settings.telegram_rate - burst)
     if lane == "progress":
         burst = 1.0
-    gates = [Gate(OVERALL, rate / messages, burst / messages)]
+    had = taken / messages
+    gates = [Gate(OVERALL, rate / messages, burst / messages, taken=had)]
     if chat is not None:
-        a_second = 1 / chat_pause(group)
-        # One fewer at once than Telegram takes: a turn that was reserved may be used a little late.
-        gates.append(Gate(f"chat:{chat}", a_second / messages, 4 / messages, _CHAT_PATIENCE))
+        a_second = 1 / _chat_pause(group)
+        burst_of_chat = _CHAT_BURST / messages
+        gates.append(Gate(f"chat:{chat}", a_second / messages, burst_of_chat, _CHAT_PATIENCE, taken=had))
     return gates
 
 
-def chat_pause(group: bool) -> float:
+def _chat_pause(group: bool) -> float:
     """Seconds between two messages that one chat takes in the long run."""
     return 4.0 if group else 1.0
+
+
+def pause_in(messages: int, *, group: bool) -> float:
+    """Seconds before the last of so many messages that one turn is for: what a chat does not take at once."""
+    return max(0, messages - _CHAT_BURST) * _chat_pause(group)
 
 
 def provider_gates(settings: Settings, provider: str) -> list[Gate]:

@@ -31,12 +31,14 @@ class Gate:
         rate: calls a second.
         burst: calls at once after a pause; at least 1.
         patience: seconds that are worth waiting at this gate, where that is less than at the others.
+        taken: what the caller has of this call already, as a part of it: it took that here just before.
     """
 
     name: str
     rate: float
     burst: float = 1.0
     patience: float | None = None
+    taken: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
             "n": g.name,
             "t": 1000 / g.rate,
             "b": max(1.0, g.burst),
+            "p": 1000 * g.taken / g.rate,
             "w": 1000 * min(wait, wait if g.patience is None else g.patience),
         }
         for g in gates

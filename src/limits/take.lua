@@ -7,8 +7,8 @@
 --                              ms until which there may be reserved turns; kept: ms until which the hash does not
 --                              expire; open: see breaker.lua
 --   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins, then each gate's `lost` at that time
--- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate}],
---               ticket (a turn to use or to reserve; empty: none),
+-- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate,
+--               p ms of the call that the caller has taken already}], ticket (a turn to use or to reserve; empty: none),
 --               wait (ms of waiting that the caller accepts: within it the turn is taken now)
 -- Returns {ms to wait, gate that decided, 1 to go after that wait}. 0 at the end: refused; nothing was taken, but
 -- with a ticket the turn is reserved.
@@ -25,23 +25,27 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + t[2] / 1000
 local pass = P .. 'pass:' .. a.ticket
 
-local line, used, closed, lost, half, promised, kept_until = {}, {}, {}, {}, {}, {}, {}
+local line, ahead, used, closed, lost, half, promised, kept_until = {}, {}, {}, {}, {}, {}, {}, {}
 local broken, reserved = false, false
 for i, g in ipairs(a.gates) do
   local f = redis.call('HMGET', P .. 'gate:' .. g.n, 'next', 'used', 'closed', 'lost', 'open', 'promised', 'kept')
   closed[i], lost[i], half[i] = tonumber(f[3] or '0'), tonumber(f[4] or '0'), f[5] == '1'
   promised[i], kept_until[i] = tonumber(f[6] or '0'), tonumber(f[7] or '0')
-  used[i] = math.max(tonumber(f[2] or '0'), now)
+  used[i] = math.max(tonumber(f[2] or '0') - g.p, now)
   if half[i] then
     broken = broken or closed[i] > now
   else
     -- Who shut the gate counted our calls: it opens with an empty bucket.
     used[i] = math.max(used[i], closed[i] + (g.b - 1) * g.t)
   end
-  line[i] = math.max(tonumber(f[1] or '0'), used[i])
+  ahead[i] = tonumber(f[1] or '0')
   reserved = reserved or promised[i] > now
 end
 reserved = reserved and a.ticket ~= '' and redis.call('GET', pass)
+for i, g in ipairs(a.gates) do
+  -- A reserved turn has replaced what was taken already.
+  line[i] = math.max(ahead[i] - (reserved and 0 or g.p), used[i])
+end
 
 -- The reserved turn, moved by the closures since; nil if there is none that can be kept.
 local function kept()

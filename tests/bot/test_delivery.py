@@ -20,6 +20,7 @@ SOON = Estimate(None, 20, 40)
 async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
     anna = world.sandbox.person()
     jobs, _ = await world.asked(anna, 4)
+    await anna.wait_until(lambda messages: len(messages) == 6)
     *tiles, status = anna.messages[1:]
     assert len(tiles) == 4
     assert len({t.content["media_group_id"] for t in tiles}) == 1

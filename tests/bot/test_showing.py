@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,22 +12,22 @@ from bot_world import OpenGates, World, image
 from src import showing
 from src.delivery import Delivery
 from src.jobs import Job, State, transitions
-from src.limits import Gate, telegram_gates, ticket_of
+from src.jobs.estimate import Estimate
+from src.limits import Gate, Limiter, Refusal, telegram_gates, ticket_of
 from src.sandbox.telegram import Message, Person
-from src.telegram import make_bot
+from src.telegram import lane, make_bot
 from src.texts import get_texts
 from src.work import Work
 
 
-class Meeting(OpenGates):
-    """Lets two through together, when each has looked at the ledger and neither has sent anything."""
+class Crowded(Limiter):
+    """Whoever has passed a chat's gate finds a hundred turns behind it reserved by others."""
 
-    def __init__(self) -> None:
-        self._both = asyncio.Barrier(2)
-
-    async def take(self, gates: Any, *, wait: float = 0.0, ticket: str = "") -> None:
-        async with asyncio.timeout(10):
-            await self._both.wait()
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
+        refusal = await super().take(gates, wait=wait, ticket=ticket)
+        for number in range(100):
+            await super().take(gates[-1:], ticket=f"other:{number}")
+        return refusal
 
 
 @pytest.fixture
@@ -111,13 +111,23 @@ async def test_the_turn_that_is_paid_for_is_the_placeholders_and_the_picture_com
 
 
 async def test_of_two_workers_placeholders_one_stays_and_counts(
-    world: World, worker: Callable[[Any], Work]
+    world: World, worker: Callable[[Any], Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = world.sandbox.person()
     [job] = await _asked(world, anna)
-    request, meeting = await world.request_of(job), Meeting()
+    request, ledger, both_go = await world.request_of(job), world.app.ledger, asyncio.Barrier(2)
+    original = ledger.sending
+
+    async def sending(request_id: str, count: int = 1) -> None:
+        # When each has looked at the ledger, and neither has sent anything.
+        if count > 0:
+            async with asyncio.timeout(10):
+                await both_go.wait()
+        await original(request_id, count)
+
+    monkeypatch.setattr(ledger, "sending", sending)
     before = world.sandbox.audit.by_method["sendMessage"]
-    both = await asyncio.gather(*(worker(meeting).delivery.hold_place(job, request) for _ in range(2)))
+    both = await asyncio.gather(*(worker(OpenGates()).delivery.hold_place(job, request) for _ in range(2)))
     # Each has used its turn, so the picture needs another.
     assert [sent for _, sent in both] == [True, True]
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
@@ -155,6 +165,19 @@ async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their
     assert world.sandbox.audit.by_method["sendMediaGroup"] == 2
 
 
+async def test_the_message_under_an_album_has_its_turn_with_the_tiles(
+    world: World, worker: Callable[[Any], Work], redis_client: Any
+) -> None:
+    anna = world.sandbox.person()
+    jobs = await _asked(world, anna, 2)
+    work, request = worker(Crowded(redis_client)), await world.request_of(jobs[0])
+    with lane("answer", patience=10):
+        await work.delivery.place(request, jobs, [Estimate(None, 20, 40)] * 2)
+    assert [message.has_photo for message in _shown(anna)] == [True, True, False]
+    assert (await world.request_of(jobs[0])).status_message == _shown(anna)[-1].message_id
+    assert world.sandbox.audit.by_method["deleteMessages"] == 0
+
+
 async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
@@ -170,12 +193,12 @@ async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
     assert (waits.state, waits.deliveries) == (State.READY, 0)
     assert " limited:telegram@" in waits.story
     assert world.sandbox.audit.by_method["sendMediaGroup"] == before
-    # It is there before the tiles' own, which come after it; another's in this chat is behind all.
+    # It is kept for when the album's comes, of which it is a part; another's in this chat is behind both.
     kept, behind = await limiter.take(gates, ticket=first), await limiter.take(gates, ticket=second)
     assert kept is not None
     assert behind is not None
     assert kept.gate == "turn"
-    assert kept.seconds < behind.seconds - 1
+    assert kept.seconds < behind.seconds
     assert await limiter.take(gates, ticket=first, wait=kept.seconds + 1) is None
     assert " placed@" in (await _show(work, jobs[0])).story
     assert [message.has_photo for message in _shown(anna)] == [True, True, False]

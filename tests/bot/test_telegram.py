@@ -100,6 +100,8 @@ async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
         await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
     with lane("paid"):
         await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
+    with pytest.raises(TelegramRetryAfter):
+        await bot.delete_messages(anna.id, [sent[0].message_id])
     # What changes no chat is not held up.
     await bot.send_chat_action(anna.id, "upload_photo")
 

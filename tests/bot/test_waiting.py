@@ -156,7 +156,7 @@ async def test_a_faster_model_makes_all_of_an_album_that_waits(
     world: World, crowd: list[Job], counted: Counted
 ) -> None:
     anna = world.sandbox.person("Anna")
-    await world.app.ledger.choose(str(anna.id), count=4)
+    await world.app.ledger.choose(str(anna.id), count=3)
     jobs, status = await _ask(world, anna)
     assert _labels(status) == OFFERED
     answer = await (await anna.tap(status, "faster")).answered()

@@ -90,6 +90,42 @@ async def test_a_turn_that_came_to_nothing_is_kept_for_later(limiter: Limiter, c
     assert await limiter.take([gate], ticket="step") is not None
 
 
+async def test_what_was_taken_just_before_is_a_part_of_the_call(limiter: Limiter, clock: Clock) -> None:
+    settings = load_settings()
+    one = telegram_gates(settings, 1)[1:]
+    album = telegram_gates(settings, 1, messages=5, taken=1)[1:]
+    assert await limiter.take(one, ticket="picture") is None
+    # The chat is as it was, for an album too.
+    assert await limiter.take(album, ticket="album") is None
+    refusal = await limiter.take(one)
+    assert refusal is not None
+    assert refusal.seconds == pytest.approx(2)
+
+
+async def test_a_reserved_turn_has_what_was_taken_before_it_as_a_part(limiter: Limiter, clock: Clock) -> None:
+    settings = load_settings()
+    one = telegram_gates(settings, 1)[1:]
+    album = telegram_gates(settings, 1, messages=5, taken=1)[1:]
+    for _ in range(3):
+        assert await limiter.take(one) is None
+    assert await limiter.take(one, ticket="picture") is None
+    refusal = await limiter.take(album, ticket="album")
+    # Behind the three others, not behind its own part; whoever comes next is behind five in all.
+    assert refusal is not None
+    assert refusal.seconds == pytest.approx(3)
+    await limiter.keep(one, "picture", refusal.seconds)
+    behind = await limiter.take(one, ticket="next")
+    assert behind is not None
+    assert behind.seconds == pytest.approx(3 + 2)
+    clock.advance(refusal.seconds + 0.01)
+    assert await limiter.take(one, ticket="picture") is None
+    assert await limiter.take(album, ticket="album") is None
+    # And so it is when it comes before its turn.
+    early = await limiter.take(one, ticket="next")
+    assert early is not None
+    assert early.seconds == pytest.approx(2, abs=0.02)
+
+
 async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, clock: Clock) -> None:
     gate = Gate("g", rate=0.1, burst=1)
     await limiter.take([gate])
