@@ -74,6 +74,10 @@ class Undeliverable(Exception):
         self.kind = kind
 
 
+class _NotNeeded(Exception):
+    """Another has sent the placeholder while this one waited for its turn."""
+
+
 class Delivery:
     """Shows requests and their pictures in their chats.
 
@@ -112,12 +116,15 @@ class Delivery:
         request = replace(request, sendings=request.sendings + 1)
         text = status.text + _note(request, say)
         status_message = None
-        with _reaching():
-            async with self._counted(request):
-                if len(jobs) == 1:
-                    messages = [(await self._send_text(request, text, markup)).message_id]
-                else:
-                    messages, status_message = await self._send_album(request, jobs, text, markup, paid)
+        try:
+            with _reaching():
+                async with self._counted(request):
+                    if len(jobs) == 1:
+                        messages = [(await self._send_text(request, text, markup)).message_id]
+                    else:
+                        messages, status_message = await self._send_album(request, jobs, text, markup, paid)
+        except _NotNeeded:
+            return
         placed = await self._ledger.run(
             transitions.placed(request.id, messages, status_message, shown=status.shape, eta=_told(estimates))
         )
@@ -141,7 +148,11 @@ class Delivery:
                 await self._ledger.sending(request.id)
                 gone = True
 
-        with before_leaving(goes):
+        async def useful() -> None:
+            if (current := await self._ledger.request(request.id)) is None or current.messages:
+                raise _NotNeeded
+
+        with before_leaving(goes, useful=useful):
             try:
                 yield
             except TelegramAPIError as error:

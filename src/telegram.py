@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ from aiogram.types import LinkPreviewOptions, ReplyParameters
 from redis.exceptions import RedisError
 
 from observability.aiogram import instrument_bot
-from src.limits import OVERALL, Gate, Limiter, Refusal, telegram_gates
+from src.limits import OVERALL, Gate, Limiter, Refusal, telegram_gates, ticket_of
 from src.multipart import Session
 from src.settings import Settings, SettingsError
 
@@ -165,14 +166,25 @@ def paying(*, ahead: int = 0, taken: int = 0) -> Iterator[None]:
 _leaving: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("telegram_leaving", default=None)
 
 
+_useful: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("telegram_useful", default=None)
+
+
 @contextmanager
-def before_leaving(note: Callable[[], Awaitable[None]]) -> Iterator[None]:
-    """Await `note` before each call inside goes out, when its turn has come."""
-    token = _leaving.set(note)
+def before_leaving(
+    note: Callable[[], Awaitable[None]], *, useful: Callable[[], Awaitable[None]] | None = None
+) -> Iterator[None]:
+    """Await `note` before each call inside goes out, when its turn has come.
+
+    Args:
+        useful: awaited where an answer has waited long behind others, before it takes a turn of all chats; raises
+            where the answer is of no more use.
+    """
+    token, other = _leaving.set(note), _useful.set(useful)
     try:
         yield
     finally:
         _leaving.reset(token)
+        _useful.reset(other)
 
 
 def make_bot(
@@ -218,6 +230,7 @@ class Pace(BaseRequestMiddleware):
         self._lane = lane
         self._patience = patience
         self._answers = asyncio.Lock()
+        self._asking = 0
         self._paid = _PaidTurns()
         self._flooded: dict[int, float] = {}
 
@@ -281,22 +294,54 @@ class Pace(BaseRequestMiddleware):
             refusal = await self._limiter.take(of_chat, wait=max(patience, chat_patience or 0.0))
             if refusal is not None:
                 return refusal
-        until = time.monotonic() + patience
+        self._asking += 1
+        try:
+            ticket = await self._put_off(of_chat) if self._asking > 1 else ""
+            refusal, ticket = await self._take_last(overall, of_chat, patience, ticket)
+        finally:
+            self._asking -= 1
+        if refusal is not None or not ticket or not of_chat:
+            return refusal
+        return await self._limiter.take(of_chat, wait=patience, ticket=ticket)
+
+    async def _take_last(
+        self, overall: Gate, of_chat: Sequence[Gate], patience: float, ticket: str
+    ) -> tuple[Refusal | None, str]:
+        """Take a turn of all chats that no result wants; the refusal, and the ticket of the chat's turn if that
+        was put off.
+
+        Args:
+            ticket: the chat's turn has been put off, because others ask.
+        """
+        began = time.monotonic()
+        until = began + patience
         # Whoever holds the lock asks for all: the others' turns cannot be nearer.
         try:
             await asyncio.wait_for(self._answers.acquire(), patience)
         except TimeoutError:
-            return Refusal(overall.name, max(patience, 1.0))
+            return Refusal(overall.name, max(patience, 1.0)), ticket
         try:
+            useful = _useful.get()
+            if useful is not None and time.monotonic() - began > _NEAR_SECONDS:
+                await useful()
             while True:
                 left = max(0.0, until - time.monotonic())
                 # Results reserve their turns further ahead than this, and so go first.
                 refusal = await self._limiter.take([overall], wait=min(left, _NEAR_SECONDS))
                 if refusal is None or refusal.seconds > left:
-                    return refusal
+                    return refusal, ticket
+                ticket = ticket or await self._put_off(of_chat)
                 await asyncio.sleep(refusal.seconds - _NEAR_SECONDS / 2)
         finally:
             self._answers.release()
+
+    async def _put_off(self, of_chat: Sequence[Gate]) -> str:
+        """Give a chat's turn, just taken, back until all chats' has come: its gate forgets a call that goes much
+        later than it was counted. The ticket under which it is kept."""
+        ticket = ticket_of("answer", secrets.token_hex(8))
+        if of_chat:
+            await self._limiter.keep(of_chat, ticket, 0.0)
+        return ticket
 
     async def _stay_away(self, chat: int | None, seconds: float) -> None:
         """Shut the chat's gate; Telegram does not say whose limit it was, so when a second chat meets

@@ -134,6 +134,9 @@ class OpenGates:
     async def take(self, gates: Any, *, wait: float = 0.0, ticket: str = "") -> None:
         return None
 
+    async def keep(self, gates: Any, ticket: str, seconds: float) -> None:
+        return None
+
     async def close(self, gate: str, seconds: float) -> None:
         return None
 

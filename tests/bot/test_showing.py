@@ -139,6 +139,28 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     assert _shown(anna) == [placeholder]
 
 
+async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_the_only_one(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    await boris.reply_after(await boris.send_text("/start"))
+    [job] = await _asked(world, anna)
+    request, limiter, audit = await world.request_of(job), world.app.limiter, world.sandbox.audit
+    before, busy = audit.by_method["sendMessage"], worker(limiter)
+    for other in range(30):
+        await limiter.take(telegram_gates(world.settings, None), ticket=f"other:{other}")
+    with lane("answer", patience=30):
+        first = asyncio.create_task(busy.bot.send_message(boris.id, "before it"))
+        waiting = asyncio.create_task(busy.delivery.place(request, [job], [Estimate(None, 20, 40)]))
+    async with asyncio.timeout(10):
+        while len(await world.app.redis.keys("*pass:answer:*")) < 2:
+            await asyncio.sleep(0.01)
+    assert (await worker(OpenGates()).delivery.hold_place(job, request))[1]
+    await asyncio.gather(first, waiting)
+    assert (audit.by_method["sendMessage"], audit.by_method["deleteMessages"]) == (before + 2, 0)
+    assert not (await world.request_of(job)).may_have_stray
+
+
 async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their_own(
     world: World, worker: Callable[[Any], Work]
 ) -> None:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from src.limits import Limiter, telegram_gates
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import Settings, SettingsError, load_settings
-from src.telegram import Lane, lane, make_bot
+from src.telegram import Lane, before_leaving, lane, make_bot
 
 
 @pytest.fixture
@@ -162,6 +162,53 @@ async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_clie
     await asyncio.gather(*answers)
     assert order[0] == "result"
     assert sorted(order[1:]) == ["answer 0", "answer 1", "answer 2"]
+    await made.session.close()
+
+
+async def test_an_answer_that_waits_behind_others_is_counted_when_it_goes(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    settings, limiter = _settings(sandbox), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    # A second and a half of Telegram's turns is others', and the chat's gate forgets a call in one.
+    for number in range(45):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    await made.send_message(anna.id, "waited")
+    gates = telegram_gates(settings, anna.id)[1:]
+    assert [await limiter.take(gates) for _ in range(3)] == [None] * 3
+    assert await limiter.take(gates) is not None
+    await made.session.close()
+
+
+async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    class Useless(Exception):
+        pass
+
+    async def useful() -> None:
+        raise Useless
+
+    async def goes() -> None:
+        raise AssertionError
+
+    settings, limiter = _settings(sandbox), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    people = [sandbox.person(f"P{n}") for n in range(2)]
+    for person in people:
+        await person.send_text("hello")
+    for number in range(30):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    first = asyncio.create_task(made.send_message(people[0].id, "first"))
+    async with asyncio.timeout(10):
+        while not await redis_client.keys("*pass:answer:*"):
+            await asyncio.sleep(0.01)
+    with before_leaving(goes, useful=useful), pytest.raises(Useless):
+        await made.send_message(people[1].id, "second")
+    await first
+    assert sandbox.audit.by_method["sendMessage"] == 1
     await made.session.close()
 
 
