@@ -30,10 +30,11 @@ from src.jobs import PENDING, Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.limits import pause_in
 from src.media import Media, file_id_of
+from src.pacing import GateClosed, before_leaving, lane, paying
 from src.placeholder import Offer
 from src.providers.base import Picture
 from src.settings import Settings
-from src.telegram import GateClosed, answer_to, before_leaving, is_missing, is_unchanged, lane, paying, says
+from src.telegram import answer_to, is_missing, is_unchanged, says
 from src.texts import Texts, Voice, shorten
 
 _CAPTION_PROMPT = 300

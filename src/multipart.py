@@ -1,7 +1,7 @@
 """The body of a Bot API call that carries a file: its length is announced, and it goes out in few pieces.
 
 aiogram's own sends every field for itself and a streamed file in chunks, each copied once more; that was half of
-the CPU of showing a picture. Not here: what is sent (`src.media`) and when (`src.telegram`).
+the CPU of showing a picture. Not here: what is sent (`src.media`) and when (`src.pacing`).
 """
 
 from __future__ import annotations

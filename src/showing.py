@@ -19,8 +19,8 @@ from src.delivery import NotYet, Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
 from src.limits import delivery_turn, ticket_of
+from src.pacing import GateClosed, lane
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
-from src.telegram import GateClosed, lane
 from src.work import Work
 
 log = structlog.get_logger(__name__)

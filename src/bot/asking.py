@@ -26,8 +26,8 @@ from src.delivery import Delivery, Undeliverable
 from src.intake import NoProvider, Wish
 from src.jobs import Admission, Standing
 from src.jobs.estimate import Estimate
+from src.pacing import lane
 from src.placeholder import Offer
-from src.telegram import lane
 from src.texts import Voice, width
 
 log = structlog.get_logger(__name__)

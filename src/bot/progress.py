@@ -25,7 +25,7 @@ from src.delivery import Delivery, Undeliverable
 from src.jobs import PENDING, Request, Standing
 from src.lease import Lease
 from src.limits import OVERALL
-from src.telegram import GateClosed
+from src.pacing import GateClosed
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,8 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from src.app import cancel_all
-from src.telegram import lane, says
+from src.pacing import lane
+from src.telegram import says
 
 log = structlog.get_logger(__name__)
 

@@ -32,12 +32,13 @@ from aiogram.utils.formatting import Text
 from src import buttons
 from src.limits import Limiter
 from src.media import Media
+from src.pacing import lane
 from src.providers.base import Done, GenRequest, ImageRef
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
-from src.telegram import lane, make_bot
+from src.telegram import make_bot
 from src.texts import Texts
 from tests.bench import wire
 

@@ -14,8 +14,9 @@ from src.delivery import Delivery
 from src.jobs import Job, State, transitions
 from src.jobs.estimate import Estimate
 from src.limits import Gate, Limiter, Refusal, telegram_gates, ticket_of
+from src.pacing import lane
 from src.sandbox.telegram import Message, Person
-from src.telegram import lane, make_bot
+from src.telegram import make_bot
 from src.texts import get_texts
 from src.work import Work
 
