@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import functools
 import json
+import secrets
 from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from time import monotonic
 from typing import Any
 
 from src.scripts import Script, call, call_sync, script_of
 
+# What the script says at its end.
+_REFUSED, _GO = 0, 1
 _FAILURES = 5
 _FIRST_PAUSE = 10_000
 _LONGEST_PAUSE = 300_000
@@ -55,7 +59,7 @@ def _script(name: str) -> Script:
     return script_of("".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)))
 
 
-def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
+def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, again: bool = False) -> str:
     rows = [
         {
             "n": g.name,
@@ -66,14 +70,8 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float) -> str:
         }
         for g in gates
     ]
-    return json.dumps({"gates": rows, "ticket": ticket, "wait": wait * 1000})
-
-
-def _answer(raw: Any) -> tuple[Refusal | None, float]:
-    seconds = int(raw[0]) / 1000
-    if int(raw[2]) == 0:
-        return Refusal(raw[1], seconds), 0.0
-    return None, seconds
+    asked = {"gates": rows, "ticket": ticket, "wait": wait * 1000, "lasting": lasting, "again": again}
+    return json.dumps(asked)
 
 
 class Limiter:
@@ -92,15 +90,25 @@ class Limiter:
                 thousand refused steps come back one by one and not all at once. One that comes too late
                 for its turn gets another where others would have to go at the same time.
         """
-        raw = await self._eval("take", _request(gates, ticket, wait))
-        refusal, pause = _answer(raw)
-        if refusal is None and pause > 0:
-            await sleep(pause)
-        return refusal
+        lasting = ticket != ""
+        own = ticket or (secrets.token_hex(8) if wait > 0 else "")
+        until, again = monotonic() + wait, False
+        while True:
+            asked = _request(gates, own, max(0.0, until - monotonic()), lasting=lasting, again=again)
+            ms, gate, go = await self._eval("take", asked)
+            if int(go) == _REFUSED:
+                return Refusal(gate, int(ms) / 1000)
+            if int(ms) > 0:
+                await sleep(int(ms) / 1000)
+            if int(go) == _GO:
+                return None
+            again = True
 
     def take_sync(self, gates: Sequence[Gate], *, ticket: str = "") -> Refusal | None:
         """`take` for a thread; never waits."""
-        return _answer(self._eval_sync("take", _request(gates, ticket, 0.0)))[0]
+        asked = _request(gates, ticket, 0.0, lasting=ticket != "")
+        ms, gate, go = self._eval_sync("take", asked)
+        return Refusal(gate, int(ms) / 1000) if int(go) == _REFUSED else None
 
     async def keep(self, gates: Sequence[Gate], ticket: str, seconds: float) -> None:
         """A turn that was taken under a ticket came to nothing: the ticket's step has it in so many seconds."""

@@ -8,10 +8,12 @@
 --                              expire; open: see breaker.lua
 --   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins, then each gate's `lost` at that time
 -- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate,
---               p ms of the call that the caller has taken already}], ticket (a turn to use or to reserve; empty: none),
---               wait (ms of waiting that the caller accepts: within it the turn is taken now)
--- Returns {ms to wait, gate that decided, 1 to go after that wait}. 0 at the end: refused; nothing was taken, but
--- with a ticket the turn is reserved.
+--               p ms of the call that the caller has taken already}], ticket (a turn to use or to reserve),
+--               lasting (the caller comes again with the ticket when it is refused), again (it has a turn reserved),
+--               wait (ms of waiting that the caller accepts)
+-- Returns {ms to wait, gate that decided, what then}. 1: go; the turn is taken. 2: ask again; it is reserved, for a
+-- call that is counted long before it goes is forgotten by then, and a closure in between must hold it. 0: refused;
+-- nothing was taken, but with a lasting ticket the turn is reserved.
 --
 -- Reserved turns move behind a closure in their order. One that was missed, so that its call would now come on top of
 -- others', is taken anew at the end of the line.
@@ -41,7 +43,7 @@ for i, g in ipairs(a.gates) do
   ahead[i] = tonumber(f[1] or '0')
   reserved = reserved or promised[i] > now
 end
-reserved = reserved and a.ticket ~= '' and redis.call('GET', pass)
+reserved = reserved and (a.lasting or a.again) and redis.call('GET', pass)
 for i, g in ipairs(a.gates) do
   -- A reserved turn has replaced what was taken already.
   line[i] = math.max(ahead[i] - (reserved and 0 or g.p), used[i])
@@ -78,9 +80,10 @@ end
 local turn = not broken and kept()
 if turn then
   local left = turn - now
-  if left > 1 and left > a.wait then
+  local refused = left > 1 and left > a.wait
+  if refused or left > LATE then
     redis.call('PEXPIRE', pass, math.ceil(left) + UNUSED)
-    return {math.ceil(left), 'turn', 0}
+    return {math.ceil(left), 'turn', refused and 0 or 2}
   end
   redis.call('DEL', pass)
   for i, g in ipairs(a.gates) do redis.call('HSET', P .. 'gate:' .. g.n, 'used', after_call(i)) end
@@ -96,13 +99,14 @@ for i, g in ipairs(a.gates) do
   if free > wait then wait, by = free, g.n end
 end
 -- How long a breaker stays open nobody knows: no turn is reserved behind it.
-if broken and (reserved or refused) or refused and a.ticket == '' then return {math.ceil(wait), by, 0} end
+if broken and (reserved or refused) or refused and not a.lasting then return {math.ceil(wait), by, 0} end
+local later = refused or wait > LATE
 local lost_now = ''
 for i, g in ipairs(a.gates) do
   local key = P .. 'gate:' .. g.n
   local after = line[i] + g.t
   local changed = {'next', string.format('%.3f', after)}
-  if refused then
+  if later then
     changed[3], changed[4] = 'promised', string.format('%.0f', math.max(promised[i], math.ceil(now + wait) + UNUSED))
   else
     changed[3], changed[4] = 'used', after_call(i)
@@ -118,9 +122,9 @@ for i, g in ipairs(a.gates) do
   end
   lost_now = lost_now .. string.format(' %.0f', lost[i])
 end
-if refused then
+if later then
   redis.call('SET', pass, string.format('%.0f', now + wait) .. lost_now, 'PX', math.ceil(wait) + UNUSED)
-  return {math.ceil(wait), by, 0}
+  return {math.ceil(wait), by, refused and 0 or 2}
 end
 if reserved then redis.call('DEL', pass) end
 probe()

@@ -5,7 +5,9 @@ Each step comes when it was told to, as the ledger lets it; time is the test's o
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -29,7 +31,9 @@ class Crowd:
     def __init__(self, clock: Clock, limiter: Limiter) -> None:
         self._clock = clock
         self._limiter = limiter
-        self._slept = 0.0
+        self._events: list[tuple[float, int, int | asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._resting = asyncio.Event()
         self.passed: dict[int, float] = {}
         self.asked: Counter[int] = Counter()
 
@@ -51,28 +55,44 @@ class Crowd:
             sleeps: seconds that a step waits for its turn on the spot; such a one has no ticket.
         """
         closing = sorted(closures)
-        events = [(comes(step, at), step) for step, at in enumerate(arrivals)]
-        heapq.heapify(events)
-        while events:
-            at, step = heapq.heappop(events)
+        tasks = set()
+        for step, at in enumerate(arrivals):
+            self._at(comes(step, at), step)
+
+        async def come(step: int) -> None:
+            self.asked[step] += 1
+            assert self.asked[step] < 20, "this one never gets through"
+            wait = sleeps(step)
+            refusal = await self._limiter.take(gates(step), wait=wait, ticket="" if wait else f"step:{step}")
+            if refusal is None:
+                self.passed[step] = self._clock.now
+            else:
+                self._at(comes(step, self._clock.now + max(0.001, refusal.seconds)), step)
+
+        while self._events:
+            at, _, who = heapq.heappop(self._events)
             while closing and closing[0][0] <= at:
                 begin, gate, seconds = closing.pop(0)
                 self._clock.set(begin)
                 await self._limiter.close(gate, seconds)
             self._clock.set(at)
-            self.asked[step] += 1
-            assert self.asked[step] < 20, "this one never gets through"
-            wait = sleeps(step)
-            self._slept = 0.0
-            refusal = await self._limiter.take(gates(step), wait=wait, ticket="" if wait else f"step:{step}")
-            if refusal is None:
-                self.passed[step] = at + self._slept
+            self._resting.clear()
+            if isinstance(who, int):
+                tasks.add(task := asyncio.create_task(come(who)))
+                task.add_done_callback(lambda _: self._resting.set())
             else:
-                heapq.heappush(events, (comes(step, at + max(0.001, refusal.seconds)), step))
+                who.set_result(None)
+            await self._resting.wait()
+        await asyncio.gather(*tasks)
+
+    def _at(self, time: float, who: int | asyncio.Future[None]) -> None:
+        heapq.heappush(self._events, (time, next(self._order), who))
 
     async def sleep(self, seconds: float) -> None:
         """In place of the limiter's own: the time is the test's."""
-        self._slept = seconds
+        self._at(self._clock.now + seconds, waking := asyncio.get_running_loop().create_future())
+        self._resting.set()
+        await waking
 
     def most_in_a_second(self, among: Callable[[int], bool] = lambda step: True) -> int:
         times = [at for step, at in self.passed.items() if among(step)]
@@ -86,6 +106,7 @@ class Crowd:
 def crowd(clock: Clock, redis_client: Any, monkeypatch: pytest.MonkeyPatch) -> Crowd:
     crowd = Crowd(clock, Limiter(redis_client))
     monkeypatch.setattr("src.limits.limiter.sleep", crowd.sleep)
+    monkeypatch.setattr("src.limits.limiter.monotonic", lambda: clock.now)
     return crowd
 
 
@@ -136,6 +157,24 @@ async def test_calls_that_sleep_until_their_turn_cost_nobody_else_theirs(
     assert max(crowd.passed.values()) <= len(arrivals) / _ALL.rate
     # Once to reserve, once to pass.
     assert max(crowd.asked.values()) <= 2
+
+
+async def test_calls_that_sleep_until_their_turn_are_held_by_a_closure(
+    crowd: Crowd,
+) -> None:
+    # The first ten sleep for a turn in their chat; the others of all chats come while they do.
+    sleepers = range(10)
+    others = [3.0 + n / 100 for n in range(20)]
+    await crowd.run(
+        [0.0] * len(sleepers) + others,
+        lambda step: [_ALL, *([_CHAT] if step in sleepers else [])],
+        closures=[(4.5, _CHAT.name, 4.0)],
+        sleeps=lambda step: 30.0 if step in sleepers else 0.0,
+    )
+    asleep = [round(at) for step, at in crowd.passed.items() if step in sleepers]
+    assert asleep == [0, 0, 0, 0, 1, 2, 3, 4, 9, 10]
+    assert not [at for step, at in crowd.passed.items() if step in sleepers and 4.5 < at < 8.5]
+    assert crowd.most_in_a_second() <= _ALL.rate + _ALL.burst
 
 
 @pytest.mark.parametrize("seed", range(4))
