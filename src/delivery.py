@@ -8,6 +8,7 @@ picture. Not here: how a picture gets into a message (`src.media`), what the wor
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramForbiddenError,
     TelegramNetworkError,
+    TelegramRetryAfter,
     TelegramServerError,
 )
 from aiogram.types import InlineKeyboardMarkup, Message
@@ -43,6 +45,8 @@ _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
 # What a wake-up may take.
 _LATE_SECONDS = 0.2
+# How long an album's tiles stand alone while Telegram says to wait.
+_STATUS_SECONDS = 30.0
 # How long a placeholder of which there is another waits for the turn that takes it away.
 _STRAY_SECONDS = 20.0
 # Until an album's other pictures look again: its placeholder wakes them. An unused turn is kept that long.
@@ -387,14 +391,27 @@ class Delivery:
             tiled = await self._media.send_tiles(request, jobs)
         await asyncio.sleep(pause_in(len(jobs) + 1, group=request.group))
         try:
-            with lane("paid"):
-                status = await self._send_text(request, text, markup)
+            status = await self._send_under_album(request, text, markup)
         except TelegramAPIError:
             # With the turn that it has not used.
             with lane("paid"):
                 await self._take_back(request.chat, tiled)
             raise
         return tiled, status.message_id
+
+    async def _send_under_album(
+        self, request: Request, text: str, markup: InlineKeyboardMarkup | None
+    ) -> Message:
+        """Send the message whose turn the tiles have paid. They are there, so it waits where Telegram says so."""
+        until = time.monotonic() + _STATUS_SECONDS
+        while True:
+            try:
+                with lane("paid"):
+                    return await self._send_text(request, text, markup)
+            except TelegramRetryAfter as error:
+                if time.monotonic() + error.retry_after > until:
+                    raise
+                await asyncio.sleep(error.retry_after)
 
     async def _take_back(self, chat: int, messages: list[int]) -> None:
         with suppress(TelegramAPIError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 
@@ -40,6 +41,19 @@ async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
     await world.settled()
     [job] = await world.active(anna.id)
     assert job.spec.source == tiles[1].media["file_id"]
+
+
+async def test_an_album_waits_for_its_words_where_telegram_says_so(world: World) -> None:
+    anna = world.sandbox.person()
+    world.sandbox.faults.add("429", "sendMessage", retry_after=1)
+    [job, _], _ = await world.asked(anna, 2)
+    async with asyncio.timeout(10):
+        while not (request := await world.request_of(job)).messages:
+            await asyncio.sleep(0.01)
+    *tiles, status = anna.messages[1:]
+    assert request.messages == tuple(tile.message_id for tile in tiles)
+    assert request.status_message == status.message_id
+    assert (world.sandbox.audit.by_method["sendMediaGroup"], request.may_have_stray) == (1, False)
 
 
 async def test_an_album_in_which_some_fail(world: World) -> None:
