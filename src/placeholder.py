@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.jobs import Job, State
+from src.jobs import Job, Request, State
 from src.jobs.estimate import Estimate
 from src.texts import Voice
 
@@ -179,3 +179,8 @@ def ending(say: Voice, jobs: Sequence[Job]) -> str:
     lines = [say("album-some", done=done, count=len(jobs))] if done else []
     lines += dict.fromkeys(reason(say, job) for job in failed)
     return "\n".join(lines)
+
+
+def note(say: Voice, request: Request) -> str:
+    """What is added where two placeholders may have arrived: the one whose id we know says that it counts."""
+    return "\n" + say("placeholder-counts") if request.may_have_stray else ""

@@ -15,12 +15,13 @@ from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
-from src.delivery import NotYet, Undeliverable
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
 from src.limits import delivery_turn, ticket_of
 from src.pacing import GateClosed, lane
+from src.placing import NotYet
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
+from src.telegram import Undeliverable
 from src.work import Work
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
     with work.hold(job):
         try:
             if request.chat != NO_CHAT and not request.messages:
-                request, sent = await work.delivery.hold_place(job, request)
+                request, sent = await work.delivery.placing.hold(job, request)
                 if sent:
                     await _later(work, job, 0.0, "placed", free=True)
                     return

@@ -6,13 +6,20 @@ Not here: what is sent, that is `src.bot` and `src.delivery`; and when, that is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import TelegramAPIError, TelegramMigrateToChat
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+)
 from aiogram.methods import (
     AnswerCallbackQuery,
     DeleteMessage,
@@ -99,6 +106,19 @@ class Migration(BaseRequestMiddleware):
             return await make_request(bot, moved)
 
 
+class Undeliverable(Exception):
+    """Nobody can ever see it.
+
+    Attributes:
+        kind: `blocked` (the person blocked the bot, or a group removed it), `chat_gone`, `no_rights` (the
+            bot may not write there).
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
 def answer_to(message: int | None) -> ReplyParameters | None:
     """Answers a message, or none where there is none or it was deleted."""
     if message is None:
@@ -128,3 +148,20 @@ def is_missing(error: TelegramAPIError) -> bool:
         "message can't be deleted",
         "message identifier is not specified",
     )
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Turns the refusals that no later try can mend into `Undeliverable`."""
+    try:
+        yield
+    except TelegramForbiddenError as error:
+        raise Undeliverable("blocked") from error
+    except TelegramBadRequest as error:
+        if says(error, "chat not found", "peer_id_invalid", "deactivated", "thread not found"):
+            raise Undeliverable("chat_gone") from error
+        if says(
+            error, "not enough rights", "have no rights", "chat_write_forbidden", "topic_closed", "restricted"
+        ):
+            raise Undeliverable("no_rights") from error
+        raise

@@ -22,12 +22,13 @@ from opentelemetry import trace
 from src import intake, metrics
 from src.app import App
 from src.bot.outlook import Outlook
-from src.delivery import Delivery, Undeliverable
+from src.delivery import Delivery
 from src.intake import NoProvider, Wish
 from src.jobs import Admission, Standing
 from src.jobs.estimate import Estimate
 from src.pacing import lane
 from src.placeholder import Offer
+from src.telegram import Undeliverable
 from src.texts import Voice, width
 
 log = structlog.get_logger(__name__)
@@ -155,7 +156,7 @@ class Asking:
             _note(offer, estimates)
         try:
             with lane("answer", patience=PLACE_PATIENCE):
-                await self._delivery.place(request, jobs, estimates, offer)
+                await self._delivery.placing.place(request, jobs, estimates, offer)
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:

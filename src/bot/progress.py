@@ -21,11 +21,12 @@ from src import tracing
 from src.app import App
 from src.bot.asking import PLACE_PATIENCE
 from src.bot.outlook import Outlook
-from src.delivery import Delivery, Undeliverable
+from src.delivery import Delivery
 from src.jobs import PENDING, Request, Standing
 from src.lease import Lease
 from src.limits import OVERALL
 from src.pacing import GateClosed
+from src.telegram import Undeliverable
 
 log = structlog.get_logger(__name__)
 
@@ -181,7 +182,7 @@ class Progress:
         try:
             with tracing.under(jobs[0].wake.trace):
                 if not request.messages:
-                    await self._delivery.place(request, jobs, estimates, offer)
+                    await self._delivery.placing.place(request, jobs, estimates, offer)
                     return True
                 changed = await self._delivery.progress(request, jobs, estimates, offer)
                 if changed and (current := await self._app.ledger.request(request.id)) is not None:

@@ -16,8 +16,9 @@ from src import intake, metrics
 from src.app import App
 from src.bot.outlook import Outlook
 from src.buttons import OfWaiting
-from src.delivery import Delivery, Undeliverable
+from src.delivery import Delivery
 from src.jobs import PENDING, Job, Standing, State, transitions
+from src.telegram import Undeliverable
 from src.texts import Voice
 
 log = structlog.get_logger(__name__)

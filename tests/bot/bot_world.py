@@ -102,7 +102,7 @@ class World:
     async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
         assert held is not None
-        request, _ = await self.delivery.hold_place(held, await self.request_of(held))
+        request, _ = await self.delivery.placing.hold(held, await self.request_of(held))
         shown = await self.delivery.picture(held, request, image)
         await self._finish(held, shown)
         return shown

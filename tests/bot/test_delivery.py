@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from dataclasses import replace
 
@@ -10,10 +9,10 @@ import pytest
 from aiogram.exceptions import TelegramNetworkError, TelegramRetryAfter
 from bot_world import World, image, png
 
-from src.delivery import Undeliverable
 from src.jobs import State
 from src.jobs.estimate import Estimate
 from src.providers.base import ImageBytes
+from src.telegram import Undeliverable
 
 SOON = Estimate(None, 20, 40)
 
@@ -41,19 +40,6 @@ async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
     await world.settled()
     [job] = await world.active(anna.id)
     assert job.spec.source == tiles[1].media["file_id"]
-
-
-async def test_an_album_waits_for_its_words_where_telegram_says_so(world: World) -> None:
-    anna = world.sandbox.person()
-    world.sandbox.faults.add("429", "sendMessage", retry_after=1)
-    [job, _], _ = await world.asked(anna, 2)
-    async with asyncio.timeout(10):
-        while not (request := await world.request_of(job)).messages:
-            await asyncio.sleep(0.01)
-    *tiles, status = anna.messages[1:]
-    assert request.messages == tuple(tile.message_id for tile in tiles)
-    assert request.status_message == status.message_id
-    assert (world.sandbox.audit.by_method["sendMediaGroup"], request.may_have_stray) == (1, False)
 
 
 async def test_an_album_in_which_some_fail(world: World) -> None:
@@ -155,7 +141,7 @@ async def test_a_person_who_blocked_the_bot_cannot_be_reached(world: World, step
         "notice": lambda: world.delivery.notice(job, request),
         "ping": lambda: world.delivery.ping(job, request),
         "progress": lambda: world.delivery.progress(request, [job], [Estimate(None, 100, 300)]),
-        "place": lambda: world.delivery.place(unplaced, [job], [SOON]),
+        "place": lambda: world.delivery.placing.place(unplaced, [job], [SOON]),
     }
     with pytest.raises(Undeliverable) as caught:
         await steps[step]()
@@ -176,37 +162,6 @@ async def test_flood_control_and_outages_are_the_callers_matter(world: World) ->
     assert not placeholder.has_photo
 
 
-async def test_of_two_placeholders_the_later_is_taken_back(world: World) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await world.asked(anna)
-    request = await world.request_of(job)
-    await world.delivery.place(replace(request, messages=()), [job], [SOON])
-    assert [m.message_id for m in anna.messages if m.from_bot] == [placeholder.message_id]
-
-
-@pytest.mark.parametrize(("fault", "says_so"), [("timeout_after_commit", True), ("403", False)])
-async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
-    world: World, fault: str, says_so: bool
-) -> None:
-    anna = world.sandbox.person()
-    [job], placeholder = await world.asked(anna)
-    await world.app.redis.hdel(world.app.ledger.key(f"request:{job.request}"), "messages", "sendings")
-    world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
-    with pytest.raises((TelegramNetworkError, Undeliverable)):
-        await world.delivery.place(await world.request_of(job), [job], [SOON])
-    await world.delivery.place(await world.request_of(job), [job], [SOON])
-    shown = anna.messages[-1]
-    counts = "this one counts"
-    assert (counts in shown.text) is says_so
-    await world.delivery.progress(await world.request_of(job), [job], [Estimate(None, 100, 300)])
-    assert "Ready in about 1" in shown.text
-    assert (counts in shown.text) is says_so
-    await world.finished(job, image())
-    assert shown.has_photo
-    assert (counts in shown.text) is says_so
-    assert counts not in placeholder.text
-
-
 async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
@@ -217,18 +172,6 @@ async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
         await world.delivery.picture(job, request, image())
     assert await world.delivery.shown_already(job, request) == placeholder.message_id
     assert placeholder.has_photo
-
-
-async def test_a_picture_without_placeholder_brings_its_own(world: World) -> None:
-    anna = world.sandbox.person()
-    world.sandbox.faults.add("500", "sendMessage")
-    await anna.send_text("a red fox")
-    await world.settled()
-    [job] = await world.active(anna.id)
-    assert [m for m in anna.messages if m.from_bot] == []
-    await world.finished(job, image())
-    [shown] = [m for m in anna.messages if m.from_bot]
-    assert shown.has_photo
 
 
 async def test_progress_changes_only_what_it_says_and_no_more_than_that(world: World) -> None:

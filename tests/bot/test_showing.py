@@ -128,7 +128,7 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
 
     monkeypatch.setattr(ledger, "sending", sending)
     before = world.sandbox.audit.by_method["sendMessage"]
-    both = await asyncio.gather(*(worker(OpenGates()).delivery.hold_place(job, request) for _ in range(2)))
+    both = await asyncio.gather(*(worker(OpenGates()).delivery.placing.hold(job, request) for _ in range(2)))
     # Each has used its turn, so the picture needs another.
     assert [sent for _, sent in both] == [True, True]
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
@@ -136,7 +136,7 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     assert [request.messages for request, _ in both] == [(placeholder.message_id,)] * 2
     kept = await world.request_of(job)
     assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
-    assert await worker(OpenGates()).delivery.hold_place(job, request) == (kept, False)
+    assert await worker(OpenGates()).delivery.placing.hold(job, request) == (kept, False)
     assert _shown(anna) == [placeholder]
 
 
@@ -152,11 +152,11 @@ async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_t
         await limiter.take(telegram_gates(world.settings, None), ticket=f"other:{other}")
     with lane("answer", patience=30):
         first = asyncio.create_task(busy.bot.send_message(boris.id, "before it"))
-        waiting = asyncio.create_task(busy.delivery.place(request, [job], [Estimate(None, 20, 40)]))
+        waiting = asyncio.create_task(busy.delivery.placing.place(request, [job], [Estimate(None, 20, 40)]))
     async with asyncio.timeout(10):
         while len(await world.app.redis.keys("*pass:answer:*")) < 2:
             await asyncio.sleep(0.01)
-    assert (await worker(OpenGates()).delivery.hold_place(job, request))[1]
+    assert (await worker(OpenGates()).delivery.placing.hold(job, request))[1]
     await asyncio.gather(first, waiting)
     assert (audit.by_method["sendMessage"], audit.by_method["deleteMessages"]) == (before + 2, 0)
     assert not (await world.request_of(job)).may_have_stray
@@ -195,7 +195,7 @@ async def test_the_message_under_an_album_has_its_turn_with_the_tiles(
     jobs = await _asked(world, anna, 2)
     work, request = worker(Crowded(redis_client)), await world.request_of(jobs[0])
     with lane("answer", patience=10):
-        await work.delivery.place(request, jobs, [Estimate(None, 20, 40)] * 2)
+        await work.delivery.placing.place(request, jobs, [Estimate(None, 20, 40)] * 2)
     assert [message.has_photo for message in _shown(anna)] == [True, True, False]
     assert (await world.request_of(jobs[0])).status_message == _shown(anna)[-1].message_id
     assert world.sandbox.audit.by_method["deleteMessages"] == 0
