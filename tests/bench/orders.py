@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 
 import httpx
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import TraceFlags
 from redis.asyncio import Redis
 
+from observability.spans import SpanRef
 from src.jobs import Ledger, Limits, Spec, Wake, new_id, transitions
 from src.sandbox.telegram import DEMO_TOKEN
 
@@ -71,10 +75,17 @@ class Orders:
                     user=str(chat),
                     provider="kie",
                     cap=0,
-                    jobs=[(spec, Wake(new_id(), "kie", chat))],
+                    jobs=[(spec, Wake(new_id(), "kie", chat, trace=_trace()))],
                     limits=limits,
                     deadline=3600,
                     ttl=86_400,
                 )
             )
             await self._ledger.run(transitions.placed(request, [message]))
+
+
+def _trace() -> str:
+    """The job's span in a sampled trace, as the update that asks for a job leaves it."""
+    ids = RandomIdGenerator()
+    trace_id, parent, span_id = ids.generate_trace_id(), ids.generate_span_id(), ids.generate_span_id()
+    return str(SpanRef(trace_id, span_id, parent, TraceFlags.SAMPLED, time.time_ns()))
