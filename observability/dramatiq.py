@@ -69,15 +69,22 @@ def anchored(span: Span | SpanContext | _HasSpanContext | None) -> Iterator[None
       span: a span, its context, or anything with a `span_context`, such as `observability.spans.SpanRef`;
         it need not be exported yet. None lifts an anchor set outside.
     """
-    if isinstance(span, Span):
-        span = span.get_span_context()
-    elif span is not None and not isinstance(span, SpanContext):
-        span = span.span_context
-    token = attach(set_value(_ANCHOR, span))
+    token = attach(anchored_context(span))
     try:
         yield
     finally:
         detach(token)
+
+
+def anchored_context(
+    span: Span | SpanContext | _HasSpanContext | None, context: Context | None = None
+) -> Context:
+    """`context`, or the current one, as it is inside `anchored(span)`."""
+    if isinstance(span, Span):
+        span = span.get_span_context()
+    elif span is not None and not isinstance(span, SpanContext):
+        span = span.span_context
+    return set_value(_ANCHOR, span, context)
 
 
 def outlasting() -> Callable[[BaseException | None], None]:
@@ -151,18 +158,19 @@ class TracingMiddleware(Middleware):
 
     @contextmanager
     def sending(
-        self, message: Message[Any], *, delay: int | None = None
+        self, message: Message[Any], *, delay: int | None = None, context: Context | None = None
     ) -> Iterator[tuple[Message[Any], Span]]:
-        """The PRODUCER span, open during the block, and the message to send in place of `message`."""
+        """The PRODUCER span in `context`, open during the block, and the message to send in place of `message`."""
         labels = labels_of("send", message)
         start = time.time_ns()
         span = self._tracer.start_span(
             f"send {message.actor_name}",
+            context,
             kind=SpanKind.PRODUCER,
             attributes=attributes_of(labels, message, delay=delay),
             start_time=start,
         )
-        context = trace.set_span_in_context(span)
+        context = trace.set_span_in_context(span, context)
         carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
         failed: str | None = None
         try:
@@ -257,8 +265,11 @@ class TracingMiddleware(Middleware):
 
 
 @contextmanager
-def sending(broker: Broker, message: Message[Any]) -> Iterator[Message[Any]]:
+def sending(broker: Broker, message: Message[Any], context: Context | None = None) -> Iterator[Message[Any]]:
     """For a broker with a way of sending of its own, such as one that is awaited: its PRODUCER span.
+
+    Args:
+      context: in which it is sent; None for the current one.
 
     Yields:
       the message to send within the block, in place of the one given; the same where nothing is traced.
@@ -267,7 +278,7 @@ def sending(broker: Broker, message: Message[Any]) -> Iterator[Message[Any]]:
     if tracing is None or not is_instrumentation_enabled():
         yield message
         return
-    with tracing.sending(message) as (traced, _):
+    with tracing.sending(message, context=context) as (traced, _):
         yield traced
 
 

@@ -71,22 +71,23 @@ class _TracedTransport(httpx.AsyncBaseTransport):
         address = safe_url(str(url), self._scrubber)
         if not is_http_instrumentation_enabled() or self._excluded.url_disabled(address):
             return await self._transport.handle_async_request(request)
-        name, asked, of_span = _asked(method, url.host, url.port)
+        name, _, of_span = _asked(method, url.host, url.port)
         span = self._tracer.start_span(
-            name, kind=SpanKind.CLIENT, attributes={"url.full": address, **asked, **of_span}
+            name, kind=SpanKind.CLIENT, attributes={"url.full": address, **of_span}
         )
         token = attach(trace.set_span_in_context(span))
         try:
             start = default_timer()
             response = await self._transport.handle_async_request(request)
             took = default_timer() - start
-            answered = _answered(response.status_code, response.extensions.get("http_version", b"HTTP/1.1"))
+            version = response.extensions.get("http_version", b"HTTP/1.1")
+            answered, measured = _answered(method, url.host, url.port, response.status_code, version)
             if span.is_recording():
                 span.set_attributes(answered)
                 if "error.type" in answered:
                     span.set_status(StatusCode.ERROR)
             # While the span is current, for the exemplar.
-            self._duration.record(took, {**asked, **answered})
+            self._duration.record(took, measured)
         except Exception as error:
             record_exception(span, error, scrub=self._scrubber.text)
             span.set_attribute("error.type", type(error).__qualname__)
@@ -102,7 +103,7 @@ class _TracedTransport(httpx.AsyncBaseTransport):
 
 @lru_cache(256)
 def _asked(method: str, host: str, port: int | None) -> tuple[str, Attributes, Attributes]:
-    """A request's name, what its span and its duration say of it, and what the span alone does."""
+    """A request's name, and what its duration and its span say of it."""
     known = sanitize_method(method.strip())
     asked: Attributes = {"http.request.method": known, "server.address": host}
     of_span: Attributes = {"network.peer.address": host}
@@ -110,19 +111,22 @@ def _asked(method: str, host: str, port: int | None) -> tuple[str, Attributes, A
         of_span["http.request.method_original"] = method.strip()
     if port:
         asked["server.port"] = of_span["network.peer.port"] = port
-    return "HTTP" if known == "_OTHER" else known, asked, of_span
+    return "HTTP" if known == "_OTHER" else known, asked, {**asked, **of_span}
 
 
 @lru_cache(256)
-def _answered(status: int, version: bytes) -> Attributes:
-    """What span and duration say of an answer; whoever asks counts a status of 4xx as an error too."""
+def _answered(
+    method: str, host: str, port: int | None, status: int, version: bytes
+) -> tuple[Attributes, Attributes]:
+    """What span and duration say of an answer, and all that the duration does; whoever asks counts a status of 4xx
+    as an error too."""
     answered: Attributes = {
         "http.response.status_code": status,
         "network.protocol.version": version.decode("ascii", "ignore").removeprefix("HTTP/"),
     }
     if status >= 400:
         answered["error.type"] = str(status)
-    return answered
+    return answered, {**_asked(method, host, port)[1], **answered}
 
 
 def safe_url(url: str, scrubber: Scrubber | None = None) -> str:

@@ -114,6 +114,8 @@ def _named(name: str, kind: SpanKind) -> bytes:
 
 def _seldom(span: ReadableSpan, context: SpanContext) -> bytes:
     """Its status, and what most spans have none of."""
+    if not span.events and not span.links and not context.trace_state and type(span.attributes) is dict:
+        return _status(span.status)
     parts = [_status(span.status)]
     parts += map(_event, span.events)
     parts += map(_link, span.links)

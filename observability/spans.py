@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from opentelemetry import trace
@@ -82,19 +83,23 @@ class SpanRef:
         """The reference `value` holds, or None for anything that is not one: a lost trace is no error."""
         if isinstance(value, bytes | bytearray):
             value = bytes(value).decode("ascii", "replace")
-        if not isinstance(value, str):
-            return None
-        parts = value.split("-")
-        if [len(part) for part in parts[:4]] != [32, 16, 16, 2] or len(parts) != 5:
-            return None
-        try:
-            ref = cls(*(int(part, 16) for part in parts))
-        except ValueError:
-            return None
-        return ref if ref.trace_id > 0 and ref.span_id > 0 and 0 < ref.start_ns < 1 << 63 else None
+        return _parsed(value) if isinstance(value, str) else None
 
     def _context_with(self, span_id: int) -> SpanContext:
         return SpanContext(self.trace_id, span_id, is_remote=True, trace_flags=TraceFlags(self.flags))
+
+
+# A job's are read again at each of its steps.
+@lru_cache(8192)
+def _parsed(value: str) -> SpanRef | None:
+    parts = value.split("-")
+    if [len(part) for part in parts[:4]] != [32, 16, 16, 2] or len(parts) != 5:
+        return None
+    try:
+        ref = SpanRef(*(int(part, 16) for part in parts))
+    except ValueError:
+        return None
+    return ref if ref.trace_id > 0 and ref.span_id > 0 and 0 < ref.start_ns < 1 << 63 else None
 
 
 class SpanEvent(NamedTuple):
@@ -121,6 +126,7 @@ def reserve_span(parent: Context | SpanRef | None = None, *, start_ns: int | Non
     return SpanRef(trace_id, span_id, 0, _flags_of_new_trace(trace_id), start)
 
 
+@lru_cache(8192)
 def context_of(ref: SpanRef) -> Context:
     """A context whose current span is `ref`: spans begun in it become its children.
 

@@ -16,6 +16,7 @@ from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
 from src import metrics, tracing
 from src.clients import make_sync_redis
+from src.fastjson import MessageEncoder
 from src.limits import Limiter, RateLimits, Refusal
 from src.loop import Loop
 from src.settings import Settings, SettingsError
@@ -43,6 +44,7 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
 
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
+    dramatiq.set_encoder(MessageEncoder())
     client = make_sync_redis(settings)
     broker, waiting = (_redis_broker if settings.broker_url is None else _rabbitmq)(settings)
     process = WorkerProcess(settings)

@@ -20,6 +20,9 @@ _WORDS_AT_FAULT = frozenset({"moderated_input", "moderated_output", "invalid_req
 
 Rows = list[list[InlineKeyboardButton]]
 
+_BUTTON = InlineKeyboardButton.model_construct(text="", callback_data="")
+_MARKUP = InlineKeyboardMarkup.model_construct(inline_keyboard=[])
+
 
 class OfRequest(CallbackData, prefix="r"):
     """A button about all pictures of a request."""
@@ -98,10 +101,10 @@ def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup
 
 def button(text: str, data: CallbackData) -> InlineKeyboardButton:
     """A button that sends `data` when tapped."""
-    # Nothing here comes from outside: pydantic's checks would only cost.
-    return InlineKeyboardButton.model_construct(text=text, callback_data=data.pack())
+    # Nothing here comes from outside: pydantic's checks would only cost, and so would looking up its defaults.
+    return _BUTTON.model_copy(update={"text": text, "callback_data": data.pack()})
 
 
 def markup(rows: Rows) -> InlineKeyboardMarkup:
     """A keyboard of these rows."""
-    return InlineKeyboardMarkup.model_construct(inline_keyboard=rows)
+    return _MARKUP.model_copy(update={"inline_keyboard": rows})

@@ -30,6 +30,7 @@ class Texts:
         # Our isolation marks would be counted as changes of a message; texts keep words on their own line instead.
         self._core = FluentRuntimeCore(_FOLDER, default_locale="en", use_isolating=False, use_td=False)
         self._core.locales.update(self._core.find_locales())
+        self._plain: dict[tuple[str, str], str] = {}
 
     def get(self, lang: str, key: str, /, **args: Any) -> str:
         """The text `key`.
@@ -37,7 +38,11 @@ class Texts:
         Raises:
             aiogram_i18n.exceptions.KeyNotFoundError: there is no such text.
         """
-        return self._core.get(key, lang, **args)
+        if args:
+            return self._core.get(key, lang, **args)
+        if (text := self._plain.get((lang, key))) is None:
+            text = self._plain[lang, key] = self._core.get(key, lang)
+        return text
 
     def voice(self, lang: str) -> Voice:
         """The texts in one language."""

@@ -6,18 +6,18 @@ A wake-up that cannot be sent is no error: the job is due in the ledger and is s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 import dramatiq
 import structlog
 from dramatiq import Message
 from dramatiq.errors import BrokerError
 from opentelemetry import trace
-from opentelemetry.context import get_current
+from opentelemetry.context import Context, get_current
 from redis.exceptions import RedisError
 
-from observability.dramatiq import anchored, sending
+from observability.dramatiq import anchored_context, sending
 from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
 from src.wakeups import WakeUps, queue_key
@@ -56,8 +56,8 @@ async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> N
         with ExitStack() as spans:
             messages = []
             for step, wake in wakes:
-                with _in_trace_of(SpanRef.parse(wake.trace)):
-                    messages.append(spans.enter_context(sending(broker, _message(step, wake))))
+                message = _message(step, wake)
+                messages.append(spans.enter_context(sending(broker, message, _context_of(wake))))
             await broker.enqueue_all(messages)
     except (RedisError, OSError) as error:
         _not_sent(wakes, error)
@@ -66,7 +66,7 @@ async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> N
 def _send_in_thread(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
     for sent, (step, wake) in enumerate(wakes):
         try:
-            with _in_trace_of(SpanRef.parse(wake.trace)):
+            with attached(_context_of(wake)):
                 broker.enqueue(_message(step, wake))
         except (RedisError, BrokerError, OSError) as error:
             # The broker is away: the rest would only take as long to learn it.
@@ -90,14 +90,12 @@ def _not_sent(wakes: Sequence[tuple[str, Wake]], error: Exception) -> None:
     )
 
 
-@contextmanager
-def _in_trace_of(job: SpanRef | None) -> Iterator[None]:
+def _context_of(wake: Wake) -> Context:
     """The message belongs to the job's trace, whoever's turn it was to send it."""
+    job = SpanRef.parse(wake.trace)
     if job is None:
-        yield
-        return
+        return get_current()
     # Under the step that sends it, if that is the job's own and still goes on; else under the job.
     span = trace.get_current_span()
     own = span.is_recording() and span.get_span_context().trace_id == job.trace_id
-    with attached(get_current() if own else context_of(job)), anchored(job):
-        yield
+    return anchored_context(job, get_current() if own else context_of(job))

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from src import fastjson
+
 NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
 
@@ -90,7 +92,7 @@ class Spec:
     @classmethod
     @functools.lru_cache(_KEPT)
     def loads(cls, text: str) -> Spec:
-        raw = json.loads(text)
+        raw = fastjson.loads(text)
         return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
 
 
@@ -110,13 +112,13 @@ class Wake:
     trace: str = ""
 
     def dumps(self) -> str:
-        return json.dumps([self.provider, self.chat, int(self.group), self.trace])
+        return fastjson.dumps([self.provider, self.chat, int(self.group), self.trace])
 
     @classmethod
     @functools.lru_cache(_KEPT)
     def loads(cls, job: str, text: str) -> Wake:
         # A later version may say more.
-        provider, chat, group, trace, *_ = json.loads(text)
+        provider, chat, group, trace, *_ = fastjson.loads(text)
         return cls(job, provider, chat, bool(group), trace)
 
     @classmethod
@@ -220,7 +222,7 @@ class Job:
 
 
 def _document(text: str | None) -> dict[str, Any] | None:
-    return json.loads(text) if text else None
+    return fastjson.loads(text) if text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ one person's fair share is not decided here but at admission (`src.jobs.transiti
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 from asyncio import sleep
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from importlib import resources
 from time import monotonic
 from typing import Any
 
+from src import fastjson
 from src.scripts import Script, call, call_sync, script_of
 
 # What the script says at its end.
@@ -71,7 +71,7 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, 
         for g in gates
     ]
     asked = {"gates": rows, "ticket": ticket, "wait": wait * 1000, "lasting": lasting, "again": again}
-    return json.dumps(asked)
+    return fastjson.dumps(asked)
 
 
 class Limiter:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import ipaddress
-import json
 import re
 import socket
 import ssl
@@ -23,9 +22,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
+import orjson
 from aiohttp.abc import AbstractResolver, ResolveResult
 from pydantic import SecretStr
 
+from src import fastjson
 from src.providers.base import ErrorKind, ProviderError
 from src.providers.transport import AiohttpTransport
 from src.settings import Settings
@@ -169,7 +170,7 @@ class Answer:
             ValueError: it is none.
         """
         try:
-            return json.loads(self.body)
+            return fastjson.loads(self.body)
         except RecursionError:
             raise ValueError("nested too deep") from None
 
@@ -208,7 +209,14 @@ async def exchange(
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
             INVALID_REQUEST for text that has no UTF-8 form (half of a surrogate pair).
     """
-    request = _request(method, url, headers, {"total": seconds}, json=json_body, data=fields, files=files)
+    content = None
+    if json_body is not None:
+        headers = {"Content-Type": "application/json", **headers}
+        try:
+            content = orjson.dumps(json_body)
+        except TypeError:
+            raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
+    request = _request(method, url, headers, {"total": seconds}, content=content, data=fields, files=files)
     until = asyncio.get_running_loop().time() + seconds
     try:
         answer = OpenAnswer(await client.send(request, stream=True), limit, creates)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import math
 import re
 import time
@@ -22,6 +21,7 @@ from urllib.parse import quote
 import httpx
 import structlog
 
+from src import fastjson
 from src.providers.base import (
     Capabilities,
     Done,
@@ -326,7 +326,7 @@ def _result_url(raw: object) -> str:
     content = raw
     if isinstance(raw, str):
         try:
-            content = json.loads(raw)
+            content = fastjson.loads(raw)
         except (ValueError, RecursionError):
             content = None
     found: object = content
@@ -341,7 +341,7 @@ def _result_url(raw: object) -> str:
 
 def _task_ids(body: bytes) -> list[str]:
     try:
-        content = json.loads(body)
+        content = fastjson.loads(body)
     except (ValueError, RecursionError):
         return []
     if not isinstance(content, dict):
