@@ -22,7 +22,7 @@ from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.types import Chat, TelegramObject, Update
 from aiogram.types.update import UpdateTypeLookupError
 from opentelemetry import metrics, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, TracerProvider
 
@@ -137,23 +137,20 @@ class CallSpans(BaseRequestMiddleware):
         name = method.__api_method__
         labels: dict[str, str] = {"telegram.method": name}
         start = time.monotonic()
-        with self._tracer.start_as_current_span(
-            name,
-            kind=SpanKind.CLIENT,
-            attributes=labels,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                return await make_request(bot, method)
-            except BaseException as error:
-                if not _is_not_modified(error):
-                    self._failed(span, bot, error, labels)
-                else:
-                    span.set_attribute("telegram.not_modified", True)
-                raise
-            finally:
-                self._duration.record(time.monotonic() - start, labels)
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=labels)
+        token = attach(trace.set_span_in_context(span))
+        try:
+            return await make_request(bot, method)
+        except BaseException as error:
+            if not _is_not_modified(error):
+                self._failed(span, bot, error, labels)
+            else:
+                span.set_attribute("telegram.not_modified", True)
+            raise
+        finally:
+            self._duration.record(time.monotonic() - start, labels)
+            detach(token)
+            span.end()
 
     def _failed(self, span: Span, bot: Bot, error: BaseException, labels: dict[str, str]) -> None:
         record_exception(span, error, scrub=_without_token(bot))

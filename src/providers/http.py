@@ -267,8 +267,10 @@ class OpenAnswer:
         self._response = response
         self._limit = limit
         self._creates = creates
-        self._encoded = "content-encoding" in response.headers
-        announced = response.headers.get("content-length", "")
+        # httpx's own look-up decodes them all.
+        said = {name.lower(): value for name, value in response.headers.raw}
+        self._encoded = b"content-encoding" in said
+        announced = said.get(b"content-length", b"")
         known = not self._encoded and announced.isdigit() and len(announced) < 20
         self.size = int(announced) if known else None
 
