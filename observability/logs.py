@@ -7,11 +7,13 @@ Lines go to stderr, as JSON or for a terminal, and where asked to OpenTelemetry 
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import orjson
 import structlog
 from opentelemetry import trace
 from opentelemetry._logs import Logger, LoggerProvider, LogRecord, SeverityNumber
@@ -140,13 +142,21 @@ class _ScrubbingFormatter(structlog.stdlib.ProcessorFormatter):
         return self._scrubber.text(super().format(record))
 
 
+def _as_json(line: EventDict, **_: Any) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:
+        # Such as text with half a surrogate pair.
+        return json.dumps(line, default=str)
+
+
 def _rendering(as_json: bool) -> list[Processor]:
     remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     if as_json:
         return [
             remove_meta,
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+            structlog.processors.JSONRenderer(serializer=_as_json),
         ]
     # Structlog's own choice, where `rich` is installed, prints every local variable, and so people's words
     # and pieces of secrets; and one such traceback takes seconds, in which a whole event loop stands still.

@@ -32,7 +32,7 @@ from src.settings import load_settings
 from src.supervisor import DRAIN
 from tests.conftest import RedisProcess
 
-WAIT = 40.0
+WAIT = 60.0
 
 
 class System:

@@ -14,7 +14,7 @@ import pytest_asyncio
 from src.jobs import Job, State
 from src.sandbox.telegram import Person
 from tests.chaos.moments import Moment, Moments
-from tests.system import System
+from tests.system import WAIT, System
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -121,7 +121,7 @@ async def test_dies(pool: Pool, moment: Moment, submits: int) -> None:
     ann = system.person()
     prompt = f"#slow {moment}"
     await ann.send_text(prompt)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT):
         await died.wait()
     job = await one_picture(system, ann)
     assert system.kie.audit.submits[prompt] == submits
