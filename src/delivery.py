@@ -25,7 +25,7 @@ from src.jobs.estimate import Estimate
 from src.media import Media, file_id_of
 from src.pacing import lane
 from src.placeholder import Offer
-from src.placing import Placing
+from src.placing import Placing, count_offer
 from src.providers.base import Picture
 from src.settings import Settings
 from src.telegram import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
@@ -75,6 +75,8 @@ class Delivery:
         text = Text(status.text, placeholder.note(say, request))
         with lane("answer" if asked else "progress"), reaching():
             changed = await self._edit_text(request.chat, message, text, markup)
+        if changed:
+            count_offer(request, status)
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)
         return changed

@@ -139,6 +139,11 @@ def _offered(say: Voice, line: Status, offer: Offer) -> Status:
     return Status(shape, "\n".join(lines), offer)
 
 
+def offers(shape: str) -> bool:
+    """Whether a status of that shape has an offer."""
+    return " offer" in shape
+
+
 def milestone(place: int) -> int:
     """The step of the line a place (from 1) stands on: the words change when this does."""
     return _PLACES[bisect_right(_PLACES, place) - 1]

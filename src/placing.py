@@ -21,13 +21,13 @@ from aiogram.exceptions import (
 )
 from aiogram.types import InlineKeyboardMarkup, Message
 
-from src import buttons, placeholder, wake
+from src import buttons, metrics, placeholder, wake
 from src.jobs import PENDING, Job, Ledger, Request, transitions
 from src.jobs.estimate import Estimate
 from src.limits import pause_in
 from src.media import Media
 from src.pacing import GateClosed, before_leaving, lane, paying
-from src.placeholder import Offer
+from src.placeholder import Offer, Status, offers
 from src.telegram import answer_to, reaching
 from src.texts import Texts
 
@@ -112,6 +112,7 @@ class Placing:
             if gone:
                 await self._ledger.sending(request.id, -1)
             return
+        count_offer(request, status)
         await wake.deliver(placed.wake)
 
     @asynccontextmanager
@@ -217,6 +218,12 @@ class Placing:
             return await self._bot.delete_messages(chat, messages)
         except TelegramAPIError:
             return False
+
+
+def count_offer(request: Request, status: Status) -> None:
+    """Count what a placeholder offers where it is shown for the first time."""
+    if status.offer is not None and not offers(request.shown):
+        metrics.wait_offers.add(1, {"imagebot.offer.faster": status.offer.faster is not None})
 
 
 def _told(estimates: Sequence[Estimate]) -> float:

@@ -19,7 +19,7 @@ from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
 from aiogram.types import Document, Message, PhotoSize
 from opentelemetry import trace
 
-from src import intake, metrics
+from src import intake
 from src.app import App
 from src.bot.outlook import Outlook
 from src.delivery import Delivery
@@ -220,11 +220,10 @@ def wish_in(
 
 
 def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
-    """Let the update's trace and the metrics tell that its sender was offered not to wait."""
+    """Let the update's trace tell that its sender is offered not to wait."""
     facts = {"imagebot.place": 1 + max(estimate.place or 0 for estimate in estimates)}
     models = {"gen_ai.request.model": offer.faster.model} if offer.faster else {}
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
-    metrics.wait_offers.add(1, {"imagebot.offer.faster": offer.faster is not None})
 
 
 def _refusal(say: Voice, admission: Admission) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
 from bot_world import World, image
@@ -137,6 +138,32 @@ async def test_who_wants_to_be_told_is_left_in_peace(
     assert kept is not None
     assert " chose:later@" in kept.story
     assert counted() == {("imagebot.wait.offers", True): 1, ("imagebot.wait.choices", "later"): 1}
+
+
+async def test_an_offer_counts_when_it_is_shown_whoever_shows_it(
+    world: World, crowd: list[Job], counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
+    await world.parts.progress.tick()
+    # The loop sends the placeholder of one, and finds that the other's line has grown.
+    world.sandbox.faults.add("500", "sendMessage")
+    await anna.send_text("a red fox")
+    await world.settled()
+    [unplaced] = await world.active(anna.id)
+    with monkeypatch.context() as short:
+        short.setattr(world.parts.progress._outlook, "offer", AsyncMock(return_value=None))
+        [placed], placeholder = await _ask(world, boris)
+    assert _labels(placeholder) == ["✖️ Cancel"]
+    assert counted() == {}
+    key = world.app.ledger.key
+    await world.app.redis.hset(key(f"request:{unplaced.request}"), "created", 1)
+    await world.app.redis.hset(key(f"request:{placed.request}"), "shown_at", 0)
+    await world.parts.progress.tick()
+    assert _labels(anna.messages[-1]) == _labels(placeholder) == OFFERED
+    assert counted() == {("imagebot.wait.offers", True): 2}
+    await world.app.redis.hset(key(f"request:{placed.request}"), "shown_at", 0)
+    await world.parts.progress.tick()
+    assert counted() == {("imagebot.wait.offers", True): 2}
 
 
 async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, crowd: list[Job]) -> None:
