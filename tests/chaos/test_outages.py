@@ -16,9 +16,9 @@ from tests.system import System, running
 FAST = {"LEASE": "3", "PROGRESS_INTERVAL": "1"}
 
 
-@pytest.mark.parametrize(
-    "down", [2, pytest.param(20, marks=pytest.mark.soak), pytest.param(70, marks=pytest.mark.soak)]
-)
+# Two seconds are in the suite's random faults, and in tests/e2e/test_survival.py.
+@pytest.mark.soak
+@pytest.mark.parametrize("down", [2, 20, 70])
 @pytest.mark.timeout(240)
 async def test_redis_comes_back(tmp_path: Path, down: float) -> None:
     async with running(tmp_path, **FAST) as system:
