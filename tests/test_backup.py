@@ -195,7 +195,7 @@ async def test_scheduled_backups_rotate(redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("stays")
     task = asyncio.create_task(every(settings_of(redis_url), tmp_path, 3600, keep=3))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while len(list(tmp_path.glob("*.backup"))) != 3:
                 await asyncio.sleep(0.02)
     finally:

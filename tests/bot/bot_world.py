@@ -45,7 +45,7 @@ class World:
         await asyncio.gather(*self.running)
         self.running.clear()
 
-    async def settled(self, within: float = 10) -> None:
+    async def settled(self, within: float = 40) -> None:
         """Until every update that was sent is handled and confirmed."""
         async with asyncio.timeout(within):
             while self.sandbox.bot.updates.pending:

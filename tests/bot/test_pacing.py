@@ -203,7 +203,7 @@ async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
     for number in range(30):
         await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
     first = asyncio.create_task(made.send_message(people[0].id, "first"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not await redis_client.keys("*pass:answer:*"):
             await asyncio.sleep(0.01)
     with before_leaving(goes, useful=useful), pytest.raises(Useless):

@@ -62,7 +62,7 @@ async def test_an_album_waits_for_its_words_where_telegram_says_so(world: World)
     anna = world.sandbox.person()
     world.sandbox.faults.add("429", "sendMessage", retry_after=1)
     [job, _], _ = await world.asked(anna, 2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not (request := await world.request_of(job)).messages:
             await asyncio.sleep(0.01)
     *tiles, status = anna.messages[1:]

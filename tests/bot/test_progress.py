@@ -183,7 +183,7 @@ async def test_the_loop_goes_on_after_errors(world: World, monkeypatch: pytest.M
 
     monkeypatch.setattr(Progress, "tick", tick)
     running = asyncio.create_task(world.parts.progress.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await ticked.wait()
     running.cancel()
     with suppress(asyncio.CancelledError):

@@ -189,7 +189,7 @@ async def test_behind_one_that_hangs_a_hundred_are_handled_and_none_twice(world:
     await anna.send_text("one")
     for guest in crowd:
         await guest.send_text("one")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while len(handled) < 99:
             await asyncio.sleep(0.01)
     # Telegram gives a hundred, from the first that is not confirmed.
@@ -266,14 +266,14 @@ async def test_the_process_ends_at_sigterm(world: World, webhook: str | None) ->
     anna = world.sandbox.person()
     given = {"webhook_url": webhook, "webhook_secret": "s" * 32} if webhook else {}
     process = asyncio.create_task(run_bot(world.settings.model_copy(update=given)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not world.sandbox.bot.commands:
             await asyncio.sleep(0.01)
     asked = await anna.send_text("/help")
     if webhook is None:
         await anna.reply_after(asked)
     os.kill(os.getpid(), signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await process
     assert bool(world.sandbox.bot.updates.pending) is (webhook is not None)
 

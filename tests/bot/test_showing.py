@@ -122,7 +122,7 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     async def sending(request_id: str, count: int = 1) -> None:
         # When each has looked at the ledger, and neither has sent anything.
         if count > 0:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(40):
                 await both_go.wait()
         await original(request_id, count)
 
@@ -153,7 +153,7 @@ async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_t
     with lane("answer", patience=30):
         first = asyncio.create_task(busy.bot.send_message(boris.id, "before it"))
         waiting = asyncio.create_task(busy.delivery.placing.place(request, [job], [Estimate(None, 20, 40)]))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while len(await world.app.redis.keys("*pass:answer:*")) < 2:
             await asyncio.sleep(0.01)
     assert (await worker(OpenGates()).delivery.placing.hold(job, request))[1]
@@ -250,7 +250,7 @@ async def test_an_albums_last_words_have_a_turn_of_their_own_where_telegram_is_b
     assert turn.gate == "turn"
     due, now = await world.app.redis.zscore("imagebot:due", f"r:{last.request}"), await world.app.ledger.now()
     assert turn.seconds - 2 < (due - now) / 1000 < turn.seconds
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while "All 2 pictures are ready" not in status.text:
             rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
             for row in rows:

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from src.jobs import State
 from src.sandbox.telegram import Person
-from tests.system import System, running
+from tests.system import WAIT, System, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -61,7 +61,7 @@ async def test_a_bot_killed_with_one_update_unfinished_and_others_done(system: S
     assert {helped.update_id, asked.update_id} <= set(system.telegram.bot.updates.pending)
     await system.killed("bot")
     await system.start_bot()
-    await ann.reply_after(helped, timeout=20)
+    await ann.reply_after(helped, timeout=WAIT)
     await system.until(lambda: not system.telegram.bot.updates.pending)
     assert len(await system.ledger.history(str(bob.id))) == 1
     assert sum(m.from_bot for m in bob.messages) == 1

@@ -64,7 +64,7 @@ async def alertmanager(
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(20), httpx.AsyncClient() as client:
+        async with asyncio.timeout(40), httpx.AsyncClient() as client:
             while True:
                 try:
                     (await client.get(f"http://{address}/-/ready")).raise_for_status()
@@ -91,7 +91,7 @@ async def test_an_admin_reads_problem_and_recovery(
         "annotations": {"summary": "Redis is down."},
     }
     _, calls = telegram
-    async with asyncio.timeout(20), httpx.AsyncClient(base_url=alertmanager) as client:
+    async with asyncio.timeout(40), httpx.AsyncClient(base_url=alertmanager) as client:
         (await client.post("/api/v2/alerts", json=[alert])).raise_for_status()
         path, body = await calls.get()
         assert path == "/bot123:abc/sendMessage"

@@ -83,7 +83,7 @@ def end(tracer: Tracer, *names: str) -> None:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not true():
             await asyncio.sleep(0.02)
 

@@ -47,7 +47,7 @@ async def test_a_conversation_as_the_page_has_it(
     person = telegram.person(id=made["id"])
     await bot.set_my_commands([BotCommand(command="start", description="Начать")], language_code="ru")
     stream = events(telegram, person)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         kind, data = await anext(stream)
         assert kind == "snapshot"
         assert data["messages"] == []
@@ -103,7 +103,7 @@ async def test_language_blocking_and_others(
     ben = telegram.person("Ben")
     await ben.send_text("hi")
     stream = events(telegram, anna)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await anext(stream)
         await bot.send_message(ben.id, "for Ben")
         assert await anext(stream) == ("activity", {"chat_id": ben.id})

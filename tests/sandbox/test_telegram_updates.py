@@ -82,7 +82,7 @@ class Receiver:
         return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 
     async def received(self, count: int) -> None:
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(40), self.changed:
             await self.changed.wait_for(lambda: len(self.got) >= count)
 
 

@@ -20,7 +20,7 @@ from src.sandbox.telegram.records import CallbackQuery, Chat, Content, Message, 
 
 T = TypeVar("T")
 
-WAIT = 10.0
+WAIT = 30.0
 """Seconds a wait lasts unless told otherwise."""
 
 
