@@ -125,11 +125,7 @@ class LeanTracer(trace.Tracer):
             provider.processors,
         )
         if attributes:
-            # Nobody else knows of the span yet.
-            if _PLAIN.issuperset(map(type, attributes.values())) and len(attributes) <= _MOST:
-                span.attributes = {**attributes}
-            else:
-                span.set_attributes(attributes)
+            span.set_attributes(attributes)
         if links:
             span.links = tuple(
                 _settled(link) if link.attributes else link for link in links if link.context.is_valid

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import orjson
-from dramatiq.encoder import JSONEncoder
+from dramatiq.encoder import Encoder
 
 
 def loads(data: str | bytes) -> Any:
@@ -36,18 +36,12 @@ def dumps(value: Any) -> str:
         return json.dumps(value)
 
 
-class MessageEncoder(JSONEncoder):
+class MessageEncoder(Encoder):
     """Dramatiq's messages as its own encoder writes and reads them."""
 
     def encode(self, data: dict[str, Any]) -> bytes:
-        try:
-            return orjson.dumps(data)
-        except TypeError:
-            return super().encode(data)
+        return dumps(data).encode()
 
     def decode(self, data: bytes) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            return super().decode(data)
+        found: dict[str, Any] = loads(data)
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 
 import httpx
@@ -12,7 +11,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import TraceFlags
 from redis.asyncio import Redis
 
-from observability.spans import SpanRef
+from observability.spans import SpanRef, reserve_span
 from src.jobs import Ledger, Limits, Spec, Wake, new_id, transitions
 from src.sandbox.telegram import DEMO_TOKEN
 
@@ -87,5 +86,5 @@ class Orders:
 def _trace() -> str:
     """The job's span in a sampled trace, as the update that asks for a job leaves it."""
     ids = RandomIdGenerator()
-    trace_id, parent, span_id = ids.generate_trace_id(), ids.generate_span_id(), ids.generate_span_id()
-    return str(SpanRef(trace_id, span_id, parent, TraceFlags.SAMPLED, time.time_ns()))
+    update = SpanRef(ids.generate_trace_id(), ids.generate_span_id(), 0, TraceFlags.SAMPLED, 0)
+    return str(reserve_span(update))

@@ -11,14 +11,13 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from stack import OBSERVABILITY, Stack
+from stack import Stack
+
+from tests.monitoring.contract import promised
 
 pytestmark = pytest.mark.jaeger
 
-ROW = re.compile(
-    r"^\| `(?P<name>[^`]+)` \| `(?P<prometheus>[^`]+)` \| (?P<kind>\w+) \| `(?P<unit>[^`]+)` \|", re.M
-)
-CONTRACT = [row.groupdict() for row in ROW.finditer((OBSERVABILITY / "README.md").read_text())]
+CONTRACT = promised()
 
 
 def send_once(meter: Meter, name: str, kind: str, unit: str) -> None:

@@ -11,7 +11,9 @@ import yaml
 OBSERVABILITY = Path(__file__).parents[2] / "observability"
 RULES = OBSERVABILITY / "prometheus" / "rules"
 
-_ROW = re.compile(r"^\| `[^`]+` \| `([^`]+)` \| (\w+) \|", re.M)
+_ROW = re.compile(
+    r"^\| `(?P<name>[^`]+)` \| `(?P<prometheus>[^`]+)` \| (?P<kind>\w+) \| `(?P<unit>[^`]+)` \|", re.M
+)
 _SERIES = {"histogram": ("_bucket", "_sum", "_count")}
 
 # Of the Redis exporter, the Collector (0.155) and Prometheus itself; seen on their pages.
@@ -43,9 +45,15 @@ def rules() -> list[dict[str, Any]]:
     ]
 
 
+def promised() -> list[dict[str, str]]:
+    """The metrics of observability/README.md: each `name`, its name in `prometheus`, `kind` and `unit`."""
+    return [row.groupdict() for row in _ROW.finditer((OBSERVABILITY / "README.md").read_text())]
+
+
 def known_names() -> set[str]:
-    rows = _ROW.findall((OBSERVABILITY / "README.md").read_text())
-    contract = {name + suffix for name, kind in rows for suffix in _SERIES.get(kind, ("",))}
+    contract = {
+        row["prometheus"] + suffix for row in promised() for suffix in _SERIES.get(row["kind"], ("",))
+    }
     return contract | {rule["record"] for rule in rules() if "record" in rule} | OTHERS
 
 
