@@ -34,6 +34,7 @@ import dramatiq.broker
 import dramatiq.worker
 from dramatiq import Broker, Message, Middleware
 from dramatiq.errors import RateLimitExceeded, Retry
+from dramatiq.middleware import SkipMessage
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
@@ -92,8 +93,8 @@ def outlasting() -> Callable[[BaseException | None], None]:
     span of its message stays open.
 
     Returns:
-      to be called when the work has ended, from anywhere and with its error, if any. Does nothing where
-      nothing is traced, and when called again.
+      to be called when the work has ended, from anywhere and with its error, if any; a `SkipMessage` says that it
+      was not begun. Does nothing where nothing is traced, and when called again.
     """
     attempt = get_value(_ATTEMPT)
     if not isinstance(attempt, _Attempt):
@@ -249,8 +250,7 @@ class TracingMiddleware(Middleware):
     def after_skip_message(self, broker: Broker, message: MessageProxy) -> None:
         attempt = _take_attempt(message)
         if attempt is not None:
-            attempt.span.add_event("messaging.dramatiq.skipped")
-            attempt.finish("skipped")
+            attempt.skip()
             attempt.leave()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
@@ -398,9 +398,17 @@ class _Attempt:
         self._metrics.processed(self.labels, took / 1e9, outcome, failure)
         self.span.end(self.start + took)
 
+    def skip(self) -> None:
+        """End the span of a message that was not processed."""
+        self.span.add_event("messaging.dramatiq.skipped")
+        self.finish("skipped")
+
     def end(self, error: BaseException | None) -> None:
         """The end of work that outlasted its actor."""
-        self.finish("done" if error is None else "dropped", error)
+        if isinstance(error, SkipMessage):
+            self.skip()
+        else:
+            self.finish("done" if error is None else "dropped", error)
 
     def going_round(self, message: Message[Any], delay: int | None) -> Message[Any]:
         """The message for its next attempt: same creation context, new time at which it is due."""

@@ -4,7 +4,7 @@
 
 A message is only a wake-up: it says which job to look at. Whether there is anything to do is decided
 by the claim, so a message that comes twice, late or never does no harm. A step goes on in the worker's
-loop and holds no thread: the threads only take messages and ask their limits.
+loop and holds no thread: the threads only take messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from src.jobs import NO_CHAT, transitions
 from src.limits import Demand, Gate, Refusal, delivery_turn, provider_gates, ticket_of
 from src.settings import SettingsError, get_settings
 from src.wake import QUEUE
-from src.worker import in_loop, ledger_of_threads, work
+from src.worker import in_loop, work
 
 try:
     settings = get_settings()
@@ -34,9 +34,9 @@ log = structlog.get_logger(__name__)
 
 
 def _demand(job_id: str, gates: list[Gate], ticket: str) -> Demand:
-    def refused(refusal: Refusal) -> None:
+    async def refused(refusal: Refusal) -> None:
         kind = refusal.gate.partition(":")[0]
-        ledger_of_threads().run_sync(transitions.defer(job_id, after=refusal.seconds, gate=kind))
+        await work().app.ledger.run(transitions.defer(job_id, after=refusal.seconds, gate=kind))
 
     return Demand(gates, ticket, refused)
 

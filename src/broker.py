@@ -14,20 +14,16 @@ from dramatiq.middleware import Middleware
 from observability import Telemetry, setup
 from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
-from src import metrics, tracing
+from src import tracing
 from src.clients import make_sync_redis
 from src.fastjson import MessageEncoder
-from src.limits import Limiter, RateLimits, Refusal
+from src.limits import RateLimits
 from src.loop import Loop
 from src.settings import Settings, SettingsError
 from src.wake import QUEUE
 from src.wakeups import WakeUps
 from src.watchdog import Watchdog
 from src.worker import WorkerProcess
-
-
-def _count_refusal(refusal: Refusal) -> None:
-    metrics.limits_refused.add(1, {"imagebot.gate": metrics.gate_kind(refusal.gate)})
 
 
 def start_telemetry(settings: Settings, service: str) -> Telemetry:
@@ -45,7 +41,6 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
     dramatiq.set_encoder(MessageEncoder())
-    client = make_sync_redis(settings)
     broker, waiting = (_redis_broker if settings.broker_url is None else _rabbitmq)(settings)
     process = WorkerProcess(settings)
     telemetry = TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker"))
@@ -56,8 +51,8 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         Watchdog(waiting, lambda: process.background, telemetry.flush),
         # The loop that the steps, HTTP and the watcher share.
         Loop(),
-        # Before a message runs: does it meet a closed gate?
-        RateLimits(Limiter(sync_client=client), _count_refusal),
+        # Before a message runs: which gates does it need?
+        RateLimits(),
         # The ledger, the providers and the watcher, inside that loop.
         process,
     ]

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import functools
 import gc
-import threading
+import queue
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -19,13 +19,13 @@ from typing import Any, ParamSpec, TypeVar
 import dramatiq
 import structlog
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, SkipMessage
 
 from observability.dramatiq import outlasting
+from src import metrics
 from src.app import cancel_all, open_app
-from src.clients import make_sync_redis
 from src.delivery import Delivery
-from src.jobs import Ledger
+from src.limits import MessageRefused, Refusal, take_gates, takes_gates
 from src.settings import Settings
 from src.telegram import make_bot
 from src.texts import Texts
@@ -52,9 +52,11 @@ _BETWEEN_WRITES = 0.008
 # Steps under way in the loop; beyond them messages wait, for whichever process is free.
 _STEPS = 64
 
-_room = threading.BoundedSemaphore(_STEPS)
+# A place for each. It is written in C, and a step has to do with it twice.
+_room: queue.SimpleQueue[None] = queue.SimpleQueue()
+for _ in range(_STEPS):
+    _room.put(None)
 _work: Work | None = None
-_ledger: Ledger | None = None
 
 
 def work() -> Work:
@@ -64,43 +66,45 @@ def work() -> Work:
     return _work
 
 
-def ledger_of_threads() -> Ledger:
-    """The ledger for middleware, which runs in the worker's threads."""
-    if _ledger is None:
-        raise RuntimeError("this is not a worker process")
-    return _ledger
-
-
 def in_loop(step: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """An actor's function that starts the step in the worker's loop and lets its thread go.
 
-    The message is acknowledged by then, and its CONSUMER span ends with the step. What the step raises is
-    logged: the ledger has it done again.
+    The step first takes its actor's `limits`. The message is acknowledged by then, and its CONSUMER span ends with
+    the step. What the step raises is logged: the ledger has it done again.
     """
 
     @functools.wraps(step)
     def start(*args: P.args, **kwargs: P.kwargs) -> None:
         thread = _loop_thread()
-        _room.acquire()
+        _room.get()
         ended = outlasting()
 
         async def run() -> None:
             error: BaseException | None = None
             try:
+                await take_gates(work().app.limiter, _count)
                 await step(*args, **kwargs)
             except asyncio.CancelledError as cancelled:
                 error = cancelled
                 raise
+            except SkipMessage as skipped:
+                error = skipped
+                if not isinstance(skipped, MessageRefused):
+                    log.warning("a step was skipped, it is done again", step=step.__name__, why=str(skipped))
             except Exception as failure:
                 error = failure
                 log.error("a step broke, it is done again", step=step.__name__, exc_info=failure)
             finally:
-                _room.release()
+                _room.put(None)
                 ended(error)
 
         thread.loop.call_soon_threadsafe(lambda: work().spawn(run()), context=contextvars.copy_context())
 
-    return start
+    return takes_gates(start)
+
+
+def _count(refusal: Refusal) -> None:
+    metrics.limits_refused.add(1, {"imagebot.gate": metrics.gate_kind(refusal.gate)})
 
 
 class WorkerProcess(Middleware):
@@ -119,8 +123,6 @@ class WorkerProcess(Middleware):
         return list(self._background)
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        global _ledger
-        _ledger = Ledger(sync_client=make_sync_redis(self._settings))
         _run(self._open(broker))
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:

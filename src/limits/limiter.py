@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from src import fastjson
-from src.scripts import Script, call, call_sync, script_of
+from src.scripts import Script, call, script_of
 
 # What the script says at its end.
 _REFUSED, _GO = 0, 1
@@ -75,11 +75,10 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, 
 
 
 class Limiter:
-    """Takes and shuts gates. Give the client you use: `client` for asyncio, `sync_client` for threads."""
+    """Takes and shuts gates, by an asyncio client."""
 
-    def __init__(self, client: Any = None, sync_client: Any = None, *, prefix: str = "imagebot:") -> None:
+    def __init__(self, client: Any = None, *, prefix: str = "imagebot:") -> None:
         self._client = client
-        self._sync_client = sync_client
         self.prefix = prefix
 
     async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
@@ -103,12 +102,6 @@ class Limiter:
             if int(go) == _GO:
                 return None
             again = True
-
-    def take_sync(self, gates: Sequence[Gate], *, ticket: str = "") -> Refusal | None:
-        """`take` for a thread; never waits."""
-        asked = _request(gates, ticket, 0.0, lasting=ticket != "")
-        ms, gate, go = self._eval_sync("take", asked)
-        return Refusal(gate, int(ms) / 1000) if int(go) == _REFUSED else None
 
     async def keep(self, gates: Sequence[Gate], ticket: str, seconds: float) -> None:
         """A turn that was taken under a ticket came to nothing: the ticket's step has it in so many seconds."""
@@ -149,6 +142,3 @@ class Limiter:
 
     async def _eval(self, name: str, *args: Any) -> Any:
         return await call(self._client, _script(name), self.prefix, *args)
-
-    def _eval_sync(self, name: str, *args: Any) -> Any:
-        return call_sync(self._sync_client, _script(name), self.prefix, *args)

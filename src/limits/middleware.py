@@ -1,24 +1,24 @@
 """The rate-limit middleware: an actor's `limits` option names the gates each message must pass.
 
     @dramatiq.actor(limits=submit_limits)
-    def submit(job_id: str, provider: str) -> None: ...
+    @in_loop
+    async def submit(job_id: str, provider: str) -> None: ...
 
-`limits` is called with the message and returns a `Demand`. A refused message is skipped before it is
-processed: that costs no attempt and holds no thread. `Demand.refused` is told how long to stay away.
-It leaves an event in the message's span; what Dramatiq logs about it is for debugging, no warning.
-Knows nothing of jobs.
+`limits` is called with the message and returns a `Demand`, which its step takes in the event loop before it does
+anything else (`take_gates`): a thread that asked Redis would wait for it, and every thread that waits costs the loop
+its turn. A refused message is skipped: that costs no attempt and holds nothing. `Demand.refused` is told how long to
+stay away. It leaves an event in the message's span. Knows nothing of jobs.
 """
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
-from dramatiq.middleware import Middleware, SkipMessage
+from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
 from opentelemetry import trace
 from redis.exceptions import RedisError
 
@@ -32,61 +32,74 @@ class Demand:
     Attributes:
         gates: the gates it takes, all or none.
         ticket: names the step, so that its reserved turn is found again.
-        refused: called when it was refused; arranges that the step comes again.
+        refused: awaited when it was refused; arranges that the step comes again.
     """
 
     gates: Sequence[Gate]
     ticket: str
-    refused: Callable[[Refusal], None]
+    refused: Callable[[Refusal], Awaitable[None]]
 
 
 class MessageRefused(SkipMessage):
     """By a gate: usual, unlike any other skip."""
 
 
-class RateLimits(Middleware):
-    """Takes the gates of actors that have a `limits` option."""
+_owed: ContextVar[Demand | None] = ContextVar("gates_of_the_message", default=None)
 
-    def __init__(self, limiter: Limiter, on_refusal: Callable[[Refusal], None] | None = None) -> None:
-        self.limiter = limiter
-        self.on_refusal = on_refusal
+_ASKS = "_takes_its_gates"
+
+
+def takes_gates(function: Callable[..., None]) -> Callable[..., None]:
+    """Says of an actor's function that its step calls `take_gates`, in the context it was begun in."""
+    setattr(function, _ASKS, True)
+    return function
+
+
+class RateLimits(Middleware):
+    """Finds out which gates the messages of actors with a `limits` option have to take."""
 
     @property
     def actor_options(self) -> set[str]:
         return {"limits"}
 
-    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: Any) -> None:
-        thread.logger.addFilter(_refusals_are_usual)
+    def before_declare_actor(self, broker: dramatiq.Broker, actor: Any) -> None:
+        """Refuses an actor whose limits nobody would ask for.
+
+        Raises:
+            MiddlewareError: its function is not a step that takes its gates.
+        """
+        if actor.options.get("limits") and not getattr(actor.fn, _ASKS, False):
+            raise MiddlewareError(f"actor {actor.actor_name}: limits are for steps in the loop, use @in_loop")
 
     def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
-        try:
-            actor = broker.get_actor(message.actor_name)
-        except dramatiq.errors.ActorNotFound:
-            return
-        limits: Callable[[Any], Demand | None] | None = actor.options.get("limits")
-        demand = limits(message) if limits else None
-        if demand is None or not demand.gates:
-            return
-        try:
-            refusal = self.limiter.take_sync(demand.gates, ticket=demand.ticket)
-            if refusal is None:
-                return
-            demand.refused(refusal)
-        except RedisError as error:
-            # Without its limits a step must not run; the ledger sends it again.
-            raise SkipMessage("the limiter cannot be asked") from error
-        trace.get_current_span().add_event(
-            "imagebot.limited", {"imagebot.gate": refusal.gate, "imagebot.retry_after": refusal.seconds}
-        )
-        if self.on_refusal:
-            self.on_refusal(refusal)
-        raise MessageRefused(f"gate {refusal.gate} is closed")
+        actor = broker.actors.get(message.actor_name)
+        limits: Callable[[Any], Demand | None] | None = actor.options.get("limits") if actor else None
+        _owed.set(limits(message) if limits else None)
 
 
-def _refusals_are_usual(record: logging.LogRecord) -> bool:
-    """A filter of Dramatiq's logger, which warns of every skip; under load the gates refuse thousands."""
-    # Its line is logged where the exception is handled, and does not hold it.
-    if isinstance(sys.exc_info()[1], MessageRefused):
-        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
-        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
-    return True
+async def take_gates(limiter: Limiter, on_refusal: Callable[[Refusal], None] | None = None) -> None:
+    """Take the gates that the message in hand needs.
+
+    Args:
+        on_refusal: called with a refusal, to count it.
+
+    Raises:
+        MessageRefused: a gate is closed.
+        SkipMessage: the limiter cannot be asked. Without its limits a step must not run.
+    """
+    demand = _owed.get()
+    if demand is None or not demand.gates:
+        return
+    try:
+        refusal = await limiter.take(demand.gates, ticket=demand.ticket)
+        if refusal is None:
+            return
+        await demand.refused(refusal)
+    except RedisError as error:
+        raise SkipMessage("the limiter cannot be asked") from error
+    trace.get_current_span().add_event(
+        "imagebot.limited", {"imagebot.gate": refusal.gate, "imagebot.retry_after": refusal.seconds}
+    )
+    if on_refusal:
+        on_refusal(refusal)
+    raise MessageRefused(f"gate {refusal.gate} is closed")

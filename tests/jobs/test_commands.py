@@ -17,13 +17,13 @@ def _commands(client: Any) -> int:
     return sum(v["calls"] for name, v in found.items() if name.removeprefix("cmdstat_") not in _OWN)
 
 
-def _a_job(client: Any) -> None:
+async def _a_job(client: Any, limiter: Limiter) -> None:
     """From the order to the picture in the chat, with two polls that find it unfinished."""
-    ledger, limiter, settings = Ledger(sync_client=client), Limiter(sync_client=client), load_settings()
+    ledger, settings = Ledger(sync_client=client), load_settings()
     (job,) = admitted(ledger)
     request = client.hget(ledger.key(f"job:{job}"), "request")
     ledger.run_sync(transitions.placed(request, [1]))
-    assert limiter.take_sync(provider_gates(settings, "kie"), ticket=f"submit:{job}") is None
+    assert await limiter.take(provider_gates(settings, "kie"), ticket=f"submit:{job}") is None
     fence = claimed(ledger, job, "submit").fence
     ledger.run_sync(
         transitions.accepted(job, fence, ticket={"external_id": "x"}, after=0, generation="", callback=False)
@@ -35,7 +35,7 @@ def _a_job(client: Any) -> None:
     result = {"url": "https://a/b.png"}
     ready = transitions.ready(job, polled[-1].fence, result=result, data=b"", cap=9, model="m", keep=60)
     assert ledger.run_sync(ready)[0]
-    assert limiter.take_sync(telegram_gates(settings, 1), ticket=f"deliver:{job}") is None
+    assert await limiter.take(telegram_gates(settings, 1), ticket=f"deliver:{job}") is None
     fence = claimed(ledger, job, "deliver").fence
     assert (
         ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=60)).outcome == "delivered"
@@ -48,10 +48,11 @@ def _due(ledger: Ledger) -> Job:
     return job
 
 
-def test_a_job_takes_few_commands(sync_redis: Any) -> None:
-    _a_job(sync_redis)  # the scripts become known, and the gates' hashes are there
+async def test_a_job_takes_few_commands(sync_redis: Any, redis_client: Any) -> None:
+    limiter = Limiter(redis_client)
+    await _a_job(sync_redis, limiter)  # the scripts become known, and the gates' hashes are there
     before = _commands(sync_redis)
-    _a_job(sync_redis)
+    await _a_job(sync_redis, limiter)
     made = _commands(sync_redis) - before
     # 111, and one where the person's history is cut.
     assert made <= 112, made

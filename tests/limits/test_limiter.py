@@ -8,17 +8,27 @@ from typing import Any
 import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import Middleware, SkipMessage
+from dramatiq.middleware import MiddlewareError, SkipMessage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from src.limits import Demand, Gate, Limiter, RateLimits, Refusal, telegram_gates
+from src.limits import (
+    Demand,
+    Gate,
+    Limiter,
+    MessageRefused,
+    RateLimits,
+    Refusal,
+    take_gates,
+    takes_gates,
+    telegram_gates,
+)
 from src.settings import load_settings
 from tests.limits.conftest import Clock
 
 
 @pytest.fixture
-def limiter(redis_client: Any, sync_redis: Any) -> Limiter:
-    return Limiter(redis_client, sync_redis)
+def limiter(redis_client: Any) -> Limiter:
+    return Limiter(redis_client)
 
 
 async def test_a_burst_and_no_more(limiter: Limiter) -> None:
@@ -169,71 +179,54 @@ async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
     assert await passes("result")
 
 
-class Choosy(Middleware):
-    """Skips a message for a reason of its own."""
+def _declared(demand: Demand | None) -> tuple[StubBroker, dramatiq.Actor[..., None]]:
+    broker = StubBroker(middleware=[RateLimits()])
 
-    def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
-        if message.args == (4,):
-            raise SkipMessage
+    def step() -> None:
+        pass
 
-
-@pytest.mark.parametrize(
-    ("level", "logged"),
-    [
-        ("INFO", [("WARNING", "Message step(4) was skipped.")]),
-        (
-            "DEBUG",
-            [
-                ("DEBUG", "Message step(2) was skipped."),
-                ("DEBUG", "Message step(3) was skipped."),
-                ("WARNING", "Message step(4) was skipped."),
-            ],
-        ),
-    ],
-)
-def test_a_refused_message_is_put_off_without_running_or_a_warning(
-    sync_redis: Any, caplog: pytest.LogCaptureFixture, level: str, logged: list[tuple[str, str]]
-) -> None:
-    caplog.set_level(level)
-    refused: list[Refusal] = []
-    ran: list[int] = []
-    gate = Gate("g", rate=0.1, burst=2)
-    broker = StubBroker(middleware=[Choosy(), RateLimits(Limiter(sync_client=sync_redis))])
-    broker.emit_after("process_boot")
-
-    @dramatiq.actor(
-        broker=broker, limits=lambda message: Demand([gate], f"step:{message.args[0]}", refused.append)
-    )
-    def step(number: int) -> None:
-        ran.append(number)
-
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
-    worker.start()
-    for number in range(5):
-        step.send(number)
-    broker.join("default", timeout=5000)
-    worker.stop()
-    assert ran == [0, 1]
-    assert [refusal.gate for refusal in refused] == ["g", "g"]
-    assert [(r.levelname, r.message) for r in caplog.records if "was skipped" in r.message] == logged
+    return broker, dramatiq.actor(takes_gates(step), broker=broker, limits=lambda message: demand)
 
 
-def test_without_the_limiter_nothing_runs(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_message_in_hand_takes_the_gates_of_its_actor(limiter: Limiter) -> None:
+    put_off: list[Refusal] = []
+    counted: list[Refusal] = []
+
+    async def refused(refusal: Refusal) -> None:
+        put_off.append(refusal)
+
+    broker, step = _declared(Demand([Gate("g", rate=0.1, burst=2)], "", refused))
+    for _ in range(2):
+        broker.emit_before("process_message", step.message())
+        await take_gates(limiter, counted.append)
+    with pytest.raises(MessageRefused):
+        await take_gates(limiter, counted.append)
+    assert [refusal.gate for refusal in put_off] == ["g"]
+    assert counted == put_off
+
+    others, free = _declared(None)
+    others.emit_before("process_message", free.message())
+    await take_gates(limiter)
+
+
+async def test_without_the_limiter_nothing_runs() -> None:
     class Away:
-        def evalsha(self, *args: Any) -> Any:
+        async def execute_command(self, *args: Any) -> Any:
             raise RedisConnectionError
 
-    ran: list[int] = []
-    broker = StubBroker(middleware=[RateLimits(Limiter(sync_client=Away()))])
+    async def refused(refusal: Refusal) -> None:
+        raise AssertionError
 
-    @dramatiq.actor(broker=broker, limits=lambda message: Demand([Gate("g", 1)], "", lambda refusal: None))
-    def step() -> None:
-        ran.append(1)
+    broker, step = _declared(Demand([Gate("g", 1)], "", refused))
+    broker.emit_before("process_message", step.message())
+    with pytest.raises(SkipMessage, match="cannot be asked"):
+        await take_gates(Limiter(Away()))
 
-    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=10)
-    worker.start()
-    step.send()
-    broker.join("default", timeout=5000)
-    worker.stop()
-    assert ran == []
-    assert ("WARNING", "Message step() was skipped.") in {(r.levelname, r.message) for r in caplog.records}
+
+def test_limits_that_nobody_would_ask_for_are_refused() -> None:
+    broker = StubBroker(middleware=[RateLimits()])
+    with pytest.raises(MiddlewareError, match="actor step"):
+
+        @dramatiq.actor(broker=broker, limits=lambda message: None)
+        def step() -> None:
+            pass
