@@ -103,6 +103,16 @@ def outlasting() -> Callable[[BaseException | None], None]:
     return attempt.end
 
 
+def after_processing(then: Callable[[int], None]) -> None:
+    """Called in an actor, or in work that outlasts one: `then` is called once its CONSUMER span has ended, with the
+    moment in nanoseconds since the epoch; at once where nothing is traced."""
+    attempt = get_value(_ATTEMPT)
+    if isinstance(attempt, _Attempt) and attempt.then is not None:
+        attempt.then.append(then)
+    else:
+        then(time.time_ns())
+
+
 class TracingMiddleware(Middleware):
     """Spans and metrics of one broker's messages. Belongs first in the list of middleware.
 
@@ -344,7 +354,6 @@ class _Attempt:
     """One run of one message: its span, and the context that was current before it."""
 
     __slots__ = (
-        "_ended",
         "_metrics",
         "_token",
         "has_sender",
@@ -354,6 +363,7 @@ class _Attempt:
         "requeued",
         "span",
         "start",
+        "then",
     )
 
     def __init__(
@@ -373,7 +383,7 @@ class _Attempt:
         self.has_sender = has_sender
         self.requeued = False
         self.outlasts = False
-        self._ended = False
+        self.then: list[Callable[[int], None]] | None = []
         self._metrics = metrics
         self._token: Any = None
 
@@ -386,9 +396,9 @@ class _Attempt:
 
     def finish(self, outcome: str, error: BaseException | None = None) -> None:
         """End the span, once; while it is current, for the exemplars."""
-        if self._ended:
+        if self.then is None:
             return
-        self._ended = True
+        then, self.then = self.then, None
         took = time.time_ns() - self.start
         failure = None
         if error is not None:
@@ -397,6 +407,8 @@ class _Attempt:
         self.span.set_attribute("messaging.dramatiq.outcome", outcome)
         self._metrics.processed(self.labels, took / 1e9, outcome, failure)
         self.span.end(self.start + took)
+        for call in then:
+            call(self.start + took)
 
     def skip(self) -> None:
         """End the span of a message that was not processed."""

@@ -34,6 +34,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
+from observability import shorthand
 from observability.otlp import encode_resource, encode_span, export_request, key_value
 from observability.scrubbing import Scrubber
 from observability.spool import Record, Spool, SpoolFile, taken_over
@@ -68,7 +69,7 @@ class _Batch:
 
     def __init__(self, head: bytes, file: SpoolFile | None) -> None:
         self.head = head
-        self.spans: list[bytes] = []
+        self.spans: list[ReadableSpan] = []
         self.file = file
 
 
@@ -127,7 +128,7 @@ class DurableSpanProcessor(SpanProcessor):
             return
         if span.kind not in _NOTED or (parent is not None and not parent.is_remote):
             return
-        note = self._encode(span)
+        note = self._in_short(span)
         with self._lock, suppress(OSError):
             if self._notes is None:
                 self._notes = self._spool.file("open")
@@ -139,9 +140,9 @@ class DurableSpanProcessor(SpanProcessor):
         context = span.context
         if self._shut or context is None or not context.trace_flags.sampled:
             return
-        record = self._encode(span)
+        record = self._in_short(span) if self._spool is not None else b""
         with self._lock:
-            self._keep(context.span_id, record, span.resource)
+            self._keep(context.span_id, record, span)
             if self._open:
                 self._ended(context.span_id)
 
@@ -150,13 +151,21 @@ class DurableSpanProcessor(SpanProcessor):
             self._resource = resource, encode_resource(resource)
         return self._resource[1]
 
+    def _in_short(self, span: ReadableSpan) -> bytes:
+        """As it is kept on disk."""
+        record = shorthand.written(span)
+        if self._scrubber.finds_in(record):
+            record = shorthand.written(self._scrubber.span(span))
+        return record
+
     def _encode(self, span: ReadableSpan) -> bytes:
+        """As it is sent."""
         record = encode_span(span)
         if self._scrubber.finds_in(record):
             record = encode_span(self._scrubber.span(span))
         return record
 
-    def _keep(self, span_id: int, record: bytes, resource: Resource) -> None:
+    def _keep(self, span_id: int, record: bytes, span: ReadableSpan) -> None:
         batch = self._batch
         if batch is not None and len(batch.spans) >= self._queue:
             if batch.file is None:
@@ -164,9 +173,9 @@ class DurableSpanProcessor(SpanProcessor):
             batch.file.leave()
             batch = None
         if batch is None:
-            head = self._encoded(resource)
+            head = self._encoded(span.resource)
             batch = self._batch = _Batch(head, self._new_file(head))
-        batch.spans.append(record)
+        batch.spans.append(span)
         if batch.file is not None:
             try:
                 batch.file.append(span_id, record)
@@ -237,7 +246,7 @@ class DurableSpanProcessor(SpanProcessor):
                 batch, self._batch = self._batch, None
             if batch is None:
                 return True
-            answer = self._post(export_request(batch.head, batch.spans))
+            answer = self._post(export_request(batch.head, map(self._encode, batch.spans)))
             self._told(answer)
             if answer is not Answer.AWAY:
                 if batch.file is not None:
@@ -274,7 +283,9 @@ class DurableSpanProcessor(SpanProcessor):
             return
         self._looked = now
         for path in spool.left_behind("ended"):
-            if not self._send_file(path, lambda records, _: [record.content for record in records]):
+            if not self._send_file(
+                path, lambda records, _: [shorthand.as_otlp(record.content) for record in records]
+            ):
                 return
         for path in spool.left_behind("open"):
             if not self._send_file(path, self._cut_short):
@@ -307,7 +318,11 @@ class DurableSpanProcessor(SpanProcessor):
             else:
                 notes.pop(id_, None)
         first = self._first_to_write or (lambda _: True)
-        return [_ended_at(note, ended_ns) for id_, note in notes.items() if first(f"{id_:016x}")]
+        return [
+            _ended_at(shorthand.as_otlp(note), ended_ns)
+            for id_, note in notes.items()
+            if first(f"{id_:016x}")
+        ]
 
     # The end
 

@@ -6,6 +6,7 @@ quotes an address, a library's log line). It knows only the values it is given, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -24,11 +25,12 @@ _SHORTEST_SECRET = 6
 
 
 class Scrubber:
-    """Replaces the given secrets, also in their URL-quoted form, by `[redacted]`."""
+    """Replaces the given secrets, also as they stand in an address or in JSON, by `[redacted]`."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         values = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
         values |= {quote(secret, safe="") for secret in values}
+        values |= {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in values}
         longest_first = sorted(values, key=lambda value: (-len(value), value))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if values else None
         self._encoded = [value.encode() for value in longest_first]

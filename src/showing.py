@@ -11,7 +11,6 @@ from typing import Any
 
 import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNetworkError, TelegramRetryAfter
-from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src import generation, metrics, tracing
@@ -198,8 +197,7 @@ async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = ""
     )
     if not finish.outcome:
         return finish
-    step = trace.get_current_span()
-    work.spawn(tracing.write_end_after(step, job, finish.outcome, kind=kind))
+    tracing.write_end(job, finish.outcome, kind=kind)
     outcome = {"imagebot.outcome": finish.outcome, "imagebot.provider": job.provider}
     metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
     metrics.job_duration.record(finish.seconds, outcome)

@@ -6,7 +6,6 @@ They are begun as references kept in the ledger and written once, by whoever end
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from observability.dramatiq import after_processing
 from observability.durable import PROCESS_LOST
 from observability.spans import (
     SpanEvent,
@@ -32,7 +32,6 @@ from src.jobs import Job, Ledger, State, transitions
 from src.settings import Settings
 
 _tracer = trace.get_tracer("imagebot")
-_STEP_SECONDS = 5.0
 
 
 def open_job() -> str:
@@ -186,20 +185,18 @@ async def write_lost_attempt(app: App, job: Job, step: str) -> None:
     )
 
 
-async def write_end_after(step: trace.Span, job: Job, outcome: str, *, kind: str = "") -> None:
+def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
     """Write the job's span, from admission to its end. Only the one who ended the job calls it.
 
-    It is written once `step`, which ended the job, has ended too: a job's last step lies within it.
+    It is written once the step that ended the job has ended too: a job's last step lies within it.
 
     Args:
         kind: why it could not be shown, where the job itself does not say.
     """
-    now, until = time.time_ns(), time.monotonic() + _STEP_SECONDS
+    now = time.time_ns()
     # Begun at once: from here on it is not lost with this process.
     span = _begin_end(job, outcome, kind or job.kind)
-    while step.is_recording() and time.monotonic() < until:  # noqa: ASYNC110 (nobody tells when a span ends)
-        await asyncio.sleep(0.02)
-    span.end(max(now, getattr(step, "end_time", None) or 0))
+    after_processing(lambda ended: span.end(max(now, ended)))
 
 
 def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:

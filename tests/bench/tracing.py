@@ -108,7 +108,7 @@ class Worker:
             metrics.job_duration.record(30.0, outcome)
             metrics.delivery_duration.record(0.2)
             log.info("job ended", job_id=job.id, outcome="delivered", trace_id=tracing.trace_id(job))
-        await tracing.write_end_after(trace.INVALID_SPAN, job, State.DELIVERED)
+        tracing.write_end(job, State.DELIVERED)
 
     @contextmanager
     def _processing(self, step: str, job: Job) -> Iterator[None]:
