@@ -10,18 +10,19 @@ The option comes off the wire, from any version of any program: whatever cannot 
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from opentelemetry import propagate, trace
+from opentelemetry import propagate
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import SpanContext, TraceFlags
 
 OPTION = "otel"
 
-_traceparent = TraceContextTextMapPropagator()
+# As `_as_traceparent` writes it.
+_TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,11 @@ def _as_traceparent(span: SpanContext) -> str:
 
 
 def _span_context_from(traceparent: str | None) -> SpanContext | None:
-    if traceparent is None:
+    found = _TRACEPARENT.fullmatch(traceparent or "")
+    if found is None:
         return None
-    context = _traceparent.extract({"traceparent": traceparent}, Context())
-    span_context = trace.get_current_span(context).get_span_context()
+    trace_id, span_id, flags = (int(part, 16) for part in found.groups())
+    span_context = SpanContext(trace_id, span_id, True, TraceFlags(flags))
     return span_context if span_context.is_valid else None
 
 

@@ -1,7 +1,7 @@
 """Which exporters the standard `OTEL_*` variables ask for, and the resource they export with.
 
 The SDK's own reading of them lives in a private module and has defaults made for other programs;
-here OTLP goes over HTTP unless told otherwise, batches leave twice a second, and a dead collector is
+here OTLP goes over HTTP unless told otherwise, batches leave every second, and a dead collector is
 given up on after two seconds. Traces over HTTP go through `observability.durable`, the rest through the SDK's own.
 """
 
@@ -28,7 +28,7 @@ from observability.scrubbing import Scrubber, ScrubbingLogExporter, ScrubbingSpa
 
 Signal = Literal["traces", "metrics", "logs"]
 
-_BATCH_DELAY_MS = 500
+_BATCH_DELAY_MS = 1_000
 # Whoever follows a log as it grows reads the process's own output.
 _LOG_DELAY_MS = 2_000
 _METRIC_INTERVAL_MS = 10_000

@@ -56,7 +56,7 @@ def demo(
 @app.command()
 def run(
     processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each.")] = 16,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = 4,
 ) -> None:
     """The bot, a worker and (without REDIS_URL) Redis, on this machine."""
     settings = load_settings()
@@ -89,7 +89,7 @@ def load(
     users: Annotated[int, typer.Option(min=1, help="People who play.")] = 30,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long they ask for pictures.")] = 5.0,
     processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 16,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 4,
     heavy: Annotated[int, typer.Option(min=0, help="How many of them keep hundreds of jobs open.")] = 1,
     think: Annotated[
         float, typer.Option(min=0.5, help="Mean seconds from a picture to the next wish.")

@@ -92,7 +92,7 @@ async def system(
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
             await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
-            worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
+            worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "4"]
             worker += DRAIN
             await supervisor.start(Part("worker", worker, env, grace=25.0))
             await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))

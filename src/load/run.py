@@ -48,7 +48,7 @@ class Plan:
     users: int
     seconds: float
     processes: int = 1
-    threads: int = 16
+    threads: int = 4
     heavy: int = 1
     think: float = 45.0
     slots: int | None = None

@@ -13,11 +13,11 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -284,8 +284,11 @@ class OpenAnswer:
             raise self._too_large()
         read = 0
         # What comes as it is need not go through httpx's decoders.
-        body = self._response.aiter_bytes() if self._encoded else self._response.stream
-        assert isinstance(body, AsyncIterable)
+        body = (
+            self._response.aiter_bytes()
+            if self._encoded
+            else cast(httpx.AsyncByteStream, self._response.stream)
+        )
         try:
             async for piece in body:
                 read += len(piece)
@@ -315,7 +318,7 @@ def _request(
         request = httpx.Request(
             method,
             parsed(url) if isinstance(url, str) else url,
-            headers={"Accept-Encoding": "identity", **headers},
+            headers=_encoded(tuple(headers.items())),
             extensions={"timeout": {"connect": CONNECT_SECONDS, "pool": 2 * CONNECT_SECONDS, **limits}},
             **body,
         )
@@ -326,6 +329,12 @@ def _request(
         # Its message quotes what could not be encoded, so it goes no further.
         raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
     return request
+
+
+@lru_cache(64)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    """Headers as httpx keeps them; each request takes a copy. A provider's are the same for all its requests."""
+    return httpx.Headers({"Accept-Encoding": "identity", **dict(headers)})
 
 
 parsed = lru_cache(2048)(httpx.URL)

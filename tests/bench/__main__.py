@@ -70,13 +70,13 @@ class Way:
 
 def _ways(in_flight: int, seconds: float, redis_url: str) -> dict[str, Way]:
     """All contenders, in the order in which they run."""
-    ours = ["-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "16"]
+    ours = ["-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "4"]
     env = {"KIE_CONCURRENCY": str(in_flight), "KIE_RATE": "100000", "TELEGRAM_RATE": "100000"}
     env |= {"MAX_WAITING": "100000", "JOB_DEADLINE": "3600"}
     # As in production; the demo's page wants to see more.
     env |= {
         "LOG_FORMAT": "json",
-        "OTEL_BSP_SCHEDULE_DELAY": "500",
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "OTEL_METRIC_EXPORT_INTERVAL": "10000",
     }
     untraced = {**env, "OTEL_SDK_DISABLED": "true"}

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from observability.dramatiq import outlasting
+from observability.dramatiq import after_processing, outlasting
 from tests.observability.conftest import Bench, Recorded
 
 
@@ -359,5 +359,39 @@ def test_an_actor_that_raises_ends_its_span_though_work_was_to_outlast_it(
     assert outcome(recorded.one("process work")) == "dead"
 
 
+def test_what_follows_the_processing_is_told_when_its_span_ended(bench: Bench, recorded: Recorded) -> None:
+    told: list[int] = []
+
+    @bench.actor
+    def work() -> None:
+        ended = outlasting()
+        after_processing(told.append)
+        assert told == []
+        ended(None)
+        after_processing(told.append)
+
+    with bench.working():
+        work.send()
+    span = recorded.one("process work")
+    first, second = told
+    assert first == span.end_time <= second
+
+
+def test_work_that_was_not_begun_after_all_is_skipped(bench: Bench, recorded: Recorded) -> None:
+    @bench.actor
+    def work() -> None:
+        outlasting()(SkipMessage("not now"))
+
+    with bench.working():
+        work.send()
+    span = recorded.one("process work")
+    assert outcome(span) == "skipped"
+    assert event_names(span) == ["messaging.dramatiq.skipped"]
+    assert span.status.status_code is StatusCode.UNSET
+
+
 def test_without_a_message_nothing_outlasts() -> None:
     outlasting()(None)
+    told: list[int] = []
+    after_processing(told.append)
+    assert len(told) == 1
