@@ -65,16 +65,15 @@ class _TracedTransport(httpx.AsyncBaseTransport):
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
         self._excluded = get_excluded_urls("HTTPX")
+        # A task's address is asked for again and again.
+        self._described = lru_cache(2048)(self._describe)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, method = request.url, request.method
-        address = safe_url(str(url), self._scrubber)
-        if not is_http_instrumentation_enabled() or self._excluded.url_disabled(address):
+        name, of_span = self._described(method, str(url), url.host, url.port)
+        if name is None or not is_http_instrumentation_enabled():
             return await self._transport.handle_async_request(request)
-        name, _, of_span = _asked(method, url.host, url.port)
-        span = self._tracer.start_span(
-            name, kind=SpanKind.CLIENT, attributes={"url.full": address, **of_span}
-        )
+        span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=of_span)
         token = attach(trace.set_span_in_context(span))
         try:
             start = default_timer()
@@ -99,6 +98,14 @@ class _TracedTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+    def _describe(self, method: str, url: str, host: str, port: int | None) -> tuple[str | None, Attributes]:
+        """The name of a request's span, None where it is to have none, and what it says of the request."""
+        address = safe_url(url, self._scrubber)
+        if self._excluded.url_disabled(address):
+            return None, {}
+        name, _, of_span = _asked(method, host, port)
+        return name, {"url.full": address, **of_span}
 
 
 @lru_cache(256)

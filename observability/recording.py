@@ -125,7 +125,11 @@ class LeanTracer(trace.Tracer):
             provider.processors,
         )
         if attributes:
-            span.set_attributes(attributes)
+            # Nobody else has it yet.
+            if len(attributes) <= _MOST and _PLAIN.issuperset(map(type, attributes.values())):
+                span.attributes = dict(attributes)
+            else:
+                span.set_attributes(attributes)
         if links:
             span.links = tuple(
                 _settled(link) if link.attributes else link for link in links if link.context.is_valid

@@ -5,8 +5,7 @@ How it looks in the chat is `src.delivery`; here is when it is tried again, and 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
@@ -49,7 +48,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
                     await _later(work, job, 0.0, "placed", free=True)
                     return
             if job.state is State.DELIVERING:
-                async with work.uploads, _picture(work, job) as picture:
+                async with work.uploads, await _picture(work, job) as picture:
                     if request.chat == NO_CHAT:
                         shown = _kept(job, picture)
                     else:
@@ -119,8 +118,8 @@ async def close(work: Work, request_id: str) -> None:
     await ledger.closed(request_id)
 
 
-@asynccontextmanager
-async def _picture(work: Work, job: Job) -> AsyncIterator[Picture]:
+async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]:
+    """The job's picture, to be opened."""
     provider = work.app.providers.get(job.provider)
     if provider is None:
         raise ProviderError(ErrorKind.AUTH, "no_key")
@@ -128,8 +127,7 @@ async def _picture(work: Work, job: Job) -> AsyncIterator[Picture]:
     data = None if url else await work.app.ledger.blob(job.id)
     if not url and data is None:
         raise ProviderError(ErrorKind.BAD_RESULT, "blob_gone")
-    async with provider.open(ImageRef(url=url, data=data)) as picture:
-        yield picture
+    return provider.open(ImageRef(url=url, data=data))
 
 
 def _kept(job: Job, picture: Picture) -> dict[str, Any]:

@@ -305,7 +305,7 @@ class OpenAnswer:
 
     async def aclose(self) -> None:
         """Give the connection back, or end it where the body was not read to its end."""
-        await self._response.aclose()
+        await cast(httpx.AsyncByteStream, self._response.stream).aclose()
 
     def _too_large(self) -> ProviderError:
         return ProviderError(ErrorKind.BAD_RESULT, "too_large", status=self.status, submitted=self._creates)

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
 
@@ -125,20 +125,24 @@ async def fetch_ref(
     return inspect(ref.data)
 
 
-@asynccontextmanager
-async def open_ref(
+def open_ref(
     client: httpx.AsyncClient, hosts: ResultHosts, ref: ImageRef, *, limit: int
-) -> AsyncIterator[Picture]:
+) -> AbstractAsyncContextManager[Picture]:
     """`fetch_ref`, begun only: a picture that is elsewhere passes in pieces.
 
     Raises:
         ProviderError: as `open_image`.
     """
     if ref.data is None:
-        async with open_image(client, hosts, ref.url or "", limit=limit) as picture:
-            yield picture
-    else:
-        yield await fetch_ref(client, hosts, ref, limit=limit)
+        return open_image(client, hosts, ref.url or "", limit=limit)
+    return _held(client, hosts, ref, limit)
+
+
+@asynccontextmanager
+async def _held(
+    client: httpx.AsyncClient, hosts: ResultHosts, ref: ImageRef, limit: int
+) -> AsyncIterator[Picture]:
+    yield await fetch_ref(client, hosts, ref, limit=limit)
 
 
 async def _head(answer: OpenAnswer, pieces: AsyncIterator[bytes]) -> tuple[bytes, tuple[int, int] | None]:
