@@ -6,13 +6,14 @@ What they have no word for is under `messaging.dramatiq.`, as they ask of a mess
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dramatiq import Message, get_encoder
 from dramatiq.common import q_name
-from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
+from opentelemetry.metrics import Histogram, Meter
+
+from observability.counts import Counts
 
 if TYPE_CHECKING:
     from dramatiq.broker import MessageProxy
@@ -21,27 +22,6 @@ SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
 # Seconds. The conventions advise 0.005 to 10; actors and queues of long work need more.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300)
-
-
-class _Counts:
-    """How often each set of labels was met."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: dict[tuple[str, ...], tuple[dict[str, str], list[int]]] = {}
-
-    def add(self, labels: dict[str, str]) -> None:
-        key = tuple(labels.values())
-        with self._lock:
-            known = self._counts.get(key)
-            if known is None:
-                self._counts[key] = labels, [1]
-            else:
-                known[1][0] += 1
-
-    def __call__(self, options: CallbackOptions) -> list[Observation]:
-        with self._lock:
-            return [Observation(count, labels) for labels, (count,) in self._counts.values()]
 
 
 class MessagingMetrics:
@@ -54,8 +34,8 @@ class MessagingMetrics:
             )
 
         # Counted here and looked at when metrics are collected: a tenth of what a counter costs.
-        self._sent = _Counts()
-        self._consumed = _Counts()
+        self._sent = Counts()
+        self._consumed = Counts()
         meter.create_observable_counter(
             "messaging.client.sent.messages", [self._sent], "{message}", "Messages given to the broker."
         )

@@ -88,7 +88,9 @@ def encode_span(span: ReadableSpan) -> bytes:
         if isinstance(value, str):
             short = len(value) <= _LONGEST_CACHED
             parts.append(_cached_attribute(key, value) if short else _attribute(key, value))
-        elif isinstance(value, int | float):
+        elif isinstance(value, int | float) or (
+            type(value) is tuple and all(type(item) is str for item in value)
+        ):
             parts.append(_cached_attribute(key, value))
         else:
             parts.append(_attribute(key, value))
@@ -173,7 +175,7 @@ def _status(status: Status) -> bytes:
 
 
 @lru_cache(8192, typed=True)  # for 1, 1.0 and True are the same
-def _cached_attribute(key: str, value: str | bool | float) -> bytes:
+def _cached_attribute(key: str, value: str | bool | float | tuple[str, ...]) -> bytes:
     return _attribute(key, value)
 
 

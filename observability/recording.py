@@ -38,6 +38,7 @@ Attributes = Mapping[str, AnyValue]
 
 _MOST = 128  # attributes, events or links of a span: OpenTelemetry's default
 _PLAIN = frozenset((str, bool, int, float))
+_PLAIN_OR_TUPLE = _PLAIN | {tuple}
 _SAMPLED = TraceFlags.SAMPLED
 _FLAGS = {int(flags): flags for flags in map(TraceFlags, (_SAMPLED, _SAMPLED | TraceFlags.RANDOM_TRACE_ID))}
 _UNSET = Status()
@@ -126,7 +127,7 @@ class LeanTracer(trace.Tracer):
         )
         if attributes:
             # Nobody else has it yet.
-            if len(attributes) <= _MOST and _PLAIN.issuperset(map(type, attributes.values())):
+            if len(attributes) <= _MOST and _are_plain(attributes):
                 span.attributes = dict(attributes)
             else:
                 span.set_attributes(attributes)
@@ -225,7 +226,7 @@ class LeanSpan(trace.Span, ReadableSpan):
         self.set_attributes({key: value})
 
     def set_attributes(self, attributes: Attributes) -> None:
-        if not _PLAIN.issuperset(map(type, attributes.values())):
+        if not _are_plain(attributes):
             attributes = BoundedAttributes(_MOST, attributes)
         with self._lock:
             if self._is_over("set_attributes"):
@@ -346,6 +347,15 @@ class LeanSpan(trace.Span, ReadableSpan):
             instrumentation_scope=self.instrumentation_scope,
         )
         return str(plain.to_json(indent))
+
+
+def _are_plain(attributes: Attributes) -> bool:
+    """Whether values are as they will be kept; so is a tuple of texts."""
+    types = set(map(type, attributes.values()))
+    if types <= _PLAIN:
+        return True
+    tuples = (value for value in attributes.values() if isinstance(value, tuple))
+    return types <= _PLAIN_OR_TUPLE and all(type(item) is str for value in tuples for item in value)
 
 
 def _settled(link: Link) -> Link:

@@ -27,20 +27,17 @@ def written(span: ReadableSpan) -> bytes:
     context, parent, scope = span.context, span.parent, span.instrumentation_scope
     if context is None or context.trace_state or type(span.attributes) is not dict or scope is None:
         return encode_span(span)
-    parts: list[Event | Link] = [*span.events, *span.links]
-    if (
-        scope.attributes
-        or span.dropped_events
-        or span.dropped_links
-        or any(p.dropped_attributes for p in parts)
-    ):
+    events, links = span.events, span.links
+    if scope.attributes or type(events) is not tuple or type(links) is not tuple:
+        return encode_span(span)
+    if any(part.dropped_attributes for part in (*events, *links)):
         return encode_span(span)
     rest: list[Any] = []
-    if parts or span.status.status_code is not StatusCode.UNSET:
+    if events or links or span.status.status_code is not StatusCode.UNSET:
         rest = [
             (span.status.status_code.value, span.status.description),
-            [(event.name, event.timestamp, _plain(event.attributes)) for event in span.events],
-            [(*_identity(link.context), _plain(link.attributes)) for link in span.links],
+            [(event.name, event.timestamp, _plain(event.attributes)) for event in events],
+            [(*_identity(link.context), _plain(link.attributes)) for link in links],
         ]
     try:
         return orjson.dumps(
@@ -49,7 +46,7 @@ def written(span: ReadableSpan) -> bytes:
                 None if parent is None else _identity(parent),
                 (scope.name, scope.version, scope.schema_url),
                 span.name,
-                span.kind.value,
+                span.kind._value_,
                 span.start_time,
                 span.end_time,
                 span.attributes,

@@ -242,11 +242,11 @@ async def _accepted(work: Work, job: Job, provider: Provider, request: GenReques
             callback=request.callback_url is not None,
         )
     )
-    running = dataclasses.replace(job, ticket=task, generation=generation)
     await _judge(work, job)
     if ours:
         metrics.wait_duration.record(_waited(job), {"imagebot.provider": job.provider})
     else:
+        running = dataclasses.replace(job, ticket=task, generation=generation)
         tracing.write_generation(running, error="cancelled")
         await stop(work, running)
 
@@ -267,7 +267,7 @@ async def _ready(work: Work, job: Job, done: Done) -> None:
         )
     )
     if ours:
-        facts = {"gen_ai.response.finish_reasons": [done.finish_reason or "stop"]}
+        facts = {"gen_ai.response.finish_reasons": (done.finish_reason or "stop",)}
         tracing.write_generation(job, attributes=facts)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
         if job.accepted:

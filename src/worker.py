@@ -47,7 +47,7 @@ _STEPS_SECONDS = 14.0
 _YOUNG_OBJECTS = 50_000
 
 # Between two writes to Redis, in seconds.
-_BETWEEN_WRITES = 0.008
+_BETWEEN_WRITES = 0.016
 
 # Steps under way in the loop; beyond them messages wait, for whichever process is free.
 _STEPS = 64

@@ -216,7 +216,12 @@ async def exchange(
             content = orjson.dumps(json_body)
         except TypeError:
             raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
-    request = _request(method, url, headers, {"total": seconds}, content=content, data=fields, files=files)
+    if method == "GET" and content is fields is files is None:
+        request = _asking(url, tuple(headers.items()), seconds)
+    else:
+        request = _request(
+            method, url, headers, {"total": seconds}, content=content, data=fields, files=files
+        )
     until = asyncio.get_running_loop().time() + seconds
     try:
         answer = OpenAnswer(await client.send(request, stream=True), limit, creates)
@@ -329,6 +334,12 @@ def _request(
         # Its message quotes what could not be encoded, so it goes no further.
         raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
     return request
+
+
+@lru_cache(2048)
+def _asking(url: str, headers: tuple[tuple[str, str], ...], seconds: float) -> httpx.Request:
+    """A request without a body, which can be sent again and again as a poll is."""
+    return _request("GET", url, dict(headers), {"total": seconds})
 
 
 @lru_cache(64)

@@ -13,10 +13,13 @@ from functools import lru_cache
 
 import aiohttp
 import httpx
+from multidict import CIMultiDict
+from yarl import URL
 
 # Of a body that nobody reads yet, so much waits here (aiohttp takes twice that) and the rest at the server.
 # A picture of usual size is then never stopped on its way, which would cost more than its bytes do.
 _BUFFER_BYTES = 262_144
+_PREPARED = "aiohttp.prepared"
 _NO_LIMITS: dict[str, float] = {}
 
 
@@ -40,10 +43,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._session = self._make()
         limits = request.extensions.get("timeout", _NO_LIMITS)
         try:
+            address, headers = _prepared(request)
             answer = await self._session.request(
                 request.method,
-                str(request.url),
-                headers=request.headers,
+                address,
+                headers=headers,
                 data=await request.aread() or None,
                 allow_redirects=False,
                 auto_decompress=False,
@@ -78,6 +82,20 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         self._answer.release()
         await self._answer.wait_for_close()
+
+
+def _prepared(request: httpx.Request) -> tuple[URL, CIMultiDict[str]]:
+    """A request's address and headers as aiohttp has them; kept with it, for it may be sent again."""
+    found: tuple[URL, CIMultiDict[str]] | None = request.extensions.get(_PREPARED)
+    if found is None:
+        try:
+            # httpx has encoded what needs it.
+            address = URL(str(request.url), encoded=True)
+        except ValueError as error:
+            raise aiohttp.InvalidURL(str(error)) from error
+        found = address, CIMultiDict(request.headers.multi_items())
+        request.extensions[_PREPARED] = found
+    return found
 
 
 @lru_cache(256)

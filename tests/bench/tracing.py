@@ -94,7 +94,7 @@ class Worker:
                 await self._http.get("/api/v1/jobs/recordInfo", params={"taskId": "a7f3b2"})
         tracing.write_generation(
             dataclasses.replace(job, generation=generation),
-            attributes={"gen_ai.response.finish_reasons": ["stop"]},
+            attributes={"gen_ai.response.finish_reasons": ("stop",)},
         )
         labels = {"imagebot.provider": "kie", "gen_ai.request.model": job.spec.model}
         metrics.generation_duration.record(30.0, labels)
@@ -104,7 +104,7 @@ class Worker:
             media = InputMediaPhoto(media=_Picture("picture.png"))
             await self._bot(EditMedia(media=media, chat_id=1, message_id=2))
             outcome = {"imagebot.outcome": "delivered", "imagebot.provider": "kie"}
-            metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
+            metrics.jobs.add({**outcome, "gen_ai.request.model": job.spec.model})
             metrics.job_duration.record(30.0, outcome)
             metrics.delivery_duration.record(0.2)
             log.info("job ended", job_id=job.id, outcome="delivered", trace_id=tracing.trace_id(job))
