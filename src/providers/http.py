@@ -216,7 +216,7 @@ async def exchange(
             content = orjson.dumps(json_body)
         except TypeError:
             raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
-    if method == "GET" and content is fields is files is None:
+    if method == "GET" and content is None and not fields and not files:
         request = _asking(url, tuple(headers.items()), seconds)
     else:
         request = _request(
