@@ -60,7 +60,8 @@ class SpoolFile:
             memory = self._grown(end - self._size + _GROWTH)
             self._memory.close()
             self._memory = memory
-        self._memory[body:end] = _ID.pack(id_) + content
+        _ID.pack_into(self._memory, body, id_)
+        self._memory[body + _ID.size : end] = content
         self._memory[self._at : body] = _MARK.pack(_WHOLE | len(content))
         self._at = end
 

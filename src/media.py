@@ -65,6 +65,9 @@ class EditMedia(TelegramMethod[Shown | bool]):
     reply_markup: InlineKeyboardMarkup | None = None
 
 
+_PHOTO = InputMediaPhoto(media="")
+_EDIT = EditMedia(media=_PHOTO, chat_id=0, message_id=0)
+
 # Held as those in `src.telegram` are.
 _ANSWER = Response[Shown | bool]
 
@@ -175,7 +178,8 @@ class Media:
         media: InputMediaPhoto | InputMediaDocument,
         markup: InlineKeyboardMarkup | None,
     ) -> Shown | None:
-        edit = EditMedia(media=media, chat_id=chat, message_id=message, reply_markup=markup)
+        told = {"media": media, "chat_id": chat, "message_id": message, "reply_markup": markup}
+        edit = _EDIT.model_copy(update=told)
         try:
             sent = await self._bot(edit, request_timeout=_UPLOAD_SECONDS)
         except TelegramNetworkError:
@@ -226,7 +230,8 @@ def file_id_of(message: Message | Shown) -> str | None:
 
 
 def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
-    return InputMediaPhoto(media=file, **_captioned(caption))
+    # A copy, because nothing here comes from outside: pydantic's checks take longer.
+    return _PHOTO.model_copy(update={"media": file, **_captioned(caption)})
 
 
 def _document(file: InputFile, caption: Text) -> InputMediaDocument:

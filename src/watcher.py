@@ -7,6 +7,7 @@ ends jobs that are past their deadline. Thousands of rows are one script call an
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -38,7 +39,9 @@ class Watcher:
         self._ledger = work.app.ledger
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._polling = 0
+        # Under way, with the moment at which each began, in that order.
+        self._polls: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
         self._polled: list[GoesOn] = []
         self._has_polled = asyncio.Event()
 
@@ -47,6 +50,7 @@ class Watcher:
         self._spawn(self._record_last())
         self._spawn(self._beat())
         while not self._stopping.is_set():
+            self._give_up_late()
             try:
                 wait = await self._look()
             except RedisError as error:
@@ -71,7 +75,7 @@ class Watcher:
 
     async def _look(self) -> float:
         settings = self._work.app.settings
-        room = min(_ROWS, _POLLS - self._polling)
+        room = min(_ROWS, _POLLS - len(self._polls))
         if room <= 0:
             return _SHORTEST_SLEEP
         polled = self._take_polled()
@@ -88,8 +92,7 @@ class Watcher:
         delivers: list[Wake] = []
         for row in rows:
             if row.what == "poll" and row.job is not None:
-                self._polling += 1
-                self._spawn(self._poll(row.job))
+                self._polls[self._spawn(self._poll(row.job))] = time.monotonic()
             elif row.what == "submit" and row.wake is not None:
                 submits.append(row.wake)
             elif row.what == "deliver" and row.wake is not None:
@@ -106,25 +109,39 @@ class Watcher:
 
     async def _poll(self, job: Job) -> None:
         again: GoesOn | None = None
+        task = asyncio.current_task()
         try:
-            # The lease covers a poll: a provider that hangs longer is asked again by whoever is free.
-            async with asyncio.timeout(self._work.app.settings.lease):
-                again = await generation.poll(self._work, job)
-        except TimeoutError:
+            again = await generation.poll(self._work, job)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
             again = (job.id, job.fence, 1.0, job.progress)
         except RedisError as error:
             log.warning("poll not recorded", job_id=job.id, error=type(error).__name__)
         finally:
-            self._polling -= 1
+            if task is not None:
+                self._polls.pop(task, None)
+                self._late.discard(task)
             if again is not None:
                 self._polled.append(again)
             if again is not None or self._stopping.is_set():
                 self._has_polled.set()
 
+    def _give_up_late(self) -> None:
+        """The lease covers a poll: a provider that hangs longer is asked again by whoever is free.
+
+        Looked at here for all, as a timer for each would cost half of what the poll's own steps do.
+        """
+        until = time.monotonic() - self._work.app.settings.lease
+        late = itertools.takewhile(lambda poll: poll[1] < until, self._polls.items())
+        for task in {task for task, _ in late} - self._late:
+            self._late.add(task)
+            task.cancel()
+
     async def _record_last(self) -> None:
         """Let go what was polled and is in no look: the looks end before the last polls do."""
         await self._stopping.wait()
-        while self._polling or self._polled:
+        while self._polls or self._polled:
             await self._has_polled.wait()
             polled = self._take_polled()
             if not polled:
@@ -170,10 +187,11 @@ class Watcher:
     async def _sleep(self, seconds: float) -> None:
         await _wait(self._stopping, seconds)
 
-    def _spawn(self, step: Any) -> None:
+    def _spawn(self, step: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(step)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -1,0 +1,64 @@
+"""The watcher, on a provider that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, cast
+
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from src.app import open_app
+from src.jobs import Ledger, State, transitions
+from src.providers.base import Capabilities, Pending, Provider, Ticket
+from src.settings import load_settings
+from src.watcher import Watcher
+from src.work import Work
+from tests.jobs.states import admitted, claimed
+
+
+class Hanging:
+    """Never answers the first poll, and every later one."""
+
+    name = "kie"
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.polls = 0
+        self.given_up, self.asked_again = asyncio.Event(), asyncio.Event()
+
+    async def poll(self, ticket: Ticket) -> Pending:
+        self.polls += 1
+        if self.polls > 1:
+            self.asked_again.set()
+            return Pending(0.5)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
+        raise AssertionError
+
+
+async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
+    redis_url: str, sync_redis: redis.Redis
+) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    fence = claimed(ledger, job_id, "submit").fence
+    ticket = {"provider": "kie", "external_id": "t"}
+    ledger.run_sync(transitions.accepted(job_id, fence, ticket=ticket, after=0))
+    provider = Hanging()
+    async with open_app(load_settings(redis_url=redis_url, lease=1), StubBroker()) as app:
+        providers = {"kie": cast(Provider, provider)}
+        watcher = Watcher(Work(replace(app, providers=providers), cast(Any, None), cast(Any, None)))
+        running = asyncio.create_task(watcher.run())
+        async with asyncio.timeout(30):
+            await provider.given_up.wait()
+            await provider.asked_again.wait()
+            await watcher.stop(10)
+            await running
+        job = await app.ledger.job(job_id)
+    assert job is not None
+    assert job.state is State.RUNNING
