@@ -74,11 +74,13 @@ def encode_span(span: ReadableSpan) -> bytes:
     context, parent = span.context, span.parent
     if context is None:
         return b""
+    # As the tuple it is: each of its properties is a call.
+    trace_id, span_id, *_ = context
     parts = [
         _TRACE_ID,
-        context.trace_id.to_bytes(16, "big"),
+        trace_id.to_bytes(16, "big"),
         _SPAN_ID,
-        context.span_id.to_bytes(8, "big"),
+        span_id.to_bytes(8, "big"),
         _named(span.name, span.kind),
         _TIMES.pack(_START, span.start_time or 0, _END, span.end_time or 0),
     ]

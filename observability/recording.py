@@ -101,8 +101,10 @@ class LeanTracer(trace.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         parent = trace.get_current_span(context).get_span_context()
-        flags = _FLAGS.get(parent.trace_flags)
-        if flags is None or not parent.is_valid or len(links or ()) > _MOST:
+        # As the tuple it is: each of its properties is a call.
+        trace_id, _, _, given, state, is_valid = parent
+        flags = _FLAGS.get(given)
+        if flags is None or not is_valid or len(links or ()) > _MOST:
             return self._full.start_span(
                 name,
                 context,
@@ -117,7 +119,7 @@ class LeanTracer(trace.Tracer):
         span_id = provider.id_generator.generate_span_id()
         span = LeanSpan(
             name,
-            SpanContext(parent.trace_id, span_id, False, flags, parent.trace_state),
+            SpanContext(trace_id, span_id, False, flags, state),
             parent,
             kind,
             start_time if start_time is not None else time.time_ns(),

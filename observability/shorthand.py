@@ -25,7 +25,11 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 def written(span: ReadableSpan) -> bytes:
     """The span in short; it may not have ended."""
     context, parent, scope = span.context, span.parent, span.instrumentation_scope
-    if context is None or context.trace_state or type(span.attributes) is not dict or scope is None:
+    if context is None or scope is None or type(span.attributes) is not dict:
+        return encode_span(span)
+    # As the tuple it is: each of its properties is a call.
+    trace_id, span_id, remote, _, state, _ = context
+    if state:
         return encode_span(span)
     events, links = span.events, span.links
     if scope.attributes or type(events) is not tuple or type(links) is not tuple:
@@ -42,8 +46,11 @@ def written(span: ReadableSpan) -> bytes:
     try:
         return orjson.dumps(
             (
-                _identity(context),
-                None if parent is None else _identity(parent),
+                f"{trace_id:032x}",
+                span_id,
+                remote,
+                0 if parent is None else parent[1],
+                parent is not None and parent[2],
                 (scope.name, scope.version, scope.schema_url),
                 span.name,
                 span.kind._value_,
@@ -67,12 +74,14 @@ def as_otlp(kept: bytes) -> bytes:
 
 
 def _read(line: bytes) -> ReadableSpan:
-    context, parent, scope, name, kind, start, end, attributes, *rest = orjson.loads(line)
+    trace_id, span_id, remote, parent, parent_remote, scope, name, kind, start, end, attributes, *rest = (
+        orjson.loads(line)
+    )
     status, events, links = rest or ((StatusCode.UNSET.value, None), (), ())
     return ReadableSpan(
         name,
-        _context(*context),
-        parent and _context(*parent),
+        _context(trace_id, span_id, remote),
+        _context(trace_id, parent, parent_remote) if parent else None,
         attributes=attributes,
         events=[Event(name, attributes, at) for name, at, attributes in events],
         links=[Link(_context(*identity), attributes) for *identity, attributes in links],
