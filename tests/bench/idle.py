@@ -47,7 +47,7 @@ async def _measure(messages: int) -> str:
         system.middlewares.append(note)
         await system.open()
         try:
-            await system.start_worker(threads=16)
+            await system.start_worker()
             await system.start_bot()
             for number in range(_WARM + messages):
                 person = system.person(f"Guest {number}")
