@@ -1,8 +1,10 @@
 """Counted in place and looked at when metrics are collected: a tenth of what a counter of the SDK's costs each time.
 
-jobs = Counts()
-meter.create_observable_counter("jobs", [jobs], "{job}", "Jobs that ended")
-jobs.add({"outcome": "delivered"})
+    jobs = Counts()
+    meter.create_observable_counter("jobs", [jobs], "{job}", "Jobs that ended")
+    jobs.add({"outcome": "delivered"})
+
+Without exemplars, which a counter of the SDK's has.
 """
 
 from __future__ import annotations

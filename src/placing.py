@@ -61,6 +61,14 @@ class _NotNeeded(Exception):
     """Another has sent the placeholder while this one waited for its turn."""
 
 
+class _Stayed(Exception):
+    """A part of the placeholder stayed in the chat though sending it failed, with `error`."""
+
+    def __init__(self, error: TelegramAPIError) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Placing:
     """Sends placeholders. Raises what `Delivery` does."""
 
@@ -133,6 +141,8 @@ class Placing:
         with before_leaving(goes, useful=useful):
             try:
                 yield
+            except _Stayed as stayed:
+                raise stayed.error from None
             except TelegramAPIError as error:
                 # These two say nothing about what became of the message.
                 if gone and not isinstance(error, TelegramNetworkError | TelegramServerError):
@@ -189,13 +199,13 @@ class Placing:
         await asyncio.sleep(pause_in(len(jobs) + 1, group=request.group))
         try:
             status = await self._send_under_album(request, text, markup)
-        except TelegramAPIError:
+        except TelegramAPIError as error:
             # With the turn that it has not used.
             with lane("paid"):
                 gone = await self._take_back(request.chat, tiled)
-            if not gone:
-                await self._ledger.sending(request.id)
-            raise
+            if gone:
+                raise
+            raise _Stayed(error) from error
         return tiled, status.message_id
 
     async def _send_under_album(

@@ -51,6 +51,18 @@ async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> 
         await asyncio.to_thread(_send_in_thread, broker, wakes)
 
 
+async def waiting() -> int:
+    """Wake-ups that wait in the queue; 0 where the broker does not tell at once.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    broker = dramatiq.get_broker()
+    if not isinstance(broker, WakeUps) or broker.loop_client is None:
+        return 0
+    return int(await broker.loop_client.llen(QUEUE_KEY))
+
+
 async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> None:
     try:
         with ExitStack() as spans:

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _POLLS = 1000
 _ROWS = 250
+# Wake-ups in the queue beyond which those that nobody acted on are not sent again.
+_MANY = 200
 _LONGEST_SLEEP = 0.5
 # Between two looks: what falls due or was polled meanwhile is one call.
 _SHORTEST_SLEEP = 0.1
@@ -99,7 +101,9 @@ class Watcher:
                 delivers.append(row.wake)
             else:
                 self._spawn(self._rare(row))
-        await wake.send(deliver=delivers, submit=submits)
+        # Behind a long queue a wake-up is not lost but late: one more would make it longer still.
+        if (delivers or submits) and await wake.waiting() < _MANY:
+            await wake.send(deliver=delivers, submit=submits)
         return 0.0 if len(rows) == room else _LONGEST_SLEEP if wait is None else wait
 
     def _take_polled(self) -> list[GoesOn]:

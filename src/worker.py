@@ -50,7 +50,7 @@ _YOUNG_OBJECTS = 50_000
 _BETWEEN_WRITES = 0.016
 
 # Steps under way in the loop; beyond them messages wait, for whichever process is free.
-_STEPS = 64
+_STEPS = 128
 
 # A place for each. It is written in C, and a step has to do with it twice.
 _room: queue.SimpleQueue[None] = queue.SimpleQueue()

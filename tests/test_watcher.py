@@ -1,4 +1,4 @@
-"""The watcher, on a provider that does not answer."""
+"""The watcher: on a provider that does not answer, and behind a long queue."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 from dataclasses import replace
 from typing import Any, cast
 
+import dramatiq
 import redis
 from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
+from src.clients import make_sync_redis
 from src.jobs import Ledger, State, transitions
 from src.providers.base import Capabilities, Pending, Provider, Ticket
 from src.settings import load_settings
+from src.wake import QUEUE_KEY
+from src.wakeups import WakeUps
 from src.watcher import Watcher
 from src.work import Work
-from tests.jobs.states import admitted, claimed
+from tests.jobs.states import admitted, claimed, in_state
 
 
 class Hanging:
@@ -62,3 +66,29 @@ async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
         job = await app.ledger.job(job_id)
     assert job is not None
     assert job.state is State.RUNNING
+
+
+async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync_redis: redis.Redis) -> None:
+    settings = load_settings(redis_url=redis_url)
+    broker = WakeUps(lambda: make_sync_redis(settings, decode_responses=False))
+    previous = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    try:
+        in_state(Ledger(sync_client=sync_redis), State.READY)
+        sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
+        # Nobody acted on it within the time that a wake-up takes.
+        sync_redis.zadd("imagebot:due", dict.fromkeys(sync_redis.zrange("imagebot:due", 0, -1), 1))
+        async with open_app(settings, broker) as app:
+            watcher = Watcher(Work(app, cast(Any, None), cast(Any, None)))
+            await watcher._look()
+            assert sync_redis.llen(QUEUE_KEY) == 200
+            (later,) = [at for _, at in sync_redis.zrange("imagebot:due", 0, -1, withscores=True)]
+            assert later > 1, "it is looked at again"
+
+            sync_redis.ltrim(QUEUE_KEY, 0, 9)
+            sync_redis.zadd("imagebot:due", dict.fromkeys(sync_redis.zrange("imagebot:due", 0, -1), 1))
+            await watcher._look()
+            assert sync_redis.llen(QUEUE_KEY) == 11
+    finally:
+        dramatiq.set_broker(previous)
+        broker.close()

@@ -72,6 +72,8 @@ class RateLimits(Middleware):
             raise MiddlewareError(f"actor {actor.actor_name}: limits are for steps in the loop, use @in_loop")
 
     def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
+        # Should asking fail, the step must not take what the thread's last message was to take.
+        _owed.set(None)
         actor = broker.actors.get(message.actor_name)
         limits: Callable[[Any], Demand | None] | None = actor.options.get("limits") if actor else None
         _owed.set(limits(message) if limits else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
@@ -83,3 +85,10 @@ def test_exceptions_go_where_the_variable_says(
     logged = [finished.log_record for finished in sent.get_finished_logs()]
     assert [record.event_name for record in logged] == ["messaging.process.exception"] * records
     assert all(record.span_id == span.get_span_context().span_id for record in logged)
+
+
+def test_a_secret_is_found_as_it_stands_in_json() -> None:
+    scrubber = Scrubber(['pass"word\\1'])
+    line = json.dumps({"what": 'pass"word\\1'})
+    assert scrubber.text(line) == '{"what": "[redacted]"}'
+    assert scrubber.finds_in(line.encode())
