@@ -64,10 +64,15 @@ class Orders:
 
     async def admit(self, count: int) -> None:
         """Put so many orders into the ledger, as the bot does."""
-        limits = Limits(_MANY, 60, _MANY, _MANY)
-        for chat, message in await self.placeholders(max(0, count)):
-            request, prompt = new_id(), f"a boat, no. {next(self._serial)}"
-            spec = Spec(prompt=prompt, model="google/nano-banana", aspect="1:1", chat=chat, lang="en")
+        placed = await self.placeholders(max(0, count))
+        # Many at once: one after the other they would be fewer than the worker ends.
+        free = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._admit(free, chat, message) for chat, message in placed))
+
+    async def _admit(self, free: asyncio.Semaphore, chat: int, message: int) -> None:
+        request, prompt = new_id(), f"a boat, no. {next(self._serial)}"
+        spec = Spec(prompt=prompt, model="google/nano-banana", aspect="1:1", chat=chat, lang="en")
+        async with free:
             await self._ledger.run(
                 transitions.admit(
                     request=request,
@@ -75,7 +80,7 @@ class Orders:
                     provider="kie",
                     cap=0,
                     jobs=[(spec, Wake(new_id(), "kie", chat, trace=_trace()))],
-                    limits=limits,
+                    limits=Limits(_MANY, 60, _MANY, _MANY),
                     deadline=3600,
                     ttl=86_400,
                 )
