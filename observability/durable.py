@@ -128,7 +128,7 @@ class DurableSpanProcessor(SpanProcessor):
             return
         if span.kind not in _NOTED or (parent is not None and not parent.is_remote):
             return
-        note = self._in_short(span)
+        note = self._encode(span, shorthand.written)
         with self._lock, suppress(OSError):
             if self._notes is None:
                 self._notes = self._spool.file("open")
@@ -140,7 +140,7 @@ class DurableSpanProcessor(SpanProcessor):
         context = span.context
         if self._shut or context is None or not context.trace_flags.sampled:
             return
-        record = self._in_short(span) if self._spool is not None else b""
+        record = self._encode(span, shorthand.written) if self._spool is not None else b""
         with self._lock:
             self._keep(context.span_id, record, span)
             if self._open:
@@ -151,18 +151,11 @@ class DurableSpanProcessor(SpanProcessor):
             self._resource = resource, encode_resource(resource)
         return self._resource[1]
 
-    def _in_short(self, span: ReadableSpan) -> bytes:
-        """As it is kept on disk."""
-        record = shorthand.written(span)
+    def _encode(self, span: ReadableSpan, form: Callable[[ReadableSpan], bytes] = encode_span) -> bytes:
+        """Without secrets, as it is sent; on disk it is kept in the form `shorthand.written`."""
+        record = form(span)
         if self._scrubber.finds_in(record):
-            record = shorthand.written(self._scrubber.span(span))
-        return record
-
-    def _encode(self, span: ReadableSpan) -> bytes:
-        """As it is sent."""
-        record = encode_span(span)
-        if self._scrubber.finds_in(record):
-            record = encode_span(self._scrubber.span(span))
+            record = form(self._scrubber.span(span))
         return record
 
     def _keep(self, span_id: int, record: bytes, span: ReadableSpan) -> None:

@@ -128,11 +128,7 @@ class LeanTracer(trace.Tracer):
             provider.processors,
         )
         if attributes:
-            # Nobody else has it yet.
-            if len(attributes) <= _MOST and _are_plain(attributes):
-                span.attributes = dict(attributes)
-            else:
-                span.set_attributes(attributes)
+            span.set_attributes(attributes)
         if links:
             span.links = tuple(
                 _settled(link) if link.attributes else link for link in links if link.context.is_valid

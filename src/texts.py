@@ -13,7 +13,7 @@ from aiogram_i18n.cores import FluentRuntimeCore
 
 LANGUAGES = ("en", "ru")
 _FOLDER = Path(__file__).parent / "bot" / "texts"
-_KEPT = 512
+_KEPT = 1024
 _SPOKEN = {"ru": "ru", "uk": "ru", "be": "ru", "kk": "ru"}
 
 
@@ -31,8 +31,7 @@ class Texts:
         # Our isolation marks would be counted as changes of a message; texts keep words on their own line instead.
         self._core = FluentRuntimeCore(_FOLDER, default_locale="en", use_isolating=False, use_td=False)
         self._core.locales.update(self._core.find_locales())
-        self._plain: dict[tuple[str, str], str] = {}
-        self._of_names = functools.lru_cache(_KEPT)(self._with_names)
+        self._kept = functools.lru_cache(_KEPT)(self._with_names)
 
     def get(self, lang: str, key: str, /, **args: Any) -> str:
         """The text `key`.
@@ -40,14 +39,10 @@ class Texts:
         Raises:
             aiogram_i18n.exceptions.KeyNotFoundError: there is no such text.
         """
-        if args:
-            # Names of models and the like come again and again; numbers do not, and 1 and 1.0 would be one.
-            if all(type(value) is str for value in args.values()):
-                return self._of_names(lang, key, *args.items())
-            return self._core.get(key, lang, **args)
-        if (text := self._plain.get((lang, key))) is None:
-            text = self._plain[lang, key] = self._core.get(key, lang)
-        return text
+        # Names of models and the like come again and again; numbers do not, and 1 and 1.0 would be one.
+        if all(type(value) is str for value in args.values()):
+            return self._kept(lang, key, *args.items())
+        return self._core.get(key, lang, **args)
 
     def _with_names(self, lang: str, key: str, *args: tuple[str, str]) -> str:
         return str(self._core.get(key, lang, **dict(args)))

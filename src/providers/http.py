@@ -270,6 +270,7 @@ class OpenAnswer:
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
+        self._stream = cast(httpx.AsyncByteStream, response.stream)
         self._limit = limit
         self._creates = creates
         # httpx's own look-up decodes them all.
@@ -289,11 +290,7 @@ class OpenAnswer:
             raise self._too_large()
         read = 0
         # What comes as it is need not go through httpx's decoders.
-        body = (
-            self._response.aiter_bytes()
-            if self._encoded
-            else cast(httpx.AsyncByteStream, self._response.stream)
-        )
+        body = self._response.aiter_bytes() if self._encoded else self._stream
         try:
             async for piece in body:
                 read += len(piece)
@@ -310,7 +307,7 @@ class OpenAnswer:
 
     async def aclose(self) -> None:
         """Give the connection back, or end it where the body was not read to its end."""
-        await cast(httpx.AsyncByteStream, self._response.stream).aclose()
+        await self._stream.aclose()
 
     def _too_large(self) -> ProviderError:
         return ProviderError(ErrorKind.BAD_RESULT, "too_large", status=self.status, submitted=self._creates)
