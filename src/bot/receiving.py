@@ -131,8 +131,6 @@ class Receiver:
         self._done.add(update_id)
         if not self._open:
             self._idle.set()
-        first = self._offset or 0
-        self._done = {number for number in self._done if number >= first}
 
     async def _until_idle(self, seconds: float) -> None:
         """Wait until nothing is under way, some seconds at most."""
@@ -144,9 +142,12 @@ class Receiver:
 
     async def _poll(self) -> list[Update]:
         """The next batch; empty when stopped meanwhile, which loses nothing: it was not confirmed."""
+        offset = self._offset
+        # Only now, not when one is done: it may be in the answer that was under way just then.
+        self._done = {number for number in self._done if number >= (offset or 0)}
         asking = asyncio.ensure_future(
             self._bot.get_updates(
-                offset=self._offset,
+                offset=offset,
                 timeout=self._poll_seconds,
                 allowed_updates=self._dispatcher.resolve_used_update_types(),
                 request_timeout=self._poll_seconds + 30,

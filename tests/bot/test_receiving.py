@@ -8,7 +8,9 @@ import signal
 from typing import Any
 
 import pytest
-from aiogram.types import Message
+from aiogram import Bot
+from aiogram.methods import GetUpdates
+from aiogram.types import Message, Update
 from bot_world import World
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
@@ -197,6 +199,36 @@ async def test_behind_one_that_hangs_a_hundred_are_handled_and_none_twice(world:
     go.set()
     await world.settled()
     assert sorted(handled) == sorted([anna.id, *(guest.id for guest in crowd)])
+
+
+async def test_one_that_ends_while_it_is_given_again_is_handled_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = world.sandbox.person()
+    go, fed, ended = asyncio.Event(), list[int | None](), asyncio.Event()
+    feed = world.parts.dispatcher.feed_update
+
+    async def feed_update(bot: Bot, update: Update) -> None:
+        fed.append(update.update_id)
+        await go.wait()
+        await feed(bot, update)
+        # Heard of once its receiver knows it too.
+        asyncio.get_running_loop().call_soon(ended.set)
+
+    async def hold_the_repeat(make_request: Any, bot: Bot, method: Any) -> Any:
+        answer = await make_request(bot, method)
+        if isinstance(method, GetUpdates) and method.offset and answer and not ended.is_set():
+            go.set()
+            await ended.wait()
+        return answer
+
+    monkeypatch.setattr(world.parts.dispatcher, "feed_update", feed_update)
+    world.bot.session.middleware(hold_the_repeat)
+    asked = await anna.send_text("/help")
+    await anna.reply_after(asked)
+    await world.settled()
+    assert ended.is_set()
+    assert fed == [asked.update_id]
 
 
 async def test_stopped_in_mid_outage_it_hands_the_batch_back(
