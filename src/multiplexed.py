@@ -24,6 +24,8 @@ from redis.exceptions import ConnectionError, InvalidResponse, RedisError, Timeo
 from src.resp import AT_ONCE, MORE, REPEATED, is_read_only, new_reader, pack, parsed
 
 _CLOSED = "The client was closed."
+# Writes that need not wait after a time with fewer: what one person's job asks before it is with the provider.
+_BURST = 16
 # Looks a socket timeout, see `Line._look`.
 _LOOKS = 5
 # Between connections that fail; it needs no greater count.
@@ -72,7 +74,7 @@ class Line(asyncio.Protocol):
         self._look_seconds = (connection.socket_timeout or math.inf) / _LOOKS
         self._looking: asyncio.TimerHandle | None = None
         self._silent_looks = 0
-        self._flushed = -math.inf
+        self._next_write = -math.inf
         self.open = True
 
     def send(self, command: bytes, *, at_once: bool = False) -> asyncio.Future[Any]:
@@ -119,7 +121,7 @@ class Line(asyncio.Protocol):
             self._looking = None
 
     def _begin(self) -> None:
-        wait = self._flushed + self._between_writes - self._loop.time()
+        wait = self._next_write - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
         else:
@@ -131,7 +133,8 @@ class Line(asyncio.Protocol):
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if unsent:
-            self._flushed = self._loop.time()
+            unused = self._loop.time() - (_BURST - 1) * self._between_writes
+            self._next_write = max(self._next_write, unused) + self._between_writes
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def _look(self) -> None:
@@ -285,10 +288,11 @@ class MultiplexedRedis(Redis):
     connection_pool: LinePool
 
     def gather(self, seconds: float) -> None:
-        """Write at most once in that time, with all that was asked by then; said before the first command.
+        """Write at most once in that time, with all that was asked by then, but for some writes after a time with
+        fewer; said before the first command.
 
-        For a process of many tasks of which none keeps a person waiting: a write, the answer's read and a turn of
-        the loop for each are most of what a command costs. A task alone waits that long for each of its commands.
+        For a process of many tasks: a write, the answer's read and a turn of the loop for each are most of what a
+        command costs. A task that is alone waits for nobody.
         """
         self.connection_pool.between_writes = seconds
 
