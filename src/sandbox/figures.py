@@ -301,6 +301,28 @@ def _house(pen: Pen, c: Rgb) -> None:
     pen.oval(50, 38, 4.5, 4.5, _LAMP)
 
 
+def _lighthouse(pen: Pen, c: Rgb) -> None:
+    def half(y: float) -> float:
+        """Of the tower's width at a height."""
+        return 8 + 7 * (y - 28) / 71
+
+    pen.shape(
+        [(50 - half(28), 28), (50 + half(28), 28), (50 + half(99), 99), (50 - half(99), 99)],
+        _CREAM,
+        sharp=True,
+    )
+    for top, low in ((36, 48), (60, 72), (84, 99)):
+        pen.shape(
+            [(50 - half(top), top), (50 + half(top), top), (50 + half(low), low), (50 - half(low), low)],
+            c,
+            sharp=True,
+        )
+    pen.box(38, 24, 62, 28, _DARK)
+    pen.box(43, 11, 57, 24, _LAMP, glow=True)
+    pen.shape([(40, 11), (50, 1), (60, 11)], shade(c, -0.1), sharp=True)
+    pen.box(47, 50, 53, 58, _LAMP, glow=True)
+
+
 def _castle(pen: Pen, c: Rgb) -> None:
     stone: Rgb = (168, 162, 158)
     for x, top in ((6, 34), (76, 34), (40, 16)):
@@ -365,6 +387,7 @@ FIGURES: dict[str, tuple[Callable[[Pen, Rgb], None], Rgb, float, bool]] = {
     "balloon": (_balloon, (206, 84, 76), 0.44, True),
     "rocket": (_rocket, (204, 76, 70), 0.52, True),
     "house": (_house, (158, 82, 66), 0.42, False),
+    "lighthouse": (_lighthouse, (190, 66, 58), 0.62, False),
     "castle": (_castle, (92, 104, 142), 0.56, False),
     "person": (_person, (70, 104, 140), 0.5, False),
     "flowers": (_flowers, (208, 96, 124), 0.42, False),

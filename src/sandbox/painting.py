@@ -78,7 +78,7 @@ def _figures(image: Image.Image, scene: Scene, light: Light, ground: Rgb, chance
         pen = Pen(side * 2, light.on)
         draw(pen, scene.colour if scene.colour and index == 0 else colour)
         figure = pen.image.reduce(2)
-        if name not in ("house", "castle", "boat") and chance.random() < 0.5:
+        if name not in ("house", "lighthouse", "castle", "boat") and chance.random() < 0.5:
             figure = ImageOps.mirror(figure)
         x = round(width * (share + chance.uniform(-0.05, 0.05)) - side / 2)
         y = round(height * 0.08 if flies else height * 0.93 - side)

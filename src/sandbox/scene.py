@@ -45,7 +45,8 @@ _SUBJECTS = {
     "boat": r"\bboat|\bship|sail|yacht|лодк|корабл|парус|яхт|⛵|🚢",
     "balloon": r"balloon|воздушн\w+ шар|шарик|🎈",
     "rocket": r"rocket|spaceship|starship|ракет|звездол|🚀",
-    "house": r"house|cabin|cottage|hut\b|\bhome\b|\bдом(?:а|ик|ику|ика|е|у)?\b|избушк|хижин|🏠|🏡",
+    "house": r"(?<!light)house|cabin|cottage|hut\b|\bhome\b|\bдом(?:а|ик|ику|ика|е|у)?\b|избушк|хижин|🏠|🏡",
+    "lighthouse": r"lighthouse|маяк",
     "castle": r"castle|tower|palace|fortress|замок|замк|башн|дворец|крепост|🏰",
     "person": r"person|\bman\b|woman|girl|\bboy\b|wizard|astronaut|samurai|человек|девушк|девочк|мальчик|"
     r"мужчин|женщин|космонавт|самура|путник|🧑|👩|👨|🧙",
@@ -84,6 +85,7 @@ _COLOUR_WORDS = {name: (re.compile(pattern, re.IGNORECASE), rgb) for name, (patt
 _HOMES = {
     "whale": "sea",
     "boat": "sea",
+    "lighthouse": "sea",
     "rocket": "space",
     "owl": "forest",
     "deer": "forest",
