@@ -25,9 +25,10 @@ from src.jobs import Job, Ledger
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
+from src.sandbox.otlp import SpanRecord
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, Message, Person, TelegramSandbox
-from src.sandbox.traces import TraceSandbox
+from src.sandbox.traces import TraceSandbox, is_finished
 from src.settings import load_settings
 from src.supervisor import DRAIN
 from tests.conftest import RedisProcess
@@ -71,8 +72,7 @@ class System:
         self._connect()
 
     async def close(self) -> None:
-        for name in list(self._parts):
-            await self.stop(name)
+        await asyncio.gather(*map(self.stop, list(self._parts)))
         await self.redis.aclose()
         self.redis_process.kill()
         await self._runner.cleanup()
@@ -213,6 +213,26 @@ class System:
             request = await self.ledger.request(request_id)
             ids += request.jobs if request else ()
         return await self.ledger.jobs(ids)
+
+    async def all_ended(self, person: Person) -> bool:
+        """Whether all that a person asked for has ended; False if they asked for nothing."""
+        jobs = await self.jobs_of(person)
+        return bool(jobs) and all(job.ended for job in jobs)
+
+    # What was exported
+
+    async def trace_of(self, message: Message, within: float = WAIT) -> list[SpanRecord]:
+        """The whole trace of what was asked for with a message."""
+        assert message.update_id is not None
+        update = message.update_id
+
+        def whole(traces: TraceSandbox) -> list[SpanRecord]:
+            found = traces.trace(traces.trace_of_update(update) or "")
+            return found if is_finished(found) and any(span.name == "job" for span in found) else []
+
+        return await self.traces.wait_for(whole, within)
+
+    # Waiting
 
     async def until(self, condition: Callable[[], Any], within: float = WAIT) -> Any:
         """Wait for a condition on another process's state, which nobody announces to us."""

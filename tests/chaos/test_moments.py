@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(slots=True)
 class Pool:
-    """A system with one bot and three workers, each of which is replaced when it dies."""
+    """A system with one bot and two workers, each of which is replaced when it dies."""
 
     system: System
     moments: Moments
@@ -58,7 +58,7 @@ async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
     await moments.open()
     pool = Pool(system, moments, itertools.count(1))
     try:
-        for kind in ("worker", "worker", "worker", "bot"):
+        for kind in ("worker", "worker", "bot"):
             await pool.start(kind)
         # The first job loads the scripts, which are then called by their SHA-1.
         ann = system.person("Ann")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from PIL import Image
 
 from src.jobs import State
-from src.sandbox.otlp import SpanRecord
-from src.sandbox.telegram import Message, Person
-from src.sandbox.traces import TraceSandbox, is_finished, orphans
+from src.sandbox.telegram import Person
+from src.sandbox.traces import orphans
 from tests.system import System, running
 
 
@@ -50,7 +48,7 @@ async def test_its_trace_is_whole(system: System) -> None:
     ann = system.person()
     sent = await ann.send_text("a lighthouse at night")
     await system.picture(ann)
-    trace = await _trace_of(system, sent)
+    trace = await system.trace_of(sent)
     assert orphans(trace) == []
     names = [span.name for span in trace]
     for name in ("update message", "send submit", "job", "process submit", "send deliver", "process deliver"):
@@ -87,7 +85,7 @@ async def test_an_album_of_four_fills(system: System) -> None:
         )
     )
     assert len({m.sha256 for m in pictures}) == 4
-    await system.until(lambda: _all_ended(system, ann))
+    await system.until(lambda: system.all_ended(ann))
     assert len([m for m in ann.messages if m.from_bot and m.has_photo]) == 4
     # The message under the album ends without a button to cancel what is done.
     await system.message(ann, lambda m: m.from_bot and bool(m.buttons) and "cancel" not in str(m.buttons))
@@ -110,7 +108,7 @@ async def test_cancel_while_it_is_being_made(system: System) -> None:
     await system.until(lambda: _state(system, job.id, State.RUNNING))
     tap = await ann.tap(placeholder, placeholder.buttons[0]["callback_data"])
     await tap.answered()
-    await system.until(lambda: _all_ended(system, ann))
+    await system.until(lambda: system.all_ended(ann))
     assert (await system.jobs_of(ann))[0].state is State.CANCELLED
     await ann.chat.feed.until(lambda: placeholder.revisions[-1].method == "editMessageText", 10)
     assert not any(m.has_photo for m in ann.messages)
@@ -119,7 +117,7 @@ async def test_cancel_while_it_is_being_made(system: System) -> None:
 async def test_a_refusal_is_said_in_plain_words(system: System) -> None:
     ann = system.person()
     await ann.send_text("nsfw")
-    await system.until(lambda: _all_ended(system, ann))
+    await system.until(lambda: system.all_ended(ann))
     (job,) = await system.jobs_of(ann)
     assert job.state is State.FAILED
     assert job.kind.startswith("moderated")
@@ -140,7 +138,7 @@ async def test_every_button_of_a_picture_works(system: System) -> None:
     ann = system.person()
     await ann.send_text("a boat")
     message = await system.picture(ann)
-    await system.until(lambda: _all_ended(system, ann))
+    await system.until(lambda: system.all_ended(ann))
     again, variation, file = message.buttons[:3]
     await (await ann.tap(message, file["callback_data"])).answered()
     document = await system.message(ann, lambda m: m.from_bot and "document" in m.content)
@@ -152,80 +150,10 @@ async def test_every_button_of_a_picture_works(system: System) -> None:
     assert len({m.sha256 for m in ann.messages if m.from_bot and m.has_photo}) == 3
 
 
-async def _trace_of(system: System, sent: Message) -> list[SpanRecord]:
-    """The whole trace of what was asked for with that message."""
-    assert sent.update_id is not None
-    update = sent.update_id
-
-    def whole(traces: TraceSandbox) -> list[SpanRecord]:
-        found = traces.trace(traces.trace_of_update(update) or "")
-        return found if is_finished(found) and any(span.name == "job" for span in found) else []
-
-    return await system.traces.wait_for(whole, 20)
-
-
 async def _state(system: System, job_id: str, state: State) -> bool:
     job = await system.ledger.job(job_id)
     return job is not None and job.state is state
 
 
-async def _all_ended(system: System, person: Person) -> bool:
-    jobs = await system.jobs_of(person)
-    return bool(jobs) and all(job.ended for job in jobs)
-
-
 def _pictures(person: Person) -> int:
     return sum(m.from_bot and m.revisions[-1].method == "editMessageMedia" for m in person.messages)
-
-
-@pytest.mark.asyncio(loop_scope="function")
-async def test_cancel_while_waiting_and_the_next_moves_up(tmp_path: Path) -> None:
-    async with running(tmp_path, KIE_CONCURRENCY="1", PROGRESS_INTERVAL="1") as system:
-        ann, bob, eve = system.person("Ann"), system.person("Bob"), system.person("Eve")
-        await ann.send_text("#never")
-        first = await system.message(ann, lambda m: m.from_bot)
-        await bob.send_text("a tree")
-        waiting = await system.message(bob, lambda m: m.from_bot)
-        await eve.send_text("a house")
-        await system.message(eve, lambda m: m.from_bot)
-        assert await system.ledger.waiting("kie") == 2
-        await (await bob.tap(waiting, waiting.buttons[0]["callback_data"])).answered()
-        await system.until(lambda: _all_ended(system, bob))
-        assert await system.ledger.waiting("kie") == 1
-        await (await ann.tap(first, first.buttons[0]["callback_data"])).answered()
-        await system.picture(eve)
-        assert not any(m.has_photo for m in bob.messages)
-
-
-@pytest.mark.asyncio(loop_scope="function")
-async def test_a_long_line_with_a_faster_model_and_a_word_when_it_is_done(tmp_path: Path) -> None:
-    async with running(tmp_path, KIE_CONCURRENCY="1", BUSY_FROM="1", PROGRESS_INTERVAL="1") as system:
-        ann, bob, eve, kim = (system.person(name) for name in ("Ann", "Bob", "Eve", "Kim"))
-        await ann.send_text("#never")
-        first = await system.message(ann, lambda m: m.from_bot)
-        await bob.send_text("a tree")
-        behind = await system.message(bob, lambda m: m.from_bot)
-        await kim.send_text("a hill")
-        later = await system.message(kim, lambda m: m.from_bot and len(m.buttons) == 4)
-        sent = await eve.send_text("a river")
-        faster = await system.message(eve, lambda m: m.from_bot and len(m.buttons) == 4)
-        assert len(behind.buttons) == 1
-
-        await (await kim.tap(later, "Tell me later")).answered()
-        await (await eve.tap(faster, "A faster model")).answered()
-        await system.picture(eve)
-        assert "gpt-image-1" in faster.text
-        assert not behind.has_photo
-
-        await (await ann.tap(first, "Cancel")).answered()
-        word = await system.message(kim, lambda m: m.from_bot and m.reply_to == later.message_id)
-        assert word.text == "✨ Your picture is ready."
-        assert later.has_photo
-        # The placeholder, the answer to the tap, the picture.
-        assert [r.method for r in later.revisions] == ["sendMessage", "editMessageText", "editMessageMedia"]
-
-        trace = await _trace_of(system, sent)
-        (update,) = (span for span in trace if span.name == "update message")
-        assert "imagebot.offered" in [event.name for event in update.events]
-        (job,) = (span for span in trace if span.name == "job")
-        assert [event.name for event in job.events].count("imagebot.faster") == 1
