@@ -24,7 +24,7 @@ from aiogram.types.update import UpdateTypeLookupError
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.trace import Span, SpanKind, TracerProvider
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from observability.exceptions import record_exception
 from observability.scrubbing import REDACTED
@@ -153,7 +153,12 @@ class CallSpans(BaseRequestMiddleware):
             span.end()
 
     def _failed(self, span: Span, bot: Bot, error: BaseException, labels: dict[str, str]) -> None:
-        record_exception(span, error, scrub=_without_token(bot))
+        if isinstance(error, telegram.ClientDecodeError):
+            # It quotes the whole answer, and so people's words.
+            why = type(error.original).__name__
+            span.set_status(Status(StatusCode.ERROR, f"the answer cannot be read: {why}"))
+        else:
+            record_exception(span, error, scrub=_without_token(bot))
         code = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
         labels["error.type"] = str(code) if code else type(error).__name__
         span.set_attribute("error.type", labels["error.type"])

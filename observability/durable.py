@@ -224,12 +224,18 @@ class DurableSpanProcessor(SpanProcessor):
         if self._open and self._over < _MOST_OVER:
             notes.touch()
             return
-        self._notes, self._over = None, 0
+        newer = None
         if self._open:
-            self._notes = self._spool.file("open")
-            self._notes.append(0, self._resource[1])
-            for span_id, note in self._open.items():
-                self._notes.append(span_id, note)
+            newer = self._spool.file("open")
+            try:
+                newer.append(0, self._resource[1])
+                for span_id, note in self._open.items():
+                    newer.append(span_id, note)
+            except OSError:
+                # Such as a full disk: what is noted stays where it is.
+                newer.remove()
+                raise
+        self._notes, self._over = newer, 0
         notes.remove()
 
     def _send(self) -> bool:

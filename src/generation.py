@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import time
 from typing import cast
 
 import structlog
@@ -96,7 +97,8 @@ async def poll(work: Work, job: Job) -> tuple[str, int, float, float | None] | N
         after = polling.next_poll(known, elapsed, found.progress, work.app.settings.poll_interval, meaning)
         return job.id, job.fence, after, found.progress
     work.ended(job, found.seconds)
-    await _ready(work, job, found)
+    metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
+    await _ready(work, job, found, elapsed)
     return None
 
 
@@ -212,6 +214,7 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
     async with work.room() as room:
         with work.hold(job, stop_if_lost=True):
             try:
+                began = time.monotonic()
                 with tracing.under(job.generation):
                     async with asyncio.timeout(request.deadline):
                         done = await provider.submit(dataclasses.replace(request, room=room))
@@ -225,7 +228,7 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                 if isinstance(done, Ticket):
                     raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
                 await _judge(work, job)
-                await _ready(work, job, done)
+                await _ready(work, job, done, time.monotonic() - began)
 
 
 async def _accepted(work: Work, job: Job, provider: Provider, request: GenRequest, ticket: Ticket) -> None:
@@ -251,7 +254,8 @@ async def _accepted(work: Work, job: Job, provider: Provider, request: GenReques
         await stop(work, running)
 
 
-async def _ready(work: Work, job: Job, done: Done) -> None:
+async def _ready(work: Work, job: Job, done: Done, seconds: float) -> None:
+    """The picture is there, so many seconds after the provider took the job."""
     data = done.image.data or b""
     result = {"url": done.image.url} if done.image.url else {}
     ours, released = await work.app.commit(
@@ -270,9 +274,7 @@ async def _ready(work: Work, job: Job, done: Done) -> None:
         facts = {"gen_ai.response.finish_reasons": (done.finish_reason or "stop",)}
         tracing.write_generation(job, attributes=facts)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
-        if job.accepted:
-            metrics.generation_duration.record((job.now - job.accepted) / 1000, labels)
-        metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
+        metrics.generation_duration.record(seconds, labels)
     await wake.send(deliver=[job.wake] if ours else (), submit=released)
 
 

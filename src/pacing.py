@@ -315,8 +315,8 @@ class _PaidTurns:
         for gate in gates:
             if (closed := self._shut.get(gate.name, now) - now) > 0:
                 return Refusal(gate.name, closed)
-        _, *of_chat = gates
-        for gate in of_chat:
+        # All chats' last: it is of no use where the chat refuses.
+        for gate in reversed(gates):
             empty = max(now, self._empty.get(gate.name, now)) + 1 / gate.rate
             wait = empty - max(1.0, gate.burst) / gate.rate - now
             if wait > _PAID_WAIT_SECONDS:

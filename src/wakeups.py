@@ -120,14 +120,15 @@ class _Consumer(Consumer):
         self._prefetch = prefetch
         self._seconds = seconds
         self._taken: deque[bytes] = deque()
-        self._handed_out = 0
+        # By their ids: after an outage Dramatiq hands the messages of the consumer before to this one.
+        self._handed_out: set[str] = set()
         self._busy = False
         self._returned = threading.Condition()
 
     def __next__(self) -> MessageProxy | None:
         if not self._taken:
             with self._returned:
-                room = self._prefetch - self._handed_out
+                room = self._prefetch - len(self._handed_out)
                 if room <= 0:
                     self._returned.wait(self._seconds)
                     return None
@@ -139,7 +140,7 @@ class _Consumer(Consumer):
                 log.warning("a wake-up that cannot be read, dropped")
                 continue
             with self._returned:
-                self._handed_out += 1
+                self._handed_out.add(message.message_id)
             return MessageProxy(message)
         return None
 
@@ -160,15 +161,11 @@ class _Consumer(Consumer):
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
     def ack(self, message: MessageProxy) -> None:
-        self._hand_back()
-
-    def nack(self, message: MessageProxy) -> None:
-        self._hand_back()
-
-    def _hand_back(self) -> None:
         with self._returned:
-            self._handed_out -= 1
+            self._handed_out.discard(message.message_id)
             self._returned.notify()
+
+    nack = ack
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Leave to other workers what this one has taken and not begun."""

@@ -92,18 +92,20 @@ class Watcher:
             raise
         submits: list[Wake] = []
         delivers: list[Wake] = []
+        # Behind a long queue a wake-up is not lost but late: one more would make it longer still.
+        late = any(row.again for row in rows) and await wake.waiting() >= _MANY
         for row in rows:
             if row.what == "poll" and row.job is not None:
                 self._polls[self._spawn(self._poll(row.job))] = time.monotonic()
+            elif row.again and late:
+                continue
             elif row.what == "submit" and row.wake is not None:
                 submits.append(row.wake)
             elif row.what == "deliver" and row.wake is not None:
                 delivers.append(row.wake)
             else:
                 self._spawn(self._rare(row))
-        # Behind a long queue a wake-up is not lost but late: one more would make it longer still.
-        if (delivers or submits) and await wake.waiting() < _MANY:
-            await wake.send(deliver=delivers, submit=submits)
+        await wake.send(deliver=delivers, submit=submits)
         return 0.0 if len(rows) == room else _LONGEST_SLEEP if wait is None else wait
 
     def _take_polled(self) -> list[GoesOn]:

@@ -81,6 +81,18 @@ def test_no_more_is_taken_than_may_be_in_hand(broker: WakeUps) -> None:
     assert numbers(consumer, 1) == [3]
 
 
+def test_messages_of_the_consumer_before_make_no_room(broker: WakeUps) -> None:
+    for number in range(6):
+        broker.enqueue(message(number))
+    before = next(broker.consume(QUEUE, prefetch=2, timeout=10))
+    assert before is not None
+    # After an outage Dramatiq opens another, and hands it what the process still had.
+    consumer = broker.consume(QUEUE, prefetch=2, timeout=10)
+    consumer.ack(before)
+    assert numbers(consumer, 2) == [1, 2]
+    assert next(consumer) is None
+
+
 def test_what_a_worker_had_taken_and_not_begun_is_left_to_others(
     broker: WakeUps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

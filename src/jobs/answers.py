@@ -60,12 +60,14 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Something due. `what`: `poll` and `lost` bring the job; `submit` and `deliver` its wake-up; `expired` its id; `close` a request's."""
+    """Something due. `what`: `poll` and `lost` bring the job; `submit` and `deliver` its wake-up, and whether one was
+    sent before; `expired` its id; `close` a request's."""
 
     what: Literal["poll", "lost", "expired", "submit", "deliver", "close"]
     id: str
     job: Job | None = None
     wake: Wake | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

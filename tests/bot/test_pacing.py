@@ -127,6 +127,31 @@ async def test_turns_paid_for_earlier_are_not_used_all_at_once(sandbox: Telegram
     assert sandbox.audit.by_method["sendMessage"] == 6
 
 
+async def test_turns_paid_for_earlier_are_not_used_all_at_once_in_many_chats(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    settings = _settings(sandbox, telegram_rate=2)
+    bot = make_bot(settings, Limiter(redis_client))
+    people = [sandbox.person(f"P{n}") for n in range(12)]
+    for person in people:
+        await person.send_text("hello")
+
+    async def send(chat: int) -> bool:
+        try:
+            await bot.send_message(chat, "a picture")
+        except TelegramRetryAfter:
+            return False
+        return True
+
+    try:
+        with lane("paid"):
+            sent = await asyncio.gather(*(send(person.id) for person in people))
+    finally:
+        await bot.session.close()
+    # One at once, and one more within the second that is worth waiting.
+    assert sum(sent) == 2
+
+
 async def test_a_paid_turn_is_void_where_telegram_has_said_to_wait(
     sandbox: TelegramSandbox, bot: Bot
 ) -> None:

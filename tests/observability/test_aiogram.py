@@ -10,7 +10,7 @@ import pytest
 from aiogram import Bot, Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import TelegramAPIError
+from aiogram.exceptions import ClientDecodeError, TelegramAPIError
 from aiogram.types import CallbackQuery, ErrorEvent, Message, Update
 from aiohttp import web
 from opentelemetry.trace import SpanKind, StatusCode
@@ -182,6 +182,19 @@ async def test_a_refused_call_shows_why(
     }
     waits = [point.value for point in recorded.points("imagebot.telegram.retry_after")]
     assert waits == ([7] if status == 429 else [])
+
+
+async def test_what_an_unreadable_answer_says_is_in_no_span(
+    bot: Bot, telegram: tuple[Telegram, str], recorded: Recorded
+) -> None:
+    telegram[0].body = {"ok": True, "result": {"message_id": "none", "text": "a secret prompt"}}
+    with pytest.raises(ClientDecodeError):
+        await bot.send_message(7, "a secret prompt")
+    call = recorded.one("sendMessage")
+    assert call.status.status_code is StatusCode.ERROR
+    assert call.status.description == "the answer cannot be read: ValidationError"
+    assert call.attributes["error.type"] == "ClientDecodeError"
+    assert "secret" not in call.to_json()
 
 
 async def test_an_edit_without_a_change_did_not_fail(

@@ -205,6 +205,34 @@ async def test_a_span_still_open_at_the_end_is_told_by_the_next_process(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_notes_that_cannot_be_written_anew_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = True
+    append = spool.SpoolFile.append
+
+    def on_a_full_disk(file: spool.SpoolFile, id_: int, content: bytes) -> None:
+        if full and "open" in str(file.path) and id_ == 0 and len(list(tmp_path.glob("*.open"))) > 1:
+            raise OSError(errno.ENOSPC, "no space left")
+        append(file, id_, content)
+
+    collector = Collector()
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
+        monkeypatch.setattr(spool.SpoolFile, "append", on_a_full_disk)
+        waits = tracer.start_span("waits", Context(), SpanKind.CONSUMER)
+        for _ in range(durable._MOST_OVER):
+            tracer.start_span("over", Context(), SpanKind.CONSUMER).end()
+        await until(lambda: len(collector.spans) == durable._MOST_OVER)
+        waits.end()
+    full = False
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
+        tracer.start_span("after", Context(), SpanKind.CONSUMER).end()
+        await until(lambda: "after" in collector.names)
+    assert collector.names.count("waits") == 1
+    assert {span.status for span in collector.spans} == {"unset"}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_of_two_who_know_of_a_lost_span_one_writes_it(tmp_path: Path) -> None:
     assert run(tmp_path, "kill") == -signal.SIGKILL
     asked: list[str] = []

@@ -1,14 +1,27 @@
 -- Take a job for one step. Refused (empty answer) when the job is not at that step or somebody holds it.
 --
--- ARGV  1 job  2 step: submit | deliver  3 holder  4 lease, ms  5 attempt (span of this attempt, for a successor to close)
+-- ARGV  1 job  2 step: submit | deliver  3 holder  4 lease, ms  5 attempt (span of this attempt, for a successor to close;
+--   by it a claim that is said again is known)
 -- Returns the job as `told` gives it, where an earlier attempt was lost with its holder under "lost"; for deliver
 --   behind it the request's fields and values.
 local id, step = ARGV[1], ARGV[2]
-local f = fields(id, 'attempt', unpack(RECORD))
+local f = fields(id, 'attempt', 'replaces', unpack(RECORD))
+local function answer(attempt)
+  local out = {told(f, attempt)}
+  if step == 'deliver' then out[2] = redis.call('HGETALL', P .. 'request:' .. f.request) end
+  return out
+end
 local open = (step == 'submit' and f.state == 'submitting')
   or (step == 'deliver' and (f.state == 'ready' or f.state == 'delivering'
     or ((f.state == 'failed' or f.state == 'cancelled') and f.told == '0')))
-if not open or leased(id, f.holder) then return {} end
+if not open then return {} end
+if leased(id, f.holder) then
+  if f.attempt == '' or f.attempt ~= ARGV[5] or f.holder ~= ARGV[3] then return {} end
+  local of, holder, attempt = string.match(f.replaces, '^(%S*) (%S*) (%S*)$')
+  if of ~= f.attempt then holder, attempt = '', '' end
+  f.lost = holder
+  return answer(attempt)
+end
 if f.lost ~= '' then redis.call('HDEL', job_key(id), 'lost') end
 if f.holder ~= '' then f.lost = f.holder end
 local count = step == 'submit' and 'tries' or 'deliveries'
@@ -23,8 +36,9 @@ if f.state == 'ready' then
   changed[#changed + 1], changed[#changed + 2] = 'state', f.state
   changed[#changed + 1], changed[#changed + 2] = 'story', f.story
 end
+if f.lost ~= '' then
+  changed[#changed + 1], changed[#changed + 2] = 'replaces', ARGV[5] .. ' ' .. f.lost .. ' ' .. f.attempt
+end
 redis.call('HSET', job_key(id), unpack(changed))
 due(id, NOW + ARGV[4])
-local out = {told(f, f.lost ~= '' and f.attempt or '')}
-if step == 'deliver' then out[2] = redis.call('HGETALL', P .. 'request:' .. f.request) end
-return out
+return answer(f.lost ~= '' and f.attempt or '')

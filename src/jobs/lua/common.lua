@@ -31,7 +31,8 @@
 --   P blobs               LIST   delivered jobs whose blob is still kept, newest first
 local P = KEYS[1]
 local CLASS = 1099511627776
-local RESEND = 3000 -- ms after which a wake-up that nobody acted on is sent again
+-- ms after which a wake-up that nobody acted on is sent again. By the half a row of `due` says that one was sent.
+local RESEND = 3000.5
 
 local function clock()
   local t = redis.call('TIME')

@@ -2,7 +2,7 @@
 --
 -- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
---   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake ; "deliver" id wake ; "close" request ;
+--   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake again ; "deliver" id wake again ("1": one was sent before) ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 -- Nobody could renew a lease while Redis was away, and a woken Redis finds all of them over: after a gap
 -- between looks, leases that ran out in it get a moment to be renewed.
@@ -35,6 +35,7 @@ end
 local rows = {}
 for i = 1, #found, 2 do
   local id, at = found[i], tonumber(found[i + 1])
+  local again = at % 1 > 0 and '1' or ''
   if at > NOW or i > 2 * count then
     next = math.min(next or at, at)
     break
@@ -51,7 +52,7 @@ for i = 1, #found, 2 do
     elseif f.told == '0' then
       lose(id, f.holder)
       put_off(id, NOW + RESEND)
-      rows[#rows + 1] = {'deliver', id, f.wake}
+      rows[#rows + 1] = {'deliver', id, f.wake, again}
     elseif tonumber(f.deadline) <= NOW and f.state ~= 'ready' and f.state ~= 'delivering' then
       put_off(id, NOW + RESEND)
       rows[#rows + 1] = {'expired', id}
@@ -65,7 +66,7 @@ for i = 1, #found, 2 do
     else
       lose(id, f.holder)
       put_off(id, NOW + RESEND)
-      rows[#rows + 1] = {f.state == 'submitting' and 'submit' or 'deliver', id, f.wake}
+      rows[#rows + 1] = {f.state == 'submitting' and 'submit' or 'deliver', id, f.wake, again}
     end
   end
 end

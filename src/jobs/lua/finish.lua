@@ -22,8 +22,8 @@ local function others_open()
   return n, r[2]
 end
 
-if f.state == 'delivered' and f.fence == ARGV[2] then
-  return {'delivered', (others_open()), NOW - tonumber(f.created)} -- said again: the first answer was lost
+if f.told == '1' and f.fence == ARGV[2] then
+  return {f.state, (others_open()), NOW - tonumber(f.created)} -- said again: the first answer was lost
 end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state
@@ -36,7 +36,7 @@ if f.state == 'delivering' then
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
-redis.call('HDEL', job_key(id), 'holder', 'attempt', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
+redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'deadline', 'released', 'limited', 'result', 'class',
   'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket')
 -- A result without an address is a picture that came in the answer.
 if f.result ~= '' and not cjson.decode(f.result).url then

@@ -1,9 +1,10 @@
 -- Another provider makes the picture: a held job leaves its provider's slot for the other's line, where its turn is next.
 --
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
--- Returns {1, released…}, or {0} when the job is no longer ours.
+-- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'class', 'deadline')
+local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline')
+if f.provider == to and f.holder == '' and tonumber(f.fence) == tonumber(ARGV[2]) + 1 then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
