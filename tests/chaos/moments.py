@@ -40,13 +40,13 @@ class Moment:
         where: part of a request's path, or `lua:` and the name of a transition's script.
         when: `before` it takes effect, or `after` it did and before the answer is known.
         by: the kind of part whose step it is, `worker` or `bot`.
-        answer: for requests, `after`: bytes that the answer must contain.
+        says: bytes that the answer must contain; those of a script's call, where it is `before`.
     """
 
     where: str
     when: Literal["before", "after"]
     by: Literal["worker", "bot"] = "worker"
-    answer: bytes = b""
+    says: bytes = b""
 
     def __str__(self) -> str:
         return f"{self.by} {self.when} {self.where.rstrip('/').rpartition('/')[2]}"
@@ -118,7 +118,7 @@ class Moments:
             response = await handler(request)
             body = response.body if isinstance(response, web.Response) else b""
             for here in armed:
-                if here.moment.when == "after" and here in self._armed and here.moment.answer in _bytes(body):
+                if here.moment.when == "after" and here in self._armed and here.moment.says in _bytes(body):
                     await self._reach(here, part)
                     if not here.goes_on:
                         return _drop(request)
@@ -175,7 +175,7 @@ class _Connection:
 
     async def _forth(self) -> None:
         while data := await self._from_client.read(1 << 20):
-            here = next((a for a in self._moments._armed if a.sha and a.sha in data and self._is_by(a)), None)
+            here = next((a for a in self._moments._armed if self._is_at(a, data)), None)
             if here is not None and here.moment.when == "before":
                 await self._moments._reach(here, self._part)
                 if not here.goes_on:
@@ -187,17 +187,20 @@ class _Connection:
 
     async def _back(self) -> None:
         while data := await self._from_server.read(1 << 20):
-            here, self._answering = self._answering, None
+            here = self._answering
             # Another connection may have been at the moment first.
-            if here is not None and here in self._moments._armed:
+            if here is not None and here in self._moments._armed and here.moment.says in data:
+                self._answering = None
                 await self._moments._reach(here, self._part)
                 if not here.goes_on:
                     return
             self._to_client.write(data)
             await self._to_client.drain()
 
-    def _is_by(self, armed: _Armed) -> bool:
-        return self._part.startswith(armed.moment.by)
+    def _is_at(self, armed: _Armed, call: bytes) -> bool:
+        moment = armed.moment
+        ours = bool(armed.sha) and armed.sha in call and self._part.startswith(moment.by)
+        return ours and (moment.when == "after" or moment.says in call)
 
 
 def _drop(request: web.Request) -> web.Response:

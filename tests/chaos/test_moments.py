@@ -80,9 +80,10 @@ MOMENTS = [
     (Moment("lua:accepted", "before"), 2),
     (Moment("lua:accepted", "after"), 1),
     (Moment(POLL, "before"), 1),
-    (Moment(POLL, "after", answer=b'"state": "success"'), 1),
-    (Moment("lua:polled", "before"), 1),
-    (Moment("lua:polled", "after"), 1),
+    (Moment(POLL, "after", says=b'"state": "success"'), 1),
+    # One look gives a generation to be polled; a later one, of four arguments more, says how that went.
+    (Moment("lua:due", "after", says=b"$4\r\npoll\r\n"), 1),
+    (Moment("lua:due", "before", says=b"*11\r\n"), 1),
     (Moment("lua:ready", "before"), 1),
     (Moment("lua:ready", "after"), 1),
     (Moment(FILE, "before"), 1),
