@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from src import tracing
 from src.jobs import Job, State
 from src.sandbox.telegram import Person
 from tests.chaos.moments import Moment, Moments
@@ -99,6 +100,8 @@ MOMENTS = [
     (Moment("lua:placed", "before", "bot"), 1),
     (Moment("lua:placed", "after", "bot"), 1),
 ]
+# The step is over in the ledger, and the span that says so was not begun when the process died: the generation's, the job's.
+NOT_BEGUN = {("lua:ready", "after"), ("lua:finish", "after")}
 
 
 def _cases() -> list[Any]:
@@ -127,6 +130,9 @@ async def test_dies(pool: Pool, moment: Moment, submits: int) -> None:
     job = await one_picture(system, ann)
     assert system.kie.audit.submits[prompt] == submits
     assert job.unknown >= submits - 1
+    if (moment.where, moment.when) not in NOT_BEGUN:
+        trace = await system.whole_trace(lambda traces: tracing.trace_id(job))
+        assert [span.name for span in trace].count("job") == 1
 
 
 async def one_picture(system: System, person: Person) -> Job:
