@@ -26,7 +26,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
-from observability.exceptions import record_exception
+from observability.exceptions import error_type, record_exception
 from observability.scrubbing import REDACTED
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ async def record_handler_errors(handler: Handler, event: TelegramObject, data: d
     try:
         return await handler(event, data)
     except Exception as error:
-        record_exception(trace.get_current_span(), error, scrub=_without_token(data.get("bot")))
+        _record(trace.get_current_span(), data.get("bot"), error)
         raise
 
 
@@ -153,12 +153,7 @@ class CallSpans(BaseRequestMiddleware):
             span.end()
 
     def _failed(self, span: Span, bot: Bot, error: BaseException, labels: dict[str, str]) -> None:
-        if isinstance(error, telegram.ClientDecodeError):
-            # It quotes the whole answer, and so people's words.
-            why = type(error.original).__name__
-            span.set_status(Status(StatusCode.ERROR, f"the answer cannot be read: {why}"))
-        else:
-            record_exception(span, error, scrub=_without_token(bot))
+        _record(span, bot, error)
         code = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), None)
         labels["error.type"] = str(code) if code else type(error).__name__
         span.set_attribute("error.type", labels["error.type"])
@@ -180,6 +175,17 @@ def _kind_of(update: Update) -> str:
 def _is_not_modified(error: BaseException) -> bool:
     """An edit that changes nothing has already been done: Telegram refuses it, nobody failed."""
     return isinstance(error, telegram.TelegramBadRequest) and "message is not modified" in error.message
+
+
+def _record(span: Span, bot: object, error: BaseException) -> None:
+    """Mark a span as failed, with what the error says, but nothing secret and nobody's words."""
+    if isinstance(error, telegram.ClientDecodeError):
+        # It quotes the whole answer.
+        why = type(error.original).__name__
+        span.set_status(Status(StatusCode.ERROR, f"the answer cannot be read: {why}"))
+        span.set_attribute("error.type", error_type(error))
+    else:
+        record_exception(span, error, scrub=_without_token(bot))
 
 
 def _without_token(bot: object) -> Callable[[str], str]:

@@ -131,8 +131,7 @@ class DurableSpanProcessor(SpanProcessor):
         note = self._encode(span, shorthand.written)
         with self._lock, suppress(OSError):
             if self._notes is None:
-                self._notes = self._spool.file("open")
-                self._notes.append(0, self._encoded(span.resource))
+                self._notes = self._spool.file("open", [(0, self._encoded(span.resource))])
             self._notes.append(context.span_id, note)
             self._open[context.span_id] = note
 
@@ -185,12 +184,10 @@ class DurableSpanProcessor(SpanProcessor):
         if self._spool is None:
             return None
         try:
-            file = self._spool.file("ended")
-            file.append(0, head)
+            return self._spool.file("ended", [(0, head)])
         except OSError as error:
             logger.warning("spans are kept in memory only: %s", error.strerror)
             return None
-        return file
 
     def _ended(self, span_id: int) -> None:
         """A noted span has ended, and its note says so."""
@@ -224,18 +221,10 @@ class DurableSpanProcessor(SpanProcessor):
         if self._open and self._over < _MOST_OVER:
             notes.touch()
             return
-        newer = None
-        if self._open:
-            newer = self._spool.file("open")
-            try:
-                newer.append(0, self._resource[1])
-                for span_id, note in self._open.items():
-                    newer.append(span_id, note)
-            except OSError:
-                # Such as a full disk: what is noted stays where it is.
-                newer.remove()
-                raise
-        self._notes, self._over = newer, 0
+        # Without room for another, what is noted stays where it is.
+        records = [(0, self._resource[1]), *self._open.items()]
+        self._notes = self._spool.file("open", records) if self._open else None
+        self._over = 0
         notes.remove()
 
     def _send(self) -> bool:

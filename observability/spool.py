@@ -13,7 +13,7 @@ import mmap
 import os
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -100,8 +100,16 @@ class Spool:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
 
-    def file(self, ending: str) -> SpoolFile:
-        return SpoolFile(self._folder / f"{uuid.uuid4().hex}.{ending}")
+    def file(self, ending: str, records: Iterable[tuple[int, bytes]] = ()) -> SpoolFile:
+        """A new file with these records in it; with an `OSError` there is none."""
+        file = SpoolFile(self._folder / f"{uuid.uuid4().hex}.{ending}")
+        try:
+            for record in records:
+                file.append(*record)
+        except OSError:
+            file.remove()
+            raise
+        return file
 
     def left_behind(self, ending: str) -> Iterator[Path]:
         """Files of that kind, oldest first, of this process or others, locked or not."""

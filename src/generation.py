@@ -97,7 +97,6 @@ async def poll(work: Work, job: Job) -> tuple[str, int, float, float | None] | N
         after = polling.next_poll(known, elapsed, found.progress, work.app.settings.poll_interval, meaning)
         return job.id, job.fence, after, found.progress
     work.ended(job, found.seconds)
-    metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
     await _ready(work, job, found, elapsed)
     return None
 
@@ -227,8 +226,9 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
             else:
                 if isinstance(done, Ticket):
                     raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
+                took = time.monotonic() - began
                 await _judge(work, job)
-                await _ready(work, job, done, time.monotonic() - began)
+                await _ready(work, job, done, took)
 
 
 async def _accepted(work: Work, job: Job, provider: Provider, request: GenRequest, ticket: Ticket) -> None:
@@ -275,6 +275,8 @@ async def _ready(work: Work, job: Job, done: Done, seconds: float) -> None:
         tracing.write_generation(job, attributes=facts)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
         metrics.generation_duration.record(seconds, labels)
+        if job.ticket is not None:
+            metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
     await wake.send(deliver=[job.wake] if ours else (), submit=released)
 
 

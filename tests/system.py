@@ -225,15 +225,15 @@ class System:
         """The whole trace of what was asked for with a message."""
         assert message.update_id is not None
         update = message.update_id
-        return await self.whole_trace(lambda traces: traces.trace_of_update(update), within)
+        trace_id = await self.traces.wait_for(lambda traces: traces.trace_of_update(update), within)
+        assert trace_id is not None
+        return await self.whole_trace(trace_id, within)
 
-    async def whole_trace(
-        self, which: Callable[[TraceSandbox], str | None], within: float = WAIT
-    ) -> list[SpanRecord]:
-        """The trace of that id, once nothing of it is left to come."""
+    async def whole_trace(self, trace_id: str, within: float = WAIT) -> list[SpanRecord]:
+        """A job's trace, once nothing of it is left to come."""
 
         def whole(traces: TraceSandbox) -> list[SpanRecord]:
-            found = traces.trace(which(traces) or "")
+            found = traces.trace(trace_id)
             return found if is_finished(found) and any(span.name == "job" for span in found) else []
 
         return await self.traces.wait_for(whole, within)

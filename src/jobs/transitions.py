@@ -282,7 +282,7 @@ def due(
                 rows.append(Row(item[0], item[1], Job.from_answer(item[1], item[2])))
             else:
                 wake = Wake.loads(item[1], item[2]) if len(item) > 2 else None
-                rows.append(Row(item[0], item[1], None, wake, again=item[-1] == "1" and wake is not None))
+                rows.append(Row(item[0], item[1], None, wake, again=item[3:] == ["1"]))
         wait = int(raw[1])
         return rows, None if wait < 0 else wait / 1000
 

@@ -302,21 +302,14 @@ def _house(pen: Pen, c: Rgb) -> None:
 
 
 def _lighthouse(pen: Pen, c: Rgb) -> None:
-    def half(y: float) -> float:
-        """Of the tower's width at a height."""
-        return 8 + 7 * (y - 28) / 71
+    def band(top: float, low: float, colour: Rgb) -> None:
+        """Of the tower, which gets wider downwards."""
+        a, b = (8 + 7 * (y - 28) / 71 for y in (top, low))
+        pen.shape([(50 - a, top), (50 + a, top), (50 + b, low), (50 - b, low)], colour, sharp=True)
 
-    pen.shape(
-        [(50 - half(28), 28), (50 + half(28), 28), (50 + half(99), 99), (50 - half(99), 99)],
-        _CREAM,
-        sharp=True,
-    )
+    band(28, 99, _CREAM)
     for top, low in ((36, 48), (60, 72), (84, 99)):
-        pen.shape(
-            [(50 - half(top), top), (50 + half(top), top), (50 + half(low), low), (50 - half(low), low)],
-            c,
-            sharp=True,
-        )
+        band(top, low, c)
     pen.box(38, 24, 62, 28, _DARK)
     pen.box(43, 11, 57, 24, _LAMP, glow=True)
     pen.shape([(40, 11), (50, 1), (60, 11)], shade(c, -0.1), sharp=True)

@@ -107,23 +107,24 @@ async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
     await bot.send_chat_action(anna.id, "upload_photo")
 
 
+async def is_sent(bot: Bot, chat: int) -> bool:
+    try:
+        await bot.send_message(chat, "a picture")
+    except TelegramRetryAfter:
+        return False
+    return True
+
+
 async def test_turns_paid_for_earlier_are_not_used_all_at_once(sandbox: TelegramSandbox, bot: Bot) -> None:
     people = [sandbox.person(f"P{n}") for n in range(2)]
     for person in people:
         await person.send_text("hello")
 
-    async def send(chat: int) -> bool:
-        try:
-            await bot.send_message(chat, "a picture")
-        except TelegramRetryAfter:
-            return False
-        return True
-
     with lane("paid"):
         # A process that hung has eight turns of one chat: four at once and one a second later, no more.
-        sent = await asyncio.gather(*(send(people[0].id) for _ in range(8)))
+        sent = await asyncio.gather(*(is_sent(bot, people[0].id) for _ in range(8)))
         assert sum(sent) == 5
-        assert await send(people[1].id)
+        assert await is_sent(bot, people[1].id)
     assert sandbox.audit.by_method["sendMessage"] == 6
 
 
@@ -136,16 +137,9 @@ async def test_turns_paid_for_earlier_are_not_used_all_at_once_in_many_chats(
     for person in people:
         await person.send_text("hello")
 
-    async def send(chat: int) -> bool:
-        try:
-            await bot.send_message(chat, "a picture")
-        except TelegramRetryAfter:
-            return False
-        return True
-
     try:
         with lane("paid"):
-            sent = await asyncio.gather(*(send(person.id) for person in people))
+            sent = await asyncio.gather(*(is_sent(bot, person.id) for person in people))
     finally:
         await bot.session.close()
     # One at once, and one more within the second that is worth waiting.

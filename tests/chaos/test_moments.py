@@ -131,7 +131,7 @@ async def test_dies(pool: Pool, moment: Moment, submits: int) -> None:
     assert system.kie.audit.submits[prompt] == submits
     assert job.unknown >= submits - 1
     if (moment.where, moment.when) not in NOT_BEGUN:
-        trace = await system.whole_trace(lambda traces: tracing.trace_id(job))
+        trace = await system.whole_trace(tracing.trace_id(job))
         assert [span.name for span in trace].count("job") == 1
 
 

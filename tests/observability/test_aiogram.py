@@ -185,11 +185,18 @@ async def test_a_refused_call_shows_why(
 
 
 async def test_what_an_unreadable_answer_says_is_in_no_span(
-    bot: Bot, telegram: tuple[Telegram, str], recorded: Recorded
+    bot: Bot, dispatcher: Dispatcher, telegram: tuple[Telegram, str], recorded: Recorded
 ) -> None:
+    @dispatcher.message()
+    async def handle(message: Message, bot: Bot) -> None:
+        await bot.send_message(7, "a secret prompt")
+
     telegram[0].body = {"ok": True, "result": {"message_id": "none", "text": "a secret prompt"}}
     with pytest.raises(ClientDecodeError):
-        await bot.send_message(7, "a secret prompt")
+        await dispatcher.feed_update(bot, update())
+    root = recorded.one("update message")
+    assert root.status.status_code is StatusCode.ERROR
+    assert "secret" not in root.to_json()
     call = recorded.one("sendMessage")
     assert call.status.status_code is StatusCode.ERROR
     assert call.status.description == "the answer cannot be read: ValidationError"

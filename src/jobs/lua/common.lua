@@ -68,6 +68,9 @@ end
 -- A lease is live while its holder is named and the job is not due.
 local function leased(id, holder) return holder ~= '' and due_at(id) > NOW end
 
+-- Whether who had the job under that fence let it go, and nobody has taken it since: the script that did is said again.
+local function let_go(f, fence) return f.holder == '' and tonumber(f.fence) == tonumber(fence) + 1 end
+
 -- A lease ran out unfinished: name the lost holder and the span of its attempt for the next claim.
 local function lose(id, holder)
   if holder ~= '' then redis.call('HSET', job_key(id), 'lost', holder, 'holder', '') end

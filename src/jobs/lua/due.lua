@@ -2,7 +2,8 @@
 --
 -- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
---   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake again ; "deliver" id wake again ("1": one was sent before) ; "close" request ;
+--   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake again ; "deliver" id wake again
+--   (again "1": one was sent before) ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 -- Nobody could renew a lease while Redis was away, and a woken Redis finds all of them over: after a gap
 -- between looks, leases that ran out in it get a moment to be renewed.

@@ -4,7 +4,7 @@
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline')
-if f.provider == to and f.holder == '' and tonumber(f.fence) == tonumber(ARGV[2]) + 1 then return {1} end
+if let_go(f, ARGV[2]) and f.provider == to then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')

@@ -6,10 +6,8 @@
 -- Returns 1 (also when it is said again), or 0 when the job is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told')
-if f.fence ~= ARGV[2] then
-  local let_go = f.holder == '' and (f.state == 'submitting' or f.state == 'ready')
-  return let_go and tonumber(f.fence) == tonumber(ARGV[2]) + 1 and 1 or 0
-end
+if let_go(f, ARGV[2]) and (f.state == 'submitting' or f.state == 'ready') then return 1 end
+if f.fence ~= ARGV[2] then return 0 end
 local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
   move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '')
