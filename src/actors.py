@@ -15,13 +15,16 @@ from typing import Any
 import dramatiq
 import structlog
 
-from src import generation, showing, tracing
-from src.broker import make_broker
 from src.jobs import NO_CHAT, transitions
-from src.limits import Demand, Gate, Refusal, delivery_turn, provider_gates, ticket_of
+from src.limits import Gate, Refusal, delivery_turn, provider_gates, ticket_of
+from src.pipeline import deliver as showing
+from src.pipeline import generation
+from src.pipeline.notify import QUEUE
 from src.settings import SettingsError, get_settings
-from src.wake import QUEUE
-from src.worker import in_loop, work
+from src.telemetry import job_spans
+from src.worker.broker import make_broker
+from src.worker.process import in_loop, work
+from src.worker.rate_limits import Demand
 
 try:
     settings = get_settings()
@@ -62,11 +65,11 @@ async def submit(job_id: str, provider: str) -> None:
     app = work().app
     job = await app.ledger.run(
         transitions.claim(
-            job_id, "submit", holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+            job_id, "submit", holder=app.holder, lease=app.settings.lease, attempt=job_spans.attempt()
         )
     )
     if job is not None:
-        await tracing.write_lost_attempt(app, job, "submit")
+        await job_spans.write_lost_attempt(app, job, "submit")
         await generation.begin(work(), job)
 
 
@@ -77,10 +80,10 @@ async def deliver(job_id: str, chat: int, group: bool) -> None:
     app = work().app
     claimed = await app.ledger.run(
         transitions.claim_to_show(
-            job_id, holder=app.holder, lease=app.settings.lease, attempt=tracing.attempt()
+            job_id, holder=app.holder, lease=app.settings.lease, attempt=job_spans.attempt()
         )
     )
     if claimed is not None:
         job, request = claimed
-        await tracing.write_lost_attempt(app, job, "deliver")
+        await job_spans.write_lost_attempt(app, job, "deliver")
         await showing.show(work(), job, request)

@@ -19,7 +19,6 @@ import httpx
 import redis
 
 from observability.httpx import traced_transport
-from src.clients import is_passing, is_replicated, make_redis
 from src.jobs import Ledger
 from src.jobs.transitions import Transition
 from src.limits import Limiter
@@ -27,7 +26,8 @@ from src.providers import make_providers
 from src.providers.base import Provider
 from src.providers.http import make_client
 from src.settings import Settings
-from src.wakeups import WakeUps
+from src.store.clients import is_passing, is_replicated, make_redis
+from src.worker.wakeups import WakeUps
 
 T = TypeVar("T")
 

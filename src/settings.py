@@ -25,7 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from src.addresses import passwords_in, sentinel_address
+from src.store.addresses import passwords_in, sentinel_address
 
 _TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
 

@@ -17,7 +17,7 @@ import redis
 import structlog
 from redis.asyncio import Redis
 
-from src.embedded import redis_server
+from src.local.redis_server import redis_server
 
 _UP_SECONDS = 20.0
 

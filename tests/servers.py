@@ -21,7 +21,7 @@ import pika.exceptions
 import redis
 from redis.sentinel import Sentinel
 
-from src.embedded import redis_server
+from src.local.redis_server import redis_server
 
 _UP_SECONDS = 30.0
 RIGHTS = "~imagebot:* +@all -@dangerous -@admin +info +restore"

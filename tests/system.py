@@ -19,9 +19,9 @@ import httpx
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from src.clients import make_redis
-from src.demo import environment
 from src.jobs import Job, Ledger
+from src.local.demo import environment
+from src.local.supervisor import DRAIN
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
@@ -30,7 +30,7 @@ from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, Message, Person, TelegramSandbox
 from src.sandbox.traces import TraceSandbox, is_finished
 from src.settings import load_settings
-from src.supervisor import DRAIN
+from src.store.clients import make_redis
 from tests.conftest import RedisProcess
 
 WAIT = 60.0

@@ -20,12 +20,12 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from src.api import callbacks, images, probes, status, webhook
 from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
-from src.bot.app import make_dispatcher
-from src.broker import make_broker
+from src.bot.process import make_dispatcher
+from src.ops.heartbeat import Vitals
 from src.settings import Settings
-from src.telegram import make_bot
-from src.texts import get_texts
-from src.vitals import Vitals
+from src.telegram.client import make_bot
+from src.telegram.i18n import get_texts
+from src.worker.broker import make_broker
 
 _GRACE_SECONDS = 20
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from src.samples import EVERY, Sample
-from src.texts import Voice
+from src.ops.samples import EVERY, Sample
+from src.telegram.i18n import Voice
 
 WIDTH, HEIGHT = 320, 96
 _HOUR_MS = 3_600_000

@@ -19,16 +19,17 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from src import intake, tracing
 from src.api import edits
 from src.api.edits import LONGEST
 from src.api.problems import Problem
 from src.app import App
-from src.intake import NoProvider, Wish
 from src.jobs import NO_CHAT, Admission, Job, State
 from src.jobs.estimate import estimate_job
 from src.jobs.uploads import content_of
+from src.pipeline import admission as intake
+from src.pipeline.admission import NoProvider, Wish
 from src.providers.base import Aspect, ErrorKind, ImageBytes, ImageRef, ProviderError
+from src.telemetry import job_spans
 
 # A picture to change is kept so much longer than its job may take.
 _SPARE_SECONDS = 60
@@ -240,7 +241,7 @@ async def _image(app: App, job: Job) -> Image:
         model=job.spec.model,
         aspect=job.spec.aspect,
         created=job.created,
-        trace_id=tracing.trace_id(job) or None,
+        trace_id=job_spans.trace_id(job) or None,
     )
     if status == "done":
         shown = job.shown or {}

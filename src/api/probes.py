@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from src.app import App
-from src.clients import trouble
-from src.health import Snapshot, look
+from src.ops.snapshot import Snapshot, look
+from src.store.clients import trouble
 
 router = APIRouter(include_in_schema=False)
 

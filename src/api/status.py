@@ -1,7 +1,7 @@
 """The status page: the guide's table live, charts of the last hour, slow and failed jobs, the next step.
 
 Rendered here, refreshed by a few lines of script that exchange its contents; no build, nothing from
-elsewhere. Closed until STATUS_PASSWORD is set. The figures are `src.health`'s.
+elsewhere. Closed until STATUS_PASSWORD is set. The figures are `src.ops.snapshot`'s.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src import report, tracing
-from src.advice import advise
 from src.api import charts
 from src.api.problems import Problem
 from src.app import App
-from src.health import Ended, Level, Snapshot, look
-from src.samples import last_hour
-from src.texts import Voice, get_texts, language_of
-from src.vitals import uptime
+from src.ops import report
+from src.ops.advice import advise
+from src.ops.heartbeat import uptime
+from src.ops.samples import last_hour
+from src.ops.snapshot import Ended, Level, Snapshot, look
+from src.telegram.i18n import Voice, get_texts, language_of
+from src.telemetry import job_spans
 
 _LISTED = 8
 _SLOW_SECONDS = 60.0
@@ -173,7 +174,7 @@ async def _listed(app: App, say: Voice, ended: list[Ended], snapshot: Snapshot) 
             "took": round(one.seconds, 1),
             "ago": report.span(say, (snapshot.at - one.at) / 1000),
             "kind": jobs[one.id].kind if one.id in jobs else "",
-            "trace": tracing.jaeger_link(app.settings, tracing.trace_id(jobs[one.id]))
+            "trace": job_spans.jaeger_link(app.settings, job_spans.trace_id(jobs[one.id]))
             if one.id in jobs
             else None,
         }

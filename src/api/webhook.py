@@ -1,7 +1,7 @@
 """Updates by webhook: answered with 200 only when they were handled, so Telegram gives the rest again.
 
 One chat's updates are handled in order within this process. The other way to receive is
-`src.bot.receiving`; what an update means is the conversations' matter.
+`src.bot.polling`; what an update means is the conversations' matter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from src.api import bodies
 from src.api.problems import Problem
-from src.bot.receiving import answering, chat_of
+from src.bot.polling import answering, chat_of
 from src.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -1,5 +1,5 @@
 """The bot: one module a conversation, and the process that runs them."""
 
-from src.bot.app import make_dispatcher, run_bot
+from src.bot.process import make_dispatcher, run_bot
 
 __all__ = ["make_dispatcher", "run_bot"]

@@ -1,4 +1,4 @@
-"""What the buttons of the conversations carry; those under pictures are in `src.buttons`."""
+"""What the buttons of the conversations carry; those under pictures are in `src.telegram.keyboards`."""
 
 from __future__ import annotations
 

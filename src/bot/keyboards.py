@@ -8,10 +8,10 @@ from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from src.bot.callbacks import OfDialog, OfQueue, OfSettings, Surprise
-from src.buttons import OfJob, button, markup
 from src.jobs import Job, Person
 from src.providers.base import ASPECTS
-from src.texts import LANGUAGES, Voice
+from src.telegram.i18n import LANGUAGES, Voice
+from src.telegram.keyboards import OfJob, button, markup
 
 COUNTS = (1, 2, 3, 4)
 

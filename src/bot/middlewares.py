@@ -23,8 +23,8 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.jobs import Person
-from src.telegram import is_missing, is_unchanged, says
-from src.texts import Texts, Voice, language_of
+from src.telegram.client import is_missing, is_unchanged, says
+from src.telegram.i18n import Texts, Voice, language_of
 
 log = structlog.get_logger(__name__)
 

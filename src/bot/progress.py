@@ -17,16 +17,16 @@ import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
 from redis.exceptions import RedisError
 
-from src import tracing
 from src.app import App
-from src.bot.asking import PLACE_PATIENCE
-from src.bot.outlook import Outlook
-from src.delivery import Delivery
+from src.bot.estimates import Outlook
+from src.bot.ordering import PLACE_PATIENCE
 from src.jobs import PENDING, Request, Standing
-from src.lease import Lease
 from src.limits import OVERALL
-from src.pacing import GateClosed
-from src.telegram import Undeliverable
+from src.ops.leader import Lease
+from src.telegram.client import Undeliverable
+from src.telegram.messages import Delivery
+from src.telegram.throttle import GateClosed
+from src.telemetry import job_spans
 
 log = structlog.get_logger(__name__)
 
@@ -180,7 +180,7 @@ class Progress:
         estimates = await self._outlook.estimates(jobs, standing.lines)
         offer = await self._outlook.offer(standing, estimates)
         try:
-            with tracing.under(jobs[0].wake.trace):
+            with job_spans.under(jobs[0].wake.trace):
                 if not request.messages:
                     await self._delivery.placing.place(request, jobs, estimates, offer)
                     return True

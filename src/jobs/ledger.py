@@ -18,7 +18,7 @@ from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
 from src.jobs.uploads import new_upload
-from src.scripts import Script, call, call_replicated, call_sync, script_of
+from src.store.scripts import Script, call, call_replicated, call_sync, script_of
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any
 
 from src import fastjson
-from src.scripts import Script, call, script_of
+from src.store.scripts import Script, call, script_of
 
 # What the script says at its end.
 _REFUSED, _GO = 0, 1

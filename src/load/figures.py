@@ -13,7 +13,7 @@ import psutil
 from src.jobs import Job, State
 from src.jobs.estimate import quantile
 from src.load.run import Record
-from src.tracing import story
+from src.telemetry.job_spans import story
 
 Grade = Literal["normal", "attention", "problem"]
 

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from src import tiles
 from src.providers.base import ASPECTS
 from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.sandbox.telegram.records import Event
+from src.telegram import tiles
 
 Kind = Literal["single", "album", "burst", "edit", "cancel", "heavy"]
 

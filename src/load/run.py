@@ -1,6 +1,6 @@
 """One load run: start the system, let people play, measure, stop everything, and hand back the record.
 
-The parts are those of `src.demo`, each a process of its own; the world (sandbox and people) is another.
+The parts are those of `src.local.demo`, each a process of its own; the world (sandbox and people) is another.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from src.demo import environment, free_port, start_redis, wait_for_page
 from src.jobs import Job, Ledger
 from src.load.machine import Commands, Machine, scripted_shares
-from src.supervisor import DRAIN, Part, Supervisor
+from src.local.demo import environment, free_port, start_redis, wait_for_page
+from src.local.supervisor import DRAIN, Part, Supervisor
 
 _LISTENED_TIMES = 10
 _SAY_EVERY = 15.0

@@ -1,7 +1,7 @@
 """What an image provider is to the pipeline: submit, poll, fetch, cancel, callback hint.
 
 Not here: when a step runs, how often, and what happens after an error; that is `src.actors` and
-`src.watcher`. A provider client holds no state of a job: everything it must remember between two
+`src.pipeline.scheduler`. A provider client holds no state of a job: everything it must remember between two
 steps is in the `Ticket`, which the ledger stores as JSON before anything else happens.
 """
 

@@ -19,11 +19,11 @@ import httpx
 import typer
 from redis.asyncio import Redis
 
-from src.demo import environment, free_port, start_redis, wait_for_page
 from src.jobs.estimate import quantile
 from src.load.machine import Commands, Machine, scripted_shares
+from src.local.demo import environment, free_port, start_redis, wait_for_page
+from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_TOKEN
-from src.supervisor import Part, Supervisor
 from tests.bench.orders import Orders
 
 _PEOPLE = 6000

@@ -29,17 +29,17 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.types import BufferedInputFile, InputMediaPhoto
 from aiogram.utils.formatting import Text
 
-from src import buttons
 from src.limits import Limiter
-from src.media import Media
-from src.pacing import lane
 from src.providers.base import Done, GenRequest, ImageRef
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
-from src.telegram import make_bot
-from src.texts import Texts
+from src.telegram import keyboards
+from src.telegram.client import make_bot
+from src.telegram.i18n import Texts
+from src.telegram.photos import Media
+from src.telegram.throttle import lane
 from tests.bench import wire
 
 Calls = dict[str, Callable[[int], Awaitable[object]]]
@@ -123,7 +123,7 @@ async def _ours(place: Place) -> AsyncIterator[Calls]:
         async def edit(n: int) -> object:
             job = cast(Any, SimpleNamespace(id=f"{n:032x}"))
             chat, message = place.messages[n % len(place.messages)]
-            markup, caption = buttons.picture(say, job.id), Text(f"a red fox in snow, no. {n}")
+            markup, caption = keyboards.picture(say, job.id), Text(f"a red fox in snow, no. {n}")
             async with kie.open(ImageRef(place.picture)) as found:
                 with lane("paid"):
                     sent = await media.show(

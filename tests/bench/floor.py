@@ -24,7 +24,7 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.types import BufferedInputFile, InputMediaPhoto
 
-from src import polling
+from src.pipeline import poll_schedule
 from src.providers.http import make_client
 from src.settings import Settings
 from tests.bench import wire
@@ -40,14 +40,14 @@ async def _with_httpx(flight: int) -> None:
         async def job(chat: int, message: int) -> None:
             created = await client.post(wire.CREATE, json=wire.task(), headers=wire.HEADERS)
             task, began = created.json()["data"]["taskId"], time.monotonic()
-            after = polling.first_poll(KNOWN)
+            after = poll_schedule.first_poll(KNOWN)
             while True:
                 await asyncio.sleep(after)
                 record = (await client.get(wire.RECORD + task, headers=wire.HEADERS)).json()
                 if (address := wire.picture_of(record)) is not None:
                     break
                 elapsed = time.monotonic() - began
-                after = polling.next_poll(KNOWN, elapsed, wire.progress_of(record))
+                after = poll_schedule.next_poll(KNOWN, elapsed, wire.progress_of(record))
             data = (await client.get(address)).content
             media = InputMediaPhoto(media=BufferedInputFile(data, "p.png"))
             await bot.edit_message_media(media, chat_id=chat, message_id=message)
@@ -62,7 +62,7 @@ async def _with_aiohttp(flight: int) -> None:
         async def job(chat: int, message: int) -> None:
             async with session.post(wire.CREATE, json=wire.task(), headers=wire.HEADERS) as answer:
                 task, began = (await answer.json())["data"]["taskId"], time.monotonic()
-            after = polling.first_poll(KNOWN)
+            after = poll_schedule.first_poll(KNOWN)
             while True:
                 await asyncio.sleep(after)
                 async with session.get(wire.RECORD + task, headers=wire.HEADERS) as answer:
@@ -70,7 +70,7 @@ async def _with_aiohttp(flight: int) -> None:
                 if (address := wire.picture_of(record)) is not None:
                     break
                 elapsed = time.monotonic() - began
-                after = polling.next_poll(KNOWN, elapsed, wire.progress_of(record))
+                after = poll_schedule.next_poll(KNOWN, elapsed, wire.progress_of(record))
             async with session.get(address) as answer:
                 data = await answer.read()
             form = aiohttp.FormData()

@@ -39,10 +39,10 @@ from observability import setup
 from observability.aiogram import instrument_bot
 from observability.dramatiq import anchored, instrument_broker
 from observability.httpx import traced_transport
-from src import metrics, tracing
 from src.jobs import Job, Spec, State, Wake, new_id
-from src.media import EditMedia
-from src.multipart import Session, SizedFile
+from src.telegram.multipart import Session, SizedFile
+from src.telegram.photos import EditMedia
+from src.telemetry import job_spans, metrics
 
 _TOKEN = "123456789:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 _STORY = "waiting@0 submitting@12 running@140 ready@30010 delivering@30020 delivered@30150"
@@ -87,12 +87,12 @@ class Worker:
         job = _job()
         with self._processing("submit", job):
             await self._http.post("/api/v1/jobs/createTask", json={"model": job.spec.model})
-            generation = tracing.open_generation(job)
+            generation = job_spans.open_generation(job)
         metrics.wait_duration.record(0.1, {"imagebot.provider": "kie"})
         for _ in range(_POLLS):
-            with tracing.under(generation):
+            with job_spans.under(generation):
                 await self._http.get("/api/v1/jobs/recordInfo", params={"taskId": "a7f3b2"})
-        tracing.write_generation(
+        job_spans.write_generation(
             dataclasses.replace(job, generation=generation),
             attributes={"gen_ai.response.finish_reasons": ("stop",)},
         )
@@ -107,14 +107,14 @@ class Worker:
             metrics.jobs.add({**outcome, "gen_ai.request.model": job.spec.model})
             metrics.job_duration.record(30.0, outcome)
             metrics.delivery_duration.record(0.2)
-            log.info("job ended", job_id=job.id, outcome="delivered", trace_id=tracing.trace_id(job))
-        tracing.write_end(job, State.DELIVERED)
+            log.info("job ended", job_id=job.id, outcome="delivered", trace_id=job_spans.trace_id(job))
+        job_spans.write_end(job, State.DELIVERED)
 
     @contextmanager
     def _processing(self, step: str, job: Job) -> Iterator[None]:
         message = Message("images", step, (job.id, "kie"), {}, {})
-        ref = tracing.job_ref(job)
-        with tracing.under(ref), anchored(ref):
+        ref = job_spans.job_ref(job)
+        with job_spans.under(ref), anchored(ref):
             self._broker.enqueue(message)
         proxy = MessageProxy(Message.decode(self._broker.queues["images"].get_nowait()))
         self._broker.queues["images"].task_done()
@@ -126,7 +126,7 @@ class Worker:
 def _job() -> Job:
     job_id = new_id()
     with trace.get_tracer(__name__).start_as_current_span("update message"):
-        wake = Wake(job_id, "kie", 1, trace=tracing.open_job())
+        wake = Wake(job_id, "kie", 1, trace=job_spans.open_job())
     spec = Spec(prompt="a boat", model="google/nano-banana", aspect="1:1", chat=1, lang="en")
     return Job(
         id=job_id,

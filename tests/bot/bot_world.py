@@ -10,13 +10,13 @@ from typing import Any
 from PIL import Image
 
 from src.app import App
-from src.bot.app import BotParts
-from src.bot.receiving import Receiver
-from src.delivery import Delivery
+from src.bot.polling import Receiver
+from src.bot.process import BotParts
 from src.jobs import Job, Request, State, transitions
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.settings import Settings
+from src.telegram.messages import Delivery
 
 
 @dataclass

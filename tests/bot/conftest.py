@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 
 import dramatiq
 import pytest
-from bot_world import OpenGates, World
 from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
 from src.bot import make_dispatcher
-from src.bot.receiving import Receiver
-from src.delivery import Delivery
+from src.bot.polling import Receiver
+from src.pipeline.notify import QUEUE
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings
-from src.telegram import make_bot
-from src.texts import get_texts
-from src.wake import QUEUE
+from src.telegram.client import make_bot
+from src.telegram.i18n import get_texts
+from src.telegram.messages import Delivery
+from tests.bot.bot_world import OpenGates, World
 
 
 @pytest.fixture

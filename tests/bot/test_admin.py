@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bot_world import World
 
-from src import tracing
+from src.telemetry import job_spans
+from tests.bot.bot_world import World
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ async def test_trace_leads_to_the_job_in_jaeger(world: World) -> None:
     for asked in ("/trace", f"/trace {job.id}"):
         await admin.send_text(asked)
         answer = await admin.wait_for(lambda m: "jaeger" in m.text)
-        assert f"https://jaeger.example/trace/{tracing.trace_id(job)}" in answer.text
+        assert f"https://jaeger.example/trace/{job_spans.trace_id(job)}" in answer.text
         await admin.delete(answer)
     await admin.send_text("/trace nothing")
     await admin.wait_for(lambda m: m.from_bot and "No such job" in m.text)

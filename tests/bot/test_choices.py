@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from bot_world import World
 
-from src.bot.app import show_commands
-from src.texts import get_texts, language_of
+from src.bot.process import show_commands
+from src.telegram.i18n import get_texts, language_of
+from tests.bot.bot_world import World
 
 
 async def test_settings_are_shown_kept_and_used(world: World) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from bot_world import World, image, png
 
 from src.jobs import State
+from tests.bot.bot_world import World, image, png
 
 
 async def test_plain_words_become_a_picture_in_one_message(world: World) -> None:

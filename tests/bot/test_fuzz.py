@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from bot_world import World
 
 from src.sandbox.telegram import Person
+from tests.bot.bot_world import World
 
 _KINDS = (
     "message",

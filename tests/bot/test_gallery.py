@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from bot_world import World, image, png
-
-from src.buttons import OfJob, OfRequest
 from src.jobs import Job, new_id
 from src.sandbox.telegram import Message, Person
+from src.telegram.keyboards import OfJob, OfRequest
+from tests.bot.bot_world import World, image, png
 
 
 async def _picture(world: World, person: Person, *, original: bool = True) -> tuple[Job, Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot_world import World, image, png
+from tests.bot.bot_world import World, image, png
 
 BOT = "@imagebot_sandbox_bot"
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bot_world import World, image
 
-from src.bot.app import make_dispatcher
+from src.bot.process import make_dispatcher
 from src.bot.progress import Progress
 from src.jobs import Job, State
-from src.texts import get_texts
+from src.telegram.i18n import get_texts
+from tests.bot.bot_world import World, image
 
 
 @pytest.fixture

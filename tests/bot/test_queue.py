@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bot_world import World
+
+from tests.bot.bot_world import World
 
 
 @pytest.fixture

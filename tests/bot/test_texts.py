@@ -12,9 +12,9 @@ from fluent.syntax import ast as fluent
 from fluent.syntax.visitor import Visitor
 
 import src
-from src.health import Level
-from src.placeholder import milestone, span, time_left
-from src.texts import LANGUAGES, get_texts, shorten, width
+from src.ops.snapshot import Level
+from src.telegram.i18n import LANGUAGES, get_texts, shorten, width
+from src.telegram.status_text import milestone, span, time_left
 
 SOURCE = Path(src.__file__).parent
 FOLDER = SOURCE / "bot" / "texts"
@@ -48,7 +48,8 @@ def _literals() -> tuple[set[str], set[str]]:
     paths = [
         *(SOURCE / "bot").rglob("*.py"),
         *(SOURCE / "api").rglob("*.py"),
-        *(SOURCE / f"{n}.py" for n in ("delivery", "placeholder", "buttons", "advice", "alerts", "report")),
+        *(SOURCE / "telegram").rglob("*.py"),
+        *(SOURCE / "ops" / f"{n}.py" for n in ("advice", "alerts", "report")),
     ]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -63,7 +64,7 @@ def _literals() -> tuple[set[str], set[str]]:
     return literals | shown, asked | shown
 
 
-# Put together from the names of the figures and levels in `src.health`.
+# Put together from the names of the figures and levels in `src.ops.snapshot`.
 FIGURES = ("waiting", "time", "cpu", "memory", "workers", "line", "providers", "redis")
 COMPOSED = {
     *(f"ops-{name}{end}" for name in FIGURES for end in ("", "-scale")),

@@ -7,15 +7,16 @@ from dataclasses import replace
 from unittest.mock import AsyncMock
 
 import pytest
-from bot_world import World, image
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from src import intake, metrics
-from src.bot.outlook import Outlook
+from src.bot.estimates import Outlook
 from src.jobs import Job, Standing, State
-from src.placeholder import Faster, Offer
+from src.pipeline import admission
 from src.sandbox.telegram import Message, Person
+from src.telegram.status_text import Faster, Offer
+from src.telemetry import metrics
+from tests.bot.bot_world import World, image
 
 Counted = Callable[[], dict[tuple[str, object], int]]
 
@@ -243,7 +244,7 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
         assert (faster is not None) is sooner
 
     before, request = await _line(world), await world.request_of(job)
-    assert await intake.switch(world.app, request, [job], "openai", "gpt-image-1-mini") == 1
+    assert await admission.switch(world.app, request, [job], "openai", "gpt-image-1-mini") == 1
     assert await _line(world) == before
     after = await _standing(world, job)
     [switched] = after.jobs

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from src.jobs import Job, State
 from src.sandbox.telegram import Message, Person
 from src.sandbox.traces import orphans
-from src.tracing import trace_id
+from src.telemetry.job_spans import trace_id
 from tests.system import System
 
 

@@ -18,8 +18,8 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from src.app import cancel_all
-from src.demo import free_port
 from src.jobs import Job
+from src.local.demo import free_port
 from src.sandbox.telegram import Person
 from src.sandbox.traces import TraceSandbox
 from tests.chaos.audit import Asked, Verdict, audit

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import httpx
 
+from src.pipeline.notify import QUEUE_KEY
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
-from src.wake import QUEUE_KEY
 from tests.chaos.machine import family, full_disk, set_clock
 from tests.system import System
 

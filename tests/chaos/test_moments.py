@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from src import tracing
 from src.jobs import Job, State
 from src.sandbox.telegram import Person
+from src.telemetry import job_spans
 from tests.chaos.moments import Moment, Moments
 from tests.system import WAIT, System
 
@@ -131,7 +131,7 @@ async def test_dies(pool: Pool, moment: Moment, submits: int) -> None:
     assert system.kie.audit.submits[prompt] == submits
     assert job.unknown >= submits - 1
     if (moment.where, moment.when) not in NOT_BEGUN:
-        trace = await system.whole_trace(tracing.trace_id(job))
+        trace = await system.whole_trace(job_spans.trace_id(job))
         assert [span.name for span in trace].count("job") == 1
 
 

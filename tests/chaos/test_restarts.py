@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from src.demo import free_port
 from src.jobs import State
+from src.local.demo import free_port
 from src.sandbox.telegram import Person
 from src.sandbox.traces import orphans
-from src.tracing import trace_id
+from src.telemetry.job_spans import trace_id
 from tests.system import System, running
 
 _JOBS = 60

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from src.app import open_app
+from src.ops.heartbeat import Vitals
 from src.settings import load_settings
-from src.vitals import Vitals
 from tests.conftest import RedisProcess
 
 
@@ -18,7 +18,7 @@ def check(url: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run where no `.env` is, knowing only where Redis is."""
     root = str(Path(__file__).parents[2])
     return subprocess.run(
-        [sys.executable, "-m", "src.alive"],
+        [sys.executable, "-m", "src.ops.healthcheck"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "REDIS_URL": url},
         cwd=cwd,
         capture_output=True,

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from src import backup
-from src.embedded import redis_command
+from src.local.redis_server import redis_command
+from src.local.supervisor import DRAIN
+from src.ops import backup
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import Settings
-from src.supervisor import DRAIN
 
 FOLDER = Path(__file__).parents[2] / "compose"
 BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())

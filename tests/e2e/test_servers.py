@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.backup import backup, restore
+from src.ops.backup import backup, restore
 from src.sandbox.telegram import Message, Person
 from tests.servers import (
     RABBITMQ_SERVER,

@@ -11,7 +11,7 @@ from stack import Span, Stack, Trace
 
 from src.jobs import Job, State
 from src.sandbox.telegram import Person
-from src.tracing import trace_id
+from src.telemetry.job_spans import trace_id
 from tests.system import System, running
 
 pytestmark = [pytest.mark.jaeger, pytest.mark.asyncio(loop_scope="module")]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import src.limits.limiter as limiter_module
-from src.scripts import Script, script_of
+from src.store.scripts import Script, script_of
 
 _START = 1_800_000_000.0
 _KEY = "test:clock"

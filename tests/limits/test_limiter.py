@@ -11,18 +11,9 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import MiddlewareError, SkipMessage
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from src.limits import (
-    Demand,
-    Gate,
-    Limiter,
-    MessageRefused,
-    RateLimits,
-    Refusal,
-    take_gates,
-    takes_gates,
-    telegram_gates,
-)
+from src.limits import Gate, Limiter, Refusal, telegram_gates
 from src.settings import load_settings
+from src.worker.rate_limits import Demand, MessageRefused, RateLimits, take_gates, takes_gates
 from tests.limits.conftest import Clock
 
 

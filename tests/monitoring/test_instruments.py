@@ -10,7 +10,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics import MeterProvider
 
-from src import metrics as application
+from src.telemetry import metrics as application
 
 
 def test_the_systems_instruments_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,189 @@
+"""What admins (`ADMIN_IDS`) can ask: how it goes, what became of a job, and to end or repeat one; people's
+tiers, and to block a person."""
+
+from __future__ import annotations
+
+from aiogram import F, Router
+from aiogram.filters import Command, CommandObject, Filter
+from aiogram.types import Message
+
+from src.app import App
+from src.jobs import Job, State
+from src.jobs.estimate import usual
+from src.ops import job_reports, report
+from src.ops.snapshot import look
+from src.pipeline import admission as intake
+from src.telegram.i18n import Voice
+from src.telegram.keyboards import OfJob
+from src.telemetry import job_spans
+
+_FAILURES = 10
+
+
+class ByAdmin(Filter):
+    """Passes what an admin wrote; to others these commands do not exist."""
+
+    async def __call__(self, message: Message, app: App) -> bool:
+        return message.from_user is not None and message.from_user.id in app.settings.admin_ids
+
+
+async def stats(message: Message, app: App, say: Voice) -> None:
+    lines = []
+    for provider in app.providers:
+        lines.append(
+            say(
+                "admin-stats",
+                waiting=await app.ledger.waiting(provider),
+                running=await app.ledger.running(provider),
+                cap=app.cap(provider),
+                provider=provider,
+            )
+        )
+        model = app.model(provider, edit=False)
+        median, slow = usual(await app.ledger.durations(provider, model))
+        lines.append(say("admin-usual", median=round(median), slow=round(slow)))
+    counts = await app.ledger.counts()
+    outcomes = {name: counts.get(name, 0) for name in ("admitted", "delivered", "failed", "cancelled")}
+    lines.append(say("admin-counts", **outcomes))
+    await message.answer("\n".join(lines))
+
+
+async def ops(message: Message, app: App, say: Voice) -> None:
+    await message.answer(report.report(say, await look(app)))
+
+
+async def failures(message: Message, app: App, say: Voice) -> None:
+    ids = await app.redis.zrevrange(app.ledger.key("failed"), 0, _FAILURES - 1)
+    jobs = await app.ledger.jobs(ids)
+    if not jobs:
+        await message.answer(say("admin-no-failures"))
+        return
+    lines = []
+    for job in jobs:
+        lines.append(say("admin-failure", job=job.id, kind=job.kind, user=job.user, provider=job.provider))
+        if link := job_spans.jaeger_link(app.settings, job_spans.trace_id(job)):
+            lines.append(link)
+    await message.answer("\n".join([say("admin-failures"), *lines]))
+
+
+async def story(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    job = await _job(message, command, app, say)
+    if job is not None:
+        await message.answer("\n".join(job_reports.story(job, app.settings)))
+
+
+async def _job(message: Message, command: CommandObject, app: App, say: Voice) -> Job | None:
+    """The job that a command names, or None when the admin was told that there is none."""
+    job_id = (command.args or "").strip()
+    job = await app.ledger.job(job_id) if job_id else None
+    if job is None:
+        await message.answer(say("admin-no-job") if job_id else say("admin-usage"))
+    return job
+
+
+async def again(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Ask again for what a failed job was to be, for the same person."""
+    job = await _job(message, command, app, say)
+    if job is None:
+        return
+    if job.state is not State.FAILED:
+        await message.answer(say("admin-not-failed", job=job.id, state=str(job.state)))
+        return
+    try:
+        admission = await job_reports.retry(app, job)
+    except intake.NoProvider:
+        await message.answer(say("refused-unavailable"))
+        return
+    key = "admin-again" if admission.accepted else "admin-not-again"
+    await message.answer(say(key, job=job.id, verdict=admission.verdict))
+
+
+async def cancel(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Take back somebody's job; they are told."""
+    job = await _job(message, command, app, say)
+    if job is not None:
+        ending = await intake.cancel(app, job.id, None)
+        key = "admin-cancelled" if ending.done else "admin-not-cancelled"
+        await message.answer(say(key, job=job.id, state=ending.before or str(job.state)))
+
+
+async def drop(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """Keep a failed job no longer among the failed."""
+    job = await _job(message, command, app, say)
+    if job is not None:
+        key = "admin-dropped" if await job_reports.drop(app, [job.id]) else "admin-not-failed"
+        await message.answer(say(key, job=job.id, state=str(job.state)))
+
+
+async def trace(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    """The trace of a job: of the picture replied to, of the id given, or of one's own last."""
+    job_id = (command.args or "").strip() or _job_shown_in(message.reply_to_message)
+    if not job_id and message.from_user is not None:
+        for request_id in await app.ledger.history(str(message.from_user.id), 1):
+            request = await app.ledger.request(request_id)
+            job_id = request.jobs[0] if request else ""
+    job = await app.ledger.job(job_id) if job_id else None
+    number = job_spans.trace_id(job) if job else ""
+    if job is None or not number:
+        await message.answer(say("admin-no-trace"))
+        return
+    link = job_spans.jaeger_link(app.settings, number) or number
+    await message.answer(say("admin-trace", job=job.id, state=str(job.state), link=link))
+
+
+def _job_shown_in(message: Message | None) -> str:
+    """The job a picture's buttons speak of."""
+    keyboard = message.reply_markup.inline_keyboard if message and message.reply_markup else []
+    for button in (button for row in keyboard for button in row):
+        try:
+            return OfJob.unpack(button.callback_data or "").id
+        except (TypeError, ValueError):
+            continue
+    return ""
+
+
+async def block(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user = (command.args or "").strip()
+    if not user.isdecimal():
+        await message.answer(say("admin-usage"))
+        return
+    await app.ledger.choose(user, blocked=1)
+    endings = [await intake.cancel(app, job.id, None) for job in await app.ledger.active(user)]
+    number = sum(ending.done for ending in endings)
+    await message.answer(say("admin-blocked", user=user, number=number))
+
+
+async def tier(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user, _, name = (command.args or "").strip().partition(" ")
+    if not user.isdecimal() or name.strip() not in intake.TIERS:
+        await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
+        return
+    await app.ledger.choose(user, tier=name.strip())
+    await message.answer(say("admin-tier", user=user, tier=name.strip()))
+
+
+async def unblock(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+    user = (command.args or "").strip()
+    if not user.isdecimal():
+        await message.answer(say("admin-usage"))
+        return
+    await app.ledger.choose(user, blocked=0)
+    await message.answer(say("admin-unblocked", user=user))
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="admin")
+    router.message.register(stats, Command("stats"), ByAdmin())
+    router.message.register(ops, Command("ops"), ByAdmin())
+    router.message.register(failures, Command("jobs"), ByAdmin())
+    router.message.register(story, Command("job"), ByAdmin())
+    router.message.register(again, Command("retry"), ByAdmin())
+    # Without an id it is the admin's own /cancel, as everybody's.
+    router.message.register(cancel, Command("cancel", magic=F.args), ByAdmin())
+    router.message.register(drop, Command("drop"), ByAdmin())
+    router.message.register(trace, Command("trace"), ByAdmin())
+    router.message.register(tier, Command("tier"), ByAdmin())
+    router.message.register(block, Command("block"), ByAdmin())
+    router.message.register(unblock, Command("unblock"), ByAdmin())
+    return router

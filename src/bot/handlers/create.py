@@ -1,0 +1,330 @@
+"""Asking for pictures in a private chat: plain words, a photo with words, an answer to a picture, and
+the /create dialog (words, then format and number in one message, then go)."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from typing import Any
+
+from aiogram import Bot, F, Router
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.filters import Command, CommandObject, StateFilter
+from aiogram.fsm.context import FSMContext
+from aiogram.fsm.state import State, StatesGroup
+from aiogram.types import CallbackQuery, ForceReply, Message
+from aiogram.utils.formatting import BlockQuote, Code, Text
+
+from src.app import App
+from src.bot import keyboards
+from src.bot.callbacks import OfDialog, Surprise
+from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
+from src.jobs import Job, Person
+from src.providers.base import ASPECTS
+from src.telegram.client import is_missing, is_unchanged
+from src.telegram.i18n import Voice, shorten
+
+_PRIVATE = F.chat.type == "private"
+_DIALOG_PROMPT = 500
+_OLD_WORDS = 3500
+_TOAST = 200
+_TAP_SECONDS = 3
+
+
+class Dialog(StatesGroup):
+    """The /create dialog. Its data: `aspect`, `count`, `source`, `prompt`, `message` (the dialog's own),
+    `reply_to` (the person's words)."""
+
+    words = State()
+    choices = State()
+
+
+class Words(StatesGroup):
+    """Only the words are missing. Its data: `aspect`, `count`, `source`."""
+
+    waiting = State()
+
+
+# The dialog
+
+
+async def begin(
+    message: Message, command: CommandObject, state: FSMContext, person: Person, say: Voice
+) -> None:
+    await state.set_data({"aspect": person.aspect, "count": person.count})
+    await state.set_state(Dialog.words)
+    if words := (command.args or "").strip():
+        await _offer_choices(message, words, state, say)
+        return
+    sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
+    await state.update_data(message=sent.message_id)
+
+
+async def begin_elsewhere(message: Message, say: Voice) -> None:
+    await message.reply(say("dialog-in-groups"))
+
+
+async def dialog_words(
+    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+) -> None:
+    if await asking.is_rest_of_cut(message, update_id):
+        return
+    words = (message.text or "").strip()
+    if complaint := asking.complaint(words, say):
+        await message.reply(complaint)
+        return
+    await _offer_choices(message, words, state, say)
+
+
+async def dialog_photo(
+    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+) -> None:
+    if await asking.is_rest_of_album(message, update_id):
+        return
+    source = await _source_or_complaint(message, say)
+    if source is None:
+        return
+    await state.update_data(source=source)
+    words = (message.caption or "").strip() or (await state.get_data()).get("prompt")
+    if words:
+        await _offer_choices(message, words, state, say)
+    else:
+        await message.reply(say("photo-ask-words"))
+
+
+async def choose(
+    callback: CallbackQuery,
+    callback_data: OfDialog,
+    state: FSMContext,
+    asking: Asking,
+    app: App,
+    say: Voice,
+    update_id: int,
+) -> None:
+    data = await state.get_data()
+    message = callback.message
+    if not isinstance(message, Message) or data.get("message") != message.message_id:
+        await _retire(callback, say)
+        return
+    match callback_data.what, callback_data.value:
+        case "stop", _:
+            await state.clear()
+            await message.edit_text(say("dialog-cancelled"))
+            await callback.answer()
+        case "aspect", value if value in ASPECTS:
+            await _choose(message, state, say, aspect=value)
+            await callback.answer()
+        case "count", value if value in map(str, keyboards.COUNTS):
+            await _choose(message, state, say, count=int(value))
+            await callback.answer()
+        case "go", _ if data.get("prompt"):
+            wish = wish_in(
+                message,
+                callback.from_user.id,
+                data["prompt"],
+                data,
+                say,
+                update_id=update_id,
+                reply_to=data.get("reply_to"),
+            )
+            refusal = await asking.ask(wish, say)
+            await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
+            if refusal is None:
+                await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect)
+                await state.clear()
+                await _remove(message)
+        case _:
+            await callback.answer(say("toast-old"))
+
+
+async def _offer_choices(message: Message, words: str, state: FSMContext, say: Voice) -> None:
+    """Show format and number, in the dialog's own message where it is still there."""
+    data = await state.update_data(prompt=words, reply_to=message.message_id)
+    await state.set_state(Dialog.choices)
+    if (known := data.get("message")) is not None and message.bot is not None:
+        try:
+            await message.bot.edit_message_text(
+                chat_id=message.chat.id, message_id=known, **_choices(data, say)
+            )
+        except TelegramBadRequest as error:
+            if is_unchanged(error):
+                return
+            if not is_missing(error):
+                raise
+        else:
+            return
+    sent = await message.answer(**_choices(data, say))
+    await state.update_data(message=sent.message_id)
+
+
+async def _choose(message: Message, state: FSMContext, say: Voice, **choice: Any) -> None:
+    before = await state.get_data()
+    data = await state.update_data(**choice)
+    if data != before:
+        await message.edit_text(**_choices(data, say))
+
+
+def _choices(data: dict[str, Any], say: Voice) -> dict[str, Any]:
+    about = say("dialog-choose-edit" if data.get("source") else "dialog-choose")
+    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", about)
+    return {
+        **text.as_kwargs(),
+        "reply_markup": keyboards.dialog_choices(say, data["aspect"], data["count"]),
+    }
+
+
+async def _retire(callback: CallbackQuery, say: Voice) -> None:
+    """A button of a dialog that is over: say so, and take the buttons away."""
+    await callback.answer(say("dialog-over"))
+    if isinstance(callback.message, Message):
+        with suppress(TelegramBadRequest):
+            await callback.message.edit_reply_markup(reply_markup=None)
+
+
+async def _remove(message: Message) -> None:
+    with suppress(TelegramBadRequest):
+        await message.delete()
+
+
+# Straight ways
+
+
+async def missing_words(
+    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+) -> None:
+    if await asking.is_rest_of_cut(message, update_id):
+        return
+    data = await state.get_data()
+    if await _ask(message, message.text or "", data, asking, say, update_id):
+        await state.clear()
+
+
+async def plain_words(message: Message, asking: Asking, person: Person, say: Voice, update_id: int) -> None:
+    if await asking.is_rest_of_cut(message, update_id):
+        return
+    data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
+    if message.reply_to_message is not None:
+        try:
+            data["source"] = source_of(message.reply_to_message)
+        except BadSource as error:
+            await message.reply(say(error.key))
+            return
+    await _ask(message, message.text or "", data, asking, say, update_id)
+
+
+async def photo(
+    message: Message, state: FSMContext, asking: Asking, person: Person, say: Voice, update_id: int
+) -> None:
+    if await asking.is_rest_of_album(message, update_id):
+        return
+    source = await _source_or_complaint(message, say)
+    if source is None:
+        return
+    data = {"aspect": person.aspect, "count": person.count, "source": source}
+    if (message.caption or "").strip():
+        await _ask(message, message.caption or "", data, asking, say, update_id)
+        return
+    await state.set_state(Words.waiting)
+    await state.set_data(data)
+    await message.reply(say("photo-ask-words"), reply_markup=_expecting_words(say))
+
+
+async def surprise(
+    callback: CallbackQuery,
+    state: FSMContext,
+    asking: Asking,
+    app: App,
+    person: Person,
+    say: Voice,
+    update_id: int,
+) -> None:
+    message = callback.message
+    if not isinstance(message, Message):
+        await callback.answer(say("toast-old"))
+        return
+    key = app.ledger.key(f"tap:{callback.from_user.id}:{message.message_id}:surprise")
+    if not await first(app, key, update_id, _TAP_SECONDS):
+        await callback.answer(say("toast-already"))
+        return
+    # The same update draws the same words, should it be handled again.
+    words = random.Random(update_id).choice(say("surprises").splitlines())
+    if await state.get_state() == Dialog.words.state:
+        await callback.answer()
+        await _offer_choices(message, words, state, say)
+        return
+    wish = wish_in(
+        message,
+        callback.from_user.id,
+        words,
+        {"aspect": person.aspect, "count": 1},
+        say,
+        update_id=update_id,
+    )
+    refusal = await asking.ask(wish, say)
+    await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
+
+
+async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Voice) -> None:
+    """Let whoever pressed the button send other words for a picture."""
+    await state.set_state(Words.waiting)
+    await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
+    # As code a name in the words calls nobody, and a tap copies them.
+    text = Text(say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
+    await bot.send_message(
+        job.spec.chat,
+        message_thread_id=job.spec.thread,
+        reply_markup=_expecting_words(say),
+        **text.as_kwargs(),
+    )
+
+
+async def _ask(
+    message: Message, words: str, data: dict[str, Any], asking: Asking, say: Voice, update_id: int
+) -> bool:
+    """Ask for a picture; True if that was accepted."""
+    if message.from_user is None:
+        return False
+    wish = wish_in(
+        message,
+        message.from_user.id,
+        words,
+        data,
+        say,
+        update_id=update_id,
+        reply_to=message.message_id,
+    )
+    refusal = await asking.ask(wish, say)
+    if refusal is not None:
+        await asking.refuse(message, refusal)
+    return refusal is None
+
+
+async def _source_or_complaint(message: Message, say: Voice) -> str | None:
+    """The picture of a message, or None when the person was told what is wrong with it."""
+    try:
+        source = source_of(message)
+    except BadSource as error:
+        await message.reply(say(error.key))
+        return None
+    if source is None:
+        await message.reply(say("only-words-or-pictures"))
+    return source
+
+
+def _expecting_words(say: Voice) -> ForceReply:
+    return ForceReply(input_field_placeholder=say("words-placeholder"))
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="create")
+    router.message.register(begin, Command("create"), _PRIVATE)
+    router.message.register(begin_elsewhere, Command("create"))
+    router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, F.text, ~F.text.startswith("/"))
+    router.message.register(dialog_photo, StateFilter(Dialog), _PRIVATE, F.photo | F.document)
+    router.callback_query.register(choose, OfDialog.filter())
+    router.message.register(missing_words, Words.waiting, _PRIVATE, F.text, ~F.text.startswith("/"))
+    router.message.register(plain_words, _PRIVATE, F.text, ~F.text.startswith("/"))
+    router.message.register(photo, _PRIVATE, F.photo | F.document)
+    router.callback_query.register(surprise, Surprise.filter())
+    return router

@@ -1,0 +1,288 @@
+"""The buttons under a picture, and the pictures a person has had: Again, Variation, As file, Edit
+prompt, /history. Everything they need is in the ledger, so they work after a restart."""
+
+from __future__ import annotations
+
+import structlog
+from aiogram import Bot, Router
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.filters import Command
+from aiogram.fsm.context import FSMContext
+from aiogram.types import BufferedInputFile, CallbackQuery, Message
+from aiogram.utils.formatting import Text
+
+from src.app import App
+from src.bot import keyboards
+from src.bot.handlers.create import ask_for_words
+from src.bot.ordering import Asking, first
+from src.jobs import Job, Request, State
+from src.pipeline import admission
+from src.pipeline.admission import Wish
+from src.providers.base import ImageBytes, ImageRef, ProviderError
+from src.telegram import keyboards as buttons
+from src.telegram.client import answer_to
+from src.telegram.i18n import Voice, isolated, shorten
+from src.telegram.keyboards import OfJob, OfRequest
+from src.telegram.photos import file_name
+
+log = structlog.get_logger(__name__)
+
+
+_TOAST = 200
+_TAP_SECONDS = 5
+_HISTORY = 10
+_LINE = 80
+
+
+async def of_request(
+    callback: CallbackQuery,
+    callback_data: OfRequest,
+    app: App,
+    bot: Bot,
+    asking: Asking,
+    say: Voice,
+    update_id: int,
+) -> None:
+    request = await app.ledger.request(callback_data.id)
+    message = callback.message
+    if request is None or message is None:
+        await callback.answer(say("toast-old"))
+        return
+    foreign, once = request.chat != message.chat.id, callback_data.what != "cancel"
+    if await _is_refused(callback, app, say, update_id, foreign=foreign, once=once):
+        return
+    if callback_data.what == "cancel":
+        await callback.answer(say(await cancel(app, request, callback.from_user.id)))
+        await _remove_if_stray(bot, message, request)
+        return
+    jobs = await app.ledger.jobs(request.jobs)
+    if not jobs:
+        await callback.answer(say("toast-old"))
+    elif callback_data.what == "again":
+        await _draw(callback, message, jobs[0], jobs[0].spec.source, len(jobs), asking, say, update_id)
+    else:
+        await callback.answer(say("toast-file"))
+        for job in jobs:
+            if job.state is State.DELIVERED:
+                await _send_file(app, bot, job, say)
+
+
+async def of_job(
+    callback: CallbackQuery,
+    callback_data: OfJob,
+    app: App,
+    bot: Bot,
+    asking: Asking,
+    state: FSMContext,
+    say: Voice,
+    update_id: int,
+) -> None:
+    job = await app.ledger.job(callback_data.id)
+    message = callback.message
+    if job is None or message is None:
+        await callback.answer(say("toast-old"))
+        return
+    foreign = job.spec.chat != message.chat.id and job.user != str(callback.from_user.id)
+    if await _is_refused(callback, app, say, update_id, foreign=foreign):
+        return
+    picture = (job.shown or {}).get("file_id")
+    match callback_data.what:
+        case "again":
+            await _draw(callback, message, job, job.spec.source, 1, asking, say, update_id)
+        case "vary" if picture:
+            await _draw(callback, message, job, str(picture), 1, asking, say, update_id)
+        case "file" if picture:
+            await callback.answer(say("toast-file"))
+            await _send_file(app, bot, job, say)
+        case "show" if picture:
+            await callback.answer()
+            await _show(bot, job, say)
+        case "words":
+            await callback.answer()
+            await ask_for_words(bot, job, state, say)
+        case _:
+            await callback.answer(say("toast-old"))
+
+
+async def cancel(app: App, request: Request, user: int) -> str:
+    """Take back what a request has open, for its owner; the key of the words to answer with."""
+    if request.user != str(user):
+        return "toast-foreign"
+    endings = [await admission.cancel(app, job, user) for job in request.jobs]
+    if any(ending.done for ending in endings):
+        return "toast-cancelled"
+    if any(ending.before in (State.DELIVERING, State.READY) for ending in endings):
+        return "toast-too-late"
+    return "toast-over"
+
+
+async def _remove_if_stray(bot: Bot, message: Message | object, request: Request) -> None:
+    """A second placeholder, from a process that died before the ledger knew of it: take it away."""
+    if isinstance(message, Message) and request.messages:
+        known = (*request.messages, request.status_message)
+        if message.message_id not in known:
+            try:
+                await message.delete()
+            except TelegramBadRequest:
+                log.info("stray placeholder stays", request_id=request.id)
+
+
+async def _draw(
+    callback: CallbackQuery,
+    message: Message | object,
+    job: Job,
+    source: str | None,
+    count: int,
+    asking: Asking,
+    say: Voice,
+    update_id: int,
+) -> None:
+    """Ask for the same once more, for whoever pressed the button."""
+    wish = Wish(
+        user=callback.from_user.id,
+        chat=job.spec.chat,
+        prompt=job.spec.prompt,
+        update=str(update_id),
+        aspect=job.spec.aspect,
+        count=count,
+        lang=say.lang,
+        source=source,
+        thread=job.spec.thread,
+        reply_to=message.message_id if isinstance(message, Message) else None,
+        group=job.spec.chat < 0,
+    )
+    refusal = await asking.ask(wish, say)
+    if refusal is None:
+        await callback.answer(say("toast-drawing"))
+    else:
+        await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+
+
+async def _is_refused(
+    callback: CallbackQuery, app: App, say: Voice, update_id: int, *, foreign: bool, once: bool = True
+) -> bool:
+    """Answer a tap on somebody else's button, and the second of two quick taps; whether it was one.
+
+    Args:
+        once: two quick taps would do it twice.
+    """
+    if foreign:
+        await callback.answer(say("toast-foreign"))
+    elif once and not await _first_tap(app, callback, update_id):
+        await callback.answer(say("toast-already"))
+    else:
+        return False
+    return True
+
+
+async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
+    """False for the second of two quick taps on one button."""
+    number = callback.message.message_id if callback.message else 0
+    key = app.ledger.key(f"tap:{callback.from_user.id}:{number}:{callback.data}")
+    return await first(app, key, update_id, _TAP_SECONDS)
+
+
+# Files
+
+
+async def _send_file(app: App, bot: Bot, job: Job, say: Voice) -> None:
+    """Send a picture as the file the provider made, or as near to it as is still to be had."""
+    key = app.ledger.key(f"file:{job.id}")
+    known: str | None = await app.redis.get(key)
+    reply = answer_to(int((job.shown or {}).get("message", 0)))
+    document: str | BufferedInputFile | None = known
+    words: str | None = None
+    if document is None:
+        image = await _original(app, job)
+        if image is not None:
+            document = BufferedInputFile(image.data, file_name(job, image.mime))
+        elif (data := await _from_telegram(bot, str((job.shown or {})["file_id"]))) is not None:
+            document, words = BufferedInputFile(data, file_name(job, "image/jpeg")), say("toast-no-original")
+    if document is None:
+        await bot.send_message(
+            job.spec.chat,
+            say("file-unavailable"),
+            message_thread_id=job.spec.thread,
+            reply_parameters=reply,
+        )
+        return
+    sent = await bot.send_document(
+        job.spec.chat,
+        document,
+        caption=words,
+        message_thread_id=job.spec.thread,
+        reply_parameters=reply,
+        # Telegram would show it as a photo again.
+        disable_content_type_detection=True,
+    )
+    if sent.document is not None and known is None:
+        await app.redis.set(key, sent.document.file_id, ex=app.settings.job_ttl_days * 86_400)
+
+
+async def _original(app: App, job: Job) -> ImageBytes | None:
+    provider = app.providers.get(job.provider)
+    if provider is None:
+        return None
+    url = (job.shown or {}).get("url")
+    data = await app.ledger.blob(job.id)
+    for ref in ([ImageRef(data=data)] if data else []) + ([ImageRef(url=str(url))] if url else []):
+        try:
+            return await provider.fetch(ref)
+        except ProviderError as error:
+            log.info("original not to be had", job_id=job.id, kind=error.kind)
+    return None
+
+
+async def _from_telegram(bot: Bot, file_id: str) -> bytes | None:
+    try:
+        stream = await bot.download(file_id)
+    except TelegramBadRequest:
+        return None
+    return stream.read() if stream is not None else None
+
+
+# History
+
+
+async def history(message: Message, app: App, say: Voice) -> None:
+    if message.from_user is None:
+        return
+    user = str(message.from_user.id)
+    requests = [await app.ledger.request(number) for number in await app.ledger.history(user, _HISTORY)]
+    ids = [
+        job
+        for request in requests
+        if request is not None and request.chat == message.chat.id
+        for job in request.jobs
+    ]
+    jobs = [job for job in await app.ledger.jobs(ids) if job.state is State.DELIVERED][:_HISTORY]
+    if not jobs:
+        await message.answer(say("history-empty"))
+        return
+    lines = "\n".join(
+        f"{n}. {isolated(shorten(job.spec.prompt, _LINE))}" for n, job in enumerate(jobs, start=1)
+    )
+    text = Text(say("history-title"), "\n\n", lines)
+    await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
+
+
+async def _show(bot: Bot, job: Job, say: Voice) -> None:
+    """Send a picture of the history once more."""
+    file_id = str((job.shown or {})["file_id"])
+    markup = buttons.picture(say, job.id)
+    try:
+        await bot.send_photo(job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup)
+    except TelegramBadRequest:
+        # It was too large for a photo and was sent as a file.
+        await bot.send_document(
+            job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup
+        )
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="gallery")
+    router.callback_query.register(of_request, OfRequest.filter())
+    router.callback_query.register(of_job, OfJob.filter())
+    router.message.register(history, Command("history"))
+    return router

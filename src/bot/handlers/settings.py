@@ -1,0 +1,64 @@
+"""/settings: a person's language, format and number of pictures, kept for every later request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiogram import Router
+from aiogram.filters import Command
+from aiogram.types import CallbackQuery, Message
+
+from src.app import App
+from src.bot import keyboards
+from src.bot.callbacks import OfSettings
+from src.jobs import Person
+from src.providers.base import ASPECTS
+from src.telegram.i18n import LANGUAGES, Texts, Voice, language_of
+
+_NAMES = {"en": "language-en", "ru": "language-ru"}
+
+
+async def settings(message: Message, person: Person, say: Voice) -> None:
+    await message.answer(**_settings(person, say))
+
+
+async def choose(
+    callback: CallbackQuery,
+    callback_data: OfSettings,
+    app: App,
+    texts: Texts,
+    person: Person,
+    say: Voice,
+) -> None:
+    match callback_data.what, callback_data.value:
+        case "lang", value if value in ("auto", *LANGUAGES):
+            await app.ledger.choose(person.id, lang="" if value == "auto" else value)
+        case "aspect", value if value in ASPECTS:
+            await app.ledger.choose(person.id, aspect=value)
+        case "count", value if value in map(str, keyboards.COUNTS):
+            await app.ledger.choose(person.id, count=int(value))
+        case _:
+            await callback.answer(say("toast-old"))
+            return
+    changed = await app.ledger.person(person.id)
+    say = texts.voice(language_of(changed.lang, callback.from_user.language_code))
+    await callback.answer(say("toast-saved"))
+    if changed != person and isinstance(callback.message, Message):
+        await callback.message.edit_text(**_settings(changed, say))
+
+
+def _settings(person: Person, say: Voice) -> dict[str, Any]:
+    """The text and keyboard of /settings, as arguments of a call."""
+    language = say(_NAMES[person.lang]) if person.lang in _NAMES else say("language-auto")
+    return {
+        "text": say("settings", language=language, aspect=person.aspect, count=person.count),
+        "reply_markup": keyboards.settings(say, person),
+    }
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="settings")
+    router.message.register(settings, Command("settings"))
+    router.callback_query.register(choose, OfSettings.filter())
+    return router

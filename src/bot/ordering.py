@@ -1,0 +1,238 @@
+"""From a person's words to a request with a placeholder, or to the words that say why not.
+
+Every conversation that ends in pictures comes through here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import unicodedata
+import zlib
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiogram.enums import ChatType
+from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
+from aiogram.types import Document, Message, PhotoSize
+from opentelemetry import trace
+
+from src.app import App
+from src.bot.estimates import Outlook
+from src.jobs import Admission, Standing
+from src.jobs.estimate import Estimate
+from src.pipeline import admission as intake
+from src.pipeline.admission import NoProvider, Wish
+from src.telegram.client import Undeliverable
+from src.telegram.i18n import Voice, width
+from src.telegram.messages import Delivery
+from src.telegram.status_text import Offer
+from src.telegram.throttle import lane
+
+log = structlog.get_logger(__name__)
+
+# Letters and symbols of Unicode that show nothing; people send them as empty messages.
+_BLANKS = frozenset("\u2800\u3164\u115f\u1160\uffa0")
+
+# A client cuts a longer text into several messages, each of which would else be a request.
+_LONGEST = 4000
+_CUT_AT = 4096
+_CUT_SECONDS = 2
+_ALBUM_SECONDS = 60
+
+PLACE_PATIENCE = 60.0
+"""Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
+# So long an update waits for its answer before the person's next one is handled.
+_SEND_SECONDS = 1.0
+_REFUSALS = 2
+_REFUSED_SECONDS = 60
+_DIGITS = re.compile(r"\d+")
+
+_MAX_SOURCE = 20 * 1024 * 1024
+_SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
+
+
+class BadSource(Exception):
+    """A picture that cannot be edited; `key` names the text that says so."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+class Asking:
+    """Takes wishes to the intake and shows what became of them."""
+
+    def __init__(self, app: App, delivery: Delivery, outlook: Outlook) -> None:
+        self._app = app
+        self._delivery = delivery
+        self._outlook = outlook
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def ask(self, wish: Wish, say: Voice) -> str | None:
+        """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
+        what to tell the person.
+
+        The same wish (by its update) may come again after an error: it is admitted once.
+        """
+        if complaint := self.complaint(wish.prompt, say):
+            return complaint
+        try:
+            admission = await intake.ask(self._app, wish)
+        except NoProvider:
+            return say("refused-no-edits" if self._app.providers else "refused-unavailable")
+        if not admission.accepted:
+            return _refusal(say, admission)
+        await self._show(admission)
+        return None
+
+    async def refuse(self, message: Message, words: str) -> None:
+        """Say why not; the same (but for numbers) twice a minute at most, so that a flood of messages
+        meets no flood of answers."""
+        same = zlib.crc32(_DIGITS.sub("", words).encode())
+        sender = message.from_user.id if message.from_user else 0
+        key = self._app.ledger.key(f"refused:{message.chat.id}:{sender}:{same}")
+        said = await self._app.redis.incr(key)
+        if said == 1:
+            await self._app.redis.expire(key, _REFUSED_SECONDS)
+        if said <= _REFUSALS:
+            await self._send(self._reply(message, words))
+
+    async def _reply(self, message: Message, words: str) -> None:
+        with lane("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
+            await message.reply(words)
+
+    def complaint(self, prompt: str, say: Voice) -> str | None:
+        """What is wrong with a prompt, in words; None if nothing is."""
+        if not any(unicodedata.category(c)[0] in "LNS" and c not in _BLANKS for c in prompt):
+            return say("prompt-empty")
+        limits = [provider.capabilities.max_prompt for provider in self._app.providers.values()]
+        limit = min([_LONGEST, *limits[:1]])
+        if len(prompt) > limit or width(prompt) >= _CUT_AT:
+            return say("prompt-too-long", limit=limit)
+        return None
+
+    async def is_rest_of_cut(self, message: Message, update: int) -> bool:
+        """Whether a text is a further piece of one too long, which was answered already."""
+        key = self._app.ledger.key(f"cut:{message.chat.id}")
+        if width(message.text or "") >= _CUT_AT:
+            return not await first(self._app, key, update, _CUT_SECONDS)
+        return bool(await self._app.redis.exists(key))
+
+    async def is_rest_of_album(self, message: Message, update: int) -> bool:
+        """Whether a picture is a further one of an album, whose first was answered already."""
+        if message.media_group_id is None:
+            return False
+        key = self._app.ledger.key(f"album:{message.chat.id}:{message.media_group_id}")
+        return not await first(self._app, key, update, _ALBUM_SECONDS)
+
+    async def _show(self, admission: Admission) -> None:
+        standing = await self._app.ledger.standing(admission.request)
+        if standing is not None and not standing.request.messages:
+            await self._send(self._place(standing))
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
+        it, the person's next message can be handled."""
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+        done, _ = await asyncio.wait({task}, timeout=_SEND_SECONDS)
+        for task in done:
+            task.result()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("not sent", error=type(error).__name__)
+
+    async def _place(self, standing: Standing) -> None:
+        request, jobs = standing.request, standing.jobs
+        estimates = await self._outlook.estimates(jobs, standing.lines)
+        offer = await self._outlook.offer(standing, estimates)
+        if offer is not None:
+            _note(offer, estimates)
+        try:
+            with lane("answer", patience=PLACE_PATIENCE):
+                await self._delivery.placing.place(request, jobs, estimates, offer)
+        except Undeliverable as error:
+            log.info("nobody to draw for", request_id=request.id, kind=error.kind)
+            for job in jobs:
+                await intake.cancel(self._app, job.id, None)
+        except TelegramAPIError as error:
+            # The request stands; the progress loop or the delivery will send the placeholder.
+            log.warning("no placeholder yet", request_id=request.id, error=type(error).__name__)
+
+
+async def first(app: App, key: str, update: int, seconds: int) -> bool:
+    """Whether this update is the first to take `key` within `seconds`; being handled again it still is."""
+    if await app.redis.set(key, update, nx=True, ex=seconds):
+        return True
+    return bool(await app.redis.get(key) == str(update))
+
+
+def source_of(message: Message) -> str | None:
+    """File id of the picture a message shows, or None if it shows none.
+
+    Raises:
+        BadSource: it is one that nobody can edit.
+    """
+    file: PhotoSize | Document
+    if message.photo:
+        file = message.photo[-1]
+    elif message.document and (message.document.mime_type or "").startswith("image/"):
+        file = message.document
+        if file.mime_type not in _SOURCES:
+            raise BadSource("photo-unsupported")
+    else:
+        return None
+    if (file.file_size or 0) > _MAX_SOURCE:
+        raise BadSource("photo-too-big")
+    return file.file_id
+
+
+def wish_in(
+    message: Message,
+    user: int,
+    prompt: str,
+    data: Mapping[str, Any],
+    say: Voice,
+    *,
+    update_id: int,
+    reply_to: int | None = None,
+) -> Wish:
+    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source`."""
+    return Wish(
+        user=user,
+        chat=message.chat.id,
+        prompt=prompt.strip(),
+        update=str(update_id),
+        aspect=data["aspect"],
+        count=data["count"],
+        lang=say.lang,
+        source=data.get("source"),
+        thread=message.message_thread_id if message.is_topic_message else None,
+        reply_to=reply_to,
+        group=message.chat.type != ChatType.PRIVATE,
+    )
+
+
+def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
+    """Let the update's trace tell that its sender is offered not to wait."""
+    facts = {"imagebot.place": 1 + max(estimate.place or 0 for estimate in estimates)}
+    models = {"gen_ai.request.model": offer.faster.model} if offer.faster else {}
+    trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
+
+
+def _refusal(say: Voice, admission: Admission) -> str:
+    match admission.verdict:
+        case "rate":
+            return say("refused-rate", seconds=max(1, admission.number))
+        case "active":
+            return say("refused-active", number=admission.number)
+        case "busy":
+            return say("refused-busy", number=admission.number)
+        case _:
+            return say("refused-blocked")

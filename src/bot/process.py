@@ -1,0 +1,126 @@
+"""The bot process: its dispatcher, its command menus, and its life from start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+import dramatiq
+import structlog
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import TelegramAPIError
+from aiogram.fsm.storage.base import DefaultKeyBuilder
+from aiogram.fsm.storage.redis import RedisStorage
+from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandScopeAllPrivateChats
+
+from observability.aiogram import instrument_dispatcher
+from src.app import App, cancel_all, open_app
+from src.bot.estimates import Outlook
+from src.bot.handlers import admin, create, gallery, groups, queue, settings, start, waiting
+from src.bot.middlewares import Repeats, Speaker, apologise
+from src.bot.ordering import Asking
+from src.bot.polling import Receiver
+from src.bot.progress import Progress
+from src.ops.alerts import Alerts
+from src.ops.heartbeat import Vitals
+from src.ops.monitor import Duty
+from src.settings import Settings
+from src.telegram.client import make_bot
+from src.telegram.i18n import LANGUAGES, Texts, get_texts
+from src.telegram.messages import Delivery
+from src.worker.broker import make_broker
+
+log = structlog.get_logger(__name__)
+
+_DIALOG_SECONDS = 86_400
+_PRIVATE_COMMANDS = ("create", "queue", "cancel", "history", "settings", "help")
+_GROUP_COMMANDS = ("imagine", "help")
+
+
+@dataclass(frozen=True, slots=True)
+class BotParts:
+    """What turns updates into answers, in any process that receives them."""
+
+    dispatcher: Dispatcher
+    progress: Progress
+
+
+def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
+    """The dispatcher with every conversation, and the progress loop that belongs to it (not started)."""
+    delivery = Delivery(bot, app.ledger, texts, app.settings)
+    outlook = Outlook(app)
+    storage = RedisStorage(
+        app.redis,
+        DefaultKeyBuilder(prefix=app.ledger.key("dialog"), with_bot_id=True),
+        state_ttl=_DIALOG_SECONDS,
+        data_ttl=_DIALOG_SECONDS,
+    )
+    dispatcher = Dispatcher(
+        storage=storage,
+        app=app,
+        texts=texts,
+        delivery=delivery,
+        outlook=outlook,
+        asking=Asking(app, delivery, outlook),
+    )
+    instrument_dispatcher(dispatcher)
+    dispatcher.update.outer_middleware(Repeats(app))
+    dispatcher.update.outer_middleware(Speaker(app, texts))
+    dispatcher.message.outer_middleware(groups.OnlyAddressed())
+    dispatcher.errors.register(apologise)
+    conversations = (start, admin, queue, settings, waiting, gallery, groups, create)
+    dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
+    return BotParts(dispatcher, Progress(app, delivery, outlook))
+
+
+async def run_bot(settings: Settings) -> None:
+    """Receive updates and show progress until SIGTERM or SIGINT; the batch under way is finished."""
+    broker = make_broker(settings)
+    dramatiq.set_broker(broker)
+    async with open_app(settings, broker) as app:
+        bot = make_bot(settings, app.limiter, lane="answer")
+        parts = make_dispatcher(app, bot, get_texts())
+        receiver = Receiver(bot, parts.dispatcher)
+        _stop_on_signals(receiver)
+        duty, vitals = Duty(app, Alerts(app, bot, get_texts())), Vitals(app, "bot")
+        works = [part.run() for part in (parts.progress, duty, vitals)]
+        # Telegram may take a minute to refuse them; nobody's message waits for that.
+        background = [asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts()))]
+        try:
+            log.info("bot started", bot_id=bot.id)
+            await (receiver.run() if settings.webhook_url is None else receiver.stopped())
+        finally:
+            await cancel_all(background)
+            await parts.progress.resign()
+            await duty.resign()
+            await vitals.retire()
+            await bot.session.close()
+            log.info("bot stopped")
+
+
+async def show_commands(bot: Bot, texts: Texts) -> None:
+    """Give Telegram the command menus, in each language; without them the bot works as well."""
+    scopes = (
+        (BotCommandScopeAllPrivateChats(), _PRIVATE_COMMANDS),
+        (BotCommandScopeAllGroupChats(), _GROUP_COMMANDS),
+    )
+    for lang in LANGUAGES:
+        for scope, names in scopes:
+            commands = [
+                BotCommand(command=name, description=texts.get(lang, f"command-{name}")) for name in names
+            ]
+            try:
+                # English is for everybody whose language has no menu of its own.
+                await bot.set_my_commands(commands, scope=scope, language_code=None if lang == "en" else lang)
+            except TelegramAPIError as error:
+                log.warning("no command menu", language=lang, error=type(error).__name__)
+
+
+def _stop_on_signals(receiver: Receiver) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Where a loop has no signal handlers (a test's thread, Windows) the default ones stay.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, receiver.stop)

@@ -1,0 +1,271 @@
+"""The `imagebot` command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from src.cli import ops
+from src.settings import Settings, SettingsError, load_settings, table
+from src.worker import loop
+
+app = typer.Typer(
+    help="A Telegram bot that makes images, and the system behind it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+ops.add_to(app)
+
+
+def main() -> None:
+    """Entry point: errors a person can mend are said in plain words, without a traceback."""
+    from src.local.demo import DemoError
+    from src.local.redis_server import NoRedis
+    from src.local.supervisor import PartDied
+    from src.ops.backup import BackupError
+
+    try:
+        app()
+    except (SettingsError, BackupError, NoRedis, PartDied, DemoError) as error:
+        sys.exit(f"imagebot: {error}")
+
+
+@app.command()
+def demo(
+    prompt: Annotated[str | None, typer.Option(help="Make this one picture and exit.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the chat page.")] = 8090,
+    data: Annotated[Path | None, typer.Option(help="Folder to keep everything in.")] = None,
+) -> None:
+    """Everything on this machine: no token, no key, no service. Opens a chat page."""
+    folder = data or load_data_dir() / "demo"
+    if not _run(_demo(folder, port, prompt, json)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def run(
+    processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = 4,
+) -> None:
+    """The bot, a worker and (without REDIS_URL) Redis, on this machine."""
+    settings = load_settings()
+    missing = []
+    if settings.telegram_token is None:
+        missing.append("TELEGRAM_TOKEN: the bot's token from @BotFather")
+    if not settings.providers:
+        missing.append("OPENAI_API_KEY or KIE_API_KEY: the key of an image provider")
+    if missing:
+        raise SettingsError("Settings that are needed here:\n  " + "\n  ".join(missing))
+    _run(_production(settings, processes, threads))
+
+
+@app.command()
+def bot() -> None:
+    """The bot alone: receives what people send, and shows progress."""
+    from src.bot import run_bot
+    from src.worker.broker import start_telemetry
+
+    settings = load_settings()
+    telemetry = start_telemetry(settings, "imagebot-bot")
+    try:
+        loop.run(run_bot(settings))
+    finally:
+        telemetry.shutdown()
+
+
+@app.command()
+def load(
+    users: Annotated[int, typer.Option(min=1, help="People who play.")] = 30,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long they ask for pictures.")] = 5.0,
+    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 4,
+    heavy: Annotated[int, typer.Option(min=0, help="How many of them keep hundreds of jobs open.")] = 1,
+    think: Annotated[
+        float, typer.Option(min=0.5, help="Mean seconds from a picture to the next wish.")
+    ] = 45.0,
+    slots: Annotated[int | None, typer.Option(help="Generations the provider takes at once.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Draw the run into this file.")] = None,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="Runs of 20 to 1,000 people instead, and the table they make.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Repeats what people do.")] = 0,
+    time_scale: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Below 1: people and provider hurry.")
+    ] = 1.0,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for logs and Redis; else one that goes away.")
+    ] = None,
+) -> None:
+    """Play people against this system on the sandbox, and say what it carries."""
+    from src.load.run import Plan
+
+    plan = Plan(
+        users=users,
+        seconds=minutes * 60,
+        processes=processes,
+        threads=threads,
+        heavy=min(heavy, users - 1),
+        think=think,
+        slots=slots,
+        seed=seed,
+        scale=time_scale,
+    )
+    if not _run(_capacity(plan, data) if capacity else _load(plan, data, json, png)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Check every setting and everything outside, and say what to do about what is wrong."""
+    from src.ops.doctor import examine
+
+    if not asyncio.run(examine(print)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings() -> None:
+    """The table of all settings, in Markdown."""
+    print(table())
+
+
+def load_data_dir() -> Path:
+    """DATA_DIR alone: the demo needs no other setting to be right."""
+    return Path(os.environ.get("DATA_DIR") or Settings.model_fields["data_dir"].default)
+
+
+def _run(work: Coroutine[Any, Any, bool]) -> bool:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        return True
+
+
+async def _demo(folder: Path, port: int, prompt: str | None, as_json: bool) -> bool:
+    from src.local.demo import one_job, system
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if prompt is None:
+        say("Starting Redis, the sandbox, a worker and the bot …")
+    async with system(folder, say, port=port, redis_url=os.environ.get("REDIS_URL")) as (url, parts, redis):
+        if prompt is None:
+            print(f"\n  The chat is at {url}\n", flush=True)
+            say(f"Its data and logs are in {folder.resolve()}. Ctrl-C stops everything.")
+            await _until_told_to_stop(parts.wait())
+            say("Stopping …")
+            return True
+        outcome = await _first(one_job(url, redis, prompt, folder), parts.wait())
+    if as_json:
+        print(outcome.dumps(), flush=True)
+    elif outcome.image:
+        print(f"{outcome.image}\n{outcome.seconds} s, {outcome.spans} spans in trace {outcome.trace_id}")
+    else:
+        say(f"imagebot: {outcome.reason}")
+    return outcome.image is not None
+
+
+async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None) -> bool:
+    from json import dumps
+    from tempfile import TemporaryDirectory
+
+    from src.load import report
+    from src.load.figures import figures
+    from src.load.run import run
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if png is not None:
+        report.pyplot()
+    if folder is not None and (folder / "redis").exists():
+        raise SettingsError(f"--data: {folder} has been used: a load run needs an empty one")
+    with TemporaryDirectory(prefix="imagebot-load-") as temporary:
+        record = await run(plan, folder or Path(temporary), say)
+    found = figures(record)
+    print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
+    if png is not None:
+        report.chart(record, found, png)
+    return found.lost == 0 and found.doubled == 0
+
+
+async def _capacity(plan: Any, folder: Path | None) -> bool:
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from src.load import capacity, report
+    from src.load.figures import figures
+    from src.load.run import run
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    found = []
+    with TemporaryDirectory(prefix="imagebot-load-") as temporary:
+        for users, _, _ in capacity.LINES:
+            crowd = replace(plan, users=users)
+            found.append(figures(await run(crowd, (folder or Path(temporary)) / str(users), say)))
+            say(report.text(found[-1]))
+    print(capacity.table(found), flush=True)
+    return not any(one.lost or one.doubled for one in found)
+
+
+async def _production(settings: Settings, processes: int, threads: int) -> bool:
+    from src.local.demo import start_redis
+    from src.local.supervisor import DRAIN, Part, Supervisor
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    supervisor = Supervisor(logs=None, say=say)
+    address = settings.redis_url
+    try:
+        if address is None:
+            address = await start_redis(supervisor, settings.data_dir.resolve())
+        env = {"REDIS_URL": address}
+        worker = [sys.executable, "-m", "dramatiq", "src.actors"]
+        worker += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
+        await supervisor.start(Part("worker", worker, env, grace=25.0))
+        await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+        await _until_told_to_stop(supervisor.wait())
+    finally:
+        await supervisor.stop()
+    return True
+
+
+async def _until_told_to_stop(failing: Awaitable[None]) -> None:
+    """Wait for SIGINT or SIGTERM; what `failing` raises comes first if it does."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    await _first(stop.wait(), failing)
+
+
+async def _first(work: Awaitable[Any], failing: Awaitable[None]) -> Any:
+    """The result of `work`, unless `failing` raises first."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(failing)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[1].done():
+            tasks[1].result()
+        return await tasks[0]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""All parts on one machine: the demo, the supervisor, a Redis of its own."""

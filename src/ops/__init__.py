@@ -1,0 +1,1 @@
+"""Looking after a running system: its state at a moment, alerts, heartbeats, backup, doctor."""

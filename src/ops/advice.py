@@ -1,0 +1,118 @@
+"""The next step to take, from a snapshot: what is short, by Little's law, and the command that mends it.
+
+Jobs in the system = arrivals a second x seconds each takes. What a job takes most of is a slot at its
+provider, so slots needed = arrivals x generation time; workers only hand jobs over, and are short when
+their CPU is, or when steps that are due find nobody. The words are in `bot/texts/*/ops.ftl`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from src.ops.snapshot import Level, ProviderHealth, Snapshot, level_of_time, level_of_waiting
+
+_CPU_GOAL = 0.6
+_CPU_HIGH = 0.7
+_SLOTS_GOAL = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something to do: the text's key, its arguments, and a command where there is one."""
+
+    key: str
+    args: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+
+def advise(snapshot: Snapshot) -> list[Advice]:
+    """What to do now, the most pressing first; nothing while all is well."""
+    if not snapshot.workers:
+        return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
+    if not snapshot.store.saved:
+        return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
+    if snapshot.messages is None:
+        return [Advice("advice-no-broker", command="docker compose logs --tail 50 rabbitmq")]
+    if not snapshot.providers:
+        return [Advice("advice-no-provider")]
+    return [*_workers(snapshot), *_providers(snapshot), *_time(snapshot), *_machine(snapshot)]
+
+
+def workers_needed(snapshot: Snapshot) -> int:
+    """Worker processes at which their CPU would be at ease; at least those that run."""
+    busy = sum(vital.cpu for vital in snapshot.vitals if vital.kind == "worker")
+    return max(snapshot.workers, math.ceil(busy / _CPU_GOAL))
+
+
+def slots_needed(provider: ProviderHealth, arrivals: float) -> float:
+    """Generations that are in flight at once at this rate of arrivals (Little's law)."""
+    return arrivals * (provider.generation or provider.usual[0])
+
+
+def _workers(snapshot: Snapshot) -> Iterator[Advice]:
+    cpu = max((vital.cpu for vital in snapshot.vitals if vital.kind == "worker"), default=0.0)
+    if not snapshot.moving or cpu > _CPU_HIGH:
+        number = max(snapshot.workers + 1, workers_needed(snapshot))
+        reason = "advice-workers-busy" if cpu > _CPU_HIGH else "advice-workers-behind"
+        yield Advice(
+            reason,
+            {"number": number, "workers": snapshot.workers, "percent": round(cpu * 100)},
+            f"docker compose up -d --scale worker-image={number}",
+        )
+
+
+def _providers(snapshot: Snapshot) -> Iterator[Advice]:
+    for provider in snapshot.providers:
+        name = {"provider": provider.name}
+        if provider.breaker == 2:
+            yield Advice("advice-breaker", name, "imagebot doctor")
+        elif provider.shut > 1:
+            yield Advice("advice-shut", {**name, "seconds": math.ceil(provider.shut)})
+        elif level_of_waiting(provider.waiting):
+            yield _line(provider, snapshot.arrivals)
+
+
+def _line(provider: ProviderHealth, arrivals: float) -> Advice:
+    """Why a provider's line is long: more asked than its slots can carry, or a rush that will pass."""
+    seconds = provider.generation or provider.usual[0]
+    needed = slots_needed(provider, arrivals)
+    facts = {
+        "provider": provider.name,
+        "arrivals": round(arrivals * 60, 1),
+        "seconds": round(seconds),
+        "needed": math.ceil(needed),
+        "cap": provider.cap,
+        "setting": f"{provider.name.upper()}_CONCURRENCY",
+    }
+    if arrivals > provider.rate:
+        return Advice("advice-rate", {**facts, "setting": f"{provider.name.upper()}_RATE"})
+    if needed > provider.cap:
+        return Advice("advice-slots", {**facts, "goal": math.ceil(needed / _SLOTS_GOAL)})
+    spare = provider.cap / seconds - arrivals
+    minutes = max(1, math.ceil(provider.waiting / spare / 60)) if spare > 0 else 60
+    # A line of people who came at once, not of a system that is too small.
+    return Advice("advice-rush", {**facts, "minutes": minutes, "goal": 2 * provider.cap})
+
+
+def _time(snapshot: Snapshot) -> Iterator[Advice]:
+    """Jobs take long although none waits: it is the provider, which nothing here makes faster."""
+    if level_of_time(snapshot.processing) is Level.NORMAL or level_of_waiting(snapshot.waiting):
+        return
+    slow = max(snapshot.providers, key=lambda provider: provider.generation or 0.0)
+    if (slow.generation or 0) > 0.6 * (snapshot.processing or 0):
+        yield Advice("advice-slow", {"provider": slow.name, "seconds": round(slow.generation or 0)})
+    else:
+        yield Advice(
+            "advice-slow-else", {"seconds": round(snapshot.processing or 0)}, "imagebot jobs list --slow"
+        )
+
+
+def _machine(snapshot: Snapshot) -> Iterator[Advice]:
+    if snapshot.memory > 0.8:
+        yield Advice("advice-memory", {"percent": round(snapshot.memory * 100)}, "docker stats --no-stream")
+    others = [vital for vital in snapshot.vitals if vital.kind != "worker" and vital.cpu > _CPU_HIGH]
+    for vital in others:
+        yield Advice("advice-cpu", {"part": vital.kind, "percent": round(vital.cpu * 100)})

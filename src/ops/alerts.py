@@ -1,0 +1,107 @@
+"""Alerts without a monitoring stack: the admins are told in Telegram when a figure stays bad, once, and
+when it is good again.
+
+What was told is kept in Redis, so a restart neither repeats nor forgets it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+import structlog
+from aiogram import Bot
+from aiogram.exceptions import TelegramAPIError
+
+from src.app import App
+from src.ops import report
+from src.ops.snapshot import Figure, Level, Snapshot
+from src.telegram.i18n import Texts, language_of
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE = {Level.ATTENTION: 30, Level.PROBLEM: 6}
+"""Samples in a row at which a level, or a worse one, is told; ten seconds lie between two."""
+_CALM = 6
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is remembered of one figure: samples in a row that were at least at a level, samples in a row
+    that were normal, the level that the admins know of, and since when (ms) it was not normal."""
+
+    attention: int = 0
+    problem: int = 0
+    calm: int = 0
+    told: int = 0
+    since: int = 0
+
+
+class Alerts:
+    """Tells `ADMIN_IDS`. Give it every sample, in order."""
+
+    def __init__(self, app: App, bot: Bot, texts: Texts) -> None:
+        self._app = app
+        self._bot = bot
+        self._texts = texts
+
+    async def consider(self, snapshot: Snapshot) -> None:
+        """Tell what has stayed bad, and what has become good again."""
+        key = self._app.ledger.key("alerts")
+        known = {
+            name: _Watch(**json.loads(text)) for name, text in (await self._app.redis.hgetall(key)).items()
+        }
+        for figure in snapshot.figures:
+            watch = known.get(figure.name, _Watch())
+            self._count(watch, figure.level, snapshot.at)
+            due = self._due(watch)
+            if due is not None and await self._tell(figure, watch, due, snapshot):
+                watch.told = due
+            if watch == _Watch():
+                await self._app.redis.hdel(key, figure.name)
+            else:
+                await self._app.redis.hset(key, figure.name, json.dumps(asdict(watch)))
+
+    @staticmethod
+    def _count(watch: _Watch, level: Level, at: int) -> None:
+        watch.attention = watch.attention + 1 if level >= Level.ATTENTION else 0
+        watch.problem = watch.problem + 1 if level >= Level.PROBLEM else 0
+        watch.calm = 0 if level else watch.calm + 1
+        if level and not watch.since:
+            watch.since = at
+        if not level and not watch.told:
+            watch.since = watch.calm = 0
+
+    @staticmethod
+    def _due(watch: _Watch) -> Level | None:
+        """The level to tell of now, or None. Worse is told again, better only when it is over."""
+        if watch.problem >= _PATIENCE[Level.PROBLEM] and watch.told < Level.PROBLEM:
+            return Level.PROBLEM
+        if watch.attention >= _PATIENCE[Level.ATTENTION] and watch.told < Level.ATTENTION:
+            return Level.ATTENTION
+        if watch.told and watch.calm >= _CALM:
+            return Level.NORMAL
+        return None
+
+    async def _tell(self, figure: Figure, watch: _Watch, level: Level, snapshot: Snapshot) -> bool:
+        """Tell every admin in their language; whether anyone was reached, or there is nobody to tell."""
+        log.warning("alert" if level else "alert over", figure=figure.name, level=level.word)
+        reached = not self._app.settings.admin_ids
+        for admin in self._app.settings.admin_ids:
+            person = await self._app.ledger.person(str(admin))
+            say = self._texts.voice(language_of(person.lang, None))
+            name, value = say(f"ops-{figure.name}"), report.value_of(say, figure, snapshot)
+            if level:
+                scale = say(f"ops-{figure.name}-scale")
+                head = say("alert-raised", mark=report.MARKS[level], name=name, value=value, scale=scale)
+                text = "\n".join([head, *report.steps(say, snapshot)])
+            else:
+                lasted = report.span(say, (snapshot.at - watch.since) / 1000)
+                text = say("alert-over", name=name, value=value, lasted=lasted)
+            try:
+                await self._bot.send_message(admin, text)
+                reached = True
+            except TelegramAPIError as error:
+                # One who never opened a chat with the bot cannot be written to.
+                log.warning("admin not told", admin=admin, error=type(error).__name__)
+        return reached

@@ -1,0 +1,145 @@
+"""`imagebot doctor`: checks every setting and everything outside, one line each, and what to do.
+
+It changes nothing and costs nothing at a provider. No value of a secret is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramUnauthorizedError
+from redis.exceptions import RedisError
+
+from src.app import open_app
+from src.limits import Limiter
+from src.local.redis_server import NoRedis, redis_server
+from src.settings import Settings, SettingsError, load_settings
+from src.store.clients import make_redis, trouble
+from src.telegram.client import make_bot
+
+_OLDEST_REDIS = (6, 2)
+_CONNECT_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, whether it is all right, and what is so or what to do."""
+
+    subject: str
+    ok: bool
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{'ok   ' if self.ok else 'WRONG'} {self.subject}: {self.detail}"
+
+
+async def examine(say: Callable[[str], None]) -> bool:
+    """Say every finding; whether all is well."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        say(str(error))
+        return False
+    say(str(Finding("settings", True, "all can be read")))
+    well = True
+    for part in (_redis, _rabbitmq, _telegram, _providers, _telemetry):
+        async for finding in part(settings):
+            say(str(finding))
+            well = well and finding.ok
+    return well
+
+
+async def _redis(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.redis_url is None:
+        try:
+            found = redis_server()
+        except NoRedis as error:
+            yield Finding("Redis", False, str(error))
+        else:
+            yield Finding("Redis", True, f"REDIS_URL is not set; `imagebot run` starts {found}")
+        return
+    client = make_redis(settings)
+    try:
+        server = await client.info("server")
+        version = str(server["redis_version"])
+        new_enough = tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_REDIS
+        yield Finding("Redis", new_enough, f"version {version}" + ("" if new_enough else "; 6.2 is needed"))
+        persistence = await client.info("persistence")
+        kept = bool(persistence.get("aof_enabled"))
+        advice = "append-only file is on" if kept else "a restart loses jobs: set `appendonly yes`"
+        yield Finding("Redis persistence", kept, advice)
+        memory = await client.info("memory")
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        safe = policy == "noeviction" or not memory.get("maxmemory")
+        advice = policy if safe else f"{policy} throws jobs away when memory is full: set `noeviction`"
+        yield Finding("Redis eviction", safe, advice)
+    except (RedisError, OSError) as error:
+        yield Finding("Redis", False, trouble(error))
+    finally:
+        await client.aclose()
+
+
+async def _rabbitmq(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.broker_url is None:
+        return
+    try:
+        from src.worker.rabbitmq import trouble as trouble_with_rabbitmq
+    except ModuleNotFoundError:
+        yield Finding("RabbitMQ", False, "needs `pip install 'imagebot[rabbitmq]'`")
+        return
+    wrong = await asyncio.to_thread(trouble_with_rabbitmq, settings)
+    yield Finding("RabbitMQ", not wrong, wrong or "takes connections")
+
+
+async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.telegram_token is None:
+        yield Finding("Telegram", False, "TELEGRAM_TOKEN is not set: get one from @BotFather")
+        return
+    bot = make_bot(settings, Limiter())
+    try:
+        me = await bot.get_me(request_timeout=15)
+        yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}")
+    except TelegramUnauthorizedError:
+        yield Finding("Telegram", False, "the token is refused: check TELEGRAM_TOKEN with @BotFather")
+    except (TelegramNetworkError, OSError):
+        yield Finding(
+            "Telegram", False, f"{settings.telegram_api_url} does not answer: check TELEGRAM_API_URL"
+        )
+    except TelegramAPIError as error:
+        yield Finding("Telegram", False, f"answers with {type(error).__name__}: check TELEGRAM_API_URL")
+    finally:
+        await bot.session.close()
+
+
+async def _providers(settings: Settings) -> AsyncIterator[Finding]:
+    if not settings.providers:
+        yield Finding("providers", False, "none has a key: set OPENAI_API_KEY or KIE_API_KEY")
+        return
+    # The providers alone: whatever is wrong with Redis was said above.
+    known = settings.model_copy(update={"redis_url": settings.redis_url or "redis://localhost"})
+    async with open_app(known) as app:
+        for name, provider in app.providers.items():
+            health = await provider.check()
+            yield Finding(name, health.ok, health.detail)
+
+
+async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
+    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
+    if not endpoint:
+        yield Finding("OTLP", True, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: no traces are sent")
+        return
+    parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    shown = f"{host}:{port}"
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
+            yield Finding("OTLP", True, f"{shown} takes connections")
+    except OSError:
+        yield Finding("OTLP", False, f"{shown} takes no connection: is the collector running?")

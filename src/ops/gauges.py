@@ -1,0 +1,50 @@
+"""The gauges that describe the whole system, from the last snapshot of the bot process on duty.
+
+Other processes report none of them, so none is reported twice. What is not there is 0, not absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from src.ops.snapshot import ProviderHealth, Snapshot
+
+
+class Gauges:
+    """Exports a snapshot until the next; `clear` when another process is on duty."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        meter = metrics.get_meter("imagebot")
+
+        def gauge(name: str, unit: str, text: str, read: Callable[[Snapshot], Iterable[Observation]]) -> None:
+            def observe(_: CallbackOptions) -> Iterable[Observation]:
+                return read(self._snapshot) if self._snapshot is not None else ()
+
+            meter.create_observable_gauge(name, [observe], unit, text)
+
+        gauge("imagebot.jobs.waiting", "{job}", "Jobs in line", _each(lambda p: p.waiting))
+        gauge("imagebot.jobs.running", "{job}", "Jobs that hold a slot", _each(lambda p: p.running))
+        gauge("imagebot.jobs.oldest_waiting", "s", "Age of the oldest waiting job", _one(lambda s: s.oldest))
+        gauge("imagebot.jobs.failed_kept", "{job}", "Failed jobs kept", _one(lambda s: s.failed_kept))
+        gauge("imagebot.workers", "{process}", "Worker processes alive", _one(lambda s: s.workers))
+        gauge("imagebot.provider.breaker", "{state}", "Circuit breaker", _each(lambda p: p.breaker))
+
+    def show(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def clear(self) -> None:
+        self._snapshot = None
+
+
+def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterable[Observation]]:
+    return lambda snapshot: [Observation(read(snapshot))]
+
+
+def _each(read: Callable[[ProviderHealth], float]) -> Callable[[Snapshot], Iterable[Observation]]:
+    return lambda snapshot: [
+        Observation(read(provider), {"imagebot.provider": provider.name}) for provider in snapshot.providers
+    ]

@@ -1,0 +1,106 @@
+"""Jobs for the operator: which there are, one job's story, and a failed one asked for again.
+
+Never shows a prompt: an operator needs none to find out what went wrong.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from src.app import App
+from src.jobs import Admission, Job, State
+from src.pipeline import admission as intake
+from src.pipeline.admission import Wish
+from src.settings import Settings
+from src.telemetry import job_spans
+
+_SLOW_SECONDS = 60.0
+
+
+async def open_jobs(app: App, count: int) -> list[Job]:
+    """Jobs that have not ended, the longest waiting first."""
+    ids = await app.redis.zrange(app.ledger.key("due"), 0, -1)
+    return await app.ledger.jobs(sorted(job for job in ids if not job.startswith("r:"))[:count])
+
+
+async def failed_jobs(app: App, count: int) -> list[Job]:
+    """Failed jobs that are kept, the newest first."""
+    return await app.ledger.jobs(await app.redis.zrevrange(app.ledger.key("failed"), 0, count - 1))
+
+
+async def slow_jobs(app: App, count: int) -> list[Job]:
+    """Of the last thousand jobs those that took over a minute, the slowest first."""
+    rows = [line.split(" ") for line in await app.redis.lrange(app.ledger.key("ended"), 0, -1)]
+    slow = sorted((row for row in rows if int(row[2]) > _SLOW_SECONDS * 1000), key=lambda row: -int(row[2]))
+    return await app.ledger.jobs([row[3] for row in slow[:count]])
+
+
+async def retry(app: App, job: Job) -> Admission:
+    """Ask again for what a failed job was to be, for the same person and chat, as a new job with its own
+    trace; it is no longer kept as failed. Asked twice it is still made once.
+
+    Raises:
+        NoProvider: nobody can make it.
+        redis.RedisError: the ledger is away.
+    """
+    request = await app.ledger.request(job.request)
+    spec = job.spec
+    wish = Wish(
+        user=int(job.user) if job.user.isdecimal() else job.user,
+        chat=spec.chat,
+        prompt=spec.prompt,
+        update=f"retry:{job.id}",
+        aspect=spec.aspect,
+        lang=spec.lang,
+        source=spec.source,
+        thread=spec.thread,
+        reply_to=request.reply_to if request else None,
+        group=job.wake.group,
+    )
+    admission = await intake.ask(app, wish)
+    if admission.accepted:
+        # The progress loop gives it a placeholder.
+        await drop(app, [job.id])
+    return admission
+
+
+async def drop(app: App, ids: Sequence[str]) -> int:
+    """Keep failed jobs no longer; how many were."""
+    return int(await app.redis.zrem(app.ledger.key("failed"), *ids)) if ids else 0
+
+
+def summary(job: Job) -> str:
+    """A job in one line."""
+    asked = _clock(job.created)
+    return f"{job.id}  {asked}  {job.state:<10}  {job.provider:<8}  user {job.user}  {job.kind}".rstrip()
+
+
+def story(job: Job, settings: Settings) -> Iterator[str]:
+    """What happened to a job: its facts, then each change of state and each note with its time."""
+    yield f"job       {job.id}, picture {job.spec.index + 1} of {job.spec.count} of request {job.request}"
+    yield f"asked     {_clock(job.created)} by user {job.user}" + (
+        f" in chat {job.spec.chat}" if job.spec.chat else ""
+    )
+    yield f"made by   {job.provider}, {job.spec.model}, {job.spec.aspect}" + (
+        " (edit)" if job.spec.source else ""
+    )
+    why = f": {job.kind}{f' ({job.code})' if job.code else ''}" if job.kind else ""
+    yield f"state     {job.state}{why}"
+    if job.ticket:
+        yield f"task      {job.ticket.get('external_id', '')}"
+    if number := job_spans.trace_id(job):
+        yield f"trace     {job_spans.jaeger_link(settings, number) or number}"
+    if job.holder and job.state in (State.SUBMITTING, State.RUNNING, State.DELIVERING):
+        yield f"held by   {job.holder}"
+    attempts = limits = 0
+    for name, at in job_spans.story(job):
+        kind, _, detail = name.partition(":")
+        limits += kind == "limited"
+        attempts += kind in ("retry", "worker_lost", "submit_unknown")
+        yield f"{at / 1000:>9.1f} s  {kind}{f' {detail}' if detail else ''}"
+    yield f"          {attempts} repeated, {limits} limits met"
+
+
+def _clock(ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))

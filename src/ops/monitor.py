@@ -1,0 +1,71 @@
+"""What one process does for all: it samples the system, exports its gauges, and tells the admins.
+
+Every bot process has a `Duty`; a lease in Redis lets one of them act, and the next when it is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from redis.exceptions import RedisError
+
+from src.app import App
+from src.ops import samples
+from src.ops.alerts import Alerts
+from src.ops.gauges import Gauges
+from src.ops.heartbeat import parse_vitals
+from src.ops.leader import Lease
+from src.ops.snapshot import Snapshot, look
+
+log = structlog.get_logger(__name__)
+
+_DAY_MS = 86_400_000
+
+
+class Duty:
+    """The loop."""
+
+    def __init__(self, app: App, alerts: Alerts) -> None:
+        self._app = app
+        self._alerts = alerts
+        self._gauges = Gauges()
+        self._lease = Lease(app, "duty:leader", 3 * samples.EVERY)
+
+    async def run(self) -> None:
+        """Look every ten seconds, until cancelled; Redis being away only costs samples."""
+        while True:
+            try:
+                if await self._lease.held():
+                    await self.look()
+                else:
+                    self._gauges.clear()
+            except RedisError as error:
+                self._gauges.clear()
+                log.warning("no sample", error=type(error).__name__)
+            except Exception:
+                log.exception("duty failed")
+            await asyncio.sleep(samples.EVERY)
+
+    async def resign(self) -> None:
+        """Let another process take over at once."""
+        await self._lease.resign()
+
+    async def look(self) -> Snapshot:
+        """Take one sample and do what follows from it."""
+        snapshot = await look(self._app)
+        await samples.keep(self._app, samples.sample_of(snapshot))
+        self._gauges.show(snapshot)
+        await self._alerts.consider(snapshot)
+        await self._tidy(snapshot)
+        return snapshot
+
+    async def _tidy(self, snapshot: Snapshot) -> None:
+        """Forget processes that are gone, and failed jobs whose record has expired."""
+        key, redis = self._app.ledger.key, self._app.redis
+        gone = parse_vitals(await redis.hgetall(key("vitals")), snapshot.at)[1]
+        if gone:
+            await redis.hdel(key("vitals"), *gone)
+        await redis.zremrangebyscore(key("workers"), "-inf", snapshot.at - _DAY_MS)
+        kept = self._app.settings.job_ttl_days * _DAY_MS
+        await redis.zremrangebyscore(key("failed"), "-inf", snapshot.at - kept)

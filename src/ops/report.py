@@ -1,0 +1,107 @@
+"""A snapshot in words, for the chat, the terminal, alerts and the status page alike.
+
+Plain text; the words are in `bot/texts/*/ops.ftl`.
+"""
+
+from __future__ import annotations
+
+from src.ops.advice import Advice, advise
+from src.ops.snapshot import Figure, Level, Snapshot
+from src.telegram.i18n import Voice
+
+MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
+
+
+def report(say: Voice, snapshot: Snapshot) -> str:
+    """The whole of it: the guide's table, the providers, what happened lately, and what to do."""
+    lines = [f"{MARKS[snapshot.level]} {say(f'ops-level-{snapshot.level.word}')}", ""]
+    for figure in snapshot.figures:
+        name, value = say(f"ops-{figure.name}"), value_of(say, figure, snapshot)
+        lines.append(f"{MARKS[figure.level]} {name}: {value}")
+    lines.append("")
+    for provider in snapshot.providers:
+        low, high = (round(seconds) for seconds in provider.usual)
+        lines.append(
+            say(
+                "ops-provider",
+                provider=provider.name,
+                running=provider.running,
+                cap=provider.cap,
+                waiting=provider.waiting,
+                low=low,
+                high=high,
+            )
+        )
+    lines += [lately(say, snapshot), counts(say, snapshot), ""]
+    lines += steps(say, snapshot)
+    return "\n".join(lines)
+
+
+def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
+    """What a figure is now, in words."""
+    match figure.name:
+        case "time":
+            return (
+                say("ops-no-jobs")
+                if figure.value is None
+                else say("ops-seconds", seconds=round(figure.value))
+            )
+        case "cpu" | "memory":
+            return say("ops-percent", percent=round(100 * (figure.value or 0)))
+        case "line" if snapshot.moving:
+            return say("ops-moving", seconds=round(snapshot.oldest))
+        case "line" if snapshot.messages is None:
+            return say("ops-no-broker")
+        case "line":
+            return say("ops-stuck", overdue=snapshot.overdue, messages=snapshot.messages)
+        case "redis":
+            store = snapshot.store
+            if not store.saved:
+                return say("ops-redis-unsaved")
+            return say("ops-redis-value", memory=round(store.memory / 1e6), commands=store.commands)
+        case _:
+            return str(round(figure.value or 0))
+
+
+def steps(say: Voice, snapshot: Snapshot) -> list[str]:
+    """What to do, one line a step and one for its command."""
+    advice = advise(snapshot)
+    lines = [say("ops-next") + ":"]
+    for step in advice:
+        lines.append("→ " + words(say, step))
+        if step.command:
+            lines.append("   " + step.command)
+    if not advice:
+        lines[0] += " " + say("ops-nothing")
+    return lines
+
+
+def words(say: Voice, step: Advice) -> str:
+    """A step without its command."""
+    # As text: Fluent would print a number in its own way, and set one in a setting's name apart.
+    return say(step.key, **{name: str(value) for name, value in step.args.items()})
+
+
+def lately(say: Voice, snapshot: Snapshot) -> str:
+    """The last ten minutes."""
+    outcomes = [job.outcome for job in snapshot.recent]
+    return say(
+        "ops-lately",
+        arrivals=f"{snapshot.arrivals * 60:.1f}",
+        delivered=outcomes.count("delivered"),
+        failed=outcomes.count("failed"),
+    )
+
+
+def counts(say: Voice, snapshot: Snapshot) -> str:
+    """All that ever was."""
+    names = ("admitted", "delivered", "failed", "cancelled")
+    return say("ops-counts", **{name: snapshot.counts.get(name, 0) for name in names})
+
+
+def span(say: Voice, seconds: float) -> str:
+    """A length of time in its largest whole unit."""
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= length:
+            return say("ops-since", unit=unit, number=int(seconds // length))
+    return say("ops-since", unit="seconds", number=int(seconds))

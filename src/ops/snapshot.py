@@ -1,0 +1,332 @@
+"""How the system does: every figure an operator looks at, its level by the operator's guide, in one place.
+
+The status page, `/ops`, `imagebot status`, the alerts, the readiness probe and the gauges all show a
+`Snapshot`. What to do about it is `src.ops.advice`; how it was an hour ago is `src.ops.samples`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from src.app import App
+from src.jobs.estimate import usual
+from src.ops.heartbeat import Vital, parse_vitals
+from src.ops.samples import Sample, parse_sample
+from src.pipeline.notify import QUEUE_KEY
+from src.settings import Settings
+
+WINDOW = 600.0
+"""Seconds that means and rates are taken over."""
+_ALIVE_MS = 15_000
+_STALLED_MS = 30_000
+_BACKLOG = 100
+
+
+class Level(IntEnum):
+    """The guide's three columns."""
+
+    NORMAL = 0
+    ATTENTION = 1
+    PROBLEM = 2
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the guide's table.
+
+    Attributes:
+        name: `waiting` (jobs), `time` (s), `cpu` and `memory` (shares), `workers`, `line`, `redis`,
+            `providers`; the last four have a value only where it says something.
+    """
+
+    name: str
+    value: float | None
+    level: Level
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHealth:
+    """A provider as the ledger and the limiter see it.
+
+    Attributes:
+        cap: generations it may have in flight. rate: new ones a second.
+        usual: seconds a generation takes, the middle and the slow end.
+        generation: mean seconds of the last ones, or None when there are none.
+        shut: seconds for which it asked us to stay away. breaker: 0 closed, 1 half open, 2 open.
+    """
+
+    name: str
+    model: str
+    waiting: int
+    running: int
+    cap: int
+    rate: float
+    usual: tuple[float, float]
+    generation: float | None
+    shut: float
+    breaker: int = 0
+
+    @property
+    def level(self) -> Level:
+        if self.breaker == 2:
+            return Level.PROBLEM
+        return Level.ATTENTION if self.breaker or self.shut > 1 else Level.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that ended: `outcome`, `seconds` from asking to its end, `at` in ms."""
+
+    id: str
+    outcome: str
+    seconds: float
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Redis. `memory_max` 0: it has no limit. `saved`: its last write to disk went well."""
+
+    version: str
+    memory: int
+    memory_max: int
+    clients: int
+    commands: int
+    uptime: int
+    append_only: bool
+    saved: bool
+
+    @property
+    def level(self) -> Level:
+        if not self.saved:
+            return Level.PROBLEM
+        full = self.memory_max and self.memory > 0.8 * self.memory_max
+        return Level.ATTENTION if full else Level.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The system at one moment.
+
+    Attributes:
+        at: ms of Redis's clock.
+        delivering: jobs whose picture is there and not shown yet, or whose end is not told yet.
+        oldest: seconds that the job waits which waits longest.
+        ended: the last jobs that ended, newest first, at most 1000.
+        workers: worker processes alive, by their heartbeats.
+        overdue: steps that are due for half a minute and that nobody takes.
+        messages: wake-ups in Dramatiq's queue; None: RabbitMQ, which has it, does not answer.
+        arrivals: jobs admitted a second, over the last ten minutes.
+    """
+
+    at: int
+    providers: tuple[ProviderHealth, ...]
+    delivering: int
+    oldest: float
+    ended: tuple[Ended, ...]
+    vitals: tuple[Vital, ...]
+    workers: int
+    overdue: int
+    messages: int | None
+    store: Store
+    counts: Mapping[str, int]
+    failed_kept: int
+    arrivals: float
+
+    @property
+    def waiting(self) -> int:
+        """Jobs in line."""
+        return sum(provider.waiting for provider in self.providers)
+
+    @property
+    def running(self) -> int:
+        """Jobs that hold a provider's slot."""
+        return sum(provider.running for provider in self.providers)
+
+    @property
+    def recent(self) -> tuple[Ended, ...]:
+        """Jobs that ended in the last ten minutes."""
+        return tuple(job for job in self.ended if self.at - job.at <= WINDOW * 1000)
+
+    @property
+    def processing(self) -> float | None:
+        """Mean seconds from asking to the picture in the last ten minutes; None when there was none."""
+        took = [job.seconds for job in self.recent if job.outcome == "delivered"]
+        return sum(took) / len(took) if took else None
+
+    @property
+    def cpu(self) -> float:
+        """The busiest process's share of its core, all that one Python process can fill."""
+        return max((vital.cpu for vital in self.vitals), default=0.0)
+
+    @property
+    def memory(self) -> float:
+        """The fullest machine's or container's share of memory in use."""
+        return max((vital.machine_memory for vital in self.vitals), default=0.0)
+
+    @property
+    def moving(self) -> bool:
+        """Whether what is due is being done: somebody looks, and the wake-ups are taken."""
+        if self.messages is None:
+            return False
+        crowded = self.messages > max(_BACKLOG, 3 * (self.running + self.delivering))
+        return self.overdue == 0 and not crowded
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """The guide's table, and below it what it takes for granted."""
+        time = self.processing
+        return (
+            Figure("waiting", self.waiting, level_of_waiting(self.waiting)),
+            Figure("time", time, level_of_time(time)),
+            Figure("cpu", self.cpu, _above(self.cpu, 0.7)),
+            Figure("memory", self.memory, _above(self.memory, 0.8)),
+            Figure("workers", self.workers, Level.NORMAL if self.workers else Level.PROBLEM),
+            Figure("line", self.oldest, Level.NORMAL if self.moving else Level.PROBLEM),
+            Figure("providers", len(self.providers), self._providers_level()),
+            Figure("redis", None, self.store.level),
+        )
+
+    @property
+    def level(self) -> Level:
+        """The worst of the figures."""
+        return max(figure.level for figure in self.figures)
+
+    def _providers_level(self) -> Level:
+        """No provider at all, or the one for new jobs failing, is a problem; the rest is worth a look."""
+        if not self.providers or self.providers[0].level is Level.PROBLEM:
+            return Level.PROBLEM
+        return Level.ATTENTION if any(p.level for p in self.providers) else Level.NORMAL
+
+
+def level_of_waiting(jobs: int) -> Level:
+    """Guide: 0-5 normal, 5-10 attention, over 10 a problem."""
+    return Level.PROBLEM if jobs > 10 else Level.ATTENTION if jobs > 5 else Level.NORMAL
+
+
+def level_of_time(seconds: float | None) -> Level:
+    """Guide: under 30 s normal, 30-60 s attention, over 60 s a problem. No job: normal."""
+    if seconds is None or seconds < 30:
+        return Level.NORMAL
+    return Level.PROBLEM if seconds > 60 else Level.ATTENTION
+
+
+def _above(share: float, limit: float) -> Level:
+    return Level.ATTENTION if share > limit else Level.NORMAL
+
+
+async def look(app: App) -> Snapshot:
+    """Read the system's state: two round trips to Redis, and one question to RabbitMQ where it is the broker.
+
+    Raises:
+        redis.RedisError: Redis is away, which is the whole story then.
+    """
+    key = app.ledger.key
+    names = tuple(app.providers)
+    async with app.redis.pipeline(transaction=False) as pipe:
+        pipe.time()
+        for name in names:
+            pipe.zrange(key(f"line:{name}"), 0, -1)
+            pipe.scard(key(f"slots:{name}"))
+            pipe.lrange(key(f"took:{name}:{app.model(name, edit=False)}"), 0, -1)
+            pipe.hmget(key(f"gate:provider:{name}"), "closed", "open", "probe")
+        pipe.zcard(key("due"))
+        pipe.llen(QUEUE_KEY)
+        pipe.zrange(key("workers"), 0, -1, withscores=True)
+        pipe.hgetall(key("vitals"))
+        pipe.hgetall(key("counts"))
+        pipe.zcard(key("failed"))
+        pipe.lrange(key("ended"), 0, -1)
+        pipe.lindex(key("samples"), 59)
+        pipe.lindex(key("samples"), -1)
+        pipe.info()
+        (seconds, micros), *answers = await pipe.execute()
+    now = int(seconds) * 1000 + int(micros) // 1000
+    lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
+    due, messages, beats, vitals, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
+        4 * len(names) :
+    ]
+    providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
+    waiting = sum(provider.waiting for provider in providers)
+    # Ids sort by time: the first of each line is the one that has waited longest.
+    oldest = [min(line[0]) for line in lines if line[0]]
+    async with app.redis.pipeline(transaction=False) as pipe:
+        pipe.zcount(key("due"), "-inf", now - _STALLED_MS)
+        for job in oldest:
+            pipe.hget(key(f"job:{job}"), "created")
+        overdue, *created = await pipe.execute()
+    totals = {name: int(number) for name, number in counts.items()}
+    return Snapshot(
+        at=now,
+        providers=providers,
+        delivering=max(0, int(due) - waiting - sum(provider.running for provider in providers)),
+        oldest=max((max(0, now - int(at)) / 1000 for at in created if at), default=0.0),
+        ended=tuple(_ended(line) for line in ended),
+        vitals=parse_vitals(vitals, now)[0],
+        workers=sum(now - int(at) <= _ALIVE_MS for _, at in beats),
+        overdue=int(overdue),
+        messages=int(messages) if app.settings.broker_url is None else await _in_rabbitmq(app.settings),
+        store=_store(info),
+        counts=totals,
+        failed_kept=int(failed),
+        arrivals=_arrivals(parse_sample(ten_minutes_ago or oldest_sample), totals, now),
+    )
+
+
+async def _in_rabbitmq(settings: Settings) -> int | None:
+    from src.worker.rabbitmq import waiting
+
+    return await asyncio.to_thread(waiting, settings)
+
+
+def _provider(
+    app: App, name: str, now: int, line: list[str], running: int, took: list[str], gate: list[str | None]
+) -> ProviderHealth:
+    durations = [int(ms) / 1000 for ms in took]
+    closed, opened, probe = gate
+    shut = max(0.0, (float(closed or 0) - now) / 1000)
+    return ProviderHealth(
+        name=name,
+        model=app.model(name, edit=False),
+        waiting=len(line),
+        running=int(running),
+        cap=app.cap(name),
+        rate=float(getattr(app.settings, f"{name}_rate")),
+        usual=usual(durations),
+        generation=sum(durations[:50]) / len(durations[:50]) if durations else None,
+        shut=shut,
+        breaker=0 if opened != "1" else 1 if probe or not shut else 2,
+    )
+
+
+def _ended(line: str) -> Ended:
+    at, outcome, took, job = line.split(" ")
+    return Ended(job, outcome, int(took) / 1000, int(at))
+
+
+def _arrivals(before: Sample | None, counts: Mapping[str, int], now: int) -> float:
+    if before is None or now - before.at < 1000:
+        return 0.0
+    return max(0, counts.get("admitted", 0) - before.admitted) / ((now - before.at) / 1000)
+
+
+def _store(info: Mapping[str, Any]) -> Store:
+    return Store(
+        version=str(info.get("redis_version", "?")),
+        memory=int(info.get("used_memory", 0)),
+        memory_max=int(info.get("maxmemory", 0)),
+        clients=int(info.get("connected_clients", 0)),
+        commands=int(info.get("instantaneous_ops_per_sec", 0)),
+        uptime=int(info.get("uptime_in_seconds", 0)),
+        append_only=bool(int(info.get("aof_enabled", 0))),
+        saved=info.get("aof_last_write_status", "ok") == "ok"
+        and info.get("rdb_last_bgsave_status", "ok") == "ok",
+    )

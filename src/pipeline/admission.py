@@ -1,0 +1,153 @@
+"""Taking orders: what a person asks for becomes a request of jobs, or a reason why not.
+
+The one way in, for the bot and for the API. How the answer is worded is their matter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from src.app import App
+from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
+from src.jobs.answers import Ending
+from src.pipeline import notify
+from src.settings import Settings
+from src.telemetry import job_spans
+
+_DAY = 86_400
+_NO_LIMIT = 1_000_000
+
+# What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
+# line; `unlimited` meets no personal limit.
+TIERS = ("ordinary", "first", "last", "unlimited")
+_CLASSES = {"first": 0, "last": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asks for.
+
+    Attributes:
+        user: a Telegram id, or the name of a client of the REST API; chat: `NO_CHAT` for that one.
+        update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
+        source: Telegram file id of the picture to edit, or the name of an upload.
+        reply_to: the person's own message. thread: topic of the chat.
+    """
+
+    user: int | str
+    chat: int
+    prompt: str = field(repr=False)
+    update: str
+    aspect: str = "1:1"
+    count: int = 1
+    lang: str = "en"
+    source: str | None = None
+    thread: int | None = None
+    reply_to: int | None = None
+    group: bool = False
+
+
+class NoProvider(Exception):
+    """No provider has a key, or none that can do this."""
+
+
+async def ask(app: App, wish: Wish) -> Admission:
+    """Admit a wish: its jobs stand in the line, or run, when this returns with `ok`.
+
+    Raises:
+        NoProvider: nobody can make this picture.
+        redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
+    """
+    provider = await _provider_for(app, wish)
+    person = await app.ledger.person(str(wish.user))
+    model = app.model(provider, edit=wish.source is not None)
+    jobs = []
+    # In order by their ids too, which break ties of time everywhere else.
+    for index, job_id in enumerate(sorted(new_id() for _ in range(wish.count))):
+        spec = Spec(
+            prompt=wish.prompt,
+            model=model,
+            aspect=wish.aspect,
+            chat=wish.chat,
+            lang=wish.lang,
+            index=index,
+            count=wish.count,
+            thread=wish.thread,
+            source=wish.source,
+        )
+        jobs.append((spec, Wake(job_id, provider, wish.chat, wish.group, job_spans.open_job())))
+    admission = await app.ledger.run(
+        transitions.admit(
+            request=new_id(),
+            user=str(wish.user),
+            provider=provider,
+            cap=app.cap(provider),
+            jobs=jobs,
+            limits=limits_of(app.settings, person.tier),
+            deadline=app.settings.job_deadline,
+            ttl=app.settings.job_ttl_days * _DAY,
+            update=wish.update,
+            group=wish.group,
+            reply_to=wish.reply_to,
+            job_class=0 if wish.user in app.settings.admin_ids else _CLASSES.get(person.tier, 1),
+        )
+    )
+    await notify.submit(admission.released)
+    return admission
+
+
+async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
+    """Take a job back, for its owner or (user None) an admin; the worker then tells the person."""
+    job = await app.ledger.job(job_id)
+    if job is None:
+        return Ending(False)
+    owner = "" if user is None else str(user)
+    ending = await app.ledger.run(transitions.cancel(job_id, owner, cap=app.cap(job.provider)))
+    if ending.done:
+        await notify.send(deliver=[job.wake], submit=ending.released)
+    return ending
+
+
+async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str, model: str) -> int:
+    """Let another model make those of a request's jobs that still wait, as its owner chose; how many."""
+    others = [
+        (dataclasses.replace(job.spec, model=model), dataclasses.replace(job.wake, provider=provider))
+        for job in jobs
+    ]
+    waiting = next((job.provider for job in jobs if job.state is State.WAITING), None)
+    if waiting is None:
+        return 0
+    note = f"faster:{model if provider == waiting else provider}"
+    number, released = await app.ledger.run(
+        transitions.switch(
+            request.id, request.user, provider=waiting, jobs=others, cap=app.cap(provider), note=note
+        )
+    )
+    await notify.submit(released)
+    return number
+
+
+def limits_of(settings: Settings, tier: str = "ordinary") -> Limits:
+    """The limits of admission that the settings give; a person of the tier `unlimited` meets only the
+    line's."""
+    personal = tier != "unlimited"
+    return Limits(
+        rate=settings.rate_limit if personal else _NO_LIMIT,
+        window=settings.rate_window,
+        active=settings.max_active_per_user if personal else _NO_LIMIT,
+        waiting=settings.max_waiting,
+    )
+
+
+async def _provider_for(app: App, wish: Wish) -> str:
+    """The first provider that can do it; one whose breaker is open only when no other can."""
+    able = [name for name, p in app.providers.items() if wish.source is None or p.capabilities.edit]
+    if not able:
+        raise NoProvider
+    if app.settings.failover and len(able) > 1:
+        for name in able:
+            if await app.limiter.breaker(f"provider:{name}") < 2:
+                return name
+    return able[0]

@@ -1,0 +1,113 @@
+"""Wake-ups: telling the workers, through Dramatiq, to look at a job.
+
+A wake-up that cannot be sent is no error: the job is due in the ledger and is sent again from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+
+import dramatiq
+import structlog
+from dramatiq import Message
+from dramatiq.errors import BrokerError
+from opentelemetry import trace
+from opentelemetry.context import Context, get_current
+from redis.exceptions import RedisError
+
+from observability.dramatiq import anchored_context, sending
+from observability.spans import SpanRef, attached, context_of
+from src.jobs import Wake
+from src.worker.wakeups import WakeUps, queue_key
+
+QUEUE = "images"
+QUEUE_KEY = queue_key(QUEUE)
+
+log = structlog.get_logger(__name__)
+
+
+async def submit(wakes: Iterable[Wake]) -> None:
+    """Wake a worker to submit each job."""
+    await send(submit=wakes)
+
+
+async def deliver(wakes: Iterable[Wake]) -> None:
+    """Wake a worker to show the person each job's outcome."""
+    await send(deliver=wakes)
+
+
+async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> None:
+    """Both at once."""
+    wakes = [("deliver", wake) for wake in deliver] + [("submit", wake) for wake in submit]
+    if not wakes:
+        return
+    broker = dramatiq.get_broker()
+    if isinstance(broker, WakeUps) and broker.loop_client is not None:
+        await _send_in_loop(broker, wakes)
+    else:
+        # A blocking client: in the loop it would stop every chat while the broker is away.
+        await asyncio.to_thread(_send_in_thread, broker, wakes)
+
+
+async def waiting() -> int:
+    """Wake-ups that wait in the queue; 0 where the broker does not tell at once.
+
+    Raises:
+        redis.RedisError: Redis is away.
+    """
+    broker = dramatiq.get_broker()
+    if not isinstance(broker, WakeUps) or broker.loop_client is None:
+        return 0
+    return int(await broker.loop_client.llen(QUEUE_KEY))
+
+
+async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> None:
+    try:
+        with ExitStack() as spans:
+            messages = []
+            for step, wake in wakes:
+                message = _message(step, wake)
+                messages.append(spans.enter_context(sending(broker, message, _context_of(wake))))
+            await broker.enqueue_all(messages)
+    except (RedisError, OSError) as error:
+        _not_sent(wakes, error)
+
+
+def _send_in_thread(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
+    for sent, (step, wake) in enumerate(wakes):
+        try:
+            with attached(_context_of(wake)):
+                broker.enqueue(_message(step, wake))
+        except (RedisError, BrokerError, OSError) as error:
+            # The broker is away: the rest would only take as long to learn it.
+            _not_sent(wakes[sent:], error)
+            return
+
+
+def _message(step: str, wake: Wake) -> Message[None]:
+    args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
+    return Message(QUEUE, step, args, {}, {})
+
+
+def _not_sent(wakes: Sequence[tuple[str, Wake]], error: Exception) -> None:
+    step, wake = wakes[0]
+    log.warning(
+        "wake-ups not sent, the ledger will",
+        step=step,
+        job_id=wake.job,
+        wake_ups=len(wakes),
+        error=type(error).__name__,
+    )
+
+
+def _context_of(wake: Wake) -> Context:
+    """The message belongs to the job's trace, whoever's turn it was to send it."""
+    job = SpanRef.parse(wake.trace)
+    if job is None:
+        return get_current()
+    # Under the step that sends it, if that is the job's own and still goes on; else under the job.
+    span = trace.get_current_span()
+    own = span.is_recording() and span.get_span_context().trace_id == job.trace_id
+    return anchored_context(job, get_current() if own else context_of(job))

@@ -1,0 +1,1 @@
+"""Redis: its clients, and calls of Lua scripts."""

@@ -1,0 +1,1 @@
+"""What Telegram is sent, and how fast: the client, its throttle, messages, pictures and words."""

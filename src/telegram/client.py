@@ -1,0 +1,172 @@
+"""The client of the Bot API that the bot and the workers share: address, migrated groups, what its errors say.
+
+Texts are plain unless a message brings its own entities, so a person's words are never read as markup.
+Not here: what is sent, that is `src.bot` and `src.telegram.messages`; and when, that is `src.telegram.throttle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from aiogram import Bot
+from aiogram.client.default import DefaultBotProperties
+from aiogram.client.session.middlewares.base import BaseRequestMiddleware
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
+    TelegramMigrateToChat,
+)
+from aiogram.methods import (
+    AnswerCallbackQuery,
+    DeleteMessage,
+    DeleteMessages,
+    EditMessageText,
+    GetUpdates,
+    Response,
+    SendMediaGroup,
+    SendMessage,
+)
+from aiogram.types import LinkPreviewOptions, ReplyParameters
+
+from observability.aiogram import instrument_bot
+from src import fastjson
+from src.limits import Limiter
+from src.settings import Settings, SettingsError
+from src.telegram.multipart import Session
+from src.telegram.throttle import Pace
+
+if TYPE_CHECKING:
+    from aiogram.client.session.middlewares.base import NextRequestMiddlewareType
+    from aiogram.methods import TelegramMethod
+    from aiogram.methods.base import TelegramType
+
+# Held, because pydantic keeps the class of an answer only while somebody uses it, and makes it anew for
+# milliseconds of CPU: by and by at every call.
+_ANSWERS = tuple(
+    Response[method.__returning__]  # type: ignore[name-defined]
+    for method in (
+        SendMessage,
+        SendMediaGroup,
+        EditMessageText,
+        DeleteMessage,
+        DeleteMessages,
+        AnswerCallbackQuery,
+        GetUpdates,
+    )
+)
+
+
+def make_bot(
+    settings: Settings,
+    limiter: Limiter,
+    *,
+    lane: Literal["result", "answer"] = "result",
+    patience: float = 3.0,
+) -> Bot:
+    """The bot of `TELEGRAM_TOKEN`; close its session when done.
+
+    Args:
+        lane: how calls are paced that are in no `lane` of their own.
+        patience: seconds a call waits for its turn before it is refused with `TelegramRetryAfter`.
+
+    Raises:
+        SettingsError: there is no token.
+    """
+    if settings.telegram_token is None:
+        raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
+    session = Session(
+        api=TelegramAPIServer.from_base(settings.telegram_api_url),
+        json_loads=fastjson.loads,
+        json_dumps=fastjson.dumps,
+    )
+    bot = Bot(
+        settings.telegram_token.get_secret_value(),
+        session=session,
+        default=DefaultBotProperties(parse_mode=None, link_preview=LinkPreviewOptions(is_disabled=True)),
+    )
+    session.middleware(Migration())
+    session.middleware(Pace(settings, limiter, lane, patience))
+    # Innermost: a span of each call that really goes out.
+    instrument_bot(bot)
+    return bot
+
+
+class Migration(BaseRequestMiddleware):
+    """Follows a group that became a supergroup, once: the ledger keeps the id it was asked from."""
+
+    async def __call__(
+        self,
+        make_request: NextRequestMiddlewareType[TelegramType],
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+    ) -> Response[TelegramType]:
+        try:
+            return await make_request(bot, method)
+        except TelegramMigrateToChat as error:
+            moved = method.model_copy(update={"chat_id": error.migrate_to_chat_id})
+            return await make_request(bot, moved)
+
+
+class Undeliverable(Exception):
+    """Nobody can ever see it.
+
+    Attributes:
+        kind: `blocked` (the person blocked the bot, or a group removed it), `chat_gone`, `no_rights` (the
+            bot may not write there).
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+def answer_to(message: int | None) -> ReplyParameters | None:
+    """Answers a message, or none where there is none or it was deleted."""
+    if message is None:
+        return None
+    return ReplyParameters(message_id=message, allow_sending_without_reply=True)
+
+
+def says(error: TelegramAPIError, *phrases: str) -> bool:
+    """Whether Telegram's refusal is one of these; it gives reasons only in words."""
+    text = error.message.lower()
+    return any(phrase in text for phrase in phrases)
+
+
+def is_unchanged(error: TelegramAPIError) -> bool:
+    """An edit that would change nothing: what we wanted is already there."""
+    return says(error, "message is not modified")
+
+
+def is_missing(error: TelegramAPIError) -> bool:
+    """The message to edit or delete is gone, or too old to be touched."""
+    return says(
+        error,
+        "message to edit not found",
+        "message can't be edited",
+        "message_id_invalid",
+        "message to delete not found",
+        "message can't be deleted",
+        "message identifier is not specified",
+    )
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Turns the refusals that no later try can mend into `Undeliverable`."""
+    try:
+        yield
+    except TelegramForbiddenError as error:
+        raise Undeliverable("blocked") from error
+    except TelegramBadRequest as error:
+        if says(error, "chat not found", "peer_id_invalid", "deactivated", "thread not found"):
+            raise Undeliverable("chat_gone") from error
+        if says(
+            error, "not enough rights", "have no rights", "chat_write_forbidden", "topic_closed", "restricted"
+        ):
+            raise Undeliverable("no_rights") from error
+        raise

@@ -1,0 +1,238 @@
+"""What Telegram is sent for a request, and how it stays one picture.
+
+The placeholder is a message we own; the picture replaces it by an edit, so doing it twice shows one
+picture. Not here: how that message is sent (`src.telegram.placeholders`) and a picture gets into one (`src.telegram.photos`), what
+the words are (`src.telegram.status_text`), and what is done after an error (`src.pipeline.deliver`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from aiogram import Bot
+from aiogram.exceptions import (
+    TelegramBadRequest,
+    TelegramForbiddenError,
+)
+from aiogram.types import InlineKeyboardMarkup
+from aiogram.utils.formatting import BlockQuote, Text
+
+from src.jobs import Job, Ledger, Request, State, transitions
+from src.jobs.estimate import Estimate
+from src.providers.base import Picture
+from src.settings import Settings
+from src.telegram import keyboards, status_text
+from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
+from src.telegram.i18n import Texts, shorten
+from src.telegram.photos import Media, file_id_of
+from src.telegram.placeholders import Placing, count_offer
+from src.telegram.status_text import Offer
+from src.telegram.throttle import lane
+
+_CAPTION_PROMPT = 300
+
+
+class Delivery:
+    """Shows requests and their pictures in their chats.
+
+    Every method may raise `Undeliverable`, and lets aiogram's `TelegramRetryAfter`,
+    `TelegramAPIError` and `TelegramNetworkError` through for what may go better later.
+    """
+
+    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts, settings: Settings) -> None:
+        self._bot = bot
+        self._ledger = ledger
+        self._texts = texts
+        self._media = Media(bot, ledger, settings)
+        self.placing = Placing(bot, ledger, texts, self._media)
+
+    # Before there is a picture
+
+    async def progress(
+        self,
+        request: Request,
+        jobs: Sequence[Job],
+        estimates: Sequence[Estimate],
+        offer: Offer | None = None,
+        *,
+        asked: bool = False,
+    ) -> bool:
+        """Bring the placeholder up to date; True if it changed.
+
+        Args:
+            estimates: one for each of the jobs.
+            asked: by the person, who gets it after the results; else it is refused at once
+                (`TelegramRetryAfter`) while anything else wants to go.
+        """
+        say = self._texts.voice(request.lang)
+        status = status_text.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
+        message = request.status_message or (request.messages[0] if request.messages else None)
+        if message is None or status.shape == request.shown:
+            return False
+        markup = keyboards.placeholder(say, request.id, status.offer)
+        text = Text(status.text, status_text.note(say, request))
+        with lane("answer" if asked else "progress"), reaching():
+            changed = await self._edit_text(request.chat, message, text, markup)
+        if changed:
+            count_offer(request, status)
+        await self._ledger.shown(request.id, status.shape)
+        await self._correct(request)
+        return changed
+
+    async def _correct(self, request: Request) -> None:
+        """Say the end again if it was said while our edit was on its way: the later edit has won."""
+        jobs = await self._ledger.jobs(request.jobs)
+        if request.status_message is not None:
+            if all(job.ended for job in jobs):
+                await self.close(request, jobs)
+        elif jobs and jobs[0].state in (State.FAILED, State.CANCELLED):
+            await self.notice(jobs[0], request)
+
+    # The end
+
+    async def picture(self, job: Job, request: Request, image: Picture) -> dict[str, Any]:
+        """Put the picture where the placeholder is.
+
+        Returns:
+            What was shown, for the ledger: `message`, `file_id` (absent when Telegram says it was there
+            already) and, where the provider keeps the original for a while, its `url`.
+
+        Raises:
+            ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
+        """
+        say = self._texts.voice(request.lang)
+        single = len(request.jobs) == 1
+        made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
+        caption = Text(_words(job), made_by, status_text.note(say, request)) if single else Text()
+        markup = keyboards.picture(say, job.id) if single else None
+        message = request.message_of(job.id)
+        if message is None:
+            raise Undeliverable("chat_gone")
+        show = partial(
+            self._media.show, job, image, request.chat, caption=caption, markup=markup, album=not single
+        )
+        with reaching():
+            try:
+                sent = await show(message)
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+                message = await self._replace(job, request)
+                sent = await show(message)
+        shown: dict[str, Any] = {"message": message}
+        if sent is not None and (file_id := file_id_of(sent)):
+            shown["file_id"] = file_id
+        if job.result and job.result.get("url"):
+            shown["url"] = job.result["url"]
+        return shown
+
+    async def shown_already(self, job: Job, request: Request) -> int | None:
+        """The message that has become the job's picture though nobody heard so; None: there is none.
+
+        Of a tile in an album it cannot be told: it was a photo before.
+        """
+        message = request.message_of(job.id)
+        if message is None or len(request.jobs) > 1:
+            return None
+        say = self._texts.voice(request.lang)
+        try:
+            with lane("paid"):
+                await self._bot.edit_message_text(
+                    say("placeholder-sending"), chat_id=request.chat, message_id=message
+                )
+        except (TelegramBadRequest, TelegramForbiddenError) as error:
+            return message if says(error, "no text in the message") else None
+        return None
+
+    async def notice(self, job: Job, request: Request) -> dict[str, Any]:
+        """Say in place of the picture why there is none, and what to do.
+
+        Returns:
+            What was shown, for the ledger: `message`, or nothing where there is none.
+        """
+        say = self._texts.voice(request.lang)
+        message = request.message_of(job.id)
+        if message is None:
+            return {}
+        with reaching():
+            if len(request.jobs) > 1:
+                await self._media.fail_tile(request.chat, message, job.spec.aspect)
+                return {"message": message}
+            text = Text(status_text.reason(say, job), status_text.note(say, request))
+            markup = keyboards.no_picture(say, job)
+            try:
+                await self._edit_text(request.chat, message, text, markup)
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+                # Who took the job back and removed its message wants to hear no more of it.
+                if job.state is State.CANCELLED:
+                    return {"message": message}
+                message = await self._replace(job, request)
+                await self._edit_text(request.chat, message, text, markup)
+        return {"message": message}
+
+    async def close(self, request: Request, jobs: Sequence[Job]) -> None:
+        """Let the message under an album say how it ended; nothing for a single picture."""
+        if request.status_message is None or not jobs:
+            return
+        say = self._texts.voice(request.lang)
+        text = Text(_words(jobs[0]), status_text.ending(say, jobs), status_text.note(say, request))
+        with reaching():
+            try:
+                await self._edit_text(
+                    request.chat, request.status_message, text, keyboards.album(say, request.id, jobs)
+                )
+            except TelegramBadRequest as error:
+                if not is_missing(error):
+                    raise
+
+    async def ping(self, job: Job, request: Request, *, done: bool = True) -> None:
+        """Tell a person who has waited long, with a sound: an edit makes none.
+
+        Args:
+            done: there is a picture; else the message says why there is none.
+        """
+        say = self._texts.voice(request.lang)
+        key = ("ready" if len(request.jobs) == 1 else "ready-album") if done else "ready-not"
+        # In a group only an answer to the person's own message calls them.
+        answered = (request.reply_to if request.group else None) or request.message_of(job.id)
+        with reaching():
+            await self._bot.send_message(
+                request.chat,
+                say(key),
+                message_thread_id=request.thread,
+                reply_parameters=answer_to(answered),
+            )
+
+    async def _edit_text(
+        self, chat: int, message: int, text: Text, markup: InlineKeyboardMarkup | None
+    ) -> bool:
+        """Change a text message; False if it said so already, or shows its picture by now."""
+        try:
+            await self._bot.edit_message_text(
+                chat_id=chat, message_id=message, reply_markup=markup, **text.as_kwargs()
+            )
+        except TelegramBadRequest as error:
+            if is_unchanged(error) or says(error, "no text in the message"):
+                return False
+            raise
+        return True
+
+    async def _replace(self, job: Job, request: Request) -> int:
+        """A new placeholder for one that was deleted. It counts before anything is shown in it, so a
+        repeat edits it instead of sending another."""
+        say = self._texts.voice(request.lang)
+        sent = await self.placing.send_text(request, say("placeholder-sending"), None)
+        await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
+        return sent.message_id
+
+
+def _words(job: Job) -> Text:
+    """The person's words as a quote. Not in a group: there they stand in the message that is answered,
+    and repeating a name from them would call that person."""
+    if job.spec.chat < 0:
+        return Text()
+    return Text(BlockQuote(shorten(job.spec.prompt, _CAPTION_PROMPT)), "\n")

@@ -1,0 +1,244 @@
+"""Pictures in a chat: a finished one put into the message that held its place, and an album's tiles.
+
+A picture is read from where it is while it is sent, so none is whole in memory but one that must be
+fitted. Not here: which message, the words under it, and what happens when that message is gone (that is
+`src.telegram.messages`); how tiles are drawn (`src.telegram.tiles`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from aiogram import Bot
+from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge, TelegramNetworkError
+from aiogram.methods import Response, TelegramMethod
+from aiogram.types import (
+    BufferedInputFile,
+    InlineKeyboardMarkup,
+    InputFile,
+    InputMediaDocument,
+    InputMediaPhoto,
+    Message,
+)
+from aiogram.utils.formatting import Text
+from PIL import Image
+from pydantic import BaseModel
+
+from src.jobs import Job, Ledger, Request
+from src.providers.base import ErrorKind, Picture, ProviderError
+from src.settings import Settings
+from src.telegram import tiles
+from src.telegram.client import answer_to, is_missing, is_unchanged, says
+from src.telegram.multipart import SizedFile
+
+M = TypeVar("M", Message, "Shown")
+
+_UPLOAD_SECONDS = 120
+_DAY = 86_400
+
+_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
+
+
+class _File(BaseModel):
+    file_id: str
+
+
+class Shown(BaseModel):
+    """What is read of a message that was edited."""
+
+    photo: list[_File] | None = None
+    document: _File | None = None
+
+
+class EditMedia(TelegramMethod[Shown | bool]):
+    """`editMessageMedia`, without aiogram's whole `Message` of its answer, which takes longer to make than the
+    whole request."""
+
+    __returning__ = Shown | bool
+    __api_method__ = "editMessageMedia"
+
+    media: InputMediaPhoto | InputMediaDocument
+    chat_id: int
+    message_id: int
+    reply_markup: InlineKeyboardMarkup | None = None
+
+
+_PHOTO = InputMediaPhoto(media="")
+_EDIT = EditMedia(media=_PHOTO, chat_id=0, message_id=0)
+
+# Held as those in `src.telegram.client` are.
+_ANSWER = Response[Shown | bool]
+
+
+class Media:
+    """What one bot shows in its chats that is not words. Lets aiogram's errors through."""
+
+    def __init__(self, bot: Bot, ledger: Ledger, settings: Settings) -> None:
+        self._bot = bot
+        self._ledger = ledger
+        self._keep = settings.job_ttl_days * _DAY
+
+    async def show(
+        self,
+        job: Job,
+        image: Picture,
+        chat: int,
+        message: int,
+        *,
+        caption: Text,
+        markup: InlineKeyboardMarkup | None,
+        album: bool,
+    ) -> Shown | None:
+        """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long,
+        in an album made to fit, alone as the file it is.
+
+        Args:
+            album: the message is one of an album, which has no place for a file.
+
+        Returns:
+            What the message is now; None: it was so already.
+
+        Raises:
+            ProviderError: the picture broke off on its way, or has to be fitted and cannot be decoded.
+        """
+        original = PictureFile(image, file_name(job, image.mime))
+        if tiles.fits_photo(image.size, image.width, image.height):
+            try:
+                return await self._put(chat, message, _photo(original, caption), markup)
+            except TelegramBadRequest as error:
+                if not says(
+                    error, "image_process_failed", "photo_invalid", "too big for a photo", "photo_ext"
+                ):
+                    raise
+        if not album:
+            try:
+                return await self._put(chat, message, _document(original, caption), markup)
+            except TelegramEntityTooLarge:
+                pass
+        data = b"".join([piece async for piece in image.pieces()])
+        try:
+            jpeg = await asyncio.to_thread(tiles.fit, data)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # as Pillow says so
+            raise ProviderError(ErrorKind.BAD_RESULT, "undecodable") from None
+        fitted = BufferedInputFile(jpeg, file_name(job, "image/jpeg"))
+        return await self._put(chat, message, _photo(fitted, caption), markup)
+
+    async def send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:
+        """Send an album of tiles, one for each of a request's jobs; its messages' ids."""
+
+        async def send(tile: InputFile | str) -> list[Message]:
+            return await self._bot.send_media_group(
+                request.chat,
+                [InputMediaPhoto(media=tile) for _ in jobs],
+                message_thread_id=request.thread,
+                reply_parameters=answer_to(request.reply_to),
+                disable_notification=True,
+            )
+
+        sent = await self._with_tile(jobs[0].spec.aspect, "waiting", send)
+        return [message.message_id for message in sent]
+
+    async def fail_tile(self, chat: int, message: int, aspect: str) -> None:
+        """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
+
+        async def put(tile: InputFile | str) -> list[Shown]:
+            sent = await self._put(chat, message, InputMediaPhoto(media=tile), None)
+            return [] if sent is None else [sent]
+
+        try:
+            await self._with_tile(aspect, "failed", put)
+        except TelegramBadRequest as error:
+            if not is_missing(error):
+                raise
+
+    async def _with_tile(
+        self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[M]]]
+    ) -> list[M]:
+        """Show a tile by the id Telegram knows it by, or upload it and keep the id."""
+        key = self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
+        known: str | None = await self._ledger.client.get(key)
+        if known:
+            try:
+                return await show(known)
+            except TelegramBadRequest as error:
+                # Telegram may forget an id.
+                if not says(error, "file"):
+                    raise
+        sent = await show(BufferedInputFile(tiles.tile(aspect, face), "tile.png"))
+        if sent and (file_id := file_id_of(sent[0])):
+            await self._ledger.client.set(key, file_id, ex=self._keep)
+        return sent
+
+    async def _put(
+        self,
+        chat: int,
+        message: int,
+        media: InputMediaPhoto | InputMediaDocument,
+        markup: InlineKeyboardMarkup | None,
+    ) -> Shown | None:
+        told = {"media": media, "chat_id": chat, "message_id": message, "reply_markup": markup}
+        edit = _EDIT.model_copy(update=told)
+        try:
+            sent = await self._bot(edit, request_timeout=_UPLOAD_SECONDS)
+        except TelegramNetworkError:
+            if isinstance(media.media, PictureFile) and media.media.failure is not None:
+                raise media.media.failure from None
+            raise
+        except TelegramBadRequest as error:
+            if not is_unchanged(error):
+                raise
+            return None
+        return sent if isinstance(sent, Shown) else None
+
+
+class PictureFile(SizedFile):
+    """A picture as aiogram sends it; again from its beginning when it is sent again.
+
+    Attributes:
+        failure: why it could not be read to its end; what was sent of it was of no use to Telegram then,
+            which aiogram reports as an error of the network.
+    """
+
+    def __init__(self, picture: Picture, filename: str) -> None:
+        super().__init__(filename)
+        self.size = picture.size
+        self.failure: ProviderError | None = None
+        self._picture = picture
+
+    async def read(self, bot: Bot) -> AsyncGenerator[bytes, None]:
+        self.failure = None
+        try:
+            async for piece in self._picture.pieces():
+                yield piece
+        except ProviderError as error:
+            self.failure = error
+            raise
+
+
+def file_name(job: Job, mime: str) -> str:
+    """The name of a job's picture as a file of that type."""
+    return f"picture-{job.id}.{_SUFFIXES.get(mime, 'png')}"
+
+
+def file_id_of(message: Message | Shown) -> str | None:
+    """The id by which Telegram sends a message's photo or document again."""
+    if message.photo:
+        return message.photo[-1].file_id
+    return message.document.file_id if message.document else None
+
+
+def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
+    # A copy, because nothing here comes from outside: pydantic's checks take longer.
+    return _PHOTO.model_copy(update={"media": file, **_captioned(caption)})
+
+
+def _document(file: InputFile, caption: Text) -> InputMediaDocument:
+    # Telegram would make a photo of it again.
+    return InputMediaDocument(media=file, disable_content_type_detection=True, **_captioned(caption))
+
+
+def _captioned(caption: Text) -> dict[str, Any]:
+    text, entities = caption.render()
+    return {"caption": text, "caption_entities": entities, "parse_mode": None} if text else {}

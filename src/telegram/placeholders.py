@@ -1,0 +1,248 @@
+"""Sending the message that will become the picture, and that only one of a request's counts.
+
+The Bot API has no key that makes a repeated message one: the ledger knows which placeholder counts,
+another is taken back, and where one may have stayed, the one that counts says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from aiogram import Bot
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+)
+from aiogram.types import InlineKeyboardMarkup, Message
+
+from src.jobs import PENDING, Job, Ledger, Request, transitions
+from src.jobs.estimate import Estimate
+from src.limits import pause_in
+from src.pipeline import notify
+from src.telegram import keyboards, status_text
+from src.telegram.client import answer_to, reaching
+from src.telegram.i18n import Texts
+from src.telegram.photos import Media
+from src.telegram.status_text import Offer, Status, offers
+from src.telegram.throttle import GateClosed, before_leaving, lane, paying
+from src.telemetry import metrics
+
+# Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
+_NO_ESTIMATE = Estimate(None, 5.0, 10.0)
+
+# What a wake-up may take.
+_LATE_SECONDS = 0.2
+# How long an album's tiles stand alone while Telegram says to wait.
+_STATUS_SECONDS = 30.0
+# How long a placeholder of which there is another waits for the turn that takes it away.
+_STRAY_SECONDS = 20.0
+# Until an album's other pictures look again: its placeholder wakes them. An unused turn is kept that long.
+_ALBUM_SECONDS = 50.0
+
+
+class NotYet(Exception):
+    """There is no placeholder yet to show anything in, and nothing was sent.
+
+    Attributes:
+        seconds: until it is worth coming again, unless it is woken.
+        turn: seconds until the turn that it has not used may be of use.
+    """
+
+    def __init__(self, seconds: float, *, turn: float) -> None:
+        super().__init__(f"in {seconds:.1f} s")
+        self.seconds, self.turn = seconds, turn
+
+
+class _NotNeeded(Exception):
+    """Another has sent the placeholder while this one waited for its turn."""
+
+
+class _Stayed(Exception):
+    """A part of the placeholder stayed in the chat though sending it failed, with `error`."""
+
+    def __init__(self, error: TelegramAPIError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Placing:
+    """Sends placeholders. Raises what `Delivery` does."""
+
+    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts, media: Media) -> None:
+        self._bot = bot
+        self._ledger = ledger
+        self._texts = texts
+        self._media = media
+
+    async def place(
+        self,
+        request: Request,
+        jobs: Sequence[Job],
+        estimates: Sequence[Estimate],
+        offer: Offer | None = None,
+        *,
+        paid: bool = False,
+    ) -> None:
+        """Send the placeholder and let it count, unless another has already done so.
+
+        Args:
+            estimates: one for each of the jobs.
+            paid: one turn of the request's chat has been taken for it; an album needs more.
+        """
+        if request.messages:
+            return
+        say = self._texts.voice(request.lang)
+        status = status_text.status(say, jobs, estimates, offer)
+        markup = keyboards.placeholder(say, request.id, status.offer)
+        request = replace(request, sendings=request.sendings + 1)
+        text = status.text + status_text.note(say, request)
+        status_message = None
+        try:
+            with reaching():
+                async with self._counted(request):
+                    if len(jobs) == 1:
+                        messages = [(await self.send_text(request, text, markup)).message_id]
+                    else:
+                        messages, status_message = await self._send_album(request, jobs, text, markup, paid)
+        except _NotNeeded:
+            return
+        placed = await self._ledger.run(
+            transitions.placed(request.id, messages, status_message, shown=status.shape, eta=_told(estimates))
+        )
+        if not placed.ours:
+            strays = messages if status_message is None else [*messages, status_message]
+            with lane("answer", patience=_STRAY_SECONDS):
+                gone = await self._take_back(request.chat, strays)
+            if gone:
+                await self._ledger.sending(request.id, -1)
+            return
+        count_offer(request, status)
+        await notify.deliver(placed.wake)
+
+    @asynccontextmanager
+    async def _counted(self, request: Request) -> AsyncIterator[None]:
+        """Count a placeholder as sent from before it goes out until Telegram is known to have refused it."""
+        gone = False
+
+        async def goes() -> None:
+            nonlocal gone
+            if not gone:
+                await self._ledger.sending(request.id)
+                gone = True
+
+        async def useful() -> None:
+            if (current := await self._ledger.request(request.id)) is None or current.messages:
+                raise _NotNeeded
+
+        with before_leaving(goes, useful=useful):
+            try:
+                yield
+            except _Stayed as stayed:
+                raise stayed.error from None
+            except TelegramAPIError as error:
+                # These two say nothing about what became of the message.
+                if gone and not isinstance(error, TelegramNetworkError | TelegramServerError):
+                    await self._ledger.sending(request.id, -1)
+                raise
+
+    async def hold(self, job: Job, request: Request) -> tuple[Request, bool]:
+        """Send the placeholder of a job that waits to be shown, if there is none yet: the bot died before it
+        could, or its turn has not come while Telegram is busy.
+
+        The turn that is paid for the job is the placeholder's, or a part of the one that an album's is reserved.
+        Of an album's jobs only the first that waits sends it.
+
+        Returns:
+            The request as it is now, and whether it was sent: the picture then needs a turn of its own.
+
+        Raises:
+            NotYet: nothing was sent, and the turn that is paid for was not used.
+        """
+        standing = await self._ledger.standing(request.id)
+        current, jobs = (standing.request, standing.jobs) if standing else (request, ())
+        if current.messages or not jobs:
+            return current, False
+        try:
+            if len(jobs) == 1:
+                with lane("paid"):
+                    await self.place(current, jobs, [_NO_ESTIMATE])
+            elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
+                raise NotYet(_ALBUM_SECONDS, turn=0.0)
+            else:
+                with lane("result", patience=_LATE_SECONDS, ticket=f"place:{current.id}"):
+                    await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
+        except GateClosed as closed:
+            raise NotYet(closed.seconds, turn=closed.seconds) from closed
+        return await self._ledger.request(current.id) or current, True
+
+    async def send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
+        """Send a message that becomes the picture: without a sound, in answer to what was asked."""
+        return await self._bot.send_message(
+            request.chat,
+            text,
+            message_thread_id=request.thread,
+            reply_parameters=answer_to(request.reply_to),
+            reply_markup=markup,
+            disable_notification=True,
+        )
+
+    async def _send_album(
+        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup, paid: bool
+    ) -> tuple[list[int], int]:
+        """Send the tiles and the message under them, with one turn: the tiles' ids and that message's."""
+        with paying(ahead=1, taken=int(paid)):
+            tiled = await self._media.send_tiles(request, jobs)
+        await asyncio.sleep(pause_in(len(jobs) + 1, group=request.group))
+        try:
+            status = await self._send_under_album(request, text, markup)
+        except TelegramAPIError as error:
+            # With the turn that it has not used.
+            with lane("paid"):
+                gone = await self._take_back(request.chat, tiled)
+            if gone:
+                raise
+            raise _Stayed(error) from error
+        return tiled, status.message_id
+
+    async def _send_under_album(
+        self, request: Request, text: str, markup: InlineKeyboardMarkup | None
+    ) -> Message:
+        """Send the message whose turn the tiles have paid. They are there, so it waits where Telegram says so."""
+        until = time.monotonic() + _STATUS_SECONDS
+        while True:
+            try:
+                with lane("paid"):
+                    return await self.send_text(request, text, markup)
+            except TelegramRetryAfter as error:
+                if time.monotonic() + error.retry_after > until:
+                    raise
+                await asyncio.sleep(error.retry_after)
+
+    async def _take_back(self, chat: int, messages: list[int]) -> bool:
+        """Delete messages that do not count; False: they may have stayed."""
+        try:
+            return await self._bot.delete_messages(chat, messages)
+        except TelegramAPIError:
+            return False
+
+
+def count_offer(request: Request, status: Status) -> None:
+    """Count what a placeholder offers where it is shown for the first time."""
+    if status.offer is not None and not offers(request.shown):
+        metrics.wait_offers.add(1, {"imagebot.offer.faster": status.offer.faster is not None})
+
+
+def _told(estimates: Sequence[Estimate]) -> float:
+    """What the first words promise of the last picture, in seconds from now; 0: nothing."""
+    return max((e.low for e in estimates if e is not _NO_ESTIMATE), default=0.0)
+
+
+def _waits(job: Job) -> bool:
+    """Its outcome is known and not shown."""
+    return job.state not in PENDING and not job.ended

@@ -1,0 +1,249 @@
+"""The spans of a job that no single process sees whole: the job, its generation, a lost attempt.
+
+They are begun as references kept in the ledger and written once, by whoever ends them; see
+`observability.spans`. Spans that begin and end in one place are made there, by instrumentation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from observability.dramatiq import after_processing
+from observability.durable import PROCESS_LOST
+from observability.spans import (
+    SpanEvent,
+    SpanRef,
+    attached,
+    context_of,
+    reserve_span,
+    resume_span,
+    write_span,
+)
+from src.app import App
+from src.jobs import Job, Ledger, State, transitions
+from src.settings import Settings
+from src.store.clients import make_sync_redis
+
+_tracer = trace.get_tracer("imagebot")
+
+
+def open_job() -> str:
+    """Begin a job's span under the current one; the text goes into `Wake.trace`."""
+    return str(reserve_span())
+
+
+def job_ref(job: Job) -> SpanRef | None:
+    """The job's span, or None where the record has none."""
+    return SpanRef.parse(job.wake.trace)
+
+
+def trace_id(job: Job) -> str:
+    """The job's trace id in hex, or '' where the record has none."""
+    ref = job_ref(job)
+    return f"{ref.trace_id:032x}" if ref else ""
+
+
+def jaeger_link(settings: Settings, trace: str) -> str | None:
+    """Where Jaeger shows a trace, or None without JAEGER_UI_URL."""
+    return f"{settings.jaeger_ui_url.rstrip('/')}/trace/{trace}" if settings.jaeger_ui_url and trace else None
+
+
+@contextmanager
+def under(reference: SpanRef | str | None) -> Iterator[None]:
+    """Make a kept span the current one inside the block; without one nothing is current."""
+    ref = SpanRef.parse(reference) if isinstance(reference, str) else reference
+    if ref is None:
+        with attached(trace.set_span_in_context(trace.INVALID_SPAN)):
+            yield
+    else:
+        with attached(context_of(ref)):
+            yield
+
+
+def fail_step(kind: str) -> None:
+    """Mark the step under way as failed, though it raises nothing: the ledger says what comes next.
+
+    Args:
+        kind: `error.type`.
+    """
+    step = trace.get_current_span()
+    step.set_status(Status(StatusCode.ERROR, kind))
+    step.set_attribute("error.type", kind)
+
+
+def attempt() -> str:
+    """A reference to the current span, for a successor that must write it if this process dies."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    if not context.is_valid:
+        return ""
+    parent = getattr(span, "parent", None)
+    started = getattr(span, "start_time", None) or time.time_ns()
+    parent_id = parent.span_id if parent is not None else 0
+    return str(SpanRef(context.trace_id, context.span_id, parent_id, int(context.trace_flags), started))
+
+
+def spans_folder(settings: Settings) -> Path:
+    """Where the processes of this machine keep the spans that the Collector does not have yet."""
+    return settings.data_dir / "spans"
+
+
+def first_to_write(settings: Settings) -> Callable[[str], bool]:
+    """Whether a dead process's span is for its machine to write; asked from a thread, seldom."""
+
+    def first(span_id: str) -> bool:
+        client = make_sync_redis(settings)
+        try:
+            return Ledger(sync_client=client).run_sync(transitions.lost(span_id, "disk"))
+        finally:
+            client.close()
+
+    return first
+
+
+def open_generation(job: Job) -> str:
+    """Begin the span of a job's generation at the provider."""
+    ref = job_ref(job)
+    return str(reserve_span(ref)) if ref else ""
+
+
+def write_generation(
+    job: Job,
+    *,
+    error: str = "",
+    attributes: Mapping[str, AttributeValue] | None = None,
+    end_ns: int | None = None,
+) -> None:
+    """Write the generation's span: from accepted to now.
+
+    Args:
+        error: `error.type` where it ended without a picture.
+        end_ns: nanoseconds since the epoch; None for now.
+    """
+    ref = SpanRef.parse(job.generation)
+    if ref is None:
+        return
+    known: dict[str, AttributeValue] = {
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.provider.name": job.provider,
+        "gen_ai.request.model": job.spec.model,
+        "gen_ai.output.type": "image",
+        "imagebot.job.id": job.id,
+        **(attributes or {}),
+    }
+    if job.ticket:
+        known["gen_ai.response.id"] = str(job.ticket.get("external_id", ""))
+    if error:
+        known["error.type"] = error
+    write_span(
+        ref,
+        f"generate_content {job.spec.model}",
+        kind=SpanKind.CLIENT,
+        end_ns=end_ns,
+        attributes=known,
+        status=Status(StatusCode.ERROR, error) if error else None,
+        tracer=_tracer,
+    )
+
+
+async def write_lost_attempt(app: App, job: Job, step: str) -> None:
+    """Write the span of an attempt whose process died: from its claim to now, when its lease is over.
+
+    Not where that process was of this machine and kept its spans on disk: they are sent from there, as it
+    knew them, or by itself if it only stood still. Nor where they have been; see `first_to_write`.
+    """
+    ref = SpanRef.parse(job.lost_attempt)
+    if ref is None or not job.lost:
+        return
+    same_machine = job.lost.rpartition(":")[0] == app.holder.rpartition(":")[0]
+    if same_machine and spans_folder(app.settings).is_dir():
+        return
+    if not await app.ledger.run(transitions.lost(f"{ref.span_id:016x}", "step")):
+        return
+    write_span(
+        ref,
+        f"process {step}",
+        kind=SpanKind.CONSUMER,
+        attributes={
+            "messaging.system": "dramatiq",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.dramatiq.actor": step,
+            "messaging.message.conversation_id": job.id,
+            "error.type": PROCESS_LOST,
+        },
+        status=Status(StatusCode.ERROR, "the worker was lost"),
+        events=[SpanEvent("imagebot.lease_expired", time.time_ns(), {"imagebot.holder": job.lost})],
+        tracer=_tracer,
+    )
+
+
+def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
+    """Write the job's span, from admission to its end. Only the one who ended the job calls it.
+
+    It is written once the step that ended the job has ended too: a job's last step lies within it.
+
+    Args:
+        kind: why it could not be shown, where the job itself does not say.
+    """
+    now = time.time_ns()
+    # Begun at once: from here on it is not lost with this process.
+    span = _begin_end(job, outcome, kind or job.kind)
+    after_processing(lambda ended: span.end(max(now, ended)))
+
+
+def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:
+    """The job's span with everything but its end; the generation's, where nobody else could write it."""
+    ref = job_ref(job)
+    if ref is None:
+        return trace.INVALID_SPAN
+    if job.state in (State.FAILED, State.CANCELLED) and not job.ready:
+        # It was running when it was ended from outside; whoever had it could not know.
+        write_generation(job, error=kind or str(job.state), end_ns=_time_of(job, ref, job.state))
+    attributes: dict[str, AttributeValue] = {
+        "imagebot.job.id": job.id,
+        "imagebot.request.id": job.request,
+        "imagebot.outcome": outcome,
+        "imagebot.provider": job.provider,
+        "gen_ai.request.model": job.spec.model,
+        "imagebot.tries": job.tries,
+        "imagebot.deliveries": job.deliveries,
+    }
+    if kind:
+        attributes["error.type"] = kind
+    span = resume_span(ref, "job", attributes=attributes, tracer=_tracer)
+    for event in _events(job, ref):
+        span.add_event(event.name, event.attributes, event.at_ns)
+    if outcome == State.FAILED:
+        span.set_status(Status(StatusCode.ERROR, kind))
+    return span
+
+
+def _time_of(job: Job, ref: SpanRef, state: str) -> int | None:
+    """When the job came to a state, in nanoseconds since the epoch."""
+    return next((ref.start_ns + ms * 1_000_000 for name, ms in story(job) if name == state), None)
+
+
+def _events(job: Job, ref: SpanRef) -> Iterator[SpanEvent]:
+    for name, ms in story(job):
+        yield SpanEvent(f"imagebot.{name.partition(':')[0]}", ref.start_ns + ms * 1_000_000, _detail(name))
+
+
+def _detail(name: str) -> dict[str, AttributeValue] | None:
+    _, found, detail = name.partition(":")
+    return {"imagebot.detail": detail} if found else None
+
+
+def story(job: Job) -> Iterator[tuple[str, int]]:
+    """What happened to a job, in order: a state or a note, and ms since it was admitted."""
+    for entry in job.story.split():
+        name, _, at = entry.rpartition("@")
+        if name and at.isdigit():
+            yield name, int(at)

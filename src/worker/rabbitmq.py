@@ -1,0 +1,124 @@
+"""RabbitMQ as Dramatiq's broker: replicated quorum queues, and how many wake-ups wait in them.
+
+Chosen by BROKER_URL; needs the extra `rabbitmq`. The ledger stays in Redis, so a RabbitMQ that is lost with
+all its messages costs only the time until they are sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+import pika
+from dramatiq import Consumer
+from dramatiq.brokers.rabbitmq import DEAD_MESSAGE_TTL, RabbitmqBroker
+from dramatiq.common import xq_name
+from dramatiq.errors import ConnectionClosed
+from pika.exceptions import AMQPChannelError, AMQPConnectionError
+
+from src.pipeline.notify import QUEUE
+from src.settings import Settings
+
+# It logs each failed attempt at ERROR, many times over; what it means is said by whoever asked.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+_SOCKET_SECONDS = 3.0
+_BLOCKED_SECONDS = 10.0
+_QUORUM = {"x-queue-type": "quorum"}
+
+
+class QuorumBroker(RabbitmqBroker):
+    """Dramatiq's broker with quorum queues. They know no priorities; Dramatiq's own, of actors, remain.
+
+    A message counts as sent when most of the queue's replicas have it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(confirm_delivery=True, middleware=[])
+        self.parameters = parameters(settings)
+
+    def waiting(self) -> int:
+        """Messages in the queue, by this thread's own connection.
+
+        Raises:
+            ConnectionClosed: RabbitMQ is away, or has no such queue yet.
+        """
+        try:
+            return _count(self.channel)
+        except (AMQPConnectionError, AMQPChannelError, OSError) as error:
+            del self.connection
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        try:
+            return super().consume(queue_name, prefetch, timeout)
+        except OSError as error:
+            # pika lets pass what the look-up of a host name raises; Dramatiq tries again after this one only.
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+    # Dramatiq has no public way to say of what type its queues are.
+
+    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
+        arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call]
+        return arguments | _QUORUM
+
+    def _declare_xq_queue(self, queue_name: str) -> Any:
+        arguments = {"x-message-ttl": DEAD_MESSAGE_TTL, **_QUORUM}
+        return self.channel.queue_declare(queue=xq_name(queue_name), durable=True, arguments=arguments)
+
+
+def waiting(settings: Settings) -> int | None:
+    """Messages in the queue, by a connection for this one question; None: RabbitMQ does not answer."""
+    try:
+        connection = pika.BlockingConnection(parameters(settings))
+    except (AMQPConnectionError, OSError):
+        return None
+    try:
+        return _count(connection.channel())
+    except AMQPChannelError:
+        # Nobody has sent or waited for a message yet.
+        return 0
+    except AMQPConnectionError:
+        return None
+    finally:
+        if connection.is_open:
+            connection.close()
+
+
+def trouble(settings: Settings) -> str:
+    """What is wrong with RabbitMQ and what to do, in words, without anything secret; empty: nothing."""
+    try:
+        with pika.BlockingConnection(parameters(settings)) as connection:
+            channel = connection.channel()
+            try:
+                channel.queue_declare(QUEUE, durable=True, passive=True)
+            except AMQPChannelError:
+                return ""  # it is made when it is needed
+    except pika.exceptions.ProbableAuthenticationError:
+        return "refuses user and password: check BROKER_URL"
+    except pika.exceptions.ProbableAccessDeniedError:
+        return "its user may not enter the virtual host: check the end of BROKER_URL (%2f is the host `/`)"
+    except (AMQPConnectionError, OSError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in repr(error):
+            return "its certificate is not trusted: check BROKER_CA_FILE and the name in BROKER_URL"
+        return "does not answer: check that it runs and BROKER_URL"
+    return ""
+
+
+def parameters(settings: Settings) -> list[pika.URLParameters]:
+    """How to connect to each node that BROKER_URL names."""
+    found = []
+    for url in (settings.broker_url or "").split(";"):
+        node = pika.URLParameters(url)
+        node.socket_timeout = node.stack_timeout = _SOCKET_SECONDS
+        node.blocked_connection_timeout = _BLOCKED_SECONDS
+        if node.ssl_options is not None and settings.broker_ca_file is not None:
+            context = ssl.create_default_context(cafile=str(settings.broker_ca_file))
+            node.ssl_options = pika.SSLOptions(context, node.host)
+        found.append(node)
+    return found
+
+
+def _count(channel: Any) -> int:
+    return int(channel.queue_declare(QUEUE, passive=True).method.message_count)

@@ -1,0 +1,203 @@
+"""The figures, their levels, the advice and the alerts, over a real Redis and the real ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from src.app import App, open_app
+from src.jobs import Spec, Wake, new_id, transitions
+from src.limits import Limiter
+from src.ops import samples
+from src.ops.advice import advise
+from src.ops.alerts import Alerts
+from src.ops.heartbeat import Vitals
+from src.ops.report import report
+from src.ops.snapshot import Level, Snapshot, level_of_time, level_of_waiting, look
+from src.pipeline.admission import limits_of
+from src.settings import Settings
+from src.telegram.i18n import get_texts
+
+ADMIN = 4711
+
+
+@pytest.fixture
+async def app(redis_url: str) -> AsyncIterator[App]:
+    settings = Settings(
+        redis_url=redis_url, kie_api_key="key", kie_concurrency=2, admin_ids="4711", max_active_per_user=100
+    )
+    async with open_app(settings) as app:
+        yield app
+
+
+async def asked(app: App, count: int) -> list[str]:
+    """The ids of jobs that were admitted."""
+    wakes = [Wake(new_id(), "kie", 5, False, "") for _ in range(count)]
+    spec = Spec("a fox", "google/nano-banana", "1:1", 5, "en")
+    admission = await app.ledger.run(
+        transitions.admit(
+            request=new_id(),
+            user="1",
+            provider="kie",
+            cap=app.cap("kie"),
+            jobs=[(spec, wake) for wake in wakes],
+            limits=limits_of(app.settings),
+            deadline=600,
+            ttl=600,
+        )
+    )
+    assert admission.accepted
+    return [wake.job for wake in wakes]
+
+
+def levels(snapshot: Snapshot) -> dict[str, Level]:
+    return {figure.name: figure.level for figure in snapshot.figures}
+
+
+async def delivered(app: App, job_id: str) -> None:
+    job = await app.ledger.run(transitions.claim(job_id, "submit", holder="h", lease=15))
+    assert job is not None
+    ticket = {"external_id": f"task-{job_id}", "provider": "kie"}
+    assert await app.ledger.run(transitions.accepted(job.id, job.fence, ticket=ticket, after=1))
+    await app.ledger.run(transitions.hurry("kie", f"task-{job_id}", remember=60))
+    rows, _ = await app.ledger.run(transitions.due(100, lease=15, holder="h"))
+    (polled,) = (row.job for row in rows if row.what == "poll" and row.job and row.job.id == job_id)
+    await app.ledger.run(
+        transitions.ready(
+            job_id, polled.fence, result={"url": "https://x"}, data=b"", cap=2, model=job.spec.model, keep=60
+        )
+    )
+    job = await app.ledger.run(transitions.claim(job_id, "deliver", holder="h", lease=15))
+    assert job is not None
+    await app.ledger.run(transitions.finish(job_id, job.fence, shown={}, ttl=600))
+
+
+@pytest.mark.parametrize(("jobs", "level"), [(0, 0), (5, 0), (6, 1), (10, 1), (11, 2)])
+def test_waiting_jobs_have_the_guides_levels(jobs: int, level: int) -> None:
+    assert level_of_waiting(jobs) == level
+
+
+@pytest.mark.parametrize(("seconds", "level"), [(None, 0), (29.9, 0), (30, 1), (60, 1), (60.1, 2)])
+def test_times_have_the_guides_levels(seconds: float | None, level: int) -> None:
+    assert level_of_time(seconds) == level
+
+
+async def test_a_snapshot_counts_what_the_ledger_holds(app: App) -> None:
+    first, *_ = await asked(app, 4)
+    await delivered(app, first)
+    await app.ledger.beat("host:1")
+    await Vitals(app, "worker").report()
+    snapshot = await look(app)
+    assert (snapshot.waiting, snapshot.running, snapshot.delivering) == (1, 2, 0)
+    assert [(job.id, job.outcome) for job in snapshot.ended] == [(first, "delivered")]
+    assert snapshot.processing is not None
+    assert snapshot.workers == 1
+    assert snapshot.vitals[0].memory > 1_000_000
+    assert snapshot.counts == {"admitted": 4, "delivered": 1}
+    assert snapshot.level is Level.NORMAL
+    await samples.keep(app, samples.sample_of(snapshot))
+    assert [sample.waiting for sample in await samples.last_hour(app)] == [1]
+
+
+async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -> None:
+    snapshot = await look(app)
+    assert levels(snapshot)["workers"] is Level.PROBLEM
+    assert [step.command for step in advise(snapshot)] == ["docker compose up -d worker-image"]
+
+
+async def test_steps_that_nobody_takes_are_seen(app: App) -> None:
+    await asked(app, 1)
+    await app.ledger.beat("host:1")
+    ((job, _),) = await app.redis.zrange(app.ledger.key("due"), 0, -1, withscores=True)
+    await app.redis.zadd(app.ledger.key("due"), {job: await app.ledger.now() - 60_000})
+    snapshot = await look(app)
+    assert not snapshot.moving
+    assert levels(snapshot)["line"] is Level.PROBLEM
+    assert any("--scale worker-image=2" in step.command for step in advise(snapshot))
+
+
+async def test_an_open_breaker_is_shown(app: App) -> None:
+    await app.ledger.beat("host:1")
+    limiter = Limiter(app.redis)
+    assert (await look(app)).providers[0].breaker == 0
+    await limiter.failed("provider:kie", at_once=True)
+    snapshot = await look(app)
+    assert snapshot.providers[0].breaker == 2
+    assert levels(snapshot)["providers"] is Level.PROBLEM
+    assert advise(snapshot)[0].key == "advice-breaker"
+
+
+async def test_the_line_is_explained_by_littles_law(app: App) -> None:
+    await app.ledger.beat("host:1")
+    (provider,) = (await look(app)).providers
+    busy = replace(provider, waiting=20, running=2, generation=30.0)
+    snapshot = replace(await look(app), providers=(busy,), arrivals=0.5)
+    (step,) = advise(snapshot)
+    # 0.5 a second x 30 s = 15 at once, where 2 may be.
+    assert (step.key, step.args["needed"], step.args["goal"]) == ("advice-slots", 15, 19)
+    (step,) = advise(replace(snapshot, arrivals=0.01))
+    assert (step.key, step.args["minutes"]) == ("advice-rush", 6)
+
+
+@pytest.mark.parametrize("lang", ["en", "ru"])
+async def test_the_report_says_it_all_in_words(app: App, lang: str) -> None:
+    await asked(app, 14)
+    await app.ledger.beat("host:1")
+    text = report(get_texts().voice(lang), await look(app))
+    assert text.startswith("🔴")
+    assert "12" in text
+    assert "KIE_CONCURRENCY" in text
+
+
+class Told:
+    """A bot that only remembers what it was told to say."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    async def send_message(self, chat: int, text: str) -> None:
+        assert chat == ADMIN
+        self.texts.append(text)
+
+
+async def test_admins_are_told_once_and_told_when_it_is_over(app: App) -> None:
+    await app.ledger.beat("host:1")
+    good = await look(app)
+    bad = replace(good, workers=0)
+    bot: Any = Told()
+    for _ in range(5):
+        await Alerts(app, bot, get_texts()).consider(bad)
+    assert bot.texts == []
+    for _ in range(20):
+        # A new object each time: what it knows is in Redis.
+        await Alerts(app, bot, get_texts()).consider(bad)
+    (text,) = bot.texts
+    assert text.startswith("🔴 Workers: 0")
+    assert "docker compose up -d worker-image" in text
+    for _ in range(3):
+        await Alerts(app, bot, get_texts()).consider(good)
+    assert len(bot.texts) == 1
+    for _ in range(20):
+        await Alerts(app, bot, get_texts()).consider(good)
+    assert len(bot.texts) == 2
+    assert bot.texts[1].startswith("✅ Workers: 1")
+    assert await app.redis.hgetall(app.ledger.key("alerts")) == {}
+
+
+async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: App) -> None:
+    (job_id,) = await asked(app, 1)
+    assert await app.ledger.run(transitions.hurry("kie", "task", remember=60)) == "early"
+    job = await app.ledger.run(transitions.claim(job_id, "submit", holder="h", lease=15))
+    assert job is not None
+    await app.ledger.run(transitions.accepted(job_id, job.fence, ticket={"external_id": "task"}, after=60))
+    rows, _ = await app.ledger.run(transitions.due(10, lease=15, holder="h"))
+    (polled,) = (row.job for row in rows if row.job is not None)
+    # While that poll is under way the provider calls back: it is asked again at once.
+    assert await app.ledger.run(transitions.hurry("kie", "task", remember=60)) == "due"
+    await app.ledger.run(transitions.polled([(job_id, polled.fence, 60, None)]))
+    rows, _ = await app.ledger.run(transitions.due(10, lease=15, holder="h"))
+    assert [row.id for row in rows] == [job_id]
+    assert await app.redis.ttl(app.ledger.key("ticket:kie:task")) > 0

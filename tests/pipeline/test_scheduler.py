@@ -1,0 +1,103 @@
+"""The watcher: on a provider that does not answer, and behind a long queue."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, cast
+
+import dramatiq
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from src.app import open_app
+from src.jobs import Ledger, State, transitions
+from src.pipeline.leases import Work
+from src.pipeline.notify import QUEUE_KEY
+from src.pipeline.scheduler import Watcher
+from src.providers.base import Capabilities, Pending, Provider, Ticket
+from src.settings import load_settings
+from src.store.clients import make_sync_redis
+from src.worker.wakeups import WakeUps
+from tests.jobs.states import admitted, claimed, in_state
+
+
+class Hanging:
+    """Never answers the first poll, and every later one."""
+
+    name = "kie"
+    capabilities = Capabilities()
+
+    def __init__(self) -> None:
+        self.polls = 0
+        self.given_up, self.asked_again = asyncio.Event(), asyncio.Event()
+
+    async def poll(self, ticket: Ticket) -> Pending:
+        self.polls += 1
+        if self.polls > 1:
+            self.asked_again.set()
+            return Pending(0.5)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
+        raise AssertionError
+
+
+async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
+    redis_url: str, sync_redis: redis.Redis
+) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    fence = claimed(ledger, job_id, "submit").fence
+    ticket = {"provider": "kie", "external_id": "t"}
+    ledger.run_sync(transitions.accepted(job_id, fence, ticket=ticket, after=0))
+    provider = Hanging()
+    async with open_app(load_settings(redis_url=redis_url, lease=1), StubBroker()) as app:
+        providers = {"kie": cast(Provider, provider)}
+        watcher = Watcher(Work(replace(app, providers=providers), cast(Any, None), cast(Any, None)))
+        running = asyncio.create_task(watcher.run())
+        async with asyncio.timeout(30):
+            await provider.given_up.wait()
+            await provider.asked_again.wait()
+            await watcher.stop(10)
+            await running
+        job = await app.ledger.job(job_id)
+    assert job is not None
+    assert job.state is State.RUNNING
+
+
+async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync_redis: redis.Redis) -> None:
+    settings = load_settings(redis_url=redis_url)
+    broker = WakeUps(lambda: make_sync_redis(settings, decode_responses=False))
+    previous = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    try:
+        in_state(Ledger(sync_client=sync_redis), State.READY)
+        sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
+        # Nobody acted on it within the time that a wake-up takes.
+        (job,) = sync_redis.zrange("imagebot:due", 0, -1)
+        _, sent = sync_redis.zrange("imagebot:due", 0, -1, withscores=True)[0]
+        sync_redis.zadd("imagebot:due", {job: sent - 3600_000})
+        async with open_app(settings, broker) as app:
+            watcher = Watcher(Work(app, cast(Any, None), cast(Any, None)))
+            await watcher._look()
+            assert sync_redis.llen(QUEUE_KEY) == 200
+            (later,) = [at for _, at in sync_redis.zrange("imagebot:due", 0, -1, withscores=True)]
+            assert later > sent, "it is looked at again"
+
+            sync_redis.ltrim(QUEUE_KEY, 0, 9)
+            sync_redis.zadd("imagebot:due", {job: later - 3600_000})
+            await watcher._look()
+            assert sync_redis.llen(QUEUE_KEY) == 11
+
+            # One that comes back, from a closed gate for one, has none in the queue.
+            sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
+            ledger = Ledger(sync_client=sync_redis)
+            assert ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie"))
+            await watcher._look()
+            assert sync_redis.llen(QUEUE_KEY) == 212
+    finally:
+        dramatiq.set_broker(previous)
+        broker.close()

@@ -1,0 +1,85 @@
+"""How pictures and tiles get into messages: as photos, as files, fitted, and by Telegram's ids."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from PIL import Image
+
+from src.providers.base import ErrorKind, ImageBytes, ProviderError
+from tests.bot.bot_world import World, image, png
+
+
+async def test_tiles_are_uploaded_once_and_forgotten_ids_mended(world: World) -> None:
+    anna = world.sandbox.person()
+    await world.asked(anna, 2)
+    await world.asked(anna, 2)
+    key = (await world.app.redis.keys("*tile:*"))[0]
+    await world.app.redis.set(key, "AgACforgotten")
+    await world.asked(anna, 2)
+    uploads = [len(call.sha256) for call in world.sandbox.audit.of("sendMediaGroup")]
+    assert uploads == [2, 0, 0, 2]
+    assert await world.app.redis.get(key) != "AgACforgotten"
+
+
+@pytest.mark.parametrize("size", [(9000, 1500), (2100, 100)])
+async def test_outsized_pictures_come_as_a_file_or_fitted_into_an_album(
+    world: World, size: tuple[int, int]
+) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    await world.finished(job, image(*size))
+    assert placeholder.sha256 == hashlib.sha256(png(*size)).hexdigest()
+    assert "document" in placeholder.content
+    assert placeholder.buttons
+    jobs, _ = await world.asked(anna, 2)
+    tiles = [m for m in anna.messages if "media_group_id" in m.content]
+    await world.finished(jobs[0], image(*size))
+    assert tiles[0].has_photo
+    assert tiles[0].media["width"] > tiles[0].media["height"]
+
+
+async def test_a_photo_that_telegram_cannot_process_comes_as_a_file(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    broken = ImageBytes(png()[:60], "image/png", 64, 48)
+    await world.finished(job, broken)
+    assert "document" in placeholder.content
+
+
+async def test_a_photo_that_nobody_can_process_has_no_place_in_an_album(world: World) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, 2)
+    broken = ImageBytes(png()[:60], "image/png", 64, 48)
+    with pytest.raises(ProviderError) as caught:
+        await world.delivery.picture(jobs[0], await world.request_of(jobs[0]), broken)
+    assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_RESULT, "undecodable")
+
+
+async def test_a_picture_that_breaks_off_on_its_way_is_not_shown(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+
+    class Broken(ImageBytes):
+        async def pieces(self) -> AsyncIterator[bytes]:
+            yield self.data[:60]
+            raise ProviderError(ErrorKind.BAD_RESULT, "truncated")
+
+    broken = Broken(png(), "image/png", 64, 48)
+    request = await world.request_of(job)
+    with pytest.raises(ProviderError) as caught:
+        await world.delivery.picture(job, request, broken)
+    assert caught.value.code == "truncated"
+    assert not placeholder.has_photo
+
+
+async def test_eleven_megabytes_come_as_a_file(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    noise = Image.frombytes("RGB", (1920, 1920), random.Random(1).randbytes(1920 * 1920 * 3))
+    data = noise.tobytes()[:10_500_000]
+    await world.finished(job, ImageBytes(data, "image/png", 1920, 1920))
+    assert placeholder.media["file_size"] == len(data)

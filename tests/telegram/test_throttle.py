@@ -1,0 +1,245 @@
+"""The pace of Bot API calls: gates that all processes share, and flood control obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiogram import Bot
+from aiogram.exceptions import TelegramRetryAfter
+from redis.asyncio import Redis
+
+from src.limits import Limiter, telegram_gates
+from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
+from src.settings import Settings, load_settings
+from src.telegram.client import make_bot
+from src.telegram.throttle import Lane, before_leaving, lane
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[TelegramSandbox]:
+    async with TelegramSandbox() as running:
+        yield running
+
+
+def _settings(sandbox: TelegramSandbox, **more: Any) -> Settings:
+    return load_settings(telegram_token=DEMO_TOKEN, telegram_api_url=sandbox.url, **more)
+
+
+@pytest.fixture
+async def bot(sandbox: TelegramSandbox, redis_client: Any) -> AsyncIterator[Bot]:
+    # All chats together may send faster than the four at once that one of them may.
+    made = make_bot(_settings(sandbox, telegram_rate=150), Limiter(redis_client), patience=0)
+    yield made
+    await made.session.close()
+
+
+async def test_a_chat_told_to_wait_is_left_alone_by_every_process(
+    sandbox: TelegramSandbox, bot: Bot, redis_client: Any
+) -> None:
+    anna, boris = sandbox.person("Anna"), sandbox.person("Boris")
+    for person in (anna, boris):
+        await person.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40)
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "one")
+    other = make_bot(_settings(sandbox), Limiter(redis_client), patience=0)
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await other.send_message(anna.id, "two")
+    await other.session.close()
+    assert 30 < refused.value.retry_after <= 40
+    await bot.send_message(boris.id, "three")
+    assert sandbox.audit.by_method["sendMessage"] == 2
+
+
+async def test_a_second_flooded_chat_closes_all_for_a_moment(sandbox: TelegramSandbox, bot: Bot) -> None:
+    people = [sandbox.person(f"P{n}") for n in range(3)]
+    for person in people:
+        await person.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40, times=2)
+    for person in people[:2]:
+        with pytest.raises(TelegramRetryAfter):
+            await bot.send_message(person.id, "one")
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await bot.send_message(people[2].id, "two")
+    # Five seconds and the first turn after them, in whole seconds; not the forty of the one chat.
+    assert refused.value.retry_after <= 6
+    assert sandbox.audit.by_method["sendMessage"] == 2
+
+
+async def test_429_without_its_parameters_is_understood(sandbox: TelegramSandbox, bot: Bot) -> None:
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    sandbox.faults.add("bare_429", "sendMessage")
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "one")
+    with pytest.raises(TelegramRetryAfter):
+        await bot.send_message(anna.id, "two")
+    assert sandbox.audit.by_method["sendMessage"] == 1
+
+
+async def test_what_telegram_said_is_told_though_redis_is_away(
+    sandbox: TelegramSandbox, tmp_path: Path
+) -> None:
+    away = Redis.from_url(f"unix://{tmp_path / 'nothing.sock'}")
+    made = make_bot(_settings(sandbox), Limiter(away), patience=0)
+    sandbox.faults.add("429", "getUpdates", retry_after=2)
+    with pytest.raises(TelegramRetryAfter):
+        await made.get_updates()
+    await made.session.close()
+    await away.aclose()
+
+
+async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    sent = [await bot.send_message(anna.id, str(n)) for n in range(4)]
+    with lane("progress"), pytest.raises(TelegramRetryAfter):
+        await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
+    with lane("paid"):
+        await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
+    with pytest.raises(TelegramRetryAfter):
+        await bot.delete_messages(anna.id, [sent[0].message_id])
+    # What changes no chat is not held up.
+    await bot.send_chat_action(anna.id, "upload_photo")
+
+
+async def is_sent(bot: Bot, chat: int) -> bool:
+    try:
+        await bot.send_message(chat, "a picture")
+    except TelegramRetryAfter:
+        return False
+    return True
+
+
+async def test_turns_paid_for_earlier_are_not_used_all_at_once(sandbox: TelegramSandbox, bot: Bot) -> None:
+    people = [sandbox.person(f"P{n}") for n in range(2)]
+    for person in people:
+        await person.send_text("hello")
+
+    with lane("paid"):
+        # A process that hung has eight turns of one chat: four at once and one a second later, no more.
+        sent = await asyncio.gather(*(is_sent(bot, people[0].id) for _ in range(8)))
+        assert sum(sent) == 5
+        assert await is_sent(bot, people[1].id)
+    assert sandbox.audit.by_method["sendMessage"] == 6
+
+
+async def test_turns_paid_for_earlier_are_not_used_all_at_once_in_many_chats(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    settings = _settings(sandbox, telegram_rate=2)
+    bot = make_bot(settings, Limiter(redis_client))
+    people = [sandbox.person(f"P{n}") for n in range(12)]
+    for person in people:
+        await person.send_text("hello")
+
+    try:
+        with lane("paid"):
+            sent = await asyncio.gather(*(is_sent(bot, person.id) for person in people))
+    finally:
+        await bot.session.close()
+    # One at once, and one more within the second that is worth waiting.
+    assert sum(sent) == 2
+
+
+async def test_a_paid_turn_is_void_where_telegram_has_said_to_wait(
+    sandbox: TelegramSandbox, bot: Bot
+) -> None:
+    anna = sandbox.person("Anna")
+    await anna.send_text("hello")
+    sandbox.faults.add("429", "sendMessage", retry_after=40)
+    with lane("paid"):
+        for _ in range(3):
+            with pytest.raises(TelegramRetryAfter) as refused:
+                await bot.send_message(anna.id, "a picture")
+            assert 39 <= refused.value.retry_after <= 40
+    assert sandbox.audit.by_method["sendMessage"] == 1
+
+
+async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_client: Any) -> None:
+    settings, limiter = _settings(sandbox, telegram_rate=5), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    people = [sandbox.person(f"P{n}") for n in range(4)]
+    for person in people:
+        await person.send_text("hello")
+    order: list[str] = []
+
+    async def send(name: str, chat: int, as_lane: Lane) -> None:
+        with lane(as_lane):
+            await made.send_message(chat, name)
+        order.append(name)
+
+    # Results that have reserved the turns of the next second.
+    for number in range(4):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    answers = [asyncio.create_task(send(f"answer {n}", people[n].id, "answer")) for n in range(3)]
+    await asyncio.sleep(0)
+    await send("result", people[3].id, "result")
+    await asyncio.gather(*answers)
+    assert order[0] == "result"
+    assert sorted(order[1:]) == ["answer 0", "answer 1", "answer 2"]
+    await made.session.close()
+
+
+async def test_an_answer_that_waits_behind_others_is_counted_when_it_goes(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    settings, limiter = _settings(sandbox), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    # A second and a half of Telegram's turns is others', and the chat's gate forgets a call in one.
+    for number in range(45):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    await made.send_message(anna.id, "waited")
+    gates = telegram_gates(settings, anna.id)[1:]
+    assert [await limiter.take(gates) for _ in range(3)] == [None] * 3
+    assert await limiter.take(gates) is not None
+    await made.session.close()
+
+
+async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    class Useless(Exception):
+        pass
+
+    async def useful() -> None:
+        raise Useless
+
+    async def goes() -> None:
+        raise AssertionError
+
+    settings, limiter = _settings(sandbox), Limiter(redis_client)
+    made = make_bot(settings, limiter, lane="answer", patience=30)
+    people = [sandbox.person(f"P{n}") for n in range(2)]
+    for person in people:
+        await person.send_text("hello")
+    for number in range(30):
+        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    first = asyncio.create_task(made.send_message(people[0].id, "first"))
+    async with asyncio.timeout(40):
+        while not await redis_client.keys("*pass:answer:*"):
+            await asyncio.sleep(0.01)
+    with before_leaving(goes, useful=useful), pytest.raises(Useless):
+        await made.send_message(people[1].id, "second")
+    await first
+    assert sandbox.audit.by_method["sendMessage"] == 1
+    await made.session.close()
+
+
+async def test_an_answer_whose_turn_is_too_far_is_refused(
+    sandbox: TelegramSandbox, redis_client: Any
+) -> None:
+    made = make_bot(_settings(sandbox), Limiter(redis_client), lane="answer", patience=1)
+    anna = sandbox.person()
+    await anna.send_text("hello")
+    await Limiter(redis_client).close("telegram", 40)
+    with pytest.raises(TelegramRetryAfter) as refused:
+        await made.send_message(anna.id, "one")
+    assert refused.value.retry_after > 30
+    await made.session.close()
