@@ -240,6 +240,11 @@ class System:
 
     # Waiting
 
+    async def inbox(self, count: int) -> bool:
+        """Whether so many updates are taken and not handled."""
+        key = self.ledger.key(f"updates:{DEMO_TOKEN.partition(':')[0]}")
+        return int(await self.redis.xlen(key)) == count
+
     async def until(self, condition: Callable[[], Any], within: float = WAIT) -> Any:
         """Wait for a condition on another process's state, which nobody announces to us."""
         async with asyncio.timeout(within):

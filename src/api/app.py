@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import FrameType
 
 import dramatiq
@@ -20,11 +20,9 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from src.api import callbacks, images, probes, status, webhook
 from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
-from src.bot.process import make_dispatcher
+from src.bot.inbox import Inbox
 from src.ops.heartbeat import Vitals
 from src.settings import Settings
-from src.telegram.client import make_bot
-from src.telegram.i18n import get_texts
 from src.worker.broker import make_broker
 
 _GRACE_SECONDS = 20
@@ -55,25 +53,19 @@ def make_api(app: App) -> FastAPI:
 
 @asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
-    """The application with all it needs; with WEBHOOK_URL also Telegram's webhook, which it sets."""
+    """The application with all it needs; with WEBHOOK_URL also Telegram's webhook."""
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
-    async with AsyncExitStack() as stack:
-        app = await stack.enter_async_context(open_app(settings, broker))
+    async with open_app(settings, broker) as app:
         vitals = Vitals(app, "api")
         api = make_api(app)
-        background = [vitals.run()]
         if settings.webhook_url is not None:
-            bot = make_bot(settings, app.limiter, lane="answer")
-            stack.push_async_callback(bot.session.close)
-            dispatcher = make_dispatcher(app, bot, get_texts()).dispatcher
-            api.include_router(webhook.make_router(settings, bot, dispatcher))
-            background.append(webhook.set_webhook(settings, bot, dispatcher))
-        tasks = [asyncio.create_task(work) for work in background]
+            api.include_router(webhook.make_router(settings, Inbox(app)))
+        reports = asyncio.create_task(vitals.run())
         try:
             yield api
         finally:
-            await cancel_all(tasks)
+            await cancel_all([reports])
             await vitals.retire()
 
 

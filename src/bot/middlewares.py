@@ -1,4 +1,4 @@
-"""What every update passes: who speaks and in which language, repeats, and errors made polite."""
+"""What every update passes: who speaks and in which language, and errors made polite."""
 
 from __future__ import annotations
 
@@ -30,28 +30,6 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]
 
-_SEEN_SECONDS = 86_400
-
-
-class Repeats(BaseMiddleware):
-    """Skips an update that was handled already: Telegram gives it again when the last answer was lost.
-
-    It is marked after its handlers are done, so one cut short is handled again.
-    """
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
-        if not isinstance(event, Update):
-            return await handler(event, data)
-        key = self._app.ledger.key(f"seen:{data['bot'].id}:{event.update_id}")
-        if await self._app.redis.exists(key):
-            return None
-        answer = await handler(event, data)
-        await self._app.redis.set(key, 1, ex=_SEEN_SECONDS)
-        return answer
-
 
 class Speaker(BaseMiddleware):
     """Gives handlers the `person`, their `say` and the `update_id`."""
@@ -73,8 +51,8 @@ class Speaker(BaseMiddleware):
 async def apologise(event: ErrorEvent, texts: Texts, app: App) -> Any:
     """Error handler: what failed is said shortly, with the trace's first digits, never what it was.
 
-    An error that says the ledger or Telegram is away is left to the receiving loop, which feeds the
-    update again.
+    An error that says the ledger or Telegram is away is left to the inbox, which has the update
+    handled again.
     """
     error = event.exception
     if isinstance(error, RedisError | TelegramNetworkError | TelegramServerError):

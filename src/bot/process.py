@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ from observability.aiogram import instrument_dispatcher
 from src.app import App, cancel_all, open_app
 from src.bot.estimates import Outlook
 from src.bot.handlers import admin, create, gallery, groups, queue, settings, start, waiting
-from src.bot.middlewares import Repeats, Speaker, apologise
+from src.bot.handling import Handling
+from src.bot.inbox import Inbox
+from src.bot.middlewares import Speaker, apologise
 from src.bot.ordering import Asking
-from src.bot.polling import Receiver
+from src.bot.polling import Poller, set_webhook
 from src.bot.progress import Progress
 from src.ops.alerts import Alerts
 from src.ops.heartbeat import Vitals
@@ -66,7 +69,6 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
         asking=Asking(app, delivery, outlook),
     )
     instrument_dispatcher(dispatcher)
-    dispatcher.update.outer_middleware(Repeats(app))
     dispatcher.update.outer_middleware(Speaker(app, texts))
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
@@ -76,21 +78,27 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
 
 
 async def run_bot(settings: Settings) -> None:
-    """Receive updates and show progress until SIGTERM or SIGINT; the batch under way is finished."""
+    """Handle updates and show progress until SIGTERM or SIGINT; what is under way is finished."""
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
     async with open_app(settings, broker) as app:
         bot = make_bot(settings, app.limiter, lane="answer")
         parts = make_dispatcher(app, bot, get_texts())
-        receiver = Receiver(bot, parts.dispatcher)
-        _stop_on_signals(receiver)
+        inbox = Inbox(app)
+        handling = Handling(app, inbox, bot, parts.dispatcher)
+        receiving: list[Handling | Poller] = [handling]
+        if settings.webhook_url is None:
+            receiving.append(Poller(bot, parts.dispatcher, inbox, handling))
+        _stop_on_signals(receiving)
         duty, vitals = Duty(app, Alerts(app, bot, get_texts())), Vitals(app, "bot")
         works = [part.run() for part in (parts.progress, duty, vitals)]
+        if settings.webhook_url is not None:
+            works.append(set_webhook(settings, bot, parts.dispatcher))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
         background = [asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts()))]
         try:
             log.info("bot started", bot_id=bot.id)
-            await (receiver.run() if settings.webhook_url is None else receiver.stopped())
+            await asyncio.gather(*(part.run() for part in receiving))
         finally:
             await cancel_all(background)
             await parts.progress.resign()
@@ -118,9 +126,13 @@ async def show_commands(bot: Bot, texts: Texts) -> None:
                 log.warning("no command menu", language=lang, error=type(error).__name__)
 
 
-def _stop_on_signals(receiver: Receiver) -> None:
+def _stop_on_signals(receiving: Sequence[Handling | Poller]) -> None:
+    def stop() -> None:
+        for part in receiving:
+            part.stop()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Where a loop has no signal handlers (a test's thread, Windows) the default ones stay.
         with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, receiver.stop)
+            loop.add_signal_handler(number, stop)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.exceptions import ClientDecodeError, TelegramAPIError, TelegramNetworkError, TelegramRetryAfter
-from aiogram.methods import GetUpdates, Response, SendMediaGroup
+from aiogram.methods import Response, SendMediaGroup
 from redis.exceptions import RedisError
 
 from src.limits import OVERALL, Gate, Limiter, Refusal, telegram_gates, ticket_of
@@ -184,10 +184,8 @@ class Pace(BaseRequestMiddleware):
         try:
             return await make_request(bot, method)
         except ClientDecodeError:
-            # A gateway's page instead of Telegram's answer. The receiving loop reads its own batches.
-            if isinstance(method, GetUpdates):
-                raise
-            # Without the cause: it quotes the answer, and so a person's words.
+            # A gateway's page instead of Telegram's answer. Without the cause: it quotes the answer, and so a
+            # person's words.
             raise TelegramNetworkError(method, "the answer cannot be read") from None
         except TelegramRetryAfter as error:
             await self._stay_away(chat, error.retry_after)

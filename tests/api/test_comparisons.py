@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from src.api.app import running_api
-from src.api.webhook import PATH
+from src.bot.inbox import WEBHOOK_PATH as PATH
 from src.providers.kie import sign
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings

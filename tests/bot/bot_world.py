@@ -10,7 +10,9 @@ from typing import Any
 from PIL import Image
 
 from src.app import App
-from src.bot.polling import Receiver
+from src.bot.handling import Handling
+from src.bot.inbox import Inbox
+from src.bot.polling import Poller
 from src.bot.process import BotParts
 from src.jobs import Job, Request, State, transitions
 from src.providers.base import ImageBytes
@@ -32,23 +34,27 @@ class World:
     bot: Any
     delivery: Delivery
     parts: BotParts
-    receiver: Receiver
+    inbox: Inbox
+    handling: Handling = field(init=False)
+    poller: Poller = field(init=False)
     running: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
         """Receive what people send."""
-        self.receiver = Receiver(self.bot, self.parts.dispatcher, poll_seconds=5)
-        self.running.append(asyncio.create_task(self.receiver.run()))
+        self.handling = Handling(self.app, self.inbox, self.bot, self.parts.dispatcher)
+        self.poller = Poller(self.bot, self.parts.dispatcher, self.inbox, self.handling, poll_seconds=5)
+        self.running += [asyncio.create_task(part.run()) for part in (self.handling, self.poller)]
 
     async def stop(self) -> None:
-        self.receiver.stop()
+        self.poller.stop()
+        self.handling.stop()
         await asyncio.gather(*self.running)
         self.running.clear()
 
     async def settled(self, within: float = 40) -> None:
-        """Until every update that was sent is handled and confirmed."""
+        """Until every update that was sent is confirmed and handled."""
         async with asyncio.timeout(within):
-            while self.sandbox.bot.updates.pending:
+            while self.sandbox.bot.updates.pending or await self.inbox.waiting():
                 await asyncio.sleep(0.01)
 
     async def active(self, user: int) -> list[Job]:

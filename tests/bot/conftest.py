@@ -10,7 +10,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
 from src.bot import make_dispatcher
-from src.bot.polling import Receiver
+from src.bot.inbox import Inbox
 from src.pipeline.notify import QUEUE
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings
@@ -48,7 +48,7 @@ async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIt
             bot = make_bot(settings, OpenGates())
             delivery = Delivery(bot, app.ledger, get_texts(), settings)
             parts = make_dispatcher(app, bot, get_texts())
-            made = World(settings, sandbox, app, bot, delivery, parts, Receiver(bot, parts.dispatcher))
+            made = World(settings, sandbox, app, bot, delivery, parts, Inbox(app))
             made.start()
             yield made
             await made.stop()

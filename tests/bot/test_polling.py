@@ -1,23 +1,23 @@
-"""No update is lost: not by a restart, an outage, a failing handler or a signal in mid batch."""
+"""No update is lost: not by a restart, an outage, a failing handler or a signal in mid batch; and nobody waits for
+another chat's."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 from typing import Any
 
 import pytest
-from aiogram import Bot
-from aiogram.methods import GetUpdates
-from aiogram.types import Message, Update
+from aiogram.types import Message
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from src.bot import run_bot
+from src.bot.handling import Handling
 from src.bot.middlewares import _sorry
-from src.bot.polling import Receiver
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World
 
@@ -46,11 +46,10 @@ async def test_a_batch_that_was_not_confirmed_comes_again_and_changes_nothing(wo
     helped, asked = await anna.send_text("/help"), await anna.send_text("a fox")
     await anna.wait_until(lambda messages: len(messages) == 4)
     await world.settled()
-    # As after a kill between the handlers' end and the next poll.
-    for message in (helped, asked):
-        await world.parts.dispatcher.feed_raw_update(
-            world.bot, {"update_id": message.update_id, "message": message.as_json()}
-        )
+    # As after a kill between taking them and the next poll.
+    again = [{"update_id": m.update_id, "message": m.as_json()} for m in (helped, asked)]
+    assert await world.inbox.put(again) == 0
+    await world.settled()
     assert len(anna.messages) == 4
     assert len(await world.active(anna.id)) == 1
 
@@ -61,7 +60,6 @@ async def test_one_admitted_before_a_kill_gets_its_placeholder_from_the_repeat(w
     asked = await anna.send_text("a fox")
     await world.settled()
     [job] = await world.active(anna.id)
-    await world.app.redis.delete(*await world.app.redis.keys("*seen:*"))
     update = {"update_id": asked.update_id, "message": asked.as_json()}
     await world.parts.dispatcher.feed_raw_update(world.bot, update)
     assert [j.id for j in await world.active(anna.id)] == [job.id]
@@ -168,17 +166,19 @@ async def test_who_writes_while_another_is_served_is_served_too(world: World) ->
     for text in ("one", "two"):
         await boris.reply_after(await boris.send_text(text))
     assert handled == ["Boris one", "Boris two"]
-    # A process that dies now is given Anna's again, and all behind it.
-    assert first.update_id in world.sandbox.bot.updates.pending
+    # The process that follows one that dies now finds it.
+    async with asyncio.timeout(20):
+        while await world.inbox.waiting() != 1:
+            await asyncio.sleep(0.01)
     go.set()
     await anna.reply_after(first)
     await world.settled()
     assert handled == ["Boris one", "Boris two", "Anna one"]
 
 
-async def test_behind_one_that_hangs_a_hundred_are_handled_and_none_twice(world: World) -> None:
+async def test_behind_one_that_hangs_everybody_is_served_and_nobody_twice(world: World) -> None:
     anna = world.sandbox.person("Anna")
-    crowd = [world.sandbox.person(f"Guest {number}") for number in range(150)]
+    crowd = [world.sandbox.person(f"Guest {number}") for number in range(250)]
     go = asyncio.Event()
     handled: list[int] = []
 
@@ -192,43 +192,75 @@ async def test_behind_one_that_hangs_a_hundred_are_handled_and_none_twice(world:
     for guest in crowd:
         await guest.send_text("one")
     async with asyncio.timeout(40):
-        while len(handled) < 99:
+        while len(handled) < len(crowd):
             await asyncio.sleep(0.01)
-    # Telegram gives a hundred, from the first that is not confirmed.
-    assert sorted(handled) == [guest.id for guest in crowd[:99]]
+    assert sorted(handled) == [guest.id for guest in crowd]
     go.set()
     await world.settled()
     assert sorted(handled) == sorted([anna.id, *(guest.id for guest in crowd)])
 
 
-async def test_one_that_ends_while_it_is_given_again_is_handled_once(
+async def test_what_a_dead_process_had_under_way_is_handled_by_the_next(world: World) -> None:
+    anna = world.sandbox.person("Anna")
+    began = asyncio.Event()
+
+    async def hang(message: Message) -> None:
+        if not began.is_set():
+            began.set()
+            await asyncio.Event().wait()
+        await message.answer("done")
+
+    world.parts.dispatcher.message.register(hang, lambda message: message.text == "/slow")
+    first, second = await anna.send_text("/slow"), await anna.send_text("/help")
+    await began.wait()
+    for task in world.running:
+        task.cancel()
+    await asyncio.gather(*world.running, return_exceptions=True)
+    world.running.clear()
+    world.start()
+    await anna.reply_after(first)
+    await anna.reply_after(second)
+    await world.settled()
+    assert [m.text.split()[0] for m in anna.messages if m.from_bot] == ["done", "🎨"]
+
+
+async def test_only_one_process_handles_until_it_stops(world: World) -> None:
+    app = dataclasses.replace(world.app, holder="another")
+    other = Handling(app, world.inbox, world.bot, world.parts.dispatcher)
+    assert await world.handling.leads()
+    assert not await other.leads()
+    await world.stop()
+    assert await other.leads()
+    other.stop()
+    await other.run()
+
+
+async def test_numbers_that_start_lower_after_a_silent_week(world: World) -> None:
+    anna = world.sandbox.person("Anna")
+    await anna.reply_after(await anna.send_text("/help"))
+    await world.settled()
+    world.sandbox.bot.updates.renumber(117_000)
+    for text in ("/help", "a fox"):
+        await anna.reply_after(await anna.send_text(text))
+    await world.settled()
+    assert len([m for m in anna.messages if m.from_bot]) == 3
+    assert world.sandbox.bot.updates.polled
+
+
+async def test_a_full_inbox_leaves_updates_with_telegram(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anna = world.sandbox.person()
-    go, fed, ended = asyncio.Event(), list[int | None](), asyncio.Event()
-    feed = world.parts.dispatcher.feed_update
-
-    async def feed_update(bot: Bot, update: Update) -> None:
-        fed.append(update.update_id)
-        await go.wait()
-        await feed(bot, update)
-        # Heard of once its receiver knows it too.
-        asyncio.get_running_loop().call_soon(ended.set)
-
-    async def hold_the_repeat(make_request: Any, bot: Bot, method: Any) -> Any:
-        answer = await make_request(bot, method)
-        if isinstance(method, GetUpdates) and method.offset and answer and not ended.is_set():
-            go.set()
-            await ended.wait()
-        return answer
-
-    monkeypatch.setattr(world.parts.dispatcher, "feed_update", feed_update)
-    world.bot.session.middleware(hold_the_repeat)
-    asked = await anna.send_text("/help")
-    await anna.reply_after(asked)
+    anna = world.sandbox.person("Anna")
     await world.settled()
-    assert ended.is_set()
-    assert fed == [asked.update_id]
+    monkeypatch.setattr("src.bot.inbox._LONGEST", 0)
+    asked = await anna.send_text("/help")
+    async with asyncio.timeout(20):
+        while world.sandbox.bot.updates.sent < 2:
+            await asyncio.sleep(0.01)
+    assert world.sandbox.bot.updates.pending
+    assert await world.inbox.waiting() == 0
+    monkeypatch.undo()
+    await anna.reply_after(asked)
 
 
 async def test_stopped_in_mid_outage_it_hands_the_batch_back(
@@ -246,7 +278,7 @@ async def test_stopped_in_mid_outage_it_hands_the_batch_back(
         asked = await anna.send_text("a fox")
         await tried.wait()
         await world.stop()
-    assert world.sandbox.bot.updates.pending
+    assert await world.inbox.waiting() == 1
     world.start()
     assert "Drawing" in (await anna.reply_after(asked)).text
 
@@ -271,15 +303,10 @@ async def test_only_the_kinds_that_are_used_are_asked_for(world: World) -> None:
     assert world.sandbox.bot.updates.allowed == {"message", "callback_query", "my_chat_member"}
 
 
-async def test_a_stopped_receiver_confirms_what_it_did(world: World) -> None:
-    await world.stop()
+async def test_a_stopped_poller_confirms_what_it_took(world: World) -> None:
     anna = world.sandbox.person()
-    receiver = Receiver(world.bot, world.parts.dispatcher, poll_seconds=1)
-    running = asyncio.create_task(receiver.run())
-    asked = await anna.send_text("/help")
-    await anna.reply_after(asked)
-    receiver.stop()
-    await running
+    await anna.reply_after(await anna.send_text("/help"))
+    await world.stop()
     assert not world.sandbox.bot.updates.pending
 
 

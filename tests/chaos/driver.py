@@ -233,10 +233,13 @@ class Chaos:
             try:
                 counts = await self.system.ledger.counts()
                 due = await self.system.redis.zcard(self.system.ledger.key("due"))
+                handled = await self.system.inbox(0)
             except (RedisError, OSError):
                 return False
             pending = self.system.telegram.bot.updates.pending
-            return due == 0 and not pending and sum(counts.values()) >= 2 * counts.get("admitted", 0)
+            return (
+                due == 0 and handled and not pending and sum(counts.values()) >= 2 * counts.get("admitted", 0)
+            )
 
         with suppress(TimeoutError):
             await self.system.until(at_rest, self._deadline + _SETTLED)

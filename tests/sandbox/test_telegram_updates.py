@@ -28,7 +28,8 @@ async def test_an_offset_confirms(bot: Bot, anna: Person) -> None:
         await anna.send_text(f"m{number}")
     first = await bot.get_updates(limit=2)
     assert [update.message.text for update in first if update.message] == ["/start", "m0"]
-    assert [update.update_id for update in await bot.get_updates(limit=2)] == [u.update_id for u in first]
+    # The same question again at once: one update only.
+    assert [update.update_id for update in await bot.get_updates(limit=2)] == [first[0].update_id]
     rest = await bot.get_updates(offset=first[-1].update_id + 1)
     assert [update.message.text for update in rest if update.message] == ["m1", "m2"]
     last = await bot.get_updates(offset=-1)
@@ -57,12 +58,24 @@ async def test_the_newer_poll_wins(bot: Bot, telegram: TelegramSandbox, anna: Pe
 
 
 async def test_allowed_updates_stick(bot: Bot, anna: Person) -> None:
-    await bot.get_updates(allowed_updates=["callback_query"])
+    last = (await bot.get_updates(allowed_updates=["callback_query"]))[-1].update_id
     await anna.send_text("not wanted")
-    assert len(await bot.get_updates()) == 1
-    await bot.get_updates(allowed_updates=[])
+    assert await bot.get_updates(offset=last + 1) == []
+    await bot.get_updates(allowed_updates=[], offset=last)
     await anna.send_text("wanted")
-    assert len(await bot.get_updates()) == 2
+    assert len(await bot.get_updates(offset=last + 1)) == 1
+
+
+async def test_an_offset_of_an_older_count_confirms_nothing(
+    bot: Bot, telegram: TelegramSandbox, anna: Person
+) -> None:
+    last = (await bot.get_updates())[-1].update_id
+    assert await bot.get_updates(offset=last + 1) == []
+    telegram.bot.updates.renumber(117_000)
+    await anna.send_text("after a silent week")
+    assert [u.update_id for u in await bot.get_updates(offset=last + 2)] == [117_000]
+    assert [u.update_id for u in await bot.get_updates(offset=last + 3)] == [117_000]
+    assert await bot.get_updates(offset=117_001) == []
 
 
 class Receiver:

@@ -21,6 +21,10 @@ from src.sandbox.telegram.store import Store
 NOT_BY_DEFAULT = frozenset({"chat_member", "message_reaction", "message_reaction_count"})
 """Update types a bot gets only when it asks for them."""
 
+_SAME_QUESTION_SECONDS = 0.5
+"""A getUpdates with the offset of the last one is answered with one update within this time, as by Telegram's server."""
+_FUTURE = 10
+"""An offset so far beyond the newest update is of an older count: nothing is confirmed by it."""
 _WEBHOOK_TIMEOUT = aiohttp.ClientTimeout(total=60)
 _BACKOFF = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before an update that the webhook did not take is sent again."""
@@ -70,6 +74,7 @@ class Updates:
         self._delivery: asyncio.Task[None] | None = None
         self._closing = False
         self._next_id = random.randrange(100_000_000, 900_000_000)
+        self._asked: tuple[int, float] = (0, 0.0)
         self._load()
 
     @property
@@ -109,8 +114,12 @@ class Updates:
         self._interrupt(
             "terminated by other getUpdates request; make sure that only one bot instance is running"
         )
+        now = asyncio.get_running_loop().time()
+        if offset == self._asked[0] and now < self._asked[1] + _SAME_QUESTION_SECONDS:
+            limit = 1
+        self._asked = offset, now
         self._confirm(offset)
-        deadline = asyncio.get_running_loop().time() + seconds
+        deadline = now + seconds
         while not self.pending and not self._closing:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
@@ -161,8 +170,15 @@ class Updates:
         if offset < 0:
             for update_id in list(self.pending)[:offset]:
                 self._forget(update_id)
+        if offset > self._next_id + _FUTURE:
+            return
         for update_id in tuple(itertools.takewhile(lambda number: number < offset, self.pending)):
             self._forget(update_id)
+
+    def renumber(self, next_id: int) -> None:
+        """Number updates anew from here on, as Telegram does after a week without any."""
+        self._next_id = next_id
+        self._save()
 
     def _forget(self, update_id: int) -> None:
         if self.pending.pop(update_id, None) is not None:

@@ -1,0 +1,207 @@
+"""Handling what is in the inbox: one chat's updates in order, different chats' side by side.
+
+One bot process at a time does it. An update that was cut short is handled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from contextlib import suppress
+
+import structlog
+from aiogram import Bot, Dispatcher
+from aiogram.exceptions import TelegramAPIError
+from aiogram.types import Update
+from aiogram.types.update import UpdateTypeLookupError
+from aiogram.utils.backoff import Backoff, BackoffConfig
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from src.app import App, cancel_all
+from src.bot.inbox import Inbox
+from src.ops.leader import Lease
+from src.telegram.throttle import lane
+
+log = structlog.get_logger(__name__)
+
+_BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
+_UNDER_WAY = 500
+_BATCH = 100
+_LEADER_SECONDS = 4.0
+_LEADER_AGAIN = 1.0
+# How often an update is handled again because Telegram did not answer us.
+_TRIES = 3
+# What is not done this long after a stop is done by the next process.
+_DRAIN_SECONDS = 8.0
+_CHAT_PATIENCE = 10.0
+_A_FEW = 5
+
+
+class Handling:
+    """Handles what is in the inbox while this process is the one that does."""
+
+    def __init__(self, app: App, inbox: Inbox, bot: Bot, dispatcher: Dispatcher) -> None:
+        self._inbox = inbox
+        self._bot = bot
+        self._dispatcher = dispatcher
+        self._leader = Lease(app, f"inbox:{bot.id}", _LEADER_SECONDS)
+        self._leads_until = 0.0
+        self._stopping = asyncio.Event()
+        self._after = "0"
+        self._open: set[str] = set()
+        self._room = asyncio.Event()
+        self._waiting: dict[int, deque[tuple[str, Update]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Begin nothing more; end when what is under way is done, or soon."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Handle updates until stopped."""
+        trouble = Backoff(_BACKOFF)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    if await self.leads():
+                        await self._look()
+                    else:
+                        await self._pause(_LEADER_AGAIN)
+                    trouble.reset()
+                except RedisError as error:
+                    log.warning("the inbox cannot be read", error=type(error).__name__)
+                    await self._pause(next(trouble))
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+        finally:
+            await cancel_all(self._tasks)
+            await self._leader.resign()
+
+    async def leads(self) -> bool:
+        """Whether this process is the one that handles; two would take one chat's out of order.
+
+        Raises:
+            redis.RedisError: it cannot be known.
+        """
+        now = time.monotonic()
+        if now < self._leads_until:
+            return True
+        if not await self._leader.held():
+            # Whoever leads now does what was left; from the start, should it be this process again.
+            self._after = "0"
+            return False
+        self._leads_until = now + _LEADER_AGAIN
+        return True
+
+    async def _look(self) -> None:
+        room = _UNDER_WAY - len(self._open)
+        if room <= 0:
+            self._room.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LEADER_AGAIN):
+                    await self._room.wait()
+            return
+        for entry, text in await self._inbox.read(self._after, min(room, _BATCH)):
+            self._after = entry
+            if entry not in self._open:
+                await self._begin(entry, text)
+
+    async def _begin(self, entry: str, text: str) -> None:
+        try:
+            update = Update.model_validate_json(text, context={"bot": self._bot})
+        except ValidationError:
+            # Its kinds, not its words.
+            log.error("unreadable update skipped", kinds=sorted(json.loads(text)))
+            await self._inbox.done(entry)
+            return
+        self._open.add(entry)
+        chat = chat_of(update)
+        if chat in self._waiting:
+            self._waiting[chat].append((entry, update))
+            return
+        self._waiting[chat] = deque([(entry, update)])
+        task = asyncio.create_task(self._handle_chat(chat))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle_chat(self, chat: int) -> None:
+        """Handle what has come of a chat, one after another."""
+        waiting = self._waiting[chat]
+        try:
+            while waiting and not self._stopping.is_set():
+                entry, update = waiting[0]
+                # A person gets every answer, however busy the chat is with placeholders; who floods it misses
+                # some, for the others' sake.
+                with lane("answer", chat_patience=_CHAT_PATIENCE if len(waiting) <= _A_FEW else None):
+                    await self._feed(update)
+                await self._finish(entry)
+                waiting.popleft()
+        except _Interrupted:
+            log.info("updates left for the next process", count=len(waiting))
+        finally:
+            self._open.difference_update(entry for entry, _ in waiting)
+            del self._waiting[chat]
+
+    async def _feed(self, update: Update) -> None:
+        """Handle one update: as often as it takes while Redis is away, a few times when Telegram is."""
+        backoff = Backoff(_BACKOFF)
+        failures = 0
+        while True:
+            try:
+                await self._dispatcher.feed_update(self._bot, update)
+                return
+            except RedisError as error:
+                log.warning("the ledger is away", update_id=update.update_id, error=type(error).__name__)
+            except TelegramAPIError as error:
+                failures += 1
+                if failures == _TRIES:
+                    log.error("update given up", update_id=update.update_id, error=type(error).__name__)
+                    return
+            except Exception:
+                log.exception("update failed", update_id=update.update_id)
+                return
+            await self._pause_or_leave(next(backoff))
+
+    async def _finish(self, entry: str) -> None:
+        backoff = Backoff(_BACKOFF)
+        while True:
+            try:
+                await self._inbox.done(entry)
+                break
+            except RedisError as error:
+                log.warning("update not ticked off", error=type(error).__name__)
+            await self._pause_or_leave(next(backoff))
+        self._open.discard(entry)
+        self._room.set()
+
+    async def _pause_or_leave(self, seconds: float) -> None:
+        await self._pause(seconds)
+        if self._stopping.is_set():
+            raise _Interrupted
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+
+class _Interrupted(Exception):
+    """Told to stop while an update could not be handled: the next process does it."""
+
+
+def chat_of(update: Update) -> int:
+    """Whose order an update belongs to."""
+    try:
+        event = update.event
+    except UpdateTypeLookupError:
+        return 0
+    chat = getattr(event, "chat", None)
+    if chat is None and (message := getattr(event, "message", None)) is not None:
+        chat = message.chat
+    if chat is not None:
+        return int(chat.id)
+    user = getattr(event, "from_user", None)
+    return int(user.id) if user is not None else 0
