@@ -2,7 +2,8 @@
 
 Where things go is decided by the standard `OTEL_*` variables. With no exporter named and no OTLP
 endpoint given nothing is exported and OpenTelemetry's no-op implementation stays in place.
-The instrumentations are modules of their own: `observability.dramatiq`, `.aiogram`, `.httpx`.
+The instrumentations are modules of their own: `observability.dramatiq`, `.aiogram`; for httpx the
+official one is used, with `observability.addresses`.
 """
 
 from __future__ import annotations
@@ -33,8 +34,7 @@ __all__ = ["Telemetry", "setup"]
 
 logger = logging.getLogger(__name__)
 
-# The instrumentation of HTTP servers still emits pre-standard names unless told otherwise, and reads this once.
-_HTTP_NAMES = ("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+_NAMES_OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
 class Telemetry:
@@ -97,7 +97,7 @@ def setup(
         somebody else may do so too. May raise: then it is asked again later.
     """
     global _running
-    os.environ.setdefault(*_HTTP_NAMES)
+    _use_stable_http_names()
     scrubber = Scrubber(secrets)
     if _running is not None:
         logs.configure(
@@ -131,6 +131,13 @@ def setup(
     _running = Telemetry(tracers, meters, loggers)
     atexit.register(_running.shutdown)
     return _running
+
+
+def _use_stable_http_names() -> None:
+    """The instrumentations of HTTP emit pre-standard names unless told otherwise, and read this once."""
+    chosen = [name.strip() for name in os.environ.get(_NAMES_OPT_IN, "").split(",") if name.strip()]
+    if not {"http", "http/dup"} & set(chosen):
+        os.environ[_NAMES_OPT_IN] = ",".join((*chosen, "http"))
 
 
 def _current_log_provider() -> LoggerProvider | None:

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import dramatiq
 import httpx
 import redis
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
-from observability.httpx import traced_transport
+from observability.addresses import address_hook
 from src.jobs import Ledger
 from src.jobs.transitions import Transition
 from src.limits import Limiter
@@ -93,8 +94,8 @@ async def open_app(settings: Settings, broker: dramatiq.Broker | None = None) ->
         broker: the process's own, which then sends by the same connections.
     """
     client = make_redis(settings)
-    secrets = settings.secrets()
-    http = make_client(settings, wrap=lambda transport: traced_transport(transport, secrets=secrets))
+    http = make_client(settings)
+    HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
     if isinstance(broker, WakeUps):
         broker.loop_client = client
     try:

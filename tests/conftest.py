@@ -82,6 +82,8 @@ def _no_settings_of_this_machine() -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             del os.environ[name]
+    # As `observability.setup` does in the system's own processes, before an instrumentation reads it for good.
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
     Settings.model_config["env_file"] = None
 
 

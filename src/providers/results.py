@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, Picture, ProviderError
-from src.providers.http import OpenAnswer, begin, is_public, kind_of_status, parsed, retry_after
+from src.providers.http import OpenAnswer, begin, is_public, kind_of_status, retry_after
 from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
 
 _FETCH_SECONDS = 120.0
@@ -228,7 +228,7 @@ def _refusal(answer: OpenAnswer) -> ProviderError:
 
 def _parse(url: str) -> httpx.URL:
     try:
-        return parsed(url)
+        return httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
 

@@ -34,11 +34,12 @@ from dramatiq import MessageProxy
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.message import Message
 from opentelemetry import trace
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability import setup
+from observability.addresses import address_hook
 from observability.aiogram import instrument_bot
 from observability.dramatiq import anchored, instrument_broker
-from observability.httpx import traced_transport
 from src.jobs import Job, Spec, State, Wake, new_id
 from src.telegram.multipart import Session, SizedFile
 from src.telegram.photos import EditMedia
@@ -77,8 +78,8 @@ class Worker:
         self._broker = StubBroker(middleware=[])
         instrument_broker(self._broker, flush=False)
         self._broker.declare_queue("images")
-        transport = traced_transport(_Provider(), secrets=[_TOKEN])
-        self._http = httpx.AsyncClient(transport=transport, base_url="https://api.kie.ai")
+        self._http = httpx.AsyncClient(transport=_Provider(), base_url="https://api.kie.ai")
+        HTTPXClientInstrumentor.instrument_client(self._http, request_hook=address_hook([_TOKEN]))
         self._bot = Bot(_TOKEN, session=_Telegram())
         instrument_bot(self._bot)
 

@@ -150,3 +150,38 @@ async def test_a_bad_collector_does_not_hold_up_the_end() -> None:
 async def test_a_wrong_variable_is_told(name: str, value: str, told: str) -> None:
     with pytest.raises(AssertionError, match=told):
         await run(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", name: value})
+
+
+NAMES = """
+import asyncio, httpx
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from observability import setup
+from observability.addresses import address_hook
+
+exporter = InMemorySpanExporter()
+setup("program", span_processors=[SimpleSpanProcessor(exporter)])
+
+async def main():
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(200))) as client:
+        HTTPXClientInstrumentor.instrument_client(client, request_hook=address_hook())
+        await client.get("http://me:pass@host.example/a?signature=topsecret")
+
+asyncio.run(main())
+print(*sorted(f"{name}={value}" for name, value in exporter.get_finished_spans()[0].attributes.items()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "old"), [(None, False), ("database", False), ("http", False), ("http/dup", True)]
+)
+async def test_names_of_http_are_the_stable_ones_and_no_address_has_its_query(
+    chosen: str | None, old: bool
+) -> None:
+    env = {} if chosen is None else {"OTEL_SEMCONV_STABILITY_OPT_IN": chosen}
+    output, _ = await run(NAMES, **env)
+    said = output.split()
+    assert "url.full=http://host.example/a" in said
+    assert ("http.url=http://host.example/a" in said, "http.method=GET" in said) == (old, old)
+    assert not any("topsecret" in attribute or "pass@" in attribute for attribute in said)
