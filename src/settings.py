@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     openai_base_url: str = Field(
         "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
     )
-    openai_model: str = Field("gpt-image-1", description="Model for OpenAI.")
+    openai_model: str = Field("gpt-image-2.5-flare", description="Model for OpenAI.")
     openai_fast_model: str | None = Field(
         None, description="A faster model there, which people are offered when the line is long."
     )
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     )
     provider_result_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="More host names results may be fetched from, separated by commas (`.example.com`: with subdomains).",
+        description="More hosts results may be fetched from, separated by commas: `files.example.com`, `.example.com` (with subdomains), or an origin such as `https://files.example.com:8443`.",
     )
     allow_private_hosts: bool = Field(
         False,

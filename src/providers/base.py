@@ -67,7 +67,7 @@ class GenRequest:
         user_hash: salted hash of the person for the provider's abuse reports.
         callback_url: where the provider may report the end, or None.
         deadline: seconds from now after which nobody waits any more.
-        room: awaited before a picture in the answer is read: the caller lets only so many be in memory.
+        room: awaited when an answer proves to be large: the caller lets only so many be in memory.
     """
 
     job_id: str
@@ -179,7 +179,10 @@ class Done:
 
 
 class ErrorKind(StrEnum):
-    """Why a step failed, in the pipeline's words; the person's text is chosen by it."""
+    """Why a step failed, in the pipeline's words; the person's text is chosen by it.
+
+    MODEL_GONE: the provider does not have the model, or not where the settings say.
+    """
 
     MODERATED_INPUT = "moderated_input"
     MODERATED_OUTPUT = "moderated_output"
@@ -187,6 +190,7 @@ class ErrorKind(StrEnum):
     BAD_SOURCE = "bad_source"
     AUTH = "auth"
     QUOTA = "quota"
+    MODEL_GONE = "model_gone"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
     TIMEOUT = "timeout"
@@ -222,6 +226,7 @@ class ProviderError(Exception):
         ended: for `poll` only. True: the generation is over without a picture and polling again is
             useless (`retryable` then speaks of a new submit). False: only this poll failed.
         request_id: the provider's id of the exchange, for its support; None where it gives none.
+        host: where a result lies that may not be fetched from there.
     """
 
     def __init__(
@@ -234,8 +239,10 @@ class ProviderError(Exception):
         submitted: bool = False,
         ended: bool = False,
         request_id: str | None = None,
+        host: str | None = None,
     ) -> None:
-        super().__init__(f"{kind.value}{f' ({code})' if code else ''}")
+        told = f"{code} {host}: allow it by PROVIDER_RESULT_HOSTS" if host else code
+        super().__init__(f"{kind.value}{f' ({told})' if told else ''}")
         self.kind = kind
         self.code = code
         self.retry_after = retry_after
@@ -243,6 +250,7 @@ class ProviderError(Exception):
         self.submitted = submitted
         self.ended = ended
         self.request_id = request_id
+        self.host = host
 
     @property
     def retryable(self) -> bool:

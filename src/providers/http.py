@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import functools
 import ipaddress
 import re
 import socket
@@ -30,7 +31,10 @@ from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings
 
 CONNECT_SECONDS = 5.0
-_BODY_SECONDS = 60.0
+# So much of an answer is read before there has to be room for a picture; a server that goes on has this long for
+# each further piece of that size, since others wait for that room.
+_SMALL = 65_536
+_PIECE_SECONDS = 60.0
 _CONNECTIONS = 4096
 # Some gateways' file servers refuse what does not look like a browser or names itself barely.
 _USER_AGENT = "Mozilla/5.0 (compatible; imagebot)"
@@ -41,6 +45,10 @@ _LONGEST_RETRY_AFTER = 86_400.0
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}|\d{1,6}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+# Reading them takes a tenth of a second.
+_certificates = functools.cache(httpx.create_ssl_context)
 
 
 class PrivateAddressError(OSError):
@@ -110,7 +118,7 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
         connector = aiohttp.TCPConnector(
             limit=_CONNECTIONS,
             keepalive_timeout=_KEEPALIVE_SECONDS,
-            ssl=httpx.create_ssl_context(),
+            ssl=_certificates(),
             resolver=inner if settings.allow_private_hosts else PublicResolver(trusted, inner),
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
@@ -188,6 +196,10 @@ class Answer:
     body: bytes
 
     @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
     def retry_after(self) -> float | None:
         """Seconds the server asked us to stay away, or None."""
         return retry_after(self.headers)
@@ -238,7 +250,7 @@ async def exchange(
         files: name to (file name, bytes, media type).
         creates: the request makes something that may be billed: when it fails after the connection
             was made, the error says `submitted`.
-        room: awaited before the body is read, which waits in the network meanwhile.
+        room: awaited when the body proves to be large; the rest of it waits in the network meanwhile.
 
     Raises:
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
@@ -257,11 +269,7 @@ async def exchange(
         answer = OpenAnswer(await client.send(request, stream=True), limit, creates)
         try:
             async with asyncio.timeout_at(until):
-                if room is not None:
-                    await room()
-                # Others wait for that room: it is not for a server that drips.
-                async with asyncio.timeout(None if room is None else _BODY_SECONDS):
-                    found = await answer.read()
+                found = await answer.read(room)
         finally:
             await answer.aclose()
     except OF_THE_NETWORK as error:
@@ -324,10 +332,25 @@ class OpenAnswer:
         except OF_THE_NETWORK as error:
             raise _failure(error, self._creates) from None
 
-    async def read(self) -> bytes:
-        """The whole body."""
-        found = [piece async for piece in self.pieces()]
-        return found[0] if len(found) == 1 else b"".join(found)
+    async def read(self, room: Callable[[], Awaitable[None]] | None = None) -> bytes:
+        """The whole body.
+
+        Args:
+            room: awaited once it proves to be large, before the rest is read.
+        """
+        found: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        size, step = 0, _SMALL
+        async with asyncio.timeout(None) as limit:
+            async for piece in self.pieces():
+                found.append(piece)
+                size += len(piece)
+                if room is not None and size >= step:
+                    if step == _SMALL:
+                        await room()
+                    step = size + _SMALL
+                    limit.reschedule(loop.time() + _PIECE_SECONDS)
+        return b"".join(found)
 
     async def aclose(self) -> None:
         """Give the connection back, or end it where the body was not read to its end."""

@@ -1,21 +1,23 @@
 """OpenAI's images API, and every gateway that speaks it: one synchronous call a picture.
 
-Wire: `POST {base}/images/generations` (JSON) and `/images/edits` (multipart). The answer holds the
-picture as base64; some gateways give an address instead. There is no task to poll and nothing to
-cancel: closing the connection does not take the generation back.
+Wire: `POST {base}/images/generations` (JSON) and `/images/edits` (multipart). The answer holds the picture in one of
+many forms (`src.providers.answers`), or is a refusal in one of many words (`src.providers.refusals`). There is no
+task to poll and nothing to cancel: closing the connection does not take the generation back.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 import httpx
+import structlog
 
+from src.providers import refusals
+from src.providers.answers import picture_in
 from src.providers.base import (
     Aspect,
     Capabilities,
@@ -30,15 +32,16 @@ from src.providers.base import (
     ProviderError,
     Ticket,
 )
-from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
+from src.providers.http import Answer, bearer, exchange
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
-SUBMIT_SECONDS = 190.0
+log = structlog.get_logger(__name__)
+
 _CHECK_SECONDS = 10.0
 _CHECK_LIMIT = 4_000_000
-# DALL-E's results; GPT-image models answer with the bytes themselves.
-_KNOWN_HOSTS = ("oaidalleapiprodscus.blob.core.windows.net",)
+# Where results of OpenAI's and xAI's own lie.
+_KNOWN_HOSTS = ("oaidalleapiprodscus.blob.core.windows.net", "imgen.x.ai")
 
 _FIXED_SIZES: dict[Aspect, str] = {
     "1:1": "1024x1024",
@@ -47,7 +50,7 @@ _FIXED_SIZES: dict[Aspect, str] = {
     "16:9": "1536x1024",
     "9:16": "1024x1536",
 }
-# From gpt-image-2 on any size whose sides are multiples of 16 is taken.
+# Of gpt-image-2 and 2.5 any size whose sides are multiples of 16 is documented.
 _FREE_SIZES: dict[Aspect, str] = {**_FIXED_SIZES, "16:9": "1536x864", "9:16": "864x1536"}
 _DALLE3_SIZES: dict[Aspect, str] = {
     "1:1": "1024x1024",
@@ -56,23 +59,16 @@ _DALLE3_SIZES: dict[Aspect, str] = {
     "16:9": "1792x1024",
     "9:16": "1024x1792",
 }
-_FREE_SIZE_MODEL = re.compile(r"gpt-image-(?:[2-9]|\d\d)")
-
-_MODERATION_CODES = frozenset(
-    {
-        "moderation_blocked",
-        "content_policy_violation",
-        "image_content_policy_violation",
-        "content_filter",
-        "responsible_ai_policy_violation",
-        "content_moderation",
-    }
+_FREE_SIZE_MODEL = re.compile(r"gpt-image-2(?:\.5)?(?:$|-)")
+# They answer with the bytes themselves and refuse to be asked for them.
+_ALWAYS_BYTES = ("gpt-image", "chatgpt-image")
+# What a server may do without, should it not know it.
+_OPTIONAL = ("safety_identifier", "user", "response_format", "size", "n")
+_NOT_KNOWN = r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|not support|not permit|not allow|extra|deprecated)"
+_A_PICTURE_MODEL = re.compile(
+    r"image|dall-e|flux|imagen|banana|seedream|diffusion|recraft|kandinsky|midjourney|ideogram|kolors|sdxl",
+    re.I,
 )
-_QUOTA_CODES = frozenset(
-    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
-)
-_SOURCE_CODES = frozenset({"invalid_image", "invalid_image_file", "invalid_image_format", "image_too_large"})
-_OUTPUT_STAGE = re.compile(r"generated image|output", re.IGNORECASE)
 
 
 class OpenAIProvider:
@@ -85,59 +81,107 @@ class OpenAIProvider:
         self._client = client
         self._base = settings.openai_base_url.rstrip("/")
         self._headers = bearer(settings.openai_api_key)
+        self._models = [m for m in (settings.openai_model, settings.openai_fast_model) if m]
         self._max_bytes = settings.image_max_bytes
+        self._result_hosts = settings.provider_result_hosts
         self._hosts = ResultHosts(
             (self._base,),
             (*_KNOWN_HOSTS, *settings.provider_result_hosts),
             private=settings.allow_private_hosts,
         )
+        # What this address refused to be sent, by model, as (model, parameter, value); "" stands for any value.
+        self._left_out: set[tuple[str, str, str]] = set()
+        # Models that answered with an address without being asked which they give.
+        self._gives_addresses: set[str] = set()
 
     async def submit(self, request: GenRequest) -> Done:
-        """Ask for one picture and wait for it, 190 s at most.
+        """Ask for one picture and wait for it, as long as its deadline allows.
 
         The job id goes along as `X-Client-Request-Id`, so that a doubtful submit can be traced with
-        OpenAI's support; it is no idempotency key.
+        OpenAI's support; it is no idempotency key. An optional parameter which the server does not know is left out
+        and the request said again: a refusal of that kind costs nothing.
         """
-        body: dict[str, str] = {
-            "model": request.model,
-            "prompt": request.prompt,
-            "size": _size(request.model, request.aspect),
-        }
-        if request.model.startswith("dall-e"):
+        loop = asyncio.get_running_loop()
+        until = loop.time() + max(request.deadline, 0.1)
+        for _ in range(len(_OPTIONAL) + 1):
+            body = self._body(request)
+            answer = await self._ask(request, body, until - loop.time())
+            if not self._learn(request.model, body, answer):
+                break
+        try:
+            image = _picture(answer, request.prompt, f"{self._base}/images/generations")
+        except ProviderError as error:
+            if refusals.unclear(error):
+                raise await self._explained(error) from None
+            raise
+        if image.url is not None:
+            if "response_format" not in body:
+                self._gives_addresses.add(request.model)
+            self._hosts.check(httpx.URL(image.url))
+        return Done(image)
+
+    def _body(self, request: GenRequest) -> dict[str, str]:
+        """What is said of the picture, without what this address was seen to refuse."""
+        model = request.model
+        body = {"model": model, "prompt": request.prompt, "size": _size(model, request.aspect), "n": "1"}
+        bare = model.rpartition("/")[2]
+        if not bare.startswith(_ALWAYS_BYTES) or model in self._gives_addresses:
             body["response_format"] = "b64_json"
         if request.user_hash:
-            body["safety_identifier" if request.model.startswith("gpt-image") else "user"] = request.user_hash
-        headers = {**self._headers, "X-Client-Request-Id": request.job_id}
-        seconds = min(SUBMIT_SECONDS, max(request.deadline, 0.1))
-        limit = self._max_bytes * 4 // 3 + 1_000_000
-        source = request.source
-        if source is None:
-            answer = await exchange(
-                self._client,
-                "POST",
-                f"{self._base}/images/generations",
-                headers=headers,
-                seconds=seconds,
-                limit=limit,
-                json_body={**body, "n": 1},
-                creates=True,
-                room=request.room,
-            )
+            body["safety_identifier" if bare.startswith("gpt-image") else "user"] = request.user_hash
+        for name in _OPTIONAL:
+            if self._left_out & {(model, name, ""), (model, name, body.get(name, ""))}:
+                body.pop(name, None)
+        return body
+
+    async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
+        sent: dict[str, Any]
+        if (source := request.source) is None:
+            path, sent = "generations", {"json_body": body | ({"n": 1} if "n" in body else {})}
         else:
             name = f"source.{source.mime.rpartition('/')[2]}"
-            answer = await exchange(
-                self._client,
-                "POST",
-                f"{self._base}/images/edits",
-                headers=headers,
-                seconds=seconds,
-                limit=limit,
-                fields={**body, "n": "1"},
-                files={"image": (name, source.data, source.mime)},
-                creates=True,
-                room=request.room,
+            path, sent = "edits", {"fields": body, "files": {"image": (name, source.data, source.mime)}}
+        return await exchange(
+            self._client,
+            "POST",
+            f"{self._base}/images/{path}",
+            headers={**self._headers, "X-Client-Request-Id": request.job_id},
+            seconds=max(seconds, 0.1),
+            limit=self._max_bytes * 4 // 3 + 1_000_000,
+            creates=True,
+            room=request.room,
+            **sent,
+        )
+
+    def _learn(self, model: str, body: dict[str, str], answer: Answer) -> bool:
+        """Whether the answer refuses a parameter that can be left out; it is from now on."""
+        if answer.status not in (400, 422):
+            return False
+        said = refusals.read(answer)
+        if said.signs or refusals.kind_of(answer.status, said, body["prompt"]) in _OF_THE_PROMPT:
+            return False
+        text = said.text.replace(body["prompt"], " ")
+        for name in _OPTIONAL:
+            if name not in body or not (name in said.params or _refuses(text, name)):
+                continue
+            # A size that the model does not have says nothing about others.
+            of_value = name == "size" and not re.search(
+                r"unknown|unsupported param|extra|unrecogni", text, re.I
             )
-        return Done(_picture(answer))
+            self._left_out.add((model, name, body[name] if of_value else ""))
+            log.warning("parameter left out from now on", parameter=name, model=model, server=self._base)
+            return True
+        return False
+
+    async def _explained(self, error: ProviderError) -> ProviderError:
+        """What a 403 without a reason means: the key's, where a harmless call gets one too, else the prompt's."""
+        try:
+            harmless = await self._get("models")
+        except ProviderError:
+            harmless = None
+        refused = harmless is not None and harmless.status in (401, 403)
+        kind = ErrorKind.AUTH if refused else ErrorKind.MODERATED_INPUT
+        return ProviderError(kind, error.code, status=error.status, request_id=error.request_id)
 
     async def poll(self, ticket: Ticket) -> Pending | Done:
         """Nothing can be polled here: a submit has answered or its picture is lost."""
@@ -155,132 +199,137 @@ class OpenAIProvider:
     def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
         return None
 
+    async def _get(self, path: str) -> Answer:
+        return await exchange(
+            self._client,
+            "GET",
+            f"{self._base}/{path}",
+            headers=self._headers,
+            seconds=_CHECK_SECONDS,
+            limit=_CHECK_LIMIT,
+        )
+
     async def check(self) -> Health:
-        """List the models, which is free; gateways without that list are taken as reachable."""
+        """List the models and look for ours, and see whether edits are taken; all free."""
         try:
-            answer = await exchange(
-                self._client,
-                "GET",
-                f"{self._base}/models",
-                headers=self._headers,
-                seconds=_CHECK_SECONDS,
-                limit=_CHECK_LIMIT,
-            )
+            answer = await self._get("models")
+            found = self._judged(answer) if answer.status not in (404, 405) else await self._without_list()
+            if not found.ok:
+                return found
+            edits = await self._empty("edits")
         except ProviderError as error:
             return Health(False, f"{self._base} does not answer ({error.code}): check OPENAI_BASE_URL")
-        if answer.status == 200:
-            return Health(True, f"{self._base} accepts the key")
+        if edits.status in (404, 405):
+            return Health(True, f"{found.detail}; it has no edits ({edits.status} at /images/edits)")
+        hosts = ", ".join(self._result_hosts)
+        return Health(True, found.detail + (f"; pictures may also come from {hosts}" if hosts else ""))
+
+    def _judged(self, answer: Answer) -> Health:
+        """What the answer to a list of the models says."""
+        at, status = self._base, answer.status
+        kind = None if answer.ok else refusals.kind_of(status, refusals.read(answer))
+        if kind in (ErrorKind.AUTH, ErrorKind.INVALID_REQUEST) and status in (401, 403):
+            if re.search(r"country|region|territory", str(refusals.read(answer))):
+                return Health(
+                    False, f"{at} does not serve the country this runs in ({status}): use another place"
+                )
+            return Health(False, f"{at} refuses the key ({status}): check OPENAI_API_KEY")
+        if kind is ErrorKind.QUOTA:
+            return Health(False, f"{at} accepts the key, but its balance is spent ({status}): top up")
+        if not answer.ok:
+            return Health(False, f"{at} answers with status {status}: check OPENAI_BASE_URL")
+        listed = _ids(answer)
+        if listed is None:
+            return Health(
+                False,
+                f"{at} answers with {_seen(answer)}, not with an API's list of models: check OPENAI_BASE_URL",
+            )
+        pictures = sorted(name for name in listed if _A_PICTURE_MODEL.search(name))
+        missing = [m for m in self._models if not {m, m.rpartition("/")[2]} & listed]
+        if missing and pictures:
+            return Health(
+                False,
+                f"{at} accepts the key but does not list the model {' nor '.join(missing)}: set OPENAI_MODEL to one "
+                f"it has, such as {', '.join(pictures[:5])}",
+            )
+        if missing:
+            return Health(
+                True, f"{at} accepts the key; it lists no picture models, so {missing[0]} is not checked"
+            )
+        return Health(True, f"{at} accepts the key and has {' and '.join(self._models)}")
+
+    async def _without_list(self) -> Health:
+        """A server that lists no models must at least know where pictures are asked for."""
+        answer = await self._empty("generations")
+        if answer.status in (404, 405) or (answer.ok and _seen(answer) != "JSON"):
+            return Health(
+                False,
+                f"{self._base} has neither /models nor /images/generations ({answer.status}): check OPENAI_BASE_URL, "
+                "which often ends in /v1",
+            )
         if answer.status in (401, 403):
             return Health(False, f"{self._base} refuses the key ({answer.status}): check OPENAI_API_KEY")
-        if answer.status in (404, 405):
-            return Health(True, f"{self._base} answers; it lists no models, so the key is not checked")
-        return Health(False, f"{self._base} answers with status {answer.status}: check OPENAI_BASE_URL")
+        return Health(True, f"{self._base} answers; it lists no models, so key and model are not checked")
+
+    async def _empty(self, path: str) -> Answer:
+        """The answer to a request that lacks what it must have: it shows the way without making anything."""
+        body = {"model": self._models[0]}
+        return await exchange(
+            self._client,
+            "POST",
+            f"{self._base}/images/{path}",
+            headers=self._headers,
+            seconds=_CHECK_SECONDS,
+            limit=_CHECK_LIMIT,
+            **({"json_body": body} if path == "generations" else {"fields": body, "files": {}}),  # type: ignore[arg-type]
+        )
+
+
+_OF_THE_PROMPT = frozenset({ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA})
 
 
 def _size(model: str, aspect: Aspect) -> str:
-    if model.startswith("dall-e-3"):
+    bare = model.rpartition("/")[2]
+    if bare.startswith("dall-e-3"):
         return _DALLE3_SIZES[aspect]
-    return (_FREE_SIZES if _FREE_SIZE_MODEL.match(model) else _FIXED_SIZES)[aspect]
+    return (_FREE_SIZES if _FREE_SIZE_MODEL.match(bare) else _FIXED_SIZES)[aspect]
 
 
-def _picture(answer: Answer) -> ImageRef:
-    """The picture in an answer to a submit.
+def _picture(answer: Answer, prompt: str = "", asked: str = "") -> ImageRef:
+    """The picture in the answer of an address that was asked; where it lies elsewhere, that address is whole."""
+    image = picture_in(answer, prompt)
+    if image.url is None or not asked:
+        return image
+    try:
+        return ImageRef(url=str(httpx.URL(asked).join(image.url)))
+    except (httpx.InvalidURL, ValueError):
+        raise ProviderError(ErrorKind.BAD_RESULT, "bad_url", status=answer.status) from None
 
-    Raises:
-        ProviderError: for everything else that can be in it.
-    """
-    if answer.status != 200:
-        raise _refusal(answer)
+
+def _refuses(text: str, name: str) -> bool:
+    """Whether a sentence says that it does not know or take this parameter."""
+    quoted = rf"(?<![\w-]){name}(?![\w-])"
+    return bool(re.search(rf"{_NOT_KNOWN}.{{0,80}}{quoted}|{quoted}.{{0,80}}{_NOT_KNOWN}", text, re.I | re.S))
+
+
+def _ids(answer: Answer) -> set[str] | None:
+    """Names of the models in a list of them; None: this is no such list."""
     try:
         content = answer.json()
     except ValueError:
-        raise _broken(answer, "not_json") from None
-    if not isinstance(content, dict):
-        raise _broken(answer, "wrong_type")
-    if isinstance(content.get("error"), dict):
-        raise _refusal(answer)
-    items = content.get("data")
-    if not isinstance(items, list) or not items or not isinstance(items[0], dict):
-        if _filtered(content):
-            raise _blocked(answer)
-        raise _broken(answer, "no_picture")
-    item = items[0]
-    # Gateways blank or darken a blocked picture and still send it: their flag goes before the bytes.
-    if _filtered(content) or _filtered(item):
-        raise _blocked(answer)
-    encoded, url = item.get("b64_json"), item.get("url")
-    if isinstance(url, str) and url.startswith("data:"):
-        encoded = url.partition(",")[2]
-    if isinstance(encoded, str) and encoded:
-        try:
-            return ImageRef(data=base64.b64decode(encoded.partition("base64,")[2] or encoded, validate=True))
-        except (binascii.Error, ValueError):
-            raise _broken(answer, "not_base64") from None
-    if isinstance(url, str) and url:
-        return ImageRef(url=url)
-    raise _broken(answer, "no_picture")
+        return None
+    items = content.get("data", content.get("models")) if isinstance(content, dict) else content
+    if not isinstance(items, list):
+        return None
+    names = {
+        str(item.get("id") or item.get("name")) if isinstance(item, dict) else str(item) for item in items
+    }
+    return names | {name.rpartition("/")[2] for name in names}
 
 
-def _filtered(part: dict[str, Any]) -> bool:
-    """Does a 200 answer say that the picture was withheld? (Azure and several gateways.)"""
-    if str(part.get("finish_reason")).lower() in ("content_filter", "content_filtered", "safety"):
-        return True
-    for name in ("content_filter_results", "prompt_filter_results"):
-        found = part.get(name)
-        verdicts = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
-        if any(isinstance(verdict, dict) and verdict.get("filtered") is True for verdict in verdicts):
-            return True
-    return False
-
-
-def _blocked(answer: Answer) -> ProviderError:
-    return ProviderError(
-        ErrorKind.MODERATED_OUTPUT, "content_filter", status=answer.status, request_id=answer.request_id
-    )
-
-
-def _broken(answer: Answer, code: str) -> ProviderError:
-    return ProviderError(
-        ErrorKind.UPSTREAM, code, status=answer.status, submitted=True, request_id=answer.request_id
-    )
-
-
-def _refusal(answer: Answer) -> ProviderError:
-    error = _error_of(answer)
-    code, kind_word = safe_code(error.get("code")), safe_code(error.get("type"))
-    message = error.get("message")
-    text = message if isinstance(message, str) else ""
-    status = answer.status
-    kind = _kind(status, {code, kind_word}, text, error.get("param"))
-    return ProviderError(
-        kind,
-        code or kind_word or f"http_{status}",
-        retry_after=answer.retry_after,
-        status=status,
-        submitted=may_have_run(status),
-        request_id=answer.request_id,
-    )
-
-
-def _kind(status: int, words: set[str], text: str, param: object) -> ErrorKind:
-    if words & _MODERATION_CODES or "safety_violations" in text:
-        return ErrorKind.MODERATED_OUTPUT if _OUTPUT_STAGE.search(text) else ErrorKind.MODERATED_INPUT
-    if words & _QUOTA_CODES:
-        return ErrorKind.QUOTA
-    if words & _SOURCE_CODES or (status in (400, 413, 415) and param == "image"):
-        return ErrorKind.BAD_SOURCE
-    if status == 404:
-        # No task was asked for: it is the model or the address that does not exist.
-        return ErrorKind.INVALID_REQUEST
-    if status < 300:
-        return ErrorKind.UPSTREAM
-    return kind_of_status(status)
-
-
-def _error_of(answer: Answer) -> dict[str, Any]:
-    try:
-        content = answer.json()
-    except ValueError:
-        return {}
-    error = content.get("error") if isinstance(content, dict) else None
-    return error if isinstance(error, dict) else {}
+def _seen(answer: Answer) -> str:
+    """What an answer is, in a word."""
+    start = answer.body[:200].lstrip().lower()
+    if start.startswith(b"<"):
+        return "a web page"
+    return "JSON" if start[:1] in (b"{", b"[") else "something else"

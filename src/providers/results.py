@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import httpx
+import structlog
 
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, Picture, ProviderError
 from src.providers.http import OpenAnswer, begin, is_public, kind_of_status, retry_after
 from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
+
+log = structlog.get_logger(__name__)
 
 _FETCH_SECONDS = 120.0
 # A head is looked at when it has so many bytes, then twice as many, and so on.
@@ -32,13 +35,16 @@ class ResultHosts:
 
     Args:
         own: addresses from the settings; their exact origins (scheme, host, port) are allowed as they are.
-        known: host names, `.example.com` with its subdomains: https on its usual port only.
+        known: host names, `.example.com` with its subdomains: https on its usual port only. One with a scheme, as
+            `https://files.example.com:8443`, is an origin like those of `own`.
         private: the operator let the known hosts be private, on http and on any port.
     """
 
     def __init__(self, own: Iterable[str], known: Iterable[str], *, private: bool = False) -> None:
-        self._own = {_origin(httpx.URL(url)) for url in own}
-        self._known = tuple(name.lower() for name in known)
+        named = tuple(name.lower() for name in known)
+        origins = (*own, *(name for name in named if "://" in name))
+        self._own = {_origin(httpx.URL(url)) for url in origins}
+        self._known = tuple(name for name in named if "://" not in name)
         self._private = private
 
     def check(self, url: httpx.URL) -> None:
@@ -53,7 +59,10 @@ class ResultHosts:
         if (scheme, host, port) in self._own:
             return
         if not any(host == name or (name[:1] == "." and f".{host}".endswith(name)) for name in self._known):
-            raise ProviderError(ErrorKind.BAD_RESULT, "foreign_host")
+            log.warning(
+                "result at a host that is not allowed", host=host, port=port, allow="PROVIDER_RESULT_HOSTS"
+            )
+            raise ProviderError(ErrorKind.BAD_RESULT, "foreign_host", host=host)
         if self._private:
             return
         if scheme != "https" or port != 443:

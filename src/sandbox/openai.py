@@ -38,21 +38,33 @@ _KEPT = 256
 _SIZES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 _FREE_SIZE = re.compile(r"(\d{2,4})x(\d{2,4})")
 _FORMATS: dict[str, Format] = {"png": "png", "jpeg": "jpeg", "webp": "webp"}
-_MODELS = ("gpt-image-1", "gpt-image-1-mini", "gpt-image-2", "dall-e-3")
+_MODELS = (
+    "gpt-image-2",
+    "gpt-image-2-2026-04-21",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-flare-2026-09-08",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.5-sunburst-2026-09-08",
+    "gpt-image-2.6-flare",
+    "gpt-image-2.6-sunburst",
+)
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 _KNOWN = frozenset(
     {
         "model", "prompt", "n", "size", "quality", "output_format", "output_compression", "background",
-        "moderation", "safety_identifier", "user", "stream", "partial_images", "input_fidelity", "style",
+        "moderation", "safety_identifier", "user", "stream", "partial_images", "input_fidelity", "complexity",
     }
 )  # fmt: skip
 
 
 class _BadRequest(Exception):
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
         super().__init__(message)
         self.param = param
         self.code = code
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +157,19 @@ class OpenAISandbox:
     def _order(self, fields: Any, source: bytes | None) -> _Order:
         if not isinstance(fields, dict):
             raise _BadRequest("Invalid type for request body: expected an object.", code="invalid_type")
-        model = fields.get("model") or "gpt-image-1"
-        dalle = isinstance(model, str) and model.startswith("dall-e")
+        model = fields.get("model")
+        if model is None:
+            raise _BadRequest(
+                "Missing required parameter: 'model'.", param="model", code="missing_required_parameter"
+            )
+        if model not in _MODELS:
+            raise _BadRequest(
+                f"The model `{model}` does not exist or you do not have access to it.",
+                code="model_not_found",
+                status=404,
+            )
         for name in fields:
-            if name not in _KNOWN and not (dalle and name == "response_format"):
+            if name not in _KNOWN:
                 raise _BadRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
         prompt = fields.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip():
@@ -169,8 +190,7 @@ class OpenAISandbox:
         count = _whole(fields.get("n", 1))
         if count is None or not 1 <= count <= 10:
             raise _BadRequest("Invalid 'n': expected 1 to 10.", param="n", code="invalid_value")
-        as_url = self._as_url or (dalle and fields.get("response_format") != "b64_json")
-        return _Order(prompt, count, _size(fields.get("size"), str(model)), form, as_url, source)
+        return _Order(prompt, count, _size(fields.get("size")), form, self._as_url, source)
 
     async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
         number = next(self._count)
@@ -296,7 +316,7 @@ class OpenAISandbox:
 
     def _bad(self, error: _BadRequest, kind: str = "invalid_request_error") -> web.Response:
         self.audit.refused[error.code or "bad_request"] += 1
-        return _error(400, str(error), kind, code=error.code, param=error.param)
+        return _error(error.status, str(error), kind, code=error.code, param=error.param)
 
 
 async def serve_picture(request: web.Request, data: bytes, fault: Fault | None) -> web.StreamResponse:
@@ -350,15 +370,15 @@ def _error(
     return web.json_response(body, status=status, headers={"x-request-id": "req_refused", **(headers or {})})
 
 
-def _size(size: object, model: str) -> tuple[int, int]:
+def _size(size: object) -> tuple[int, int]:
     if size in (None, "auto"):
         return _SIZES["1024x1024"]
     if isinstance(size, str) and size in _SIZES:
         return _SIZES[size]
     match = _FREE_SIZE.fullmatch(size) if isinstance(size, str) else None
-    if match and not model.startswith("gpt-image-1"):
+    if match:
         width, height = int(match[1]), int(match[2])
-        if model.startswith("dall-e") or (width % 16 == height % 16 == 0 and 1 / 3 <= width / height <= 3):
+        if width % 16 == height % 16 == 0 and 1 / 3 <= width / height <= 3:
             return width, height
     raise _BadRequest(
         f"Invalid value: '{size}'. Supported values are: '1024x1024', '1024x1536', '1536x1024', and 'auto'.",

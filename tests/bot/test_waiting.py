@@ -229,13 +229,13 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     await world.app.limiter.failed("provider:kie", at_once=True)
     # With so many slots it is the generation that takes the time, not the line.
     roomy = world.settings.model_copy(
-        update={"openai_concurrency": 50, "openai_fast_model": "gpt-image-1-mini"}
+        update={"openai_concurrency": 50, "openai_fast_model": "gpt-image-2.6-flare"}
     )
     outlook = Outlook(replace(world.app, settings=roomy))
     standing = await _standing(world, job)
     now = await outlook.estimates(standing.jobs, standing.lines)
-    assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-1-mini", None))
-    took = world.app.ledger.key("took:openai:gpt-image-1-mini")
+    assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-2.6-flare", None))
+    took = world.app.ledger.key("took:openai:gpt-image-2.6-flare")
     for seconds, sooner in ((35, False), (3, True)):
         await world.app.redis.delete(took)
         await world.app.redis.rpush(took, *[seconds * 1000] * 5)
@@ -244,12 +244,12 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
         assert (faster is not None) is sooner
 
     before, request = await _line(world), await world.request_of(job)
-    assert await admission.switch(world.app, request, [job], "openai", "gpt-image-1-mini") == 1
+    assert await admission.switch(world.app, request, [job], "openai", "gpt-image-2.6-flare") == 1
     assert await _line(world) == before
     after = await _standing(world, job)
     [switched] = after.jobs
-    assert switched.spec.model == "gpt-image-1-mini"
-    assert " faster:gpt-image-1-mini@" in switched.story
+    assert switched.spec.model == "gpt-image-2.6-flare"
+    assert " faster:gpt-image-2.6-flare@" in switched.story
     # Those before it are drawn by the slower model all the same.
     [estimate] = await outlook.estimates([switched], after.lines)
     assert faster is not None

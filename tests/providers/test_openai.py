@@ -20,7 +20,7 @@ PROMPT = "a very private wish"
 
 
 def ask(prompt: str = PROMPT, **more: object) -> GenRequest:
-    return GenRequest(job_id="job-1", prompt=prompt, model="gpt-image-1", **more)  # type: ignore[arg-type]
+    return GenRequest(job_id="job-1", prompt=prompt, model="gpt-image-2.5-flare", **more)  # type: ignore[arg-type]
 
 
 async def refused(openai: OpenAIProvider, request: GenRequest) -> ProviderError:
@@ -38,7 +38,7 @@ async def test_gets_the_picture(openai: OpenAIProvider, edge: Edge) -> None:
     assert done.image.data is not None
     image = await openai.fetch(done.image)
     assert image.data == done.image.data
-    assert (image.mime, image.width, image.height) == ("image/png", 1536, 1024)
+    assert (image.mime, image.width, image.height) == ("image/png", 1536, 864)
     assert edge.openai.audit.job_ids == {"job-1": 1}
 
 
@@ -54,10 +54,8 @@ async def test_edits_a_source(openai: OpenAIProvider, edge: Edge) -> None:
     ("model", "aspect", "size"),
     [
         ("gpt-image-2", "16:9", (1536, 864)),
-        ("gpt-image-2", "9:16", (864, 1536)),
-        ("gpt-image-1.5", "9:16", (1024, 1536)),
-        ("dall-e-3", "16:9", (1792, 1024)),
-        ("some-gateway-model", "3:2", (1536, 1024)),
+        ("gpt-image-2.5-flare", "9:16", (864, 1536)),
+        ("gpt-image-2.6-flare", "9:16", (1024, 1536)),
     ],
 )
 async def test_size_is_the_models(
@@ -80,12 +78,12 @@ async def test_takes_what_gateways_answer(openai: OpenAIProvider, edge: Edge, ki
     [
         ("moderated", ErrorKind.MODERATED_INPUT, False, False),
         ("moderated_output", ErrorKind.MODERATED_OUTPUT, False, False),
-        ("blocked_200", ErrorKind.UPSTREAM, True, True),
+        ("blocked_200", ErrorKind.MODERATED_OUTPUT, False, False),
         ("400", ErrorKind.INVALID_REQUEST, False, False),
         ("401", ErrorKind.AUTH, False, False),
-        ("403", ErrorKind.AUTH, False, False),
+        ("403", ErrorKind.MODERATED_INPUT, False, False),
         ("402", ErrorKind.QUOTA, False, False),
-        ("404", ErrorKind.INVALID_REQUEST, False, False),
+        ("404", ErrorKind.MODEL_GONE, False, False),
         ("408", ErrorKind.TIMEOUT, True, True),
         ("insufficient_quota", ErrorKind.QUOTA, False, False),
         ("429", ErrorKind.RATE_LIMITED, False, True),
@@ -159,7 +157,8 @@ async def test_wrong_shapes_are_upstream_errors(openai: OpenAIProvider, edge: Ed
     edge.faults.add("wrong_types", times=12)
     for _ in range(12):
         error = await refused(openai, ask())
-        assert (error.kind, error.submitted) == (ErrorKind.UPSTREAM, True)
+        # One of them has an error of its own, and then nothing was made.
+        assert (error.kind, error.submitted) == (ErrorKind.UPSTREAM, error.code != "200")
 
 
 @pytest.mark.parametrize(
@@ -208,6 +207,26 @@ async def test_check_tells_key_from_address(
     assert (await openai.check()).ok
     edge.faults.add("500")
     assert "OPENAI_BASE_URL" in (await openai.check()).detail
+
+
+async def test_a_key_refused_everywhere_is_the_keys_fault(openai: OpenAIProvider, edge: Edge) -> None:
+    edge.faults.add("403", times=2)
+    assert (await refused(openai, ask())).kind is ErrorKind.AUTH
+    assert edge.faults.active == ()
+
+
+@pytest.mark.parametrize("model", ["gpt-image-1", "dall-e-3", "no-such-model"])
+async def test_a_model_that_is_not_there_is_an_error_of_its_own(
+    edge: Edge, client: httpx.AsyncClient, model: str
+) -> None:
+    provider = OpenAIProvider(edge.settings(openai_model=model), client)
+    error = await refused(provider, GenRequest("j", PROMPT, model))
+    assert (error.kind, error.code, error.submitted) == (ErrorKind.MODEL_GONE, "model_not_found", False)
+    health = await provider.check()
+    assert not health.ok
+    assert model in health.detail
+    assert "gpt-image-2.5-flare" in health.detail
+    assert "OPENAI_MODEL" in health.detail
 
 
 async def test_half_a_character_is_an_invalid_request(openai: OpenAIProvider) -> None:

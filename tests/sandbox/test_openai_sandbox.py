@@ -41,7 +41,12 @@ def opened(encoded: str | None) -> Image.Image:
 
 async def test_generates(sdk: openai.AsyncOpenAI, served: tuple[OpenAISandbox, str]) -> None:
     answer = await sdk.images.generate(
-        model="gpt-image-1", prompt="a fox", size="1536x1024", n=2, output_format="jpeg", quality="high"
+        model="gpt-image-2.5-flare",
+        prompt="a fox",
+        size="1536x1024",
+        n=2,
+        output_format="jpeg",
+        quality="high",
     )
     assert answer.data is not None
     assert [opened(item.b64_json).size for item in answer.data] == [(1536, 1024)] * 2
@@ -59,20 +64,20 @@ async def test_edits_one_and_several_pictures(sdk: openai.AsyncOpenAI) -> None:
     png = ("source.png", out.getvalue(), "image/png")
     for image in (png, [png, png]):
         answer = await sdk.images.edit(
-            model="gpt-image-1", image=image, prompt="make it snow", size="1024x1024"
+            model="gpt-image-2.5-flare", image=image, prompt="make it snow", size="1024x1024"
         )
         assert answer.data is not None
         assert opened(answer.data[0].b64_json).size == (1024, 1024)
 
 
 async def test_lists_models(sdk: openai.AsyncOpenAI) -> None:
-    assert "gpt-image-1" in [model.id async for model in sdk.models.list()]
+    assert "gpt-image-2.5-flare" in [model.id async for model in sdk.models.list()]
 
 
 async def test_refuses_a_wrong_key(served: tuple[OpenAISandbox, str]) -> None:
     async with openai.AsyncOpenAI(api_key="wrong", base_url=served[1], max_retries=0) as sdk:
         with pytest.raises(openai.AuthenticationError) as caught:
-            await sdk.images.generate(model="gpt-image-1", prompt="a fox")
+            await sdk.images.generate(model="gpt-image-2.5-flare", prompt="a fox")
     assert caught.value.code == "invalid_api_key"
 
 
@@ -91,14 +96,21 @@ async def test_refuses_what_openai_refuses(
     sdk: openai.AsyncOpenAI, arguments: dict[str, object], code: str, param: str | None
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await sdk.images.generate(model="gpt-image-1", **arguments)  # type: ignore[call-overload]
+        await sdk.images.generate(model="gpt-image-2.5-flare", **arguments)  # type: ignore[call-overload]
     assert (caught.value.code, caught.value.param) == (code, param)
     assert caught.value.request_id
 
 
+@pytest.mark.parametrize("model", ["gpt-image-1", "dall-e-3", "gpt-image-99"])
+async def test_a_model_that_was_shut_down_is_not_found(sdk: openai.AsyncOpenAI, model: str) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        await sdk.images.generate(model=model, prompt="a fox")
+    assert caught.value.code == "model_not_found"
+
+
 async def test_refuses_a_source_that_is_no_picture(sdk: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        await sdk.images.edit(model="gpt-image-1", image=("a.png", b"hello", "image/png"), prompt="x")
+        await sdk.images.edit(model="gpt-image-2.5-flare", image=("a.png", b"hello", "image/png"), prompt="x")
     assert caught.value.code == "invalid_image_file"
 
 
@@ -118,14 +130,14 @@ async def test_faults_are_what_the_sdk_expects(
 ) -> None:
     served[0].faults.add(kind, path="/images/generations")
     with pytest.raises(error):
-        await sdk.images.generate(model="gpt-image-1", prompt="x")
-    assert (await sdk.images.generate(model="gpt-image-1", prompt="x")).data
+        await sdk.images.generate(model="gpt-image-2.5-flare", prompt="x")
+    assert (await sdk.images.generate(model="gpt-image-2.5-flare", prompt="x")).data
 
 
 async def test_sdk_retries_after_what_the_header_says(served: tuple[OpenAISandbox, str]) -> None:
     served[0].faults.add("429", retry_after="0.01", path="/images")
     async with openai.AsyncOpenAI(api_key="right", base_url=served[1], max_retries=1) as sdk:
-        assert (await sdk.images.generate(model="gpt-image-1", prompt="x")).data
+        assert (await sdk.images.generate(model="gpt-image-2.5-flare", prompt="x")).data
     assert served[0].audit.submits == {"x": 1}
 
 
@@ -149,7 +161,7 @@ async def test_the_same_seed_draws_the_same_picture() -> None:
         async with TestServer(app) as server:
             base = str(server.make_url("/openai/v1"))
             async with openai.AsyncOpenAI(api_key="any", base_url=base) as sdk:
-                answer = await sdk.images.generate(model="gpt-image-1", prompt="a fox in snow")
+                answer = await sdk.images.generate(model="gpt-image-2.5-flare", prompt="a fox in snow")
                 assert answer.data
                 return answer.data[0].b64_json
 

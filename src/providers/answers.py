@@ -1,0 +1,196 @@
+"""Finding the picture in an answer of the images API, in every form in which gateways were seen to send one.
+
+A picture that was paid for must not be lost over its wrapping: any answer of success that holds one is one. Not
+here: what an answer without a picture means when it says so itself (`src.providers.refusals`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from src import fastjson
+from src.providers import refusals
+from src.providers.base import ErrorKind, ImageRef, ProviderError
+from src.providers.http import Answer
+from src.providers.images import sniff
+
+# Where answers have their pictures, the usual place first; and what a picture is called there.
+_LISTS = ("data", "images", "image", "output", "outputs", "result", "results", "artifacts")
+_BYTES = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded", "image_b64")
+_ADDRESSES = ("url", "image_url", "imageUrl", "image", "uri")
+_WORDS = ("text", "content", "message", "output_text")
+_UNFINISHED = frozenset(
+    {"queued", "pending", "processing", "in_progress", "running", "submitted", "starting"}
+)
+_PATH = re.compile(r"[\w./%~-]+\.(?:png|jpe?g|webp)(?:\?\S*)?")
+_LONGEST_ADDRESS = 8192
+# Fewer characters are no picture, whatever they decode to.
+_SHORTEST = 60
+_DEEPEST = 4
+_SENTENCE = re.compile(r"\S\s+\S")
+
+
+def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
+    """The picture in an answer to a submit, or its address as the gateway wrote it.
+
+    Args:
+        prompt: the person's words, which an error may quote.
+
+    Raises:
+        ProviderError: for everything else that can be in it.
+    """
+    if not answer.ok:
+        raise refusals.refusal(answer, prompt)
+    if sniff(answer.body) is not None:
+        return ImageRef(data=answer.body)
+    body = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
+    if body.startswith((b"data:image/", b"event:", b"data:", b"id:", b":")):
+        content = _streamed(body)
+    else:
+        try:
+            content = fastjson.loads(body)
+        except (ValueError, RecursionError):
+            raise _no_json(answer, body) from None
+    if not isinstance(content, dict | list):
+        raise _broken(answer, "wrong_type")
+    if refusals.withheld(content):
+        # Gateways blank or darken a blocked picture and still send it: their flag goes before the bytes.
+        raise _withheld(answer, "content_filter")
+    found = _first(_places(content))
+    if isinstance(found, ImageRef):
+        return found
+    raise _without(answer, content, found, prompt)
+
+
+def _places(content: Any, depth: int = 0) -> Iterator[Any]:
+    """What may be a picture, as far as it has a picture's name: texts, and one level around them."""
+    if isinstance(content, list):
+        for item in content[:16]:
+            yield from [item] if isinstance(item, str) else _places(item, depth + 1)
+    elif isinstance(content, dict) and depth <= _DEEPEST:
+        for name in (*_BYTES, *_ADDRESSES):
+            value = content.get(name)
+            if isinstance(value, dict):
+                value = value.get("url")
+            if isinstance(value, str) and value:
+                yield value
+        for name in _LISTS:
+            if isinstance(value := content.get(name), list | dict):
+                yield from _places(value, depth + 1)
+            elif isinstance(value, str) and name != "image":
+                yield value
+
+
+def _first(texts: Iterator[Any]) -> ImageRef | str | None:
+    """The first of these that is a picture or an address; else what was there instead, if anything."""
+    instead = None
+    for text in texts:
+        ref = _read(text)
+        if ref is not None:
+            return ref
+        instead = instead or text
+    return instead
+
+
+def _read(text: str) -> ImageRef | None:
+    text = text.strip()
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    address = text.startswith(("http://", "https://", "/"))
+    data = decoded(text)
+    if data is not None and (sniff(data) is not None or (not address and len(text) >= _SHORTEST)):
+        return ImageRef(data=data)
+    if len(text) <= _LONGEST_ADDRESS and (
+        _PATH.fullmatch(text) if not address else not _SENTENCE.search(text)
+    ):
+        return ImageRef(url=text)
+    return None
+
+
+def decoded(text: str) -> bytes | None:
+    """The bytes of base64; with line breaks, in the alphabet for addresses or without its padding only where they
+    are a picture's. None: it is something else."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    clean = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        data = base64.b64decode(clean + "=" * (-len(clean) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return data if sniff(data) is not None else None
+
+
+def _streamed(body: bytes) -> Any:
+    """What a stream of events that nobody asked for came to: its last event that is not a mere preview."""
+    last: Any = {}
+    for block in re.split(rb"\r?\n\r?\n", body):
+        lines = [line[5:].strip() for line in block.splitlines() if line.startswith(b"data:")]
+        try:
+            event = fastjson.loads(b"\n".join(lines)) if lines else None
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(event, dict):
+            continue
+        if event.get("error"):
+            return event
+        if "partial" not in str(event.get("type")):
+            last = event if _first(_places(event)) else last or event
+    return last
+
+
+def _no_json(answer: Answer, body: bytes) -> ProviderError:
+    start = body[:1000].decode("utf-8", "replace")
+    if body[:1] in (b"", b"{", b"[", b"<", b'"') or "\0" in start or "\ufffd" in start:
+        return _broken(answer, "html" if body[:1] == b"<" else "not_json")
+    if _SENTENCE.search(start):
+        return _withheld(answer, "text_for_picture")
+    return _broken(answer, "not_json")
+
+
+def _without(answer: Answer, content: Any, instead: str | None, prompt: str) -> ProviderError:
+    """Why there is no picture in an answer of success."""
+    fields = content if isinstance(content, dict) else {}
+    if fields.get("error") or fields.get("errors"):
+        return refusals.refusal(answer, prompt)
+    if answer.status == 202 or str(fields.get("status")).lower() in _UNFINISHED:
+        # A task of its own, which has no way to be followed here: asking again would be paid again.
+        return ProviderError(ErrorKind.BAD_RESULT, "task_for_picture", status=answer.status)
+    if instead is not None and _SENTENCE.search(instead):
+        return _withheld(answer, "text_for_picture")
+    if any(fields.get(name) == [] for name in _LISTS):
+        return _withheld(answer, "no_picture")
+    if any(_SENTENCE.search(text) for text in _sentences(content)):
+        return _withheld(answer, "text_for_picture")
+    return _broken(answer, "no_picture" if instead is None else "not_base64")
+
+
+def _sentences(content: Any, depth: int = 0) -> Iterator[str]:
+    """What a model of words says in a picture's place."""
+    if depth > _DEEPEST + 2:
+        return
+    if isinstance(content, list):
+        for item in content[:16]:
+            yield from _sentences(item, depth + 1)
+    elif isinstance(content, dict):
+        for name in (*_WORDS, "choices", "data", "output", "candidates", "parts"):
+            value = content.get(name)
+            if isinstance(value, str):
+                yield value
+            else:
+                yield from _sentences(value, depth + 1)
+
+
+def _withheld(answer: Answer, code: str) -> ProviderError:
+    return ProviderError(ErrorKind.MODERATED_OUTPUT, code, status=answer.status, request_id=answer.request_id)
+
+
+def _broken(answer: Answer, code: str) -> ProviderError:
+    return ProviderError(
+        ErrorKind.UPSTREAM, code, status=answer.status, submitted=True, request_id=answer.request_id
+    )

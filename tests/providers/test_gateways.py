@@ -1,0 +1,577 @@
+"""Every form of answer that gateways "with OpenAI's API" were seen to give, and what it is: a table of outcomes.
+
+Each row is answered by a real server; `contracts.md` has who answers so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from PIL import Image
+
+from src.providers.base import ErrorKind, GenRequest, ImageBytes, ProviderError, SourceImage
+from src.providers.http import make_client
+from src.providers.openai import OpenAIProvider
+from src.settings import load_settings
+
+PROMPT = "a fox in the snow"
+MODEL = "gpt-image-2.5-flare"
+Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+
+
+def _png(form: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise((64, 67), 90).convert("RGB").save(out, form)
+    return out.getvalue()
+
+
+# Of a length that leaves padding to lose.
+PNG = (png := _png()) + b"\0" * (len(png) % 3 == 0)
+B64 = base64.b64encode(PNG).decode()
+URL_SAFE = base64.urlsafe_b64encode(PNG).decode()
+LINES = base64.encodebytes(PNG).decode()
+
+
+@dataclass
+class Gateway:
+    """A server with one way to answer, and a client of it."""
+
+    provider: OpenAIProvider
+    url: str
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+    async def picture(self, model: str = MODEL, **more: Any) -> ImageBytes:
+        more.setdefault("deadline", 20.0)
+        request = GenRequest("job", PROMPT, model, user_hash="ab12", **more)
+        return await self.provider.fetch((await self.provider.submit(request)).image)
+
+    async def error(self, model: str = MODEL, **more: Any) -> ProviderError:
+        with pytest.raises(ProviderError) as caught:
+            await self.picture(model, **more)
+        return caught.value
+
+
+@asynccontextmanager
+async def gateway(handler: Handler, models: int = 200, **settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway that answers both image calls by `handler`, and its list of models with that status."""
+
+    async def post(request: web.Request) -> web.StreamResponse:
+        form = request.content_type != "application/json"
+        body = dict(await request.post()) if form else await request.json()
+        made.asked.append(body)
+        made.paths.append(request.path)
+        return await handler(request, body)
+
+    async def listed(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": MODEL}]}, status=models)
+
+    async def file(_: web.Request) -> web.Response:
+        return web.Response(body=PNG)
+
+    app = web.Application()
+    app.router.add_post("/v1/images/{kind}", post)
+    app.router.add_get("/v1/models", listed)
+    app.router.add_get("/files/{name}", file)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/v1"))
+        chosen = load_settings(_env_file=None, openai_api_key="key", openai_base_url=url, **settings)
+        async with make_client(chosen) as client:
+            made = Gateway(OpenAIProvider(chosen, client), url)
+            yield made
+
+
+def says(body: Any, status: int = 200, **more: Any) -> Handler:
+    """Always the same answer."""
+
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        if isinstance(body, bytes):
+            return web.Response(body=body, status=status, **more)
+        if isinstance(body, str):
+            return web.Response(text=body, status=status, **more)
+        return web.json_response(body, status=status, **more)
+
+    return answer
+
+
+def data(**item: Any) -> dict[str, Any]:
+    return {"created": 1, "data": [item]}
+
+
+def events(*parts: dict[str, Any]) -> str:
+    return "".join(f"event: {part.get('type')}\ndata: {json.dumps(part)}\n\n" for part in parts)
+
+
+JSON = {"content_type": "application/json"}
+PICTURES: dict[str, Handler] = {
+    "as OpenAI": says(data(b64_json=B64)),
+    "status 201": says(data(b64_json=B64), 201),
+    "status 202 with the picture": says(data(b64_json=B64), 202),
+    "MIME line breaks": says(data(b64_json=LINES)),
+    "carriage returns": says(data(b64_json=LINES.replace("\n", "\r\n"))),
+    "no padding": says(data(b64_json=B64.rstrip("="))),
+    "URL-safe alphabet": says(data(b64_json=URL_SAFE)),
+    "URL-safe without padding": says(data(b64_json=URL_SAFE.rstrip("="))),
+    "data address in b64_json": says(data(b64_json=f"data:image/png;base64,{B64}")),
+    "data address in url": says(data(url=f"data:image/png;base64,{B64}")),
+    "base64 in url": says(data(url=B64)),
+    "null beside it": says(data(url=None, b64_json=B64, revised_prompt="A fox in deep snow.")),
+    "images for data": says({"images": [{"b64_json": B64}]}),
+    "images of texts": says({"images": [B64]}),
+    "texts for objects": says({"data": [B64]}),
+    "object for list": says({"data": {"b64_json": B64}}),
+    "list in data": says({"data": {"images": [{"b64_json": B64}]}}),
+    "list of all": says([{"b64_json": B64}]),
+    "another name": says({"data": [{"image_base64": B64}]}),
+    "output": says({"output": [B64]}),
+    "an empty error beside it": says({**data(b64_json=B64), "error": None}),
+    "the picture itself": says(PNG, content_type="image/png"),
+    "a JPEG itself": says(_png("JPEG"), content_type="application/octet-stream"),
+    "WebP": says(data(b64_json=base64.b64encode(_png("WEBP")).decode())),
+    "JPEG": says(data(b64_json=base64.b64encode(_png("JPEG")).decode())),
+    "byte order mark": says(b"\xef\xbb\xbf" + json.dumps(data(b64_json=B64)).encode(), **JSON),
+    "text/plain": says(json.dumps(data(b64_json=B64)), content_type="text/plain"),
+    "text/html": says(json.dumps(data(b64_json=B64)), content_type="text/html"),
+    "gzip unasked": says(
+        gzip.compress(json.dumps(data(b64_json=B64)).encode()), headers={"Content-Encoding": "gzip"}, **JSON
+    ),
+    "white space first": says("\n \r\n" * 5000 + json.dumps(data(b64_json=B64)), **JSON),
+    "events unasked": says(
+        events(
+            {"type": "image_generation.partial_image", "b64_json": base64.b64encode(_png("JPEG")).decode()},
+            {"type": "image_generation.completed", "b64_json": B64},
+        ),
+        content_type="text/event-stream",
+    ),
+    "one event of data": says(
+        f": ping\n\ndata: {json.dumps(data(b64_json=B64))}\n\ndata: [DONE]\n\n",
+        content_type="text/event-stream",
+    ),
+    "relative address": says(data(url="/files/a.png")),
+    "relative address without a stroke": says(data(url="../../files/a.png")),
+    "address as text": says({"data": ["/files/a.png"]}),
+    "image_url object": says({"data": [{"image_url": {"url": "/files/a.png"}}]}),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+async def test_a_picture_is_a_picture(name: str) -> None:
+    async with gateway(PICTURES[name]) as there:
+        image = await there.picture()
+        assert (image.width, image.height) == (64, 67)
+        assert image.mime != "image/png" or image.data == PNG
+        assert len(there.asked) == 1
+
+
+async def test_an_address_at_the_gateways_own_origin() -> None:
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.Response:
+        return web.json_response(data(url=str(request.url.origin() / "files/a.png")))
+
+    async with gateway(answer) as there:
+        assert (await there.picture()).data == PNG
+
+
+async def test_white_space_may_come_for_long_before_the_answer() -> None:
+    """The head comes at once and the picture much later: nobody else's room is held meanwhile."""
+    told = asyncio.Event()
+
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for _ in range(20):
+            await response.write(b" \n")
+        await told.wait()
+        await response.write(json.dumps(data(b64_json=B64 + "A" * 0, padding="x" * 200_000)).encode())
+        return response
+
+    rooms = []
+
+    async def room() -> None:
+        rooms.append(told.is_set())
+
+    async with gateway(answer) as there:
+        running = asyncio.create_task(there.picture(room=room))
+        while not there.asked:
+            await asyncio.sleep(0)
+        assert rooms == []
+        told.set()
+        assert (await running).data == PNG
+    assert rooms == [True]
+
+
+def error(message: str = "", **more: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **more}}
+
+
+SAFETY = "Your request was rejected as a result of our safety system."
+INPUT, OUTPUT = ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT
+QUOTA, AUTH, GONE = ErrorKind.QUOTA, ErrorKind.AUTH, ErrorKind.MODEL_GONE
+HTML = "<html><title>403 Forbidden</title><body>Request blocked by our API key policy</body></html>"
+
+REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
+    # The prompt
+    "OpenAI": (
+        INPUT,
+        says(error(SAFETY, code="moderation_blocked", type="image_generation_user_error"), 400),
+    ),
+    "OpenAI, older": (INPUT, says(error(SAFETY, code="content_policy_violation"), 400)),
+    "OpenAI, the picture": (
+        OUTPUT,
+        says(error("The generated image was rejected by the safety system.", code="moderation_blocked"), 400),
+    ),
+    "OpenRouter": (
+        INPUT,
+        says({"error": {"code": 403, "message": "Input refused", "metadata": {"reasons": ["sexual"]}}}, 403),
+    ),
+    "OpenRouter, in words": (INPUT, says(error("Your input was flagged", code=403), 403)),
+    "Polza": (INPUT, says(error("Запрос отклонён модерацией", code="MODERATION"), 403)),
+    "Stability": (
+        INPUT,
+        says({"id": "a", "name": "content_moderation", "errors": ["Your request was flagged."]}, 403),
+    ),
+    "xAI": (
+        OUTPUT,
+        says({"code": "Bad argument", "error": "Generated image rejected by content moderation."}, 400),
+    ),
+    "xAI, a filter": (INPUT, says({"error": {"message": "no", "contentFilter": True}}, 400)),
+    "Azure": (
+        INPUT,
+        says(
+            error(
+                "The response was filtered",
+                code="contentFilter",
+                inner_error={
+                    "code": "ResponsibleAIPolicyViolation",
+                    "content_filter_results": {"sexual": {"filtered": True, "severity": "high"}},
+                },
+            ),
+            400,
+        ),
+    ),
+    "Azure, results only": (
+        INPUT,
+        says(error("no", content_filter_results={"jailbreak": {"filtered": True, "detected": True}}), 400),
+    ),
+    "Volcengine": (
+        INPUT,
+        says(error("The request failed.", code="InputTextSensitiveContentDetected"), 400),
+    ),
+    "Volcengine, the picture": (OUTPUT, says(error("x", code="OutputImageSensitiveContentDetected"), 400)),
+    "DashScope": (
+        INPUT,
+        says({"code": "DataInspectionFailed", "message": "Input data may contain it."}, 400),
+    ),
+    "new-api": (INPUT, says(error("sensitive words detected", code="sensitive_words_detected"), 500)),
+    "Recraft": (INPUT, says({"code": "prompt_flagged", "message": "Not allowed"}, 400)),
+    "451": (INPUT, says("Unavailable for legal reasons", 451)),
+    "a text for the error": (INPUT, says({"error": "Prompt violates our usage policies"}, 400)),
+    "FastAPI's detail": (INPUT, says({"detail": "NSFW content detected in prompt"}, 400)),
+    "a code for the error": (INPUT, says({"error": "content_policy_violation"}, 400)),
+    "error inside 200": (INPUT, says(error(SAFETY, code="moderation_blocked"))),
+    "a text for the error inside 200": (
+        INPUT,
+        says({"error": "The prompt was blocked by our safety filter"}),
+    ),
+    "LiteLLM": (INPUT, says(error(f"litellm.ContentPolicyViolationError: {SAFETY}", code="500"), 500)),
+    "passed on in a 502": (INPUT, says(error(f"upstream: {SAFETY}"), 502)),
+    "JSON in a text": (
+        INPUT,
+        says(
+            error("provider error", metadata={"raw": '{"error": {"code": "moderation_blocked", "x": "y"}}'}),
+            400,
+        ),
+    ),
+    "a firewall's page": (INPUT, says(HTML, 403, content_type="text/html")),
+    "403 without a word": (INPUT, says(error("Forbidden"), 403)),
+    "no data": (OUTPUT, says({"created": 1, "data": []})),
+    "no images": (OUTPUT, says({"images": []})),
+    "a text for the picture": (OUTPUT, says("I'm sorry, but I can't draw that.", content_type="text/plain")),
+    "a text in its place": (OUTPUT, says(data(b64_json=None, text="I can't help with that request."))),
+    "a text for its address": (OUTPUT, says(data(url="Sorry, this image cannot be generated."))),
+    "a text for base64": (
+        OUTPUT,
+        says(data(b64_json="Sorry, this image cannot be generated, try another one.")),
+    ),
+    "a chat's answer": (
+        OUTPUT,
+        says({"choices": [{"message": {"content": "I cannot create that picture."}}]}),
+    ),
+    "events that end in a refusal": (
+        INPUT,
+        says(events({"type": "error", "error": {"code": "moderation_blocked", "message": SAFETY}})),
+    ),
+    "filtered in 200": (
+        OUTPUT,
+        says(data(b64_json=B64, content_filter_results={"sexual": {"filtered": True}})),
+    ),
+    "a black picture": (OUTPUT, says({"images": [{"b64_json": B64}], "has_nsfw_concepts": [True]})),
+    # Money
+    "402": (QUOTA, says(error("Payment Required"), 402)),
+    "OpenAI, no money": (
+        QUOTA,
+        says(
+            error("You exceeded your current quota, please check your plan.", code="insufficient_quota"), 429
+        ),
+    ),
+    "OpenAI, the limit": (QUOTA, says(error("Billing hard limit", code="billing_hard_limit_reached"), 400)),
+    "new-api, no money": (QUOTA, says(error("用户额度不足", code="insufficient_user_quota"), 403)),
+    "a key's own quota": (
+        QUOTA,
+        says(error("token quota is not enough", code="pre_consume_token_quota_failed"), 403),
+    ),
+    "OpenRouter, no money": (QUOTA, says(error("Insufficient credits. Add more at /credits", code=402), 402)),
+    "in Russian": (QUOTA, says(error("Недостаточно средств на балансе"), 400)),
+    "DashScope, no money": (QUOTA, says({"code": "Arrearage", "message": "Access denied"}, 400)),
+    "Volcengine, no money": (QUOTA, says(error("The account is overdue", code="AccountOverdueError"), 403)),
+    "xAI, no money": (QUOTA, says({"code": "no", "error": "Your team doesn't have any credits yet."}, 403)),
+    "in 401": (QUOTA, says(error("Insufficient balance"), 401)),
+    # The key
+    "401": (AUTH, says(error("Incorrect API key provided", code="invalid_api_key"), 401)),
+    "401 without a word": (AUTH, says("", 401)),
+    "the country": (
+        AUTH,
+        says(
+            error("Country, region, or territory not supported", code="unsupported_country_region_territory"),
+            403,
+        ),
+    ),
+    "the organisation": (AUTH, says(error("Your organization must be verified to use this model."), 403)),
+    "the key in 403": (AUTH, says(error("This API key is disabled"), 403)),
+    # The model
+    "OpenAI, retired": (
+        GONE,
+        says(error(f"The model `{MODEL}` does not exist", code="model_not_found"), 404),
+    ),
+    "retired in 400": (GONE, says(error("The model has been deprecated", code="model_deprecated"), 400)),
+    "LiteLLM, no model": (GONE, says(error(f"Invalid model name passed in model={MODEL}"), 400)),
+    "OpenRouter, no model": (GONE, says(error(f"{MODEL} is not a valid model ID", code=400), 400)),
+    "new-api, no model": (
+        GONE,
+        says(
+            error(f"No available channel for model {MODEL} under group default", code="model_not_found"), 503
+        ),
+    ),
+    "a wrong address": (GONE, says("404 page not found", 404)),
+    # The rest
+    "a rate": (
+        ErrorKind.RATE_LIMITED,
+        says(
+            error(
+                "Rate limit reached for images per minute. Add a payment method at https://x/account/billing.",
+                type="requests",
+                code="rate_limit_exceeded",
+            ),
+            429,
+        ),
+    ),
+    "a rate in words": (
+        ErrorKind.RATE_LIMITED,
+        says(error("Quota exceeded for images per minute, top-up your plan for more"), 429),
+    ),
+    "a bare 429": (ErrorKind.RATE_LIMITED, says("", 429)),
+    "a bad source": (
+        ErrorKind.BAD_SOURCE,
+        says(error("Invalid image", code="invalid_image_file", param="image"), 400),
+    ),
+    "its own fault": (ErrorKind.UPSTREAM, says(error("The server had an error"), 500)),
+    "overloaded": (ErrorKind.OVERLOADED, says(HTML, 503, content_type="text/html")),
+    "a wrong value": (ErrorKind.INVALID_REQUEST, says(error("Invalid prompt", param="prompt"), 400)),
+    "a page for an answer": (ErrorKind.UPSTREAM, says(HTML, content_type="text/html")),
+    "a task for a picture": (ErrorKind.BAD_RESULT, says({"id": "t1", "status": "processing"}, 202)),
+    "a foreign address": (ErrorKind.BAD_RESULT, says(data(url="https://cdn.gateway.example/x.png"))),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_a_refusal_is_what_it_is(name: str) -> None:
+    kind, handler = REFUSALS[name]
+    async with gateway(handler) as there:
+        found = await there.error()
+    assert found.kind is kind
+    assert PROMPT not in str(found)
+    if kind in (INPUT, OUTPUT, QUOTA, AUTH, GONE):
+        assert not found.submitted, "known to be refused: not to be asked for again"
+        assert not found.retryable
+
+
+async def test_words_of_the_prompt_are_not_the_providers() -> None:
+    for prompt in ("safety system flagged by moderation", "insufficient balance, out of credits"):
+        async with gateway(says(error(f"Could not draw '{prompt}': the server had an error"), 500)) as there:
+            with pytest.raises(ProviderError) as caught:
+                await there.provider.submit(GenRequest("job", prompt, MODEL))
+        assert caught.value.kind is ErrorKind.UPSTREAM
+
+
+@pytest.mark.parametrize(
+    ("models", "kind"), [(403, AUTH), (401, AUTH), (200, INPUT), (404, INPUT), (500, INPUT)]
+)
+async def test_a_403_without_a_reason_is_the_keys_only_where_a_harmless_call_gets_one(
+    models: int, kind: ErrorKind
+) -> None:
+    for body in (error("Forbidden"), HTML):
+        async with gateway(says(body, 403), models=models) as there:
+            assert (await there.error()).kind is kind
+
+
+def refusing(*names: str, say: Callable[[str], Any] | None = None, status: int = 400) -> Handler:
+    """A server that knows none of these parameters."""
+
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.Response:
+        for name in names:
+            if name in asked:
+                said = (
+                    say(name)
+                    if say
+                    else error(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+                )
+                return web.json_response(said, status=status)
+        return web.json_response(data(b64_json=B64))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (MODEL, "safety_identifier"),
+        (MODEL, "size"),
+        (MODEL, "n"),
+        ("flux-2-pro", "user"),
+        ("flux-2-pro", "response_format"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("status", "say"),
+    [
+        (400, None),
+        (400, lambda name: error(f"Unrecognized request argument supplied: {name}")),
+        (400, lambda name: error(f"{name} is not supported by this model")),
+        (
+            422,
+            lambda name: {
+                "detail": [{"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs"}]
+            },
+        ),
+        (400, lambda name: {"error": f"UnsupportedParamsError: does not support parameters: ['{name}']"}),
+    ],
+)
+async def test_a_parameter_that_is_not_known_is_left_out_and_stays_out(
+    model: str, name: str, status: int, say: Callable[[str], Any] | None
+) -> None:
+    async with gateway(refusing(name, say=say, status=status)) as there:
+        assert (await there.picture(model)).data == PNG
+        assert [name in asked for asked in there.asked] == [True, False]
+        await there.picture(model)
+        assert [name in asked for asked in there.asked] == [True, False, False]
+
+
+async def test_several_are_left_out_one_after_another() -> None:
+    async with gateway(refusing("size", "user", "response_format", "n")) as there:
+        await there.picture("flux-2-pro")
+        await there.picture("flux-2-pro", source=SourceImage(PNG, "image/png"))
+    assert len(there.asked) == 6
+    assert there.paths[-1] == "/v1/images/edits"
+    assert set(there.asked[-1]) == {"model", "prompt", "image"}
+
+
+async def test_a_size_that_a_model_lacks_says_nothing_of_its_others() -> None:
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.Response:
+        if asked.get("size") == "1536x864":
+            said = error(
+                "Invalid value: '1536x864'. Supported values are: '1024x1024'.",
+                param="size",
+                code="invalid_value",
+            )
+            return web.json_response(said, status=400)
+        return web.json_response(data(b64_json=B64))
+
+    async with gateway(answer) as there:
+        await there.picture(aspect="16:9")
+        await there.picture(aspect="1:1")
+        await there.picture(aspect="16:9")
+    assert [asked.get("size") for asked in there.asked] == ["1536x864", None, "1024x1024", None]
+
+
+async def test_what_must_be_there_is_not_left_out() -> None:
+    async with gateway(refusing("prompt")) as there:
+        assert (await there.error()).kind is ErrorKind.INVALID_REQUEST
+        assert len(there.asked) == 1
+
+
+async def test_a_refused_prompt_is_asked_for_once() -> None:
+    said = error("size of the sexual content is not supported", param="size", code="moderation_blocked")
+    async with gateway(says(said, 400)) as there:
+        assert (await there.error()).kind is INPUT
+        assert len(there.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "asks"),
+    [
+        (MODEL, False),
+        (f"openai/{MODEL}", False),
+        ("chatgpt-image-latest", False),
+        ("flux-2-pro", True),
+        ("dall-e-3", True),
+    ],
+)
+async def test_bytes_are_asked_for_where_that_is_taken(model: str, asks: bool) -> None:
+    async with gateway(says(data(b64_json=B64))) as there:
+        await there.picture(model)
+    assert (there.asked[0].get("response_format") == "b64_json") is asks
+
+
+async def test_one_that_gave_an_address_is_asked_for_bytes_from_then_on() -> None:
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.Response:
+        item = (
+            {"b64_json": B64}
+            if asked.get("response_format")
+            else {"url": "https://cdn.gateway.example/x.png"}
+        )
+        return web.json_response(data(**item))
+
+    async with gateway(answer) as there:
+        found = await there.error()
+        assert (found.code, found.host) == ("foreign_host", "cdn.gateway.example")
+        assert "PROVIDER_RESULT_HOSTS" in str(found)
+        assert (await there.picture()).data == PNG
+
+
+async def test_another_host_is_fetched_from_when_the_operator_names_it() -> None:
+    async def file(_: web.Request) -> web.Response:
+        return web.Response(body=PNG)
+
+    app = web.Application()
+    app.router.add_get("/x.png", file)
+    async with TestServer(app) as cdn:
+        origin = str(cdn.make_url("")).rstrip("/")
+        async with gateway(says(data(url=f"{origin}/x.png")), provider_result_hosts=origin) as there:
+            assert (await there.picture()).data == PNG
+
+
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        (MODEL, "1536x864"),
+        (f"openai/{MODEL}", "1536x864"),
+        ("gpt-image-2", "1536x864"),
+        ("gpt-image-2.6-flare", "1536x1024"),
+        ("gpt-image-1.5", "1536x1024"),
+        ("openai/dall-e-3", "1792x1024"),
+    ],
+)
+async def test_a_model_with_a_prefix_follows_its_own_rules(model: str, size: str) -> None:
+    async with gateway(says(data(b64_json=B64))) as there:
+        await there.picture(model, aspect="16:9")
+    assert there.asked[0]["size"] == size
