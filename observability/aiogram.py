@@ -26,7 +26,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
-from observability.exceptions import error_type, record_exception
+from observability.dramatiq.exceptions import error_type, record_exception
 from observability.scrubbing import REDACTED
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
-from observability import exceptions
+from observability.dramatiq import exceptions
 from observability.scrubbing import Scrubber, ScrubbingSpanExporter
 
 SECRET = "123456789:AAbbCC"

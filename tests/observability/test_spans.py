@@ -12,8 +12,10 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
+from observability.dramatiq import anchored, instrument_broker
 from observability.spans import SpanEvent, SpanRef, attached, context_of, reserve_span, write_span
 from tests.observability.conftest import Recorded
+from tests.observability.dramatiq.harness import Bench, make_broker
 
 
 def test_written_with_the_id_and_start_that_were_reserved(recorded: Recorded) -> None:
@@ -150,3 +152,20 @@ def test_stored_and_read_again() -> None:
 )
 def test_what_is_no_reference_reads_as_none(value: object) -> None:
     assert SpanRef.parse(value) is None
+
+
+def test_messages_can_be_anchored_to_a_reserved_span(recorded: Recorded) -> None:
+    bench = Bench(make_broker("stub", None))
+    instrument_broker(bench.broker, tracer_provider=recorded.provider)
+
+    @bench.actor
+    def work() -> None: ...
+
+    with bench.working(), recorded.tracer.start_as_current_span("update"):
+        job = reserve_span()
+        with anchored(SpanRef.parse(str(job))):
+            work.send()
+    write_span(job, "job", tracer=recorded.tracer)
+    update, written = recorded.one("update"), recorded.one("job")
+    assert written.parent.span_id == update.context.span_id
+    assert recorded.one("process work").parent.span_id == written.context.span_id == job.span_id

@@ -38,7 +38,7 @@ def record_exception(
     """
     if not span.is_recording():
         return
-    kind, message = error_type(exception), scrub(str(exception))
+    kind, message = error_type(exception), scrub(_text(exception))
     span.set_status(Status(StatusCode.ERROR, f"{type(exception).__name__}: {message}"))
     span.set_attribute(error_attributes.ERROR_TYPE, kind)
     attributes = {
@@ -58,3 +58,11 @@ def record_exception(
                 attributes=attributes,
             )
         )
+
+
+def _text(exception: BaseException) -> str:
+    """A program's own exception may fail at this too, which must not hide what it was raised for."""
+    try:
+        return str(exception)
+    except Exception:
+        return "<exception str() failed>"

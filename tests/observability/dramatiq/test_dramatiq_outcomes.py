@@ -13,12 +13,11 @@ from dramatiq import group, pipeline
 from dramatiq.middleware import Shutdown, SkipMessage, TimeLimitExceeded
 from dramatiq.rate_limits import ConcurrentRateLimiter
 from dramatiq.rate_limits.backends import StubBackend
+from harness import Bench, Recorded, tracing
 from opentelemetry import trace
+from opentelemetry.context import Context, attach
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
-
-from observability.dramatiq import after_processing, outlasting
-from tests.observability.conftest import Bench, Recorded
 
 
 def outcome(span: ReadableSpan) -> object:
@@ -56,6 +55,7 @@ def test_each_attempt_is_a_span_of_the_same_trace(bench: Bench, recorded: Record
         (exception,) = [event for event in attempt.events if event.name == "exception"]
         assert exception.attributes["exception.message"] == "broken"
         assert "raise ValueError" in exception.attributes["exception.stacktrace"]
+        assert exception.timestamp <= attempt.end_time
     assert "messaging.dramatiq.requeued" in event_names(attempts[0])
 
 
@@ -222,6 +222,42 @@ def test_nothing_stays_current_on_the_workers_thread(bench: Bench, recorded: Rec
     assert left == [False] * 4
 
 
+def test_a_context_that_an_actor_leaves_behind_ends_with_it(bench: Bench, recorded: Recorded) -> None:
+    @bench.actor
+    def careless() -> None:
+        attach(Context())
+
+    @bench.actor
+    def next_one() -> None: ...
+
+    with bench.working(threads=1):
+        careless.send()
+        careless.send()
+        next_one.send()
+    for name in ("careless", "careless", "next_one"):
+        for process in recorded.all(f"process {name}"):
+            assert process.parent.span_id in [s.context.span_id for s in recorded.all(f"send {name}")]
+    assert len(recorded.all("process careless")) == 2
+
+
+def test_an_exception_that_cannot_be_written_out_is_an_error_all_the_same(
+    bench: Bench, recorded: Recorded
+) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("nothing to say")
+
+    @bench.actor
+    def work() -> None:
+        raise Mute
+
+    with bench.working():
+        work.send()
+    process = recorded.one("process work")
+    assert process.status.status_code is StatusCode.ERROR
+    assert process.attributes["error.type"].endswith("Mute")
+
+
 def test_attempts_of_a_message_without_context_share_a_trace(bench: Bench, recorded: Recorded) -> None:
     @bench.actor(max_retries=2)
     def work() -> None:
@@ -309,7 +345,7 @@ def test_work_that_outlasts_its_actor_is_within_the_span(bench: Bench, recorded:
 
     @bench.actor
     def work(fails: bool) -> None:
-        ended = outlasting()
+        ended = tracing.outlasting()
         context = contextvars.copy_context()
 
         def go_on() -> None:
@@ -350,7 +386,7 @@ def test_an_actor_that_raises_ends_its_span_though_work_was_to_outlast_it(
 
     @bench.actor
     def work() -> None:
-        kept.append(outlasting())
+        kept.append(tracing.outlasting())
         raise ValueError("broken")
 
     with bench.working():
@@ -364,11 +400,11 @@ def test_what_follows_the_processing_is_told_when_its_span_ended(bench: Bench, r
 
     @bench.actor
     def work() -> None:
-        ended = outlasting()
-        after_processing(told.append)
+        ended = tracing.outlasting()
+        tracing.after_processing(told.append)
         assert told == []
         ended(None)
-        after_processing(told.append)
+        tracing.after_processing(told.append)
 
     with bench.working():
         work.send()
@@ -380,7 +416,7 @@ def test_what_follows_the_processing_is_told_when_its_span_ended(bench: Bench, r
 def test_work_that_was_not_begun_after_all_is_skipped(bench: Bench, recorded: Recorded) -> None:
     @bench.actor
     def work() -> None:
-        outlasting()(SkipMessage("not now"))
+        tracing.outlasting()(SkipMessage("not now"))
 
     with bench.working():
         work.send()
@@ -391,7 +427,7 @@ def test_work_that_was_not_begun_after_all_is_skipped(bench: Bench, recorded: Re
 
 
 def test_without_a_message_nothing_outlasts() -> None:
-    outlasting()(None)
+    tracing.outlasting()(None)
     told: list[int] = []
-    after_processing(told.append)
+    tracing.after_processing(told.append)
     assert len(told) == 1

@@ -9,14 +9,11 @@ import time
 
 import dramatiq
 import pytest
+from harness import Bench, Recorded, middleware, tracing
 from opentelemetry import baggage, trace
-from opentelemetry.context import attach, detach
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode
-
-from observability.dramatiq import TracingMiddleware, anchored, instrument_broker, uninstrument_broker
-from observability.spans import attached, context_of, reserve_span, write_span
-from tests.observability.conftest import Bench, Recorded
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 
 def ids(links: tuple[Link, ...] | list[Link]) -> list[int]:
@@ -59,6 +56,8 @@ def test_both_spans_follow_the_messaging_conventions(bench: Bench, recorded: Rec
         assert span.attributes["messaging.message.id"] == message.message_id
         assert span.attributes["messaging.message.body.size"] == len(b'{"args":[1],"kwargs":{"b":2}}')
         assert span.attributes["messaging.dramatiq.actor"] == "add"
+        assert span.instrumentation_scope.name == tracing.__name__
+        assert span.instrumentation_scope.version == tracing.__version__
         assert span.instrumentation_scope.schema_url == "https://opentelemetry.io/schemas/1.44.0"
     assert process.attributes["messaging.dramatiq.queue_wait_ms"] >= 0
     assert process.attributes["messaging.dramatiq.outcome"] == "done"
@@ -241,8 +240,8 @@ def test_an_unsampled_parent_stays_unsampled(bench: Bench, recorded: Recorded) -
     def work() -> None:
         seen.append(current())
 
-    parent = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=trace.TraceFlags(0))
-    with bench.working(), trace.use_span(trace.NonRecordingSpan(parent)):
+    parent = SpanContext(0xA1, 0xB2, is_remote=True, trace_flags=TraceFlags(0))
+    with bench.working(), trace.use_span(NonRecordingSpan(parent)):
         work.send()
     assert recorded.all() == []
     assert seen[0].trace_id == 0xA1
@@ -266,7 +265,7 @@ def test_baggage_arrives(bench: Bench, recorded: Recorded) -> None:
 
 
 def test_linked_only_if_so_set(stub_bench: Bench, recorded: Recorded) -> None:
-    instrument_broker(stub_bench.broker, tracer_provider=recorded.provider, links_only=True)
+    tracing.instrument_broker(stub_bench.broker, tracer_provider=recorded.provider, links_only=True)
 
     @stub_bench.actor
     def work() -> None: ...
@@ -288,18 +287,15 @@ def test_anchored_messages_hang_under_the_anchor(bench: Bench, recorded: Recorde
     def second() -> None: ...
 
     with bench.working(), recorded.tracer.start_as_current_span("update"):
-        job = reserve_span()
-        with anchored(job):
+        job = recorded.tracer.start_span("job")
+        with tracing.anchored(job):
             first.send()
-    write_span(job, "job", tracer=recorded.tracer)
-    update, written = recorded.one("update"), recorded.one("job")
-    assert written.context.span_id == job.span_id
-    assert written.parent.span_id == update.context.span_id
+    job.end()
     for name in ("first", "second"):
         process = recorded.one(f"process {name}")
-        assert process.parent.span_id == job.span_id
+        assert process.parent.span_id == job.get_span_context().span_id
         assert ids(process.links) == [recorded.one(f"send {name}").context.span_id]
-    assert recorded.one("send first").parent.span_id == update.context.span_id
+    assert recorded.one("send first").parent.span_id == recorded.one("update").context.span_id
     assert recorded.one("send second").parent.span_id == recorded.one("process first").context.span_id
 
 
@@ -308,10 +304,12 @@ def test_an_anchor_can_be_lifted_and_left(bench: Bench, recorded: Recorded) -> N
     def work() -> None: ...
 
     with bench.working(), recorded.tracer.start_as_current_span("update") as update:
-        with anchored(update), anchored(None):
+        with tracing.anchored(update), tracing.anchored(None):
             work.send()
-        with attached(context_of(reserve_span())):
-            work.send()
+        elsewhere = NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1)))
+        token = attach(trace.set_span_in_context(elsewhere, Context()))
+        work.send()
+        detach(token)
     for process in recorded.all("process work"):
         assert process.parent.span_id in [span.context.span_id for span in recorded.all("send work")]
 
@@ -327,10 +325,11 @@ def test_suppressed_means_no_spans(bench: Bench, recorded: Recorded) -> None:
 
 
 def test_uninstrumented_again(stub_bench: Bench, recorded: Recorded) -> None:
-    instrument_broker(stub_bench.broker, tracer_provider=recorded.provider)
-    instrument_broker(stub_bench.broker, tracer_provider=recorded.provider)
-    assert sum(isinstance(m, TracingMiddleware) for m in stub_bench.broker.middleware) == 1
-    uninstrument_broker(stub_bench.broker)
+    tracing.instrument_broker(stub_bench.broker, tracer_provider=recorded.provider)
+    tracing.instrument_broker(stub_bench.broker, tracer_provider=recorded.provider)
+    assert sum(isinstance(m, tracing.TracingMiddleware) for m in stub_bench.broker.middleware) == 1
+    tracing.uninstrument_broker(stub_bench.broker)
+    assert stub_bench.broker.enqueue.__func__ is type(stub_bench.broker).enqueue
 
     @stub_bench.actor
     def work() -> None: ...
@@ -343,15 +342,25 @@ def test_uninstrumented_again(stub_bench: Bench, recorded: Recorded) -> None:
 def test_listed_as_middleware(recorded: Recorded) -> None:
     from dramatiq.brokers.stub import StubBroker
 
-    from tests.observability.conftest import middleware
-
-    tracing = TracingMiddleware(tracer_provider=recorded.provider)
-    bench = Bench(StubBroker(middleware=[tracing, *middleware()]))
+    own = tracing.TracingMiddleware(tracer_provider=recorded.provider)
+    bench = Bench(StubBroker(middleware=[own, *middleware()]))
 
     @bench.actor
     def work() -> None: ...
 
     with bench.working():
+        work.send()
+    assert recorded.one("process work").parent.span_id == recorded.one("send work").context.span_id
+
+
+def test_added_as_middleware_when_the_actors_are_declared(stub_bench: Bench, recorded: Recorded) -> None:
+    @stub_bench.actor
+    def work() -> None: ...
+
+    stub_bench.broker.add_middleware(
+        tracing.TracingMiddleware(tracer_provider=recorded.provider), before=type(middleware()[0])
+    )
+    with stub_bench.working():
         work.send()
     assert recorded.one("process work").parent.span_id == recorded.one("send work").context.span_id
 
