@@ -348,8 +348,8 @@ class _Attempt:
 
 
 def _is_expected(broker: Broker, message: MessageProxy, exception: BaseException, *, retried: bool) -> bool:
-    """Whether the actor raised it on purpose: to run again, or as its `throws` says."""
-    if isinstance(exception, Retry | RateLimitExceeded):
+    """Whether the actor raised it on purpose: to run again, which it will, or as its `throws` says."""
+    if retried and isinstance(exception, Retry | RateLimitExceeded):
         return True
     actor = broker.actors.get(message.actor_name)
     throws: Any = message.options.get("throws") or (actor and actor.options.get("throws")) or ()

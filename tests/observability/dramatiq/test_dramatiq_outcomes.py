@@ -109,6 +109,30 @@ def test_waiting_for_a_rate_limit_is_no_error(bench: Bench, recorded: Recorded) 
     assert (outcome(first), outcome(second)) == ("retried", "done")
 
 
+@pytest.mark.parametrize("kind", [dramatiq.errors.Retry, dramatiq.errors.RateLimitExceeded])
+def test_a_retry_that_nobody_makes_is_an_error(
+    bench: Bench, recorded: Recorded, kind: type[Exception]
+) -> None:
+    @bench.actor(max_retries=1)
+    def work() -> None:
+        raise kind("later")
+
+    with bench.working(), recorded.tracer.start_as_current_span("caller"):
+        work.send()
+    first, second = recorded.all("process work")
+    assert_one_trace(recorded)
+    assert (outcome(first), outcome(second)) == ("retried", "dead")
+    assert first.status.status_code is StatusCode.UNSET
+    assert second.status.status_code is StatusCode.ERROR
+    assert second.attributes["error.type"].endswith(kind.__name__)
+    assert event_names(second) == ["exception"]
+    by_outcome = {
+        point.attributes["messaging.dramatiq.outcome"]: point.attributes.get("error.type")
+        for point in recorded.points("messaging.process.duration")
+    }
+    assert by_outcome == {"retried": None, "dead": second.attributes["error.type"]}
+
+
 def test_what_the_actor_throws_by_declaration_is_no_error(bench: Bench, recorded: Recorded) -> None:
     @bench.actor(throws=LookupError, max_retries=3)
     def work() -> None:
