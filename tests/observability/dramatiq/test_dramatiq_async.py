@@ -18,7 +18,7 @@ import pytest
 import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
-from harness import Recorded, tracing
+from harness import Recorded, needs_async_actors, tracing
 
 DEADLINE = 30  # seconds; for a busy machine, nothing is expected to take them
 
@@ -65,6 +65,7 @@ def run_worker(url: str, namespace: str, spans: Path, client: redis.Redis) -> li
     return [json.loads(line) for line in spans.read_text().splitlines()]
 
 
+@needs_async_actors
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 def test_the_consumer_covers_the_coroutine_and_is_current_in_it(
     redis_url: str, recorded: Recorded, tmp_path: Path
