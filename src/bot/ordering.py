@@ -51,7 +51,11 @@ _REFUSED_SECONDS = 60
 _DIGITS = re.compile(r"\d+")
 
 _MAX_SOURCE = 20 * 1024 * 1024
-_SOURCES = frozenset({"image/jpeg", "image/png", "image/webp"})
+# Phones send files without a type, or with a wrong one: the name says it too, and decoding decides.
+_PICTURE_NAMES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif"),
+    *(".gif", ".bmp", ".tif", ".tiff"),
+)
 
 
 class BadSource(Exception):
@@ -182,15 +186,20 @@ def source_of(message: Message) -> str | None:
     file: PhotoSize | Document
     if message.photo:
         file = message.photo[-1]
-    elif message.document and (message.document.mime_type or "").startswith("image/"):
+    elif message.document and _is_picture(message.document):
         file = message.document
-        if file.mime_type not in _SOURCES:
+        if (file.mime_type or "").startswith("image/svg"):
             raise BadSource("photo-unsupported")
     else:
         return None
     if (file.file_size or 0) > _MAX_SOURCE:
         raise BadSource("photo-too-big")
     return file.file_id
+
+
+def _is_picture(file: Document) -> bool:
+    named = (file.file_name or "").lower().endswith(_PICTURE_NAMES)
+    return named or (file.mime_type or "").startswith("image/")
 
 
 def wish_in(

@@ -7,10 +7,13 @@ it can be judged while it is on its way. A person's own picture is decoded once,
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 import zlib
+from typing import Any
 
-from PIL import Image, ImageOps
+import pillow_heif
+from PIL import Image, ImageCms, ImageOps
 
 from src.providers.base import ErrorKind, ImageBytes, ProviderError, SourceImage
 
@@ -19,8 +22,16 @@ SOURCE_MAX_BYTES = 20_000_000
 SOURCE_MAX_SIDE = 2048
 END_BYTES = 1024
 _SOURCE_MIN_SIDE = 16
-_SOURCE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_SOURCE_FORMATS = ("PNG", "JPEG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "TIFF")
 _RESULT_FORMATS = ("PNG", "JPEG", "WEBP")
+# A decoded pixel takes four bytes: beyond so many pixels one picture of the process is decoded at a time.
+_LARGE_PIXELS = 8_000_000
+_AT_ONCE = 4
+
+pillow_heif.register_heif_opener()
+_large = threading.Lock()
+_decoding = threading.BoundedSemaphore(_AT_ONCE)
+_srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def sniff(data: bytes) -> str | None:
@@ -93,9 +104,10 @@ def has_end(mime: str, tail: bytes) -> bool:
 
 
 def source_image(data: bytes) -> SourceImage:
-    """Check a person's picture and make it fit to send: upright, at most 2048 px, PNG or JPEG, no EXIF.
+    """Check a person's picture and make it fit to send: upright, at most 2048 px, sRGB, PNG or JPEG, no EXIF.
 
-    Decodes, so it takes up to some hundred milliseconds of CPU: call it in a thread.
+    Of a moving picture it is the first frame. Decodes, so it takes up to some seconds, and waits while other large
+    ones are decoded: call it in a thread.
 
     Raises:
         ProviderError: BAD_SOURCE, with the code empty, too_large, not_an_image, too_many_pixels,
@@ -109,7 +121,8 @@ def source_image(data: bytes) -> SourceImage:
         image = _header(data, _SOURCE_FORMATS)
         if min(image.size) < _SOURCE_MIN_SIDE:
             raise _Unreadable("too_small")
-        return _fitted(image)
+        with _large if image.width * image.height > _LARGE_PIXELS else _decoding:
+            return _fitted(image)
     except _Unreadable as error:
         raise ProviderError(ErrorKind.BAD_SOURCE, str(error)) from None
 
@@ -143,10 +156,11 @@ def _fitted(image: Image.Image) -> SourceImage:
     try:
         image.draft("RGB", (SOURCE_MAX_SIDE, SOURCE_MAX_SIDE))
         image.load()
+        # Small first: each step after this one makes a copy.
+        image.thumbnail((SOURCE_MAX_SIDE, SOURCE_MAX_SIDE), reducing_gap=2.0)
         image = ImageOps.exif_transpose(image)
-        image.thumbnail((SOURCE_MAX_SIDE, SOURCE_MAX_SIDE))
         clear = image.has_transparency_data
-        image = image.convert("RGBA" if clear else "RGB")
+        image = _in_srgb(_eight_bit(image), clear)
         image.info.clear()
         out = io.BytesIO()
         if clear:
@@ -156,3 +170,39 @@ def _fitted(image: Image.Image) -> SourceImage:
     except Exception:
         raise _Unreadable("broken") from None
     return SourceImage(out.getvalue(), "image/png" if clear else "image/jpeg")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey values of 16 or 32 bits as those of 8, which Pillow would else cut off at white."""
+    if image.mode.startswith("I;16"):
+        image = image.convert("I")
+        lowest, highest = 0.0, 65_535.0
+    elif image.mode in ("I", "F"):
+        ends: Any = image.getextrema()
+        lowest, highest = ends
+    else:
+        return image
+    scale = 255 / max(highest - lowest, 1e-9)
+    return image.point(lambda value: value * scale + (0.5 - lowest * scale)).convert("L")
+
+
+def _in_srgb(image: Image.Image, clear: bool) -> Image.Image:
+    """The picture's colours as a screen shows them, whatever profile they were written by."""
+    mode = "RGBA" if clear else "RGB"
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image.convert(mode)
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        # Alpha is no colour: it stays as it is.
+        alpha = image.getchannel("A") if image.mode == "RGBA" else None
+        colours = image.convert("RGB") if image.mode == "RGBA" else image
+        found = ImageCms.profileToProfile(colours, own, _srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        # A profile that cannot be read says nothing of its colours.
+        return image.convert(mode)
+    if found is None:
+        return image.convert(mode)
+    if alpha is not None:
+        found.putalpha(alpha)
+    return found.convert(mode)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms, ImageStat
 
 from src.providers.base import ErrorKind, ProviderError
 from src.providers.images import inspect, pixels_in, source_image
@@ -86,9 +89,100 @@ def test_a_source_is_upright_small_and_without_metadata() -> None:
     assert source.mime == "image/jpeg"
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "TIFF"])
 def test_a_source_may_come_in_many_formats(form: str) -> None:
     assert source_image(encoded(form)).mime == "image/jpeg"
+
+
+def test_of_a_moving_picture_the_first_frame_is_taken() -> None:
+    out = io.BytesIO()
+    first, *rest = (Image.new("RGB", (40, 40), colour) for colour in ("red", "green", "blue"))
+    first.save(out, "GIF", save_all=True, append_images=rest)
+    assert _mean(source_image(out.getvalue()).data) == pytest.approx((254, 0, 0), abs=3)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_grey_of_sixteen_bits_is_scaled_and_not_cut_off(form: str) -> None:
+    out = io.BytesIO()
+    Image.new("I;16", (40, 40), 0x8000).save(out, form)
+    assert _mean(source_image(out.getvalue()).data) == pytest.approx((128, 128, 128), abs=3)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_grey_of_thirty_two_bits_is_scaled_by_what_it_holds(mode: str) -> None:
+    values = Image.linear_gradient("L").convert(mode).point(lambda value: value * 1000)
+    out = io.BytesIO()
+    values.save(out, "TIFF")
+    low, high = Image.open(io.BytesIO(source_image(out.getvalue()).data)).convert("L").getextrema()
+    assert low < 5
+    assert high > 250
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_of_another_profile_become_those_a_screen_shows(mode: str) -> None:
+    profile = wide_profile()
+    wide = Image.new("RGB", (64, 64), (90, 200, 90))
+    right = ImageCms.profileToProfile(wide, io.BytesIO(profile), ImageCms.createProfile("sRGB"))
+    assert right is not None
+    out = io.BytesIO()
+    wide.convert(mode).save(out, "PNG", icc_profile=profile)
+    source = source_image(out.getvalue())
+    assert _mean(source.data) == pytest.approx(ImageStat.Stat(right).mean, abs=6)
+    assert "icc_profile" not in Image.open(io.BytesIO(source.data)).info
+
+
+def test_a_profile_that_cannot_be_read_is_left_out() -> None:
+    source = source_image(encoded("PNG", icc_profile=b"no profile at all"))
+    assert "icc_profile" not in Image.open(io.BytesIO(source.data)).info
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4000, 3000), "green").save(out, "PNG")
+    under_way, most = 0, 0
+    load = Image.Image.thumbnail
+
+    def counted(image: Image.Image, *args: Any, **options: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        load(image, *args, **options)
+        under_way -= 1
+
+    monkeypatch.setattr(Image.Image, "thumbnail", counted)
+    with ThreadPoolExecutor(6) as pool:
+        assert {source.mime for source in pool.map(source_image, [out.getvalue()] * 6)} == {"image/jpeg"}
+    assert most == 1
+
+
+def _mean(data: bytes) -> tuple[float, ...]:
+    return tuple(ImageStat.Stat(Image.open(io.BytesIO(data)).convert("RGB")).mean)
+
+
+def wide_profile() -> bytes:
+    """Adobe RGB (1998)'s primaries with a gamma of 2.2, as a matrix profile."""
+
+    def numbers(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    gamma = b"curv\0\0\0\0\0\0\0\1" + struct.pack(">H", round(2.2 * 256)) + b"\0\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + b"\0" * 78,
+        b"cprt": b"text\0\0\0\0free\0",
+        b"wtpt": numbers(0.9642, 1, 0.8249),
+        b"rXYZ": numbers(0.60974, 0.31111, 0.01947),
+        b"gXYZ": numbers(0.20528, 0.62567, 0.06087),
+        b"bXYZ": numbers(0.14919, 0.06322, 0.74457),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma),
+    }
+    table, body, at = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        padded = data + b"\0" * (-len(data) % 4)
+        table += name + struct.pack(">II", at + len(body), len(padded))
+        body += padded
+    kinds = (b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ", b"\7\xd0\0\1\0\1" + b"\0" * 6, b"acsp")
+    head = struct.pack(">I4sI4s4s4s12s4s", at + len(body), *kinds)
+    return head.ljust(68, b"\0") + numbers(0.9642, 1, 0.8249)[8:].ljust(60, b"\0") + table + body
 
 
 def test_a_clear_source_stays_clear() -> None:

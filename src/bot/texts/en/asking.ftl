@@ -19,7 +19,7 @@ prompt-too-long = ✂️ That’s too long: the description may have up to { $li
 
 photo-ask-words = ✏️ Nice picture! Now write what to change in it.
 photo-too-big = 🖼 That picture is too big. Please send one up to 20 MB.
-photo-unsupported = 🖼 I can work with JPEG, PNG and WebP pictures. Please send one of those.
+photo-unsupported = 🖼 I can work with JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP and GIF pictures. Please send one of those.
 only-words-or-pictures = 💬 I understand words and photos. Write what to draw, or send a photo with a few words about what to change.
 
 words-ask = ✏️ Send the new description. It was:
