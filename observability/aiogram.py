@@ -56,9 +56,14 @@ _SCOPE = __name__
 def instrument_dispatcher(dispatcher: Dispatcher, *, tracer_provider: TracerProvider | None = None) -> None:
     """Give each update of `dispatcher` its span."""
     # In front of aiogram's own: what its error handlers send belongs to the update's trace too.
-    outermost = dispatcher.update.outer_middleware._middlewares
-    outermost.insert(0, UpdateSpans(tracer_provider))
-    dispatcher.update.outer_middleware(record_handler_errors)
+    middlewares = dispatcher.update.outer_middleware
+    aiograms = list(middlewares)
+    for middleware in aiograms:
+        middlewares.unregister(middleware)
+    middlewares.register(UpdateSpans(tracer_provider))
+    for middleware in aiograms:
+        middlewares.register(middleware)
+    middlewares.register(record_handler_errors)
 
 
 def instrument_bot(

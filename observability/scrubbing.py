@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry._logs import LogRecord
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, Status
 
 REDACTED = "[redacted]"
 
@@ -25,12 +27,16 @@ _SHORTEST_SECRET = 6
 
 
 class Scrubber:
-    """Replaces the given secrets, also as they stand in an address or in JSON, by `[redacted]`."""
+    """Replaces the given secrets, also as they stand in an address, in JSON or in base64, by `[redacted]`.
+
+    What it has gone through can also be encoded: half of a surrogate pair, which no UTF-8 has, is `?` after it.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         values = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-        values |= {quote(secret, safe="") for secret in values}
+        values |= {form for secret in values for form in (quote(secret, safe=""), quote_plus(secret))}
         values |= {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in values}
+        values |= {form for secret in values for form in _in_base64(secret.encode())}
         longest_first = sorted(values, key=lambda value: (-len(value), value))
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if values else None
         self._encoded = [value.encode() for value in longest_first]
@@ -39,10 +45,9 @@ class Scrubber:
         return self._pattern is not None
 
     def text(self, text: str) -> str:
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode()
         return self._pattern.sub(REDACTED, text) if self._pattern else text
-
-    def finds(self, text: str) -> bool:
-        return self._pattern is not None and self._pattern.search(text) is not None
 
     def finds_in(self, encoded: bytes) -> bool:
         """Whether bytes that hold texts in UTF-8 hold a secret."""
@@ -52,85 +57,82 @@ class Scrubber:
         return False
 
     def value(self, value: Any) -> Any:
-        """`value` with every string in it scrubbed; other things as they are."""
+        """`value` with every text in it scrubbed, however deep; other things as they are.
+
+        Knows what exporters are given: spans, log records (changed in place), the data of metrics.
+        """
         if isinstance(value, str):
             return self.text(value)
+        if isinstance(value, bytes):
+            return self._pattern_sub(value)
         if isinstance(value, Mapping):
-            return {key: self.value(item) for key, item in value.items()}
-        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+            return {self.value(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, Sequence):
             return tuple(self.value(item) for item in value)
+        if isinstance(value, ReadableSpan):
+            return self.span(value)
+        if isinstance(value, LogRecord):
+            value.body = self.value(value.body)
+            value.attributes = self.value(value.attributes or {})
+            value.event_name = self.value(value.event_name)
+            return value
+        if isinstance(value, InstrumentationScope):
+            attributes = self.value(value.attributes)
+            return InstrumentationScope(self.text(value.name), value.version, value.schema_url, attributes)
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(
+                value, **{part.name: self.value(getattr(value, part.name)) for part in fields(value)}
+            )
         return value
 
     def span(self, span: ReadableSpan) -> ReadableSpan:
-        """The span itself, or a scrubbed copy where it holds a secret."""
-        if not self.finds("\0".join(_strings_of(span))):
-            return span
+        """A scrubbed copy, whose times are such as can be encoded."""
+        start = _moment(span.start_time, time.time_ns())
         return ReadableSpan(
-            name=self.text(span.name),
+            name=self.text(str(span.name)),
             context=span.context,
             parent=span.parent,
             resource=span.resource,
             attributes=self.value(span.attributes or {}),
-            events=[Event(e.name, self.value(e.attributes or {}), e.timestamp) for e in span.events],
-            links=span.links,
+            events=[
+                Event(self.text(str(e.name)), self.value(e.attributes or {}), _moment(e.timestamp, start))
+                for e in span.events
+            ],
+            links=[Link(link.context, self.value(link.attributes or {})) for link in span.links],
             kind=span.kind,
             status=Status(span.status.status_code, self.text(span.status.description or "") or None),
-            start_time=span.start_time,
-            end_time=span.end_time,
-            instrumentation_scope=span.instrumentation_scope,
+            start_time=start,
+            end_time=None if span.end_time is None else _moment(span.end_time, start),
+            instrumentation_scope=self.value(span.instrumentation_scope),
         )
 
-
-class ScrubbingSpanExporter(SpanExporter):
-    """Hands scrubbed spans to another exporter. Runs on the batch processor's thread."""
-
-    def __init__(self, exporter: SpanExporter, scrubber: Scrubber) -> None:
-        self._exporter = exporter
-        self._scrub: Callable[[ReadableSpan], ReadableSpan] = scrubber.span
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export([self._scrub(span) for span in spans])
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+    def _pattern_sub(self, value: bytes) -> bytes:
+        if not self.finds_in(value):
+            return value
+        for secret in self._encoded:
+            value = value.replace(secret, REDACTED.encode())
+        return value
 
 
-class ScrubbingLogExporter(LogRecordExporter):
-    """Hands scrubbed log records to another exporter."""
+def scrubbing(exporter: type[Any], scrubber: Scrubber) -> type[Any]:
+    """The class of exporter, for whichever signal, with what it exports scrubbed before."""
 
-    def __init__(self, exporter: LogRecordExporter, scrubber: Scrubber) -> None:
-        self._exporter = exporter
-        self._scrubber = scrubber
+    class Scrubbing(exporter):  # type: ignore[misc]
+        def export(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().export(scrubber.value(batch), *args, **kwargs)
 
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        for readable in batch:
-            record = readable.log_record
-            record.body = self._scrubber.value(record.body)
-            record.attributes = self._scrubber.value(record.attributes or {})
-        return self._exporter.export(batch)
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
-
-    def force_flush(self, timeout_millis: int = 10_000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+    return Scrubbing
 
 
-def _strings_of(span: ReadableSpan) -> Iterable[str]:
-    yield span.name
-    yield from _strings_in(span.attributes or {})
-    if span.status.description:
-        yield span.status.description
-    for event in span.events:
-        yield from _strings_in(event.attributes or {})
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """The characters that are the secret's alone, wherever it stands in what was encoded."""
+    for before in range(3):
+        padded = bytes(before) + secret
+        for encode in (b64encode, urlsafe_b64encode):
+            whole = encode(padded).decode()
+            yield whole[(0, 2, 3)[before] : len(padded) * 8 // 6]
 
 
-def _strings_in(attributes: Mapping[str, Any]) -> Iterable[str]:
-    for value in attributes.values():
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, tuple | list):
-            yield from (item for item in value if isinstance(item, str))
+def _moment(value: Any, otherwise: int) -> int:
+    """Nanoseconds since the epoch as they can be encoded."""
+    return int(value) if isinstance(value, int | float) and 0 < value < 1 << 63 else otherwise

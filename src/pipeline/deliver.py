@@ -198,7 +198,7 @@ async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = ""
         return finish
     job_spans.write_end(job, finish.outcome, kind=kind)
     outcome = {"imagebot.outcome": finish.outcome, "imagebot.provider": job.provider}
-    metrics.jobs.add({**outcome, "gen_ai.request.model": job.spec.model})
+    metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
     metrics.job_duration.record(finish.seconds, outcome)
     if finish.outcome == State.DELIVERED and job.ready:
         metrics.delivery_duration.record(finish.seconds - (job.ready - job.created) / 1000)

@@ -15,8 +15,8 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from observability.crash_spool import PROCESS_LOST
 from observability.dramatiq import after_processing
-from observability.durable import PROCESS_LOST
 from observability.spans import (
     SpanEvent,
     SpanRef,

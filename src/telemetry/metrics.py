@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from opentelemetry import metrics
 
-from observability.counts import Counts
-
 _meter = metrics.get_meter("imagebot")
 _SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600]
 
-jobs = Counts()
-_meter.create_observable_counter("imagebot.jobs", [jobs], "{job}", "Jobs that ended, by outcome")
+jobs = _meter.create_counter("imagebot.jobs", "{job}", "Jobs that ended, by outcome")
 job_duration = _meter.create_histogram(
     "imagebot.job.duration",
     "s",

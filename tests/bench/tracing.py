@@ -105,7 +105,7 @@ class Worker:
             media = InputMediaPhoto(media=_Picture("picture.png"))
             await self._bot(EditMedia(media=media, chat_id=1, message_id=2))
             outcome = {"imagebot.outcome": "delivered", "imagebot.provider": "kie"}
-            metrics.jobs.add({**outcome, "gen_ai.request.model": job.spec.model})
+            metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
             metrics.job_duration.record(30.0, outcome)
             metrics.delivery_duration.record(0.2)
             log.info("job ended", job_id=job.id, outcome="delivered", trace_id=job_spans.trace_id(job))

@@ -95,15 +95,19 @@ def test_lines_go_to_opentelemetry_with_the_same_ids(
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     logs.configure(format="json", provider=provider)
-    with recorded.tracer.start_as_current_span("work") as span:
-        structlog.get_logger("ours").error("said", n=1, parts=[1, 2])
+    with (
+        recorded.tracer.start_as_current_span("work") as span,
+        structlog.contextvars.bound_contextvars(job_id="j1"),
+    ):
+        # A record of logging's has a name of its own.
+        structlog.get_logger("ours").error("said", n=1, parts=[1, 2], name="a")
         logging.getLogger("theirs").warning("said %s", "this")
     logging.getLogger("opentelemetry.sdk").error("must not feed itself")
     logs.stop_sending()
     logging.getLogger("theirs").warning("too late")
     ours, theirs = (finished.log_record for finished in exporter.get_finished_logs())
     assert (ours.body, ours.severity_text) == ("said", "ERROR")
-    assert dict(ours.attributes or {}) == {"n": 1, "parts": "[1, 2]"}
-    assert theirs.body == "said this"
+    assert dict(ours.attributes or {}) == {"n": 1, "parts": (1, 2), "job_id": "j1", "name_": "a"}
+    assert (theirs.body, dict(theirs.attributes or {})) == ("said this", {"job_id": "j1"})
     assert {ours.span_id, theirs.span_id} == {span.get_span_context().span_id}
     assert {ours.trace_id, theirs.trace_id} == {span.get_span_context().trace_id}

@@ -3,45 +3,69 @@
 from __future__ import annotations
 
 import json
+import math
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from opentelemetry._logs import LogRecord
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Status, StatusCode
 
 from observability.dramatiq import exceptions
-from observability.scrubbing import Scrubber, ScrubbingSpanExporter
+from observability.scrubbing import Scrubber, scrubbing
 
 SECRET = "123456789:AAbbCC"
 
 
 def exported(scrubber: Scrubber) -> tuple[TracerProvider, InMemorySpanExporter]:
-    memory = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(ScrubbingSpanExporter(memory, scrubber)))
+    memory = scrubbing(InMemorySpanExporter, scrubber)()
+    provider.add_span_processor(SimpleSpanProcessor(memory))
     return provider, memory
 
 
 def test_no_part_of_a_span_keeps_a_secret() -> None:
     provider, memory = exported(Scrubber([SECRET]))
-    parent = provider.get_tracer("test").start_span("parent")
-    with provider.get_tracer("test").start_as_current_span(f"GET {SECRET}") as span:
+    tracer = provider.get_tracer(f"scope {SECRET}", attributes={"of": SECRET})
+    parent = tracer.start_span("parent")
+    with tracer.start_as_current_span(f"GET {SECRET}") as span:
+        deep: Any = {"list": [{SECRET: SECRET}], "raw": SECRET.encode()}
         span.set_attributes(
-            {"url": f"/bot{SECRET}/x", "quoted": "123456789%3AAAbbCC", "all": ["a", SECRET], "n": 1}
+            {
+                "url": f"/bot{SECRET}/x",
+                "quoted": "123456789%3AAAbbCC",
+                "all": ["a", SECRET],
+                "n": 1,
+                "deep": deep,
+            }
         )
-        span.add_event("told", {"what": SECRET})
-        span.add_link(parent.get_span_context())
+        span.add_event(f"told {SECRET}", {"what": SECRET, SECRET: 1})
+        span.add_link(parent.get_span_context(), {"why": SECRET})
         span.set_status(Status(StatusCode.ERROR, f"with {SECRET}"))
     (result,) = memory.get_finished_spans()
-    assert "AAbbCC" not in result.to_json()
+    assert b"AAbbCC" not in encode_spans([result]).SerializeToString()
     assert dict(result.attributes or {}) == {
         "url": "/bot[redacted]/x",
         "quoted": "[redacted]",
         "all": ("a", "[redacted]"),
         "n": 1,
+        "deep": {"list": ({"[redacted]": "[redacted]"},), "raw": b"[redacted]"},
     }
     assert result.status.description == "with [redacted]"
     assert (result.context, result.start_time, result.end_time) == (
@@ -49,12 +73,70 @@ def test_no_part_of_a_span_keeps_a_secret() -> None:
         span.start_time,
         span.end_time,
     )
-    assert result.links == span.links
+    assert [link.context for link in result.links] == [parent.get_span_context()]
 
 
-def test_a_clean_span_passes_as_it_is() -> None:
-    span = ReadableSpan("GET", attributes={"url": "/", "n": 1, "all": ("a",)})
-    assert Scrubber([SECRET]).span(span) is span
+def test_no_measurement_keeps_a_secret() -> None:
+    kept: list[MetricsData] = []
+
+    class Memory(MetricExporter):
+        def export(self, metrics_data: MetricsData, *args: Any, **kwargs: Any) -> MetricExportResult:
+            kept.append(metrics_data)
+            return MetricExportResult.SUCCESS
+
+        def force_flush(self, timeout_millis: float = 10_000) -> bool:
+            return True
+
+        def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+            pass
+
+    reader = PeriodicExportingMetricReader(scrubbing(Memory, Scrubber([SECRET]))(), math.inf)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    meter = provider.get_meter(f"scope {SECRET}")
+    labels = {"url": SECRET, SECRET: "key", "n": 1}
+    meter.create_counter("counted", description=SECRET).add(3, labels)
+    meter.create_histogram("measured").record(0.5, labels)
+    meter.create_observable_gauge("seen", [lambda _: [Observation(7, labels)]])
+    provider.shutdown()
+    request = encode_metrics(kept[0])
+    assert b"AAbbCC" not in request.SerializeToString()
+    (of_scope,) = request.resource_metrics[0].scope_metrics
+    by_name = {metric.name: metric for metric in of_scope.metrics}
+    assert set(by_name) == {"counted", "measured", "seen"}
+    (point,) = by_name["counted"].sum.data_points
+    assert point.as_int == 3
+    assert by_name["counted"].sum.is_monotonic
+    (point,) = by_name["measured"].histogram.data_points
+    assert (point.count, point.sum, sum(point.bucket_counts)) == (1, 0.5, 1)
+    (point,) = by_name["seen"].gauge.data_points
+    assert point.as_int == 7
+
+
+def test_no_log_record_keeps_a_secret() -> None:
+    memory = scrubbing(InMemoryLogRecordExporter, Scrubber([SECRET]))()
+    loggers = LoggerProvider(shutdown_on_exit=False)
+    loggers.add_log_record_processor(SimpleLogRecordProcessor(memory))
+    loggers.get_logger(f"of {SECRET}").emit(
+        LogRecord(body={"said": SECRET}, attributes={"url": SECRET, SECRET: 1}, event_name=SECRET)
+    )
+    (found,) = memory.get_finished_logs()
+    assert "AAbbCC" not in found.to_json()
+    assert found.instrumentation_scope.name == "of [redacted]"
+    assert found.log_record.attributes == {"url": "[redacted]", "[redacted]": 1}
+
+
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+def test_a_secret_is_found_in_base64(before: str, encode: Callable[[bytes], bytes]) -> None:
+    line = encode(f"{before}{SECRET}:password".encode()).decode()
+    scrubbed = Scrubber([SECRET]).text(f"Basic {line}")
+    hidden = len(line) + len("[redacted]") - len(scrubbed.removeprefix("Basic "))
+    assert hidden >= len(SECRET) * 8 // 6 - 1
+
+
+def test_what_was_scrubbed_can_be_encoded() -> None:
+    half: Any = {"\ud83d": ["\ude00"]}
+    assert Scrubber([]).value(half) == {"?": ("?",)}
 
 
 @pytest.mark.parametrize("secrets", [[], [""], ["short"]])
