@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -90,7 +89,7 @@ def test_no_measurement_keeps_a_secret() -> None:
         def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
             pass
 
-    reader = PeriodicExportingMetricReader(scrubbing(Memory, Scrubber([SECRET]))(), math.inf)
+    reader = PeriodicExportingMetricReader(scrubbing(Memory, Scrubber([SECRET]))(), 600_000)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     meter = provider.get_meter(f"scope {SECRET}")
     labels = {"url": SECRET, SECRET: "key", "n": 1}
