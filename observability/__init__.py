@@ -180,7 +180,6 @@ def setup(
     return _running
 
 
-<<<<<<< HEAD
 def _use_stable_http_names() -> None:
     """The instrumentations of HTTP emit pre-standard names unless told otherwise, and read this once."""
     chosen = [name.strip() for name in os.environ.get(_NAMES_OPT_IN, "").split(",") if name.strip()]
@@ -188,10 +187,6 @@ def _use_stable_http_names() -> None:
         os.environ[_NAMES_OPT_IN] = ",".join((*chosen, "http"))
 
 
-def _current_log_provider() -> LoggerProvider | None:
-    provider = _logs.get_logger_provider()
-    return provider if isinstance(provider, LoggerProvider) else None
-=======
 def _resource(service: str, version: str | None, scrubber: Scrubber) -> Resource:
     """Who exports. What the environment says about it stands over what the program says."""
     own = {"service.name": service, "host.name": socket.gethostname()}
@@ -232,7 +227,6 @@ def _number(variable: str) -> int:
     if not text.isdecimal():
         raise ValueError(f"{variable}: expected a whole number, not {text!r}")
     return int(text)
->>>>>>> 728e72e (The SDK records, encodes and sends: one crash spool stays of our own)
 
 
 def _run_all(actions: Sequence[Callable[[], object]], timeout: float) -> bool:
