@@ -41,12 +41,11 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind
 
+from observability.otlp_reader import spans_in
 from observability.scrubbing import Scrubber
 
 logger = logging.getLogger(__name__)
@@ -61,6 +60,7 @@ _LOOK_SECONDS = 2.0
 _MOST_BYTES = 64_000_000
 _MOST_REFUSALS = 5  # of one file, while the Collector takes others
 _LEAST_NS = 1_000  # viewers count in microseconds, and wonder at spans that take none
+_IN_MEMORY = "spans are kept in memory only: %s"
 _ROOTS = (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.INTERNAL)
 
 
@@ -91,12 +91,13 @@ class CrashSpool(SpanProcessor):
         self._first_to_write = first_to_write or (lambda _: True)
         self._scrubber = scrubber or Scrubber(())
         self._delay, self._batch, self._queue = delay, batch, queue
-        self._shut = self._away = self._disk_is_bad = False
+        self._shut = self._away = False
         self._file: _File | None = None
         self._taken = self._taken_before = (
-            0  # batches the Collector took, and how many at the last look around
+            0  # requests the Collector took, and how many when that was last asked
         )
-        self._looked = self._told = 0.0
+        self._looked = 0.0
+        self._said: dict[str, float] = {}
         self._refusals: Counter[Path] = Counter()
         self.dropped = 0
         self._begin()
@@ -107,7 +108,8 @@ class CrashSpool(SpanProcessor):
         """At first, and again in a forked child: the parent's spans and file are the parent's."""
         if self._file is not None:
             self._file.leave()
-        self._lock, self._sending = threading.Lock(), threading.Lock()
+        # A signal's handler may end a span while its thread is in here.
+        self._lock, self._sending = threading.RLock(), threading.Lock()
         self._wake = threading.Event()
         self._file = None
         self._open: dict[int, bytes] = {}
@@ -156,9 +158,14 @@ class CrashSpool(SpanProcessor):
 
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count
-        if count and time.monotonic() - self._told > 10:
-            self._told = time.monotonic()
-            logger.error("%s spans lost since the start: %s", self.dropped, why)
+        if count:
+            self._say(logging.ERROR, "%s spans lost since the start: %s", self.dropped, why)
+
+    def _say(self, level: int, text: str, *of: object) -> None:
+        """Once in a while: what goes wrong goes wrong with every span."""
+        if time.monotonic() - self._said.get(text, -60) >= 60:
+            self._said[text] = time.monotonic()
+            logger.log(level, text, *of)
 
     # The file; with the lock
 
@@ -167,25 +174,15 @@ class CrashSpool(SpanProcessor):
             return
         try:
             if self._file is None:
-                self._file = self._new_file(self._folder)
+                self._file = _File(self._folder, self._open.values())
                 if kind is _BEGUN:
                     return  # among what is open
             self._file.write(kind, content)
         except OSError as error:
-            self._say_disk(error)
+            self._say(logging.WARNING, _IN_MEMORY, error)
             if self._file is not None:
                 self._file.remove()
                 self._file = None
-
-    def _new_file(self, folder: Path) -> _File:
-        file = _File(folder, self._open.values())
-        self._say_disk(None)
-        return file
-
-    def _say_disk(self, error: OSError | None) -> None:
-        if (error is not None) is not self._disk_is_bad:
-            self._disk_is_bad = error is not None
-            logger.warning("spans are kept in memory only: %s" if error else "spans are on disk again", error)
 
     def _take(self) -> tuple[list[ReadableSpan], _File | None]:
         """What has ended since the last time, and the file that it is in, where there is one for it alone."""
@@ -193,10 +190,10 @@ class CrashSpool(SpanProcessor):
         file, self._file = self._file, None
         if file is not None and self._open and self._folder is not None:
             try:
-                self._file = self._new_file(self._folder)
+                self._file = _File(self._folder, self._open.values())
             except OSError as error:
                 # Without room for another, what is noted stays where it is.
-                self._say_disk(error)
+                self._say(logging.WARNING, _IN_MEMORY, error)
                 self._file, file.ended = file, 0
                 return over, None
         if file is not None:
@@ -246,11 +243,16 @@ class CrashSpool(SpanProcessor):
             with self._lock:
                 self._keep(over, file, self._queue)
             if self._folder is not None:
-                self._trim(self._folder)
+                with suppress(FileNotFoundError):  # somebody else's, gone meanwhile
+                    self._trim(self._folder)
             return False
 
     def _export(self, spans: Sequence[ReadableSpan]) -> bool:
-        taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        taken = False
+        try:
+            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        except Exception:
+            logger.exception("spans cannot be sent")
         self._taken += taken
         if taken is self._away:
             self._away = not taken
@@ -274,6 +276,7 @@ class CrashSpool(SpanProcessor):
                 continue
             if self._taken == self._taken_before:
                 return  # away
+            self._taken_before = self._taken
             self._refusals[path] += 1
             if self._refusals[path] >= _MOST_REFUSALS:
                 _set_aside(path, "refused", "the Collector takes others and not these")
@@ -300,7 +303,7 @@ class CrashSpool(SpanProcessor):
                 except Exception as error:
                     logger.info("a lost process's spans wait: %s", type(error).__name__)
                     return True
-        spans = [span for request in over for span in _spans_in(request)]
+        spans = [span for request in over for span in spans_in(request)]
         if spans and not self._export(spans):
             return False
         if len(_MAGIC + _VERSION) + sum(_RECORD.size + len(content) for _, content in records) < len(data):
@@ -310,9 +313,9 @@ class CrashSpool(SpanProcessor):
         return True
 
     def _trim(self, folder: Path) -> None:
-        """Delete the oldest files that nobody holds until the folder is of bearable size."""
+        """Delete the oldest files that nobody holds, whatever they are, until the folder is of bearable size."""
         size = 0
-        for path in sorted(folder.glob("[!.]*.spans*"), reverse=True):
+        for path in sorted(folder.glob("[!.]*"), key=os.path.getmtime, reverse=True):
             with suppress(OSError):
                 size += path.stat().st_size
                 if size > _MOST_BYTES:
@@ -451,50 +454,3 @@ def _cut_short(request: ExportTraceServiceRequest, ended_ns: int) -> ExportTrace
         span.status.code, span.status.message = otlp.Status.STATUS_CODE_ERROR, "the process was lost"
         span.attributes.append(KeyValue(key="error.type", value=AnyValue(string_value=PROCESS_LOST)))
     return request
-
-
-# What the official encoder made of spans, as spans again: an exporter takes nothing else.
-
-
-def _spans_in(request: ExportTraceServiceRequest) -> Iterator[ReadableSpan]:
-    for of_resource in request.resource_spans:
-        resource = Resource(_attributes(of_resource.resource), of_resource.schema_url)
-        for of_scope in of_resource.scope_spans:
-            told = of_scope.scope
-            scope = InstrumentationScope(told.name, told.version, of_scope.schema_url, _attributes(told))
-            for span in of_scope.spans:
-                yield ReadableSpan(
-                    name=span.name,
-                    context=_context(span, span.span_id, state=TraceState.from_header([span.trace_state])),
-                    parent=_context(span, span.parent_span_id) if span.parent_span_id else None,
-                    resource=resource,
-                    attributes=_attributes(span),
-                    events=[Event(e.name, _attributes(e), e.time_unix_nano) for e in span.events],
-                    links=[Link(_context(link, link.span_id), _attributes(link)) for link in span.links],
-                    kind=SpanKind(span.kind - 1),
-                    status=Status(StatusCode(span.status.code), span.status.message or None),
-                    start_time=span.start_time_unix_nano,
-                    end_time=span.end_time_unix_nano,
-                    instrumentation_scope=scope,
-                )
-
-
-def _context(of: otlp.Span | otlp.Span.Link, span_id: bytes, state: TraceState | None = None) -> SpanContext:
-    is_remote = bool(of.flags & otlp.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK)
-    ids = int.from_bytes(of.trace_id, "big"), int.from_bytes(span_id, "big")
-    return SpanContext(*ids, is_remote, TraceFlags(TraceFlags.SAMPLED), state)
-
-
-def _attributes(of: Any) -> dict[str, Any]:
-    return {attribute.key: _value(attribute.value) for attribute in of.attributes}
-
-
-def _value(value: AnyValue) -> Any:
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "array_value":
-        return tuple(map(_value, value.array_value.values))
-    if kind == "kvlist_value":
-        return {item.key: _value(item.value) for item in value.kvlist_value.values}
-    return getattr(value, kind)
