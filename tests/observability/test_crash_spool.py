@@ -392,14 +392,12 @@ async def test_another_version_s_file_waits_for_that_version(tmp_path: Path) -> 
 async def test_what_alone_is_refused_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = left_behind(tmp_path, "bad")
     collector = Collector(refuses="bad")
-    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
-        for number in range(100):
-            if not bad.exists():
-                break
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, processor):
+        for number in range(crash_spool._MOST_REFUSALS):
             end(tracer, f"good {number}")
-            await until(lambda most=number: len(collector.spans) > most)
-            await asyncio.sleep(0.05)  # a look around
-    assert "refuses" not in collector.names
+            await until(lambda most=number: processor._refusals[bad] > most)
+        await until(lambda: not bad.exists())
+    assert "bad" not in collector.names
     assert [path.name for path in tmp_path.iterdir()] == [f"{bad.name}.refused"]
     assert "takes others" in caplog.text
 
