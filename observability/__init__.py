@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 Signal = Literal["traces", "metrics", "logs"]
 
-# What the standard variables are where nobody has set them. OpenTelemetry's own choices are made for
+# What the standard variables are where nobody has set them, or to nothing. OpenTelemetry's own choices are made for
 # other programs: batches leave every second here, and a collector that is dead is given up on after two.
 _DEFAULTS = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -119,7 +119,7 @@ def setup(
     global _running
     _use_stable_http_names()
     for name, value in _DEFAULTS.items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = os.environ.get(name) or value
     scrubber = Scrubber(secrets)
 
     def log_to(provider: object) -> None:

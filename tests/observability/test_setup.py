@@ -104,6 +104,38 @@ async def test_signals_are_chosen_one_by_one(sandbox: tuple[TraceSandbox, str]) 
     assert received.metrics() == received.logs() == []
 
 
+ODD = """
+import math, structlog
+from opentelemetry import metrics, trace
+from observability import setup
+
+telemetry = setup("program", secrets=["hush-hush"], log_format="json")
+half = "\\ud83d"
+with trace.get_tracer("test").start_as_current_span(f"odd {half}") as span:
+    span.set_attributes({"half": half, 5: 6, "": 7, "large": 1 << 70, "hush-hush": b"hush-hush"})
+    span.add_event(half, {half: half}, 1.5)
+meter = metrics.get_meter("test")
+meter.create_counter("odd").add(1, {"half": half, 5: 6, "": 7, "list": [half], "hush-hush": "hush-hush"})
+meter.create_histogram("odd.too").record(math.nan, {"half": half})
+meter.create_counter("things").add(3)
+structlog.get_logger("app").info(half, n=half, large=1 << 70, name=object(), where=b"hush-hush")
+structlog.get_logger("app").info("said")
+trace.get_tracer("test").start_span("work").end()
+"""
+
+
+async def test_what_is_odd_takes_nothing_along(sandbox: tuple[TraceSandbox, str]) -> None:
+    """What cannot be encoded loses itself, as does a secret: not its batch, and nothing is thrown into the program."""
+    received, endpoint = sandbox
+    _, log = await run(ODD, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_BSP_SCHEDULE_DELAY="")
+    assert sorted(span.name for span in received.spans()) == ["odd ?", "work"]
+    (counted,) = received.metrics("things")
+    assert counted.value == 3
+    assert [point.value for point in received.metrics("odd")] == [1]
+    assert [line.body for line in received.logs() if line.body in ("?", "said")] == ["?", "said"]
+    assert "hush-hush" not in received.text() + log
+
+
 async def test_unsampled_is_unsampled_whole(sandbox: tuple[TraceSandbox, str]) -> None:
     received, endpoint = sandbox
     await run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_TRACES_SAMPLER="always_off")
