@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import subprocess
@@ -410,6 +411,15 @@ async def test_while_the_collector_is_away_nothing_counts_as_refused(tmp_path: P
     assert collector.names == ["waits"]
 
 
+@pytest.fixture
+def _silent() -> Iterator[None]:
+    """What is captured of the log could not be sent from pytest's worker process to its master."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("_silent")
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_what_is_odd_loses_itself_and_nothing_else(tmp_path: Path, on_disk: bool) -> None:
     """Half a surrogate, odd keys, numbers and times: nothing is thrown into the program, and no batch is lost."""
