@@ -9,8 +9,7 @@ import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 # A container's memory as its kernel counts it, version 2 of control groups.
-_USED = Path("/sys/fs/cgroup/memory.current")
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def observe_process(meter: Meter) -> None:
@@ -43,15 +42,16 @@ def _memory_usage(_: CallbackOptions) -> Iterable[Observation]:
 
 
 def _memory_utilization(_: CallbackOptions) -> Iterable[Observation]:
-    share = _share_of_container()
-    if share is None:
-        share = psutil.virtual_memory().percent / 100
-    yield Observation(share, {"system.memory.state": "used"})
+    yield Observation(memory_share(), {"system.memory.state": "used"})
 
 
-def _share_of_container() -> float | None:
-    """None outside a container, or in one without a limit."""
+def memory_share() -> float:
+    """Memory in use, as a share of the container's limit, or else of the machine's."""
     try:
-        return int(_USED.read_text()) / int(_LIMIT.read_text())
+        limit = int((_CGROUP / "memory.max").read_text())
+        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        # As Docker counts: what the kernel would drop at once is not in use.
+        used = int((_CGROUP / "memory.current").read_text()) - int(stat.get("inactive_file", 0))
+        return max(0, used) / limit
     except (OSError, ValueError):
-        return None
+        return float(psutil.virtual_memory().percent) / 100

@@ -21,7 +21,7 @@ from src.api import callbacks, images, probes, status, webhook
 from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
 from src.bot.inbox import Inbox
-from src.ops.heartbeat import Vitals
+from src.ops.heartbeat import Heartbeat
 from src.settings import Settings
 from src.worker.broker import make_broker
 
@@ -57,16 +57,16 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
     async with open_app(settings, broker) as app:
-        vitals = Vitals(app, "api")
+        heartbeat = Heartbeat(app, "api")
         api = make_api(app)
         if settings.webhook_url is not None:
             api.include_router(webhook.make_router(settings, Inbox(app)))
-        reports = asyncio.create_task(vitals.run())
+        reports = asyncio.create_task(heartbeat.run())
         try:
             yield api
         finally:
             await cancel_all([reports])
-            await vitals.retire()
+            await heartbeat.retire()
 
 
 class _Server(uvicorn.Server):

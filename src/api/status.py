@@ -25,7 +25,7 @@ from src.api.problems import Problem
 from src.app import App
 from src.ops import report
 from src.ops.advice import advise
-from src.ops.heartbeat import uptime
+from src.ops.heartbeat import Beat
 from src.ops.samples import last_hour
 from src.ops.snapshot import Ended, Level, Snapshot, look
 from src.telegram.i18n import Voice, get_texts, language_of
@@ -144,7 +144,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
         ],
         steps=[(report.words(say, step), step.command) for step in advise(snapshot)],
         charts=charts.draw(await last_hour(app), say),
-        processes=[_process(say, vital) for vital in snapshot.vitals],
+        processes=[_process(say, beat) for beat in snapshot.processes],
         slow=await _listed(app, say, slow[:_LISTED], snapshot),
         failed=await _listed(app, say, failed[:_LISTED], snapshot),
         redis_uptime=report.span(say, snapshot.store.uptime),
@@ -154,15 +154,15 @@ async def render(app: App, say: Voice, nonce: str) -> str:
     )
 
 
-def _process(say: Voice, vital: Any) -> dict[str, Any]:
+def _process(say: Voice, beat: Beat) -> dict[str, Any]:
     return {
-        "kind": vital.kind,
-        "holder": vital.holder,
-        "cpu": round(vital.cpu * 100),
-        "memory": round(vital.memory / 1e6),
-        "machine_cpu": round(vital.machine_cpu * 100),
-        "machine_memory": round(vital.machine_memory * 100),
-        "up": report.span(say, uptime(vital)),
+        "kind": beat.kind,
+        "holder": beat.holder,
+        "cpu": round(beat.cpu * 100),
+        "memory": round(beat.memory / 1e6),
+        "machine_cpu": round(beat.machine_cpu * 100),
+        "machine_memory": round(beat.machine_memory * 100),
+        "up": report.span(say, max(0.0, time.time() - beat.started)),
     }
 
 

@@ -27,7 +27,7 @@ from src.bot.ordering import Asking
 from src.bot.polling import Poller, set_webhook
 from src.bot.progress import Progress
 from src.ops.alerts import Alerts
-from src.ops.heartbeat import Vitals
+from src.ops.heartbeat import Heartbeat
 from src.ops.monitor import Duty
 from src.settings import Settings
 from src.telegram.client import make_bot
@@ -90,8 +90,8 @@ async def run_bot(settings: Settings) -> None:
         if settings.webhook_url is None:
             receiving.append(Poller(bot, parts.dispatcher, inbox, handling))
         _stop_on_signals(receiving)
-        duty, vitals = Duty(app, Alerts(app, bot, get_texts())), Vitals(app, "bot")
-        works = [part.run() for part in (parts.progress, duty, vitals)]
+        duty, heartbeat = Duty(app, Alerts(app, bot, get_texts())), Heartbeat(app, "bot")
+        works = [part.run() for part in (parts.progress, duty, heartbeat)]
         if settings.webhook_url is not None:
             works.append(set_webhook(settings, bot, parts.dispatcher))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
@@ -103,7 +103,7 @@ async def run_bot(settings: Settings) -> None:
             await cancel_all(background)
             await parts.progress.resign()
             await duty.resign()
-            await vitals.retire()
+            await heartbeat.retire()
             await bot.session.close()
             log.info("bot stopped")
 

@@ -204,15 +204,6 @@ class Ledger:
         at = await self.now() + round(seconds * 1000)
         await self.client.zadd(self.key("due"), {f"r:{request_id}": at}, xx=True)
 
-    async def beat(self, holder: str) -> None:
-        """Say that a worker process lives."""
-        await self.client.zadd(self.key("workers"), {holder: await self.now()})
-
-    async def workers(self, within: float = 15.0) -> list[str]:
-        """Worker processes that said so within that many seconds."""
-        since = await self.now() - within * 1000
-        return list(await self.client.zrangebyscore(self.key("workers"), since, "+inf"))
-
     async def all_durations(self) -> dict[tuple[str, str], list[float]]:
         """`durations` of every provider and model that made a picture lately."""
         found = {}

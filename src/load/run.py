@@ -23,6 +23,7 @@ from src.jobs import Job, Ledger
 from src.load.machine import Commands, Machine, scripted_shares
 from src.local.demo import environment, free_port, start_redis, wait_for_page
 from src.local.supervisor import DRAIN, Part, Supervisor
+from src.ops.heartbeat import alive
 
 _LISTENED_TIMES = 10
 _SAY_EVERY = 15.0
@@ -155,7 +156,7 @@ async def _until_up(client: httpx.AsyncClient, ledger: Ledger, processes: int) -
     async with asyncio.timeout(_UP_SECONDS):
         while True:
             polled = (await client.get("/load/now")).json()["polled"]
-            if polled and len(await ledger.workers()) >= processes:
+            if polled and sum(beat.kind == "worker" for beat in await alive(ledger)) >= processes:
                 return
             await asyncio.sleep(0.1)
 

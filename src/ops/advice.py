@@ -43,7 +43,7 @@ def advise(snapshot: Snapshot) -> list[Advice]:
 
 def workers_needed(snapshot: Snapshot) -> int:
     """Worker processes at which their CPU would be at ease; at least those that run."""
-    busy = sum(vital.cpu for vital in snapshot.vitals if vital.kind == "worker")
+    busy = sum(beat.cpu for beat in snapshot.processes if beat.kind == "worker")
     return max(snapshot.workers, math.ceil(busy / _CPU_GOAL))
 
 
@@ -53,7 +53,7 @@ def slots_needed(provider: ProviderHealth, arrivals: float) -> float:
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Advice]:
-    cpu = max((vital.cpu for vital in snapshot.vitals if vital.kind == "worker"), default=0.0)
+    cpu = max((beat.cpu for beat in snapshot.processes if beat.kind == "worker"), default=0.0)
     if not snapshot.moving or cpu > _CPU_HIGH:
         number = max(snapshot.workers + 1, workers_needed(snapshot))
         reason = "advice-workers-busy" if cpu > _CPU_HIGH else "advice-workers-behind"
@@ -113,6 +113,6 @@ def _time(snapshot: Snapshot) -> Iterator[Advice]:
 def _machine(snapshot: Snapshot) -> Iterator[Advice]:
     if snapshot.memory > 0.8:
         yield Advice("advice-memory", {"percent": round(snapshot.memory * 100)}, "docker stats --no-stream")
-    others = [vital for vital in snapshot.vitals if vital.kind != "worker" and vital.cpu > _CPU_HIGH]
-    for vital in others:
-        yield Advice("advice-cpu", {"part": vital.kind, "percent": round(vital.cpu * 100)})
+    others = [beat for beat in snapshot.processes if beat.kind != "worker" and beat.cpu > _CPU_HIGH]
+    for beat in others:
+        yield Advice("advice-cpu", {"part": beat.kind, "percent": round(beat.cpu * 100)})

@@ -1,7 +1,8 @@
-"""What a process takes of its machine, said in Redis for the status page and the alerts.
+"""Every process says each five seconds that it lives, and what it takes of its machine.
 
-Every process measures itself, because from outside its container nobody can. Its metrics are
-`observability.process`.
+In Redis for the status page, the readiness probe and the alerts, which see the whole system; in a file
+for its container's health check (`src.ops.healthcheck`), which costs next to nothing. Every process measures
+itself, because nobody can from outside its container.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,25 +21,30 @@ import psutil
 import structlog
 from redis.exceptions import RedisError
 
+from observability.process import memory_share
 from src.app import App
+from src.jobs import Ledger
+from src.store.clients import trouble
 
 log = structlog.get_logger(__name__)
 
 Kind = Literal["bot", "worker", "api"]
 
 EVERY = 5.0
-"""Seconds between two reports of a process."""
-_FRESH_MS = 20_000
-_CGROUP = Path("/sys/fs/cgroup")
+ALIVE = 15.0
+"""Seconds since its last heartbeat after which a process counts as gone."""
+KEY = "heartbeats"
+"""In Redis, behind the ledger's prefix: a hash of the last one of each process, by holder."""
+_KEPT_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Vital:
-    """One process, as it said of itself.
+class Beat:
+    """One process, as it last said of itself.
 
     Attributes:
         holder: its name in leases, `host:pid`.
-        cpu: share of one core since its last report. machine_cpu: share of all cores of its machine.
+        cpu: share of one core since the beat before. machine_cpu: share of all cores of its machine.
         memory: its resident bytes. machine_memory: share of the machine's memory in use, or of the
             container's limit where there is one.
         started: seconds since the epoch. at: ms of Redis's clock when it said so.
@@ -52,21 +60,45 @@ class Vital:
     at: int
 
 
-class Vitals:
-    """Measures this process and reports it."""
+class Heartbeat:
+    """Measures this process and says that it lives."""
 
     def __init__(self, app: App, kind: Kind) -> None:
         self._app = app
-        self._kind = kind
+        self._kind: Kind = kind
         self._process = psutil.Process(os.getpid())
         # The first reading of each has nothing to compare with.
         self._process.cpu_percent()
         psutil.cpu_percent()
 
-    async def report(self) -> None:
-        """Say once how this process does."""
+    async def beat(self) -> None:
+        """Say it once; why Redis did not take it is said in the file."""
+        try:
+            await self._say()
+        except RedisError as error:
+            log.warning("no heartbeat", error=type(error).__name__)
+            self._write(f"Redis: {trouble(error)}")
+        else:
+            self._write("")
+
+    async def run(self) -> None:
+        """Beat for ever."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(EVERY)
+
+    async def retire(self) -> None:
+        """This process ends: it is no longer to be seen."""
+        with suppress(OSError):
+            file_of(self._kind).unlink()
+        try:
+            await self._app.redis.hdel(self._app.ledger.key(KEY), self._app.holder)
+        except RedisError as error:
+            log.info("heartbeat stays until it is old", error=type(error).__name__)
+
+    async def _say(self) -> None:
         ledger = self._app.ledger
-        vital = Vital(
+        beat = Beat(
             holder=self._app.holder,
             kind=self._kind,
             cpu=self._process.cpu_percent() / 100,
@@ -76,47 +108,45 @@ class Vitals:
             started=self._process.create_time(),
             at=await ledger.now(),
         )
-        await self._app.redis.hset(ledger.key("vitals"), vital.holder, json.dumps(asdict(vital)))
+        await say(ledger, beat)
 
-    async def run(self) -> None:
-        """Report for ever."""
-        while True:
-            try:
-                await self.report()
-            except RedisError as error:
-                log.warning("vitals not reported", error=type(error).__name__)
-            await asyncio.sleep(EVERY)
-
-    async def retire(self) -> None:
-        """This process ends: it is no longer to be seen."""
-        try:
-            await self._app.redis.hdel(self._app.ledger.key("vitals"), self._app.holder)
-        except RedisError as error:
-            log.info("vitals stay until they are old", error=type(error).__name__)
+    def _write(self, trouble: str) -> None:
+        # A machine without a place for it has no container's health check either.
+        with suppress(OSError):
+            file = os.open(file_of(self._kind), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(file, "w") as words:
+                words.write(trouble)
+            os.utime(file_of(self._kind))
 
 
-def parse_vitals(raw: dict[str, str], now: int) -> tuple[tuple[Vital, ...], tuple[str, ...]]:
-    """The processes that reported lately, and the names of those that have stopped doing so."""
-    found = [Vital(**json.loads(text)) for text in raw.values()]
-    fresh = [vital for vital in found if now - vital.at <= _FRESH_MS]
-    gone = tuple(vital.holder for vital in found if now - vital.at > _FRESH_MS)
-    return tuple(sorted(fresh, key=lambda vital: (vital.kind, vital.holder))), gone
+def file_of(kind: str) -> Path:
+    """Where the processes of this kind write on this machine that they live."""
+    return Path(tempfile.gettempdir()) / f"imagebot-{kind}.heartbeat"
 
 
-def memory_share() -> float:
-    """Memory in use, as a share of the container's limit, or else of the machine's."""
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        if limit != "max":
-            used = int((_CGROUP / "memory.current").read_text())
-            stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-            # As Docker counts: what the kernel would drop at once is not in use.
-            return max(0, used - int(stat.get("inactive_file", 0))) / int(limit)
-    except (OSError, ValueError):
-        pass
-    return float(psutil.virtual_memory().percent) / 100
+async def say(ledger: Ledger, beat: Beat) -> None:
+    """Put a heartbeat where all can read it."""
+    async with ledger.client.pipeline(transaction=False) as pipe:
+        pipe.hset(ledger.key(KEY), beat.holder, json.dumps(asdict(beat)))
+        pipe.expire(ledger.key(KEY), _KEPT_SECONDS)
+        await pipe.execute()
 
 
-def uptime(vital: Vital) -> float:
-    """Seconds since a process was started."""
-    return max(0.0, time.time() - vital.started)
+async def alive(ledger: Ledger) -> list[Beat]:
+    """The processes that beat lately, by kind and name."""
+    return parse(await ledger.client.hvals(ledger.key(KEY)), await ledger.now())
+
+
+def parse(said: Iterable[str], now: int) -> list[Beat]:
+    """Of heartbeats those that are fresh at `now` (ms of Redis's clock), by kind and name."""
+    found = (Beat(**json.loads(text)) for text in said)
+    fresh = (beat for beat in found if now - beat.at <= ALIVE * 1000)
+    return sorted(fresh, key=lambda beat: (beat.kind, beat.holder))
+
+
+async def forget(ledger: Ledger, now: int) -> None:
+    """Drop the heartbeats of processes that are gone."""
+    said = await ledger.client.hgetall(ledger.key(KEY))
+    living = {beat.holder for beat in parse(said.values(), now)}
+    if gone := said.keys() - living:
+        await ledger.client.hdel(ledger.key(KEY), *gone)

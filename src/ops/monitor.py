@@ -11,10 +11,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from src.app import App
-from src.ops import samples
+from src.ops import heartbeat, samples
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
-from src.ops.heartbeat import parse_vitals
 from src.ops.leader import Lease
 from src.ops.snapshot import Snapshot, look
 
@@ -63,9 +62,6 @@ class Duty:
     async def _tidy(self, snapshot: Snapshot) -> None:
         """Forget processes that are gone, and failed jobs whose record has expired."""
         key, redis = self._app.ledger.key, self._app.redis
-        gone = parse_vitals(await redis.hgetall(key("vitals")), snapshot.at)[1]
-        if gone:
-            await redis.hdel(key("vitals"), *gone)
-        await redis.zremrangebyscore(key("workers"), "-inf", snapshot.at - _DAY_MS)
+        await heartbeat.forget(self._app.ledger, snapshot.at)
         kept = self._app.settings.job_ttl_days * _DAY_MS
         await redis.zremrangebyscore(key("failed"), "-inf", snapshot.at - kept)

@@ -14,14 +14,14 @@ from typing import Any
 
 from src.app import App
 from src.jobs.estimate import usual
-from src.ops.heartbeat import Vital, parse_vitals
+from src.ops import heartbeat
+from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
 from src.pipeline.notify import QUEUE_KEY
 from src.settings import Settings
 
 WINDOW = 600.0
 """Seconds that means and rates are taken over."""
-_ALIVE_MS = 15_000
 _STALLED_MS = 30_000
 _BACKLOG = 100
 
@@ -132,7 +132,7 @@ class Snapshot:
     delivering: int
     oldest: float
     ended: tuple[Ended, ...]
-    vitals: tuple[Vital, ...]
+    processes: tuple[Beat, ...]
     workers: int
     overdue: int
     messages: int | None
@@ -165,12 +165,12 @@ class Snapshot:
     @property
     def cpu(self) -> float:
         """The busiest process's share of its core, all that one Python process can fill."""
-        return max((vital.cpu for vital in self.vitals), default=0.0)
+        return max((beat.cpu for beat in self.processes), default=0.0)
 
     @property
     def memory(self) -> float:
         """The fullest machine's or container's share of memory in use."""
-        return max((vital.machine_memory for vital in self.vitals), default=0.0)
+        return max((beat.machine_memory for beat in self.processes), default=0.0)
 
     @property
     def moving(self) -> bool:
@@ -240,8 +240,7 @@ async def look(app: App) -> Snapshot:
             pipe.hmget(key(f"gate:provider:{name}"), "closed", "open", "probe")
         pipe.zcard(key("due"))
         pipe.llen(QUEUE_KEY)
-        pipe.zrange(key("workers"), 0, -1, withscores=True)
-        pipe.hgetall(key("vitals"))
+        pipe.hvals(key(heartbeat.KEY))
         pipe.hgetall(key("counts"))
         pipe.zcard(key("failed"))
         pipe.lrange(key("ended"), 0, -1)
@@ -251,10 +250,11 @@ async def look(app: App) -> Snapshot:
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
-    due, messages, beats, vitals, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
+    due, messages, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
         4 * len(names) :
     ]
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
+    processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
     # Ids sort by time: the first of each line is the one that has waited longest.
     oldest = [min(line[0]) for line in lines if line[0]]
@@ -270,8 +270,8 @@ async def look(app: App) -> Snapshot:
         delivering=max(0, int(due) - waiting - sum(provider.running for provider in providers)),
         oldest=max((max(0, now - int(at)) / 1000 for at in created if at), default=0.0),
         ended=tuple(_ended(line) for line in ended),
-        vitals=parse_vitals(vitals, now)[0],
-        workers=sum(now - int(at) <= _ALIVE_MS for _, at in beats),
+        processes=tuple(processes),
+        workers=sum(beat.kind == "worker" for beat in processes),
         overdue=int(overdue),
         messages=int(messages) if app.settings.broker_url is None else await _in_rabbitmq(app.settings),
         store=_store(info),

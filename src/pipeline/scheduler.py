@@ -29,7 +29,6 @@ _MANY = 200
 _LONGEST_SLEEP = 0.5
 # Between two looks: what falls due or was polled meanwhile is one call.
 _SHORTEST_SLEEP = 0.1
-_HEARTBEAT_SECONDS = 5.0
 _LEARN_SECONDS = 5.0
 
 
@@ -50,7 +49,7 @@ class Watcher:
     async def run(self) -> None:
         """Look at what is due, for ever; Redis being away only makes it wait."""
         self._spawn(self._record_last())
-        self._spawn(self._beat())
+        self._spawn(self._learn())
         while not self._stopping.is_set():
             self._give_up_late()
             try:
@@ -168,21 +167,17 @@ class Watcher:
         except RedisError as error:
             log.warning("not done, due again later", what=row.what, id=row.id, error=type(error).__name__)
 
-    async def _beat(self) -> None:
-        """Say that this process lives, and learn how long generations take."""
-        learned = 0.0
+    async def _learn(self) -> None:
+        """Learn how long generations take, and which providers have trouble."""
         while not self._stopping.is_set():
             try:
-                await self._ledger.beat(self._work.app.holder)
-                if time.monotonic() - learned > _LEARN_SECONDS:
-                    learned = time.monotonic()
-                    known = await self._ledger.all_durations()
-                    # In order, as they are looked at for each poll.
-                    self._work.durations.update({model: sorted(took) for model, took in known.items()})
-                    await self._look_for_trouble()
+                known = await self._ledger.all_durations()
+                # In order, as they are looked at for each poll.
+                self._work.durations.update({model: sorted(took) for model, took in known.items()})
+                await self._look_for_trouble()
             except RedisError as error:
-                log.warning("no heartbeat", error=type(error).__name__)
-            await self._sleep(_HEARTBEAT_SECONDS)
+                log.warning("nothing learned", error=type(error).__name__)
+            await self._sleep(_LEARN_SECONDS)
 
     async def _look_for_trouble(self) -> None:
         """Another process may have opened a provider's breaker that this one can close."""

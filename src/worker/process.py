@@ -24,7 +24,7 @@ from dramatiq.middleware import Middleware, SkipMessage
 from observability.dramatiq import outlasting
 from src.app import cancel_all, open_app
 from src.limits import Refusal
-from src.ops.heartbeat import Vitals
+from src.ops.heartbeat import Heartbeat
 from src.pipeline.leases import Work
 from src.pipeline.scheduler import Watcher
 from src.settings import Settings
@@ -148,13 +148,13 @@ class WorkerProcess(Middleware):
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
         self._watcher = Watcher(_work)
-        vitals = Vitals(app, "worker")
-        self._stack.push_async_callback(vitals.retire)
+        heartbeat = Heartbeat(app, "worker")
+        self._stack.push_async_callback(heartbeat.retire)
         loop = asyncio.get_running_loop()
         self._background = [
             loop.create_task(self._watcher.run(), name="the watcher"),
             loop.create_task(_work.keep_leases(), name="the leases' renewal"),
-            loop.create_task(vitals.run(), name="the vitals"),
+            loop.create_task(heartbeat.run(), name="the heartbeat"),
         ]
 
     async def _stop_claiming(self) -> None:

@@ -77,7 +77,7 @@ async def test_a_provider_that_is_not_there_calls_back_in_vain(api: httpx.AsyncC
 async def test_ready_only_with_a_worker_and_redis(system: System, api: httpx.AsyncClient) -> None:
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
-    await system.redis.delete("imagebot:workers")
+    await system.redis.delete("imagebot:heartbeats")
     answer = await api.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]["workers"]) == (503, "no heartbeat within 15 s")
 
@@ -106,7 +106,7 @@ async def test_the_status_page_asks_for_its_password_and_locks_out_guessers(
     assert "Ждут в очереди" in russian.text
     figures = (await api.get("/status.json", auth=("", PASSWORD))).json()
     assert figures["workers"] == 1
-    assert {vital["kind"] for vital in figures["vitals"]} == {"api", "bot", "worker"}
+    assert {process["kind"] for process in figures["processes"]} == {"api", "bot", "worker"}
     for _ in range(5):
         assert (await api.get("/status", auth=("", "guess"))).status_code == 401
     locked = await api.get("/status", auth=("", PASSWORD))

@@ -11,10 +11,10 @@ import pytest
 from src.app import App, open_app
 from src.jobs import Spec, Wake, new_id, transitions
 from src.limits import Limiter
-from src.ops import samples
+from src.ops import heartbeat, samples
 from src.ops.advice import advise
 from src.ops.alerts import Alerts
-from src.ops.heartbeat import Vitals
+from src.ops.heartbeat import Beat, Heartbeat
 from src.ops.report import report
 from src.ops.snapshot import Level, Snapshot, level_of_time, level_of_waiting, look
 from src.pipeline.admission import limits_of
@@ -53,6 +53,12 @@ async def asked(app: App, count: int) -> list[str]:
     return [wake.job for wake in wakes]
 
 
+async def worker_at_ease(app: App) -> None:
+    """The heartbeat of a worker on a machine that has nothing to do."""
+    at = await app.ledger.now()
+    await heartbeat.say(app.ledger, Beat("host:1", "worker", 0.1, 50_000_000, 0.1, 0.2, at / 1000, at))
+
+
 def levels(snapshot: Snapshot) -> dict[str, Level]:
     return {figure.name: figure.level for figure in snapshot.figures}
 
@@ -88,18 +94,27 @@ def test_times_have_the_guides_levels(seconds: float | None, level: int) -> None
 async def test_a_snapshot_counts_what_the_ledger_holds(app: App) -> None:
     first, *_ = await asked(app, 4)
     await delivered(app, first)
-    await app.ledger.beat("host:1")
-    await Vitals(app, "worker").report()
+    await Heartbeat(app, "worker").beat()
     snapshot = await look(app)
     assert (snapshot.waiting, snapshot.running, snapshot.delivering) == (1, 2, 0)
     assert [(job.id, job.outcome) for job in snapshot.ended] == [(first, "delivered")]
     assert snapshot.processing is not None
     assert snapshot.workers == 1
-    assert snapshot.vitals[0].memory > 1_000_000
+    assert snapshot.processes[0].memory > 1_000_000
     assert snapshot.counts == {"admitted": 4, "delivered": 1}
     assert snapshot.level is Level.NORMAL
     await samples.keep(app, samples.sample_of(snapshot))
     assert [sample.waiting for sample in await samples.last_hour(app)] == [1]
+
+
+async def test_a_process_that_fell_silent_is_gone_and_forgotten(app: App) -> None:
+    await worker_at_ease(app)
+    now = await app.ledger.now()
+    silent = Beat("host:2", "worker", 0.1, 50_000_000, 0.1, 0.2, 0.0, now - 16_000)
+    await heartbeat.say(app.ledger, silent)
+    assert [beat.holder for beat in (await look(app)).processes] == ["host:1"]
+    await heartbeat.forget(app.ledger, now)
+    assert list(await app.redis.hgetall(app.ledger.key(heartbeat.KEY))) == ["host:1"]
 
 
 async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -> None:
@@ -110,7 +125,7 @@ async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -
 
 async def test_steps_that_nobody_takes_are_seen(app: App) -> None:
     await asked(app, 1)
-    await app.ledger.beat("host:1")
+    await worker_at_ease(app)
     ((job, _),) = await app.redis.zrange(app.ledger.key("due"), 0, -1, withscores=True)
     await app.redis.zadd(app.ledger.key("due"), {job: await app.ledger.now() - 60_000})
     snapshot = await look(app)
@@ -120,7 +135,7 @@ async def test_steps_that_nobody_takes_are_seen(app: App) -> None:
 
 
 async def test_an_open_breaker_is_shown(app: App) -> None:
-    await app.ledger.beat("host:1")
+    await worker_at_ease(app)
     limiter = Limiter(app.redis)
     assert (await look(app)).providers[0].breaker == 0
     await limiter.failed("provider:kie", at_once=True)
@@ -131,7 +146,7 @@ async def test_an_open_breaker_is_shown(app: App) -> None:
 
 
 async def test_the_line_is_explained_by_littles_law(app: App) -> None:
-    await app.ledger.beat("host:1")
+    await worker_at_ease(app)
     (provider,) = (await look(app)).providers
     busy = replace(provider, waiting=20, running=2, generation=30.0)
     snapshot = replace(await look(app), providers=(busy,), arrivals=0.5)
@@ -145,7 +160,7 @@ async def test_the_line_is_explained_by_littles_law(app: App) -> None:
 @pytest.mark.parametrize("lang", ["en", "ru"])
 async def test_the_report_says_it_all_in_words(app: App, lang: str) -> None:
     await asked(app, 14)
-    await app.ledger.beat("host:1")
+    await worker_at_ease(app)
     text = report(get_texts().voice(lang), await look(app))
     assert text.startswith("🔴")
     assert "12" in text
@@ -164,7 +179,7 @@ class Told:
 
 
 async def test_admins_are_told_once_and_told_when_it_is_over(app: App) -> None:
-    await app.ledger.beat("host:1")
+    await worker_at_ease(app)
     good = await look(app)
     bad = replace(good, workers=0)
     bot: Any = Told()
