@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.ops.snapshot import Snapshot, look
+from src.ops.thresholds import ALIVE_SECONDS
 from src.store.clients import trouble
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +49,7 @@ async def check(app: App) -> dict[str, str]:
     return {
         "redis": "ok" if snapshot.store.saved else "its last write to disk failed",
         "providers": "ok" if snapshot.providers else "none has a key",
-        "workers": "ok" if snapshot.workers else "no heartbeat within 15 s",
+        "workers": "ok" if snapshot.workers else f"no heartbeat within {ALIVE_SECONDS:.0f} s",
         "line": "ok" if snapshot.moving else _stuck(snapshot),
     }
 

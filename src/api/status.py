@@ -27,12 +27,12 @@ from src.ops import report
 from src.ops.advice import advise
 from src.ops.heartbeat import Beat
 from src.ops.samples import last_hour
-from src.ops.snapshot import Ended, Level, Snapshot, look
+from src.ops.snapshot import Ended, Snapshot, look
+from src.ops.thresholds import TIME, Level
 from src.telegram.i18n import Voice, get_texts, language_of
 from src.telemetry import job_spans
 
 _LISTED = 8
-_SLOW_SECONDS = 60.0
 _WRONG = 5
 _LOCKED_SECONDS = 60.0
 _ADDRESSES = 1000
@@ -131,7 +131,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
         redis.RedisError: Redis is away.
     """
     snapshot = await look(app)
-    slow = [job for job in snapshot.ended if job.outcome == "delivered" and job.seconds > _SLOW_SECONDS]
+    slow = [job for job in snapshot.ended if job.outcome == "delivered" and job.seconds > TIME.problem]
     failed = [job for job in snapshot.ended if job.outcome == "failed"]
     return _templates.get_template("status.html").render(
         say=say,
@@ -139,7 +139,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
         snapshot=snapshot,
         levels={level: level.word for level in Level},
         rows=[
-            (figure, report.value_of(say, figure, snapshot), say(f"ops-{figure.name}-scale"))
+            (figure, report.value_of(say, figure, snapshot), report.scale_of(say, figure))
             for figure in snapshot.figures
         ],
         steps=[(report.words(say, step), step.command) for step in advise(snapshot)],

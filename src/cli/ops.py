@@ -59,7 +59,8 @@ def status(
     """How the system does, and what to do next; exit code 1 while there is a problem."""
     from src.app import open_app
     from src.ops.report import report
-    from src.ops.snapshot import Level, look
+    from src.ops.snapshot import look
+    from src.ops.thresholds import Level
     from src.telegram.i18n import get_texts
 
     async def read() -> int:

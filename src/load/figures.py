@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from src.jobs import Job, State
 from src.jobs.estimate import quantile
 from src.load.run import Record
+from src.ops.thresholds import CPU, MEMORY, TIME, WAITING, Level, Threshold
 from src.telemetry.job_spans import story
 
-Grade = Literal["normal", "attention", "problem"]
-
+_OWN_TIME = Threshold(5, 15)
 _MANY_WAITING = 50
 _PARTS = ("worker", "bot", "redis")
 
@@ -44,7 +45,7 @@ class Row:
 
     what: str
     figure: str
-    grade: Grade
+    level: Level
     limits: str
 
 
@@ -191,26 +192,20 @@ def table(found: Figures) -> list[Row]:
     own = f"{found.own.p50:.1f} s, p95 {found.own.p95:.1f} s"
     memory = f"{sum(found.memory.values()) / 1e6:.0f} MB, {found.memory_share:.0%} of the machine"
     return [
-        Row("jobs waiting", waiting, _grade(found.waiting_p95, 5, 10), "0-5, 5-10, over 10"),
-        Row(
-            "whole time, the provider's included",
-            whole,
-            _grade(found.whole.p50, 30, 60),
-            "under 30 s, 30-60 s, over 60 s",
-        ),
-        Row("of it ours", own, _grade(found.own.p95, 5, 15), "under 5 s, 5-15 s, over 15 s"),
-        Row(
-            "CPU of a worker process",
-            f"{share:.0%}, {peak:.0%} at most",
-            _grade(share, 0.7, 0.9),
-            "under 70 %, 70-90 %, over 90 %",
-        ),
-        Row("memory", memory, _grade(found.memory_share, 0.8, 0.9), "under 80 %, 80-90 %, over 90 %"),
+        _row("jobs waiting", waiting, found.waiting_p95, WAITING),
+        _row("whole time, the provider's included", whole, found.whole.p50, TIME, " s"),
+        _row("of it ours", own, found.own.p95, _OWN_TIME, " s"),
+        _row("CPU of a worker process", f"{share:.0%}, {peak:.0%} at most", share, CPU),
+        _row("memory", memory, found.memory_share, MEMORY),
     ]
 
 
-def _grade(value: float, attention: float, problem: float) -> Grade:
-    return "normal" if value <= attention else "attention" if value <= problem else "problem"
+def _row(what: str, figure: str, value: float, threshold: Threshold, unit: str = "") -> Row:
+    if threshold.problem == math.inf:
+        limits = f"up to {threshold.attention:.0%}"
+    else:
+        limits = f"up to {threshold.attention:g}{unit}, over {threshold.problem:g}{unit}"
+    return Row(what, figure, threshold.level(value), limits)
 
 
 def _at(job: Job, stories: dict[str, dict[str, int]], state: str) -> float:
@@ -313,11 +308,11 @@ def load_of(found: Figures) -> dict[str, float]:
 def _loads(processes: int, cpu: dict[str, float], calls: float, memory: int) -> dict[str, float]:
     # 30 a second is the wall; a little is left for bursts.
     return {
-        "the worker's core": cpu["worker"] / processes / 0.7,
-        "the bot's core": cpu["bot"] / 0.7,
-        "Redis's core": cpu["redis"] / 0.7,
+        "the worker's core": cpu["worker"] / processes / CPU.attention,
+        "the bot's core": cpu["bot"] / CPU.attention,
+        "Redis's core": cpu["redis"] / CPU.attention,
         "Telegram's 30 calls a second": calls / 27.0,
-        "memory": memory / (0.8 * float(psutil.virtual_memory().total)),
+        "memory": memory / (MEMORY.attention * float(psutil.virtual_memory().total)),
     }
 
 

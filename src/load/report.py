@@ -7,15 +7,16 @@ from typing import Any
 
 from src.load.figures import Figures, Spread, table
 from src.load.run import Record
+from src.ops.thresholds import CPU, Level
 from src.settings import SettingsError
 
-_MARKS = {"normal": "  ", "attention": "! ", "problem": "!!"}
+_MARKS = {Level.NORMAL: "  ", Level.ATTENTION: "! ", Level.PROBLEM: "!!"}
 
 
 def text(found: Figures) -> str:
     """The guide's table, the figures behind it, and the verdict."""
-    rows = [("what", "figure", "", "normal, attention, problem")]
-    rows += [(r.what, r.figure, f"{_MARKS[r.grade]} {r.grade}", r.limits) for r in table(found)]
+    rows = [("what", "figure", "", "normal, problem")]
+    rows += [(r.what, r.figure, f"{_MARKS[r.level]} {r.level.word}", r.limits) for r in table(found)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -129,7 +130,7 @@ def chart(record: Record, found: Figures, path: Path) -> None:
     for part in ("worker", "bot", "redis"):
         shares = record.machine.shares(part, record.began, record.ended, window=5)
         upper.plot([minutes(at) for at, _ in shares], [100 * c for _, c in shares], label=part)
-    upper.axhline(70, color="grey", linewidth=0.8, linestyle="--")
+    upper.axhline(100 * CPU.attention, color="grey", linewidth=0.8, linestyle="--")
     upper.set_ylabel("% of a core")
     upper.legend(loc="upper left")
     upper.set_title(f"{found.users} people, {found.processes} worker process(es)")

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.ops.snapshot import Level, ProviderHealth, Snapshot, level_of_time, level_of_waiting
+from src.ops.snapshot import ProviderHealth, Snapshot
+from src.ops.thresholds import CPU, MEMORY, TIME, WAITING
 
 _CPU_GOAL = 0.6
-_CPU_HIGH = 0.7
 _SLOTS_GOAL = 0.8
 
 
@@ -54,9 +54,9 @@ def slots_needed(provider: ProviderHealth, arrivals: float) -> float:
 
 def _workers(snapshot: Snapshot) -> Iterator[Advice]:
     cpu = max((beat.cpu for beat in snapshot.processes if beat.kind == "worker"), default=0.0)
-    if not snapshot.moving or cpu > _CPU_HIGH:
+    if not snapshot.moving or CPU.level(cpu):
         number = max(snapshot.workers + 1, workers_needed(snapshot))
-        reason = "advice-workers-busy" if cpu > _CPU_HIGH else "advice-workers-behind"
+        reason = "advice-workers-busy" if CPU.level(cpu) else "advice-workers-behind"
         yield Advice(
             reason,
             {"number": number, "workers": snapshot.workers, "percent": round(cpu * 100)},
@@ -71,7 +71,7 @@ def _providers(snapshot: Snapshot) -> Iterator[Advice]:
             yield Advice("advice-breaker", name, "imagebot doctor")
         elif provider.shut > 1:
             yield Advice("advice-shut", {**name, "seconds": math.ceil(provider.shut)})
-        elif level_of_waiting(provider.waiting):
+        elif WAITING.level(provider.waiting):
             yield _line(provider, snapshot.arrivals)
 
 
@@ -99,7 +99,7 @@ def _line(provider: ProviderHealth, arrivals: float) -> Advice:
 
 def _time(snapshot: Snapshot) -> Iterator[Advice]:
     """Jobs take long although none waits: it is the provider, which nothing here makes faster."""
-    if level_of_time(snapshot.processing) is Level.NORMAL or level_of_waiting(snapshot.waiting):
+    if not TIME.level(snapshot.processing) or WAITING.level(snapshot.waiting):
         return
     slow = max(snapshot.providers, key=lambda provider: provider.generation or 0.0)
     if (slow.generation or 0) > 0.6 * (snapshot.processing or 0):
@@ -111,8 +111,8 @@ def _time(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _machine(snapshot: Snapshot) -> Iterator[Advice]:
-    if snapshot.memory > 0.8:
+    if MEMORY.level(snapshot.memory):
         yield Advice("advice-memory", {"percent": round(snapshot.memory * 100)}, "docker stats --no-stream")
-    others = [beat for beat in snapshot.processes if beat.kind != "worker" and beat.cpu > _CPU_HIGH]
+    others = [beat for beat in snapshot.processes if beat.kind != "worker" and CPU.level(beat.cpu)]
     for beat in others:
         yield Advice("advice-cpu", {"part": beat.kind, "percent": round(beat.cpu * 100)})

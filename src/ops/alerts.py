@@ -15,7 +15,8 @@ from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
 from src.ops import report
-from src.ops.snapshot import Figure, Level, Snapshot
+from src.ops.snapshot import Figure, Snapshot
+from src.ops.thresholds import Level
 from src.telegram.i18n import Texts, language_of
 
 log = structlog.get_logger(__name__)
@@ -92,7 +93,7 @@ class Alerts:
             say = self._texts.voice(language_of(person.lang, None))
             name, value = say(f"ops-{figure.name}"), report.value_of(say, figure, snapshot)
             if level:
-                scale = say(f"ops-{figure.name}-scale")
+                scale = report.scale_of(say, figure)
                 head = say("alert-raised", mark=report.MARKS[level], name=name, value=value, scale=scale)
                 text = "\n".join([head, *report.steps(say, snapshot)])
             else:

@@ -12,15 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-_ALIVE = 15.0
+from src.ops.thresholds import ALIVE_SECONDS
 
 
 def ailment() -> str:
     """What is wrong with the processes of this machine; empty: nothing."""
     now = time.time()
     files = Path(tempfile.gettempdir()).glob("imagebot-*.heartbeat")
-    said = [file.read_text() for file in files if now - file.stat().st_mtime <= _ALIVE]
-    return min(said, default=f"no process in here said within {_ALIVE:.0f} s that it runs")
+    said = [file.read_text() for file in files if now - file.stat().st_mtime <= ALIVE_SECONDS]
+    return min(said, default=f"no process in here said within {ALIVE_SECONDS:.0f} s that it runs")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from observability.process import memory_share
 from src.app import App
 from src.jobs import Ledger
+from src.ops.thresholds import ALIVE_SECONDS
 from src.store.clients import trouble
 
 log = structlog.get_logger(__name__)
@@ -31,8 +32,6 @@ log = structlog.get_logger(__name__)
 Kind = Literal["bot", "worker", "api"]
 
 EVERY = 5.0
-ALIVE = 15.0
-"""Seconds since its last heartbeat after which a process counts as gone."""
 KEY = "heartbeats"
 """In Redis, behind the ledger's prefix: a hash of the last one of each process, by holder."""
 _KEPT_SECONDS = 86_400
@@ -140,7 +139,7 @@ async def alive(ledger: Ledger) -> list[Beat]:
 def parse(said: Iterable[str], now: int) -> list[Beat]:
     """Of heartbeats those that are fresh at `now` (ms of Redis's clock), by kind and name."""
     found = (Beat(**json.loads(text)) for text in said)
-    fresh = (beat for beat in found if now - beat.at <= ALIVE * 1000)
+    fresh = (beat for beat in found if now - beat.at <= ALIVE_SECONDS * 1000)
     return sorted(fresh, key=lambda beat: (beat.kind, beat.holder))
 
 

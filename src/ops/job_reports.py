@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from src.app import App
 from src.jobs import Admission, Job, State
+from src.ops.thresholds import TIME
 from src.pipeline import admission as intake
 from src.pipeline.admission import Wish
 from src.settings import Settings
 from src.telemetry import job_spans
-
-_SLOW_SECONDS = 60.0
 
 
 async def open_jobs(app: App, count: int) -> list[Job]:
@@ -32,7 +31,7 @@ async def failed_jobs(app: App, count: int) -> list[Job]:
 async def slow_jobs(app: App, count: int) -> list[Job]:
     """Of the last thousand jobs those that took over a minute, the slowest first."""
     rows = [line.split(" ") for line in await app.redis.lrange(app.ledger.key("ended"), 0, -1)]
-    slow = sorted((row for row in rows if int(row[2]) > _SLOW_SECONDS * 1000), key=lambda row: -int(row[2]))
+    slow = sorted((row for row in rows if int(row[2]) > TIME.problem * 1000), key=lambda row: -int(row[2]))
     return await app.ledger.jobs([row[3] for row in slow[:count]])
 
 

@@ -5,8 +5,10 @@ Plain text; the words are in `bot/texts/*/ops.ftl`.
 
 from __future__ import annotations
 
+from src.ops import thresholds
 from src.ops.advice import Advice, advise
-from src.ops.snapshot import Figure, Level, Snapshot
+from src.ops.snapshot import Figure, Snapshot
+from src.ops.thresholds import Level
 from src.telegram.i18n import Voice
 
 MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
@@ -61,6 +63,19 @@ def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
             return say("ops-redis-value", memory=round(store.memory / 1e6), commands=store.commands)
         case _:
             return str(round(figure.value or 0))
+
+
+def scale_of(say: Voice, figure: Figure) -> str:
+    """What the guide calls normal of a figure, and from where it is a problem."""
+    waiting, time = thresholds.WAITING, thresholds.TIME
+    numbers = {
+        "waiting": (waiting.attention, waiting.problem),
+        "time": (time.attention, time.problem),
+        "cpu": (100 * thresholds.CPU.attention, 0),
+        "memory": (100 * thresholds.MEMORY.attention, 0),
+    }
+    attention, problem = numbers.get(figure.name, (0, 0))
+    return say(f"ops-{figure.name}-scale", attention=f"{attention:g}", problem=f"{problem:g}")
 
 
 def steps(say: Voice, snapshot: Snapshot) -> list[str]:

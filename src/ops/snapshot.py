@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 from src.app import App
 from src.jobs.estimate import usual
-from src.ops import heartbeat
+from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
+from src.ops.thresholds import Level
 from src.pipeline.notify import QUEUE_KEY
 from src.settings import Settings
 
@@ -24,18 +24,6 @@ WINDOW = 600.0
 """Seconds that means and rates are taken over."""
 _STALLED_MS = 30_000
 _BACKLOG = 100
-
-
-class Level(IntEnum):
-    """The guide's three columns."""
-
-    NORMAL = 0
-    ATTENTION = 1
-    PROBLEM = 2
-
-    @property
-    def word(self) -> str:
-        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +96,7 @@ class Store:
     def level(self) -> Level:
         if not self.saved:
             return Level.PROBLEM
-        full = self.memory_max and self.memory > 0.8 * self.memory_max
-        return Level.ATTENTION if full else Level.NORMAL
+        return thresholds.REDIS_MEMORY.level(self.memory / self.memory_max if self.memory_max else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +172,10 @@ class Snapshot:
         """The guide's table, and below it what it takes for granted."""
         time = self.processing
         return (
-            Figure("waiting", self.waiting, level_of_waiting(self.waiting)),
-            Figure("time", time, level_of_time(time)),
-            Figure("cpu", self.cpu, _above(self.cpu, 0.7)),
-            Figure("memory", self.memory, _above(self.memory, 0.8)),
+            Figure("waiting", self.waiting, thresholds.WAITING.level(self.waiting)),
+            Figure("time", time, thresholds.TIME.level(time)),
+            Figure("cpu", self.cpu, thresholds.CPU.level(self.cpu)),
+            Figure("memory", self.memory, thresholds.MEMORY.level(self.memory)),
             Figure("workers", self.workers, Level.NORMAL if self.workers else Level.PROBLEM),
             Figure("line", self.oldest, Level.NORMAL if self.moving else Level.PROBLEM),
             Figure("providers", len(self.providers), self._providers_level()),
@@ -205,22 +192,6 @@ class Snapshot:
         if not self.providers or self.providers[0].level is Level.PROBLEM:
             return Level.PROBLEM
         return Level.ATTENTION if any(p.level for p in self.providers) else Level.NORMAL
-
-
-def level_of_waiting(jobs: int) -> Level:
-    """Guide: 0-5 normal, 5-10 attention, over 10 a problem."""
-    return Level.PROBLEM if jobs > 10 else Level.ATTENTION if jobs > 5 else Level.NORMAL
-
-
-def level_of_time(seconds: float | None) -> Level:
-    """Guide: under 30 s normal, 30-60 s attention, over 60 s a problem. No job: normal."""
-    if seconds is None or seconds < 30:
-        return Level.NORMAL
-    return Level.PROBLEM if seconds > 60 else Level.ATTENTION
-
-
-def _above(share: float, limit: float) -> Level:
-    return Level.ATTENTION if share > limit else Level.NORMAL
 
 
 async def look(app: App) -> Snapshot:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from contract import OBSERVABILITY, RULES, known_names, names_in, rules
 
+from src.ops.thresholds import CPU, MEMORY, REDIS_MEMORY, TIME, WAITING
+
 TESTS = Path(__file__).parent / "alerts.test.yml"
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
@@ -49,6 +51,30 @@ def test_an_alert_is_complete(rule: dict) -> None:
         len([s for s in rule["annotations"]["summary"].split(". ") if s]) >= 2
         or ": " in rule["annotations"]["summary"]
     )
+
+
+@pytest.mark.parametrize(
+    ("alert", "over"),
+    [
+        ("JobsWaitingAttention", f"> {WAITING.attention:g} and imagebot:jobs_waiting <= {WAITING.problem:g}"),
+        ("JobsWaitingProblem", f"> {WAITING.problem:g}"),
+        (
+            "JobTimeAttention",
+            f"> {TIME.attention:g} and imagebot:job_duration_seconds:mean10m <= {TIME.problem:g}",
+        ),
+        ("JobTimeProblem", f"> {TIME.problem:g}"),
+        ("CpuHigh", f"> {CPU.attention:g}"),
+        ("MemoryHigh", f"> {MEMORY.attention:g}"),
+        ("RedisMemoryHigh", f"> {REDIS_MEMORY.attention:g}"),
+    ],
+)
+def test_alerts_go_by_the_same_numbers_as_the_status_page(alert: str, over: str) -> None:
+    (rule,) = (rule for rule in ALERTS if rule["alert"] == alert)
+    assert rule["expr"].endswith(over)
+    # What the operator reads says the same number as what Prometheus compares.
+    percent = over.startswith("> 0.")
+    number = f"{100 * float(over[2:]):g} %" if percent else over.split()[1]
+    assert number in rule["annotations"]["summary"] or alert == "RedisMemoryHigh"
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:

@@ -16,7 +16,8 @@ from src.ops.advice import advise
 from src.ops.alerts import Alerts
 from src.ops.heartbeat import Beat, Heartbeat
 from src.ops.report import report
-from src.ops.snapshot import Level, Snapshot, level_of_time, level_of_waiting, look
+from src.ops.snapshot import Snapshot, look
+from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
 from src.settings import Settings
 from src.telegram.i18n import get_texts
@@ -83,12 +84,12 @@ async def delivered(app: App, job_id: str) -> None:
 
 @pytest.mark.parametrize(("jobs", "level"), [(0, 0), (5, 0), (6, 1), (10, 1), (11, 2)])
 def test_waiting_jobs_have_the_guides_levels(jobs: int, level: int) -> None:
-    assert level_of_waiting(jobs) == level
+    assert WAITING.level(jobs) == level
 
 
-@pytest.mark.parametrize(("seconds", "level"), [(None, 0), (29.9, 0), (30, 1), (60, 1), (60.1, 2)])
+@pytest.mark.parametrize(("seconds", "level"), [(None, 0), (30, 0), (30.1, 1), (60, 1), (60.1, 2)])
 def test_times_have_the_guides_levels(seconds: float | None, level: int) -> None:
-    assert level_of_time(seconds) == level
+    assert TIME.level(seconds) == level
 
 
 async def test_a_snapshot_counts_what_the_ledger_holds(app: App) -> None:

@@ -13,10 +13,10 @@ ops-line = The line
 ops-providers = Providers
 ops-redis = Redis
 
-ops-waiting-scale = 0–5 · 6–10 · over 10
-ops-time-scale = under 30 s · 30–60 s · over 60 s
-ops-cpu-scale = under 70 % of a core
-ops-memory-scale = under 80 %
+ops-waiting-scale = normal up to { $attention }, a problem over { $problem }
+ops-time-scale = normal up to { $attention } s, a problem over { $problem } s
+ops-cpu-scale = normal up to { $attention } % of a core
+ops-memory-scale = normal up to { $attention } %
 ops-workers-scale = at least one
 ops-line-scale = moves
 ops-providers-scale = answer

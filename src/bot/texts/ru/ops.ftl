@@ -13,10 +13,10 @@ ops-line = Очередь
 ops-providers = Провайдеры
 ops-redis = Redis
 
-ops-waiting-scale = 0–5 · 6–10 · больше 10
-ops-time-scale = до 30 с · 30–60 с · больше 60 с
-ops-cpu-scale = до 70 % ядра
-ops-memory-scale = до 80 %
+ops-waiting-scale = норма до { $attention }, проблема — больше { $problem }
+ops-time-scale = норма до { $attention } с, проблема — больше { $problem } с
+ops-cpu-scale = норма до { $attention } % ядра
+ops-memory-scale = норма до { $attention } %
 ops-workers-scale = хотя бы один
 ops-line-scale = движется
 ops-providers-scale = отвечают
