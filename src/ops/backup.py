@@ -1,33 +1,31 @@
 """Backup and restore of everything that must survive, while the system runs.
 
-What is guaranteed: a backup is the ledger at one moment, since one script reads it all; only the kept
-originals of delivered pictures, which never change, are read after it. Others wait meanwhile: 0.4 s with
-30 000 jobs in the history. Restored into an empty Redis it
-gives the same history, choices, limits and jobs in flight. Those go on as if no time had passed: what
-a provider still has is fetched, and shown by an edit of its placeholder, so a picture that was
-delivered after the backup is not sent again. Wishes admitted after the backup are not in it.
+A backup is the ledger at the moment at which it begins. One script reads what is open then: a few
+thousand jobs at most. What has ended never changes: it is read after that, a page at a time, so Redis
+serves others as ever however long the history is, and nothing is held in memory. What was asked for after
+the moment is left out. Restored into an empty Redis it gives the same history, choices, limits and jobs in
+flight. Those go on as if no time had passed: what a provider still has is fetched, and shown by an edit of
+its placeholder, so a picture that was delivered after the backup is not sent again.
 
 Left out are Dramatiq's messages (wake-ups that the ledger sends again) and what is only true for
 seconds. No secret is in the ledger, so none is in a backup; prompts and Telegram ids are: the file is
 readable by its owner only.
 
-The file: gzip of a JSON line (format, version, time, Redis), then a frame for each key: lengths of name
-and value (4 bytes each) and expiry (8 bytes, ms since the epoch, 0 for none), name, value; then a frame
-of length 0 and the SHA-256 of all before it.
+The file: gzip of JSON lines. The first says what it is, the last how many keys there are; each between them
+is a key as Redis dumps it: [name, expiry in ms since the epoch or 0, value in base64].
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
-import hashlib
 import json
 import os
-import struct
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,10 +42,8 @@ from src.store.clients import make_redis
 log = structlog.get_logger(__name__)
 
 FORMAT = "imagebot-backup"
-VERSION = 1
-_FRAME = struct.Struct(">IIQ")
-_CHUNK = 500
-_CHUNK_BYTES = 8_000_000
+VERSION = 2
+_PAGE = 250
 _PATTERN = "imagebot-*.backup"
 _AGAIN_SECONDS = 60.0
 _SOCKET_SECONDS = 120.0
@@ -64,6 +60,13 @@ _LEFT_OUT = (
     "progress:",
     "duty:",
 )
+# What changes with every job: read in the one moment only.
+_OF_THE_MOMENT = ("due", "open", "counts", "ended", "failed", "blobs", "line:", "tags:", "slots:", "active:")
+# Pictures: read one at a time.
+_LARGE = ("blob:", "upload:")
+
+Key = tuple[bytes, int, bytes]
+"""Name, expiry in ms since the epoch or 0, value as DUMP gives it."""
 
 
 class BackupError(Exception):
@@ -87,20 +90,34 @@ async def backup(settings: Settings, file: Path) -> Contents:
         BackupError: the file cannot be written.
         redis.RedisError: Redis is away.
     """
+    part = file.with_name(f".{file.name}.part")
+    keys = 0
     async with _client(settings) as client:
         version = (await client.info("server"))["redis_version"]
-        text, _ = script("backup")
-        raw = await client.eval(text, 1, PREFIX, *_LEFT_OUT)
-        at = int(raw[0])
-        part = file.with_name(f".{file.name}.part")
+        moment = await client.eval(script("backup")[0], 1, PREFIX)
+        head = {
+            "format": FORMAT,
+            "version": VERSION,
+            "schema": SCHEMA_VERSION,
+            "at": int(moment[0]),
+            "redis": version,
+        }
         try:
-            keys = await _write(client, part, {"at": at, "redis": version}, raw)
-            await asyncio.to_thread(os.replace, part, file)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as raw:
+                with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as out:
+                    out.write(_line(head))
+                    async for name, expires, value in _keys(client, moment):
+                        out.write(_line([name.decode(), expires, base64.b64encode(value).decode()]))
+                        keys += 1
+                    out.write(_line({"keys": keys}))
+                os.fsync(raw.fileno())
+            part.replace(file)
         except OSError as error:
             raise BackupError(f"{file} cannot be written: {error.strerror}") from error
         finally:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
-    return Contents(at, version, keys)
+            part.unlink(missing_ok=True)
+    return Contents(head["at"], version, keys)
 
 
 async def restore(settings: Settings, file: Path, *, force: bool = False) -> Contents:
@@ -112,29 +129,25 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
         force: drop what is there.
 
     Raises:
-        BackupError: the file is broken, of a later version, or Redis is not empty.
+        BackupError: the file is broken, of another version, or Redis is not empty.
         redis.RedisError: Redis is away; then drop what there is by `force` and try again.
     """
     contents = await asyncio.to_thread(verify, file)
     async with _client(settings) as client:
         await _make_room(client, force=force)
-        due = b""
-        batch: list[tuple[bytes, int, bytes]] = []
-        size = 0
-        for name, expires, value in _frames(file):
-            if name == f"{PREFIX}due".encode():
-                due = value
+        due, page = b"", list[Key]()
+        for key in _read(file):
+            if key[0] == f"{PREFIX}due".encode():
+                due = key[2]
                 continue
-            batch.append((name, expires, value))
-            size += len(value)
-            if len(batch) >= _CHUNK or size >= _CHUNK_BYTES:
-                await _put(client, batch, contents)
-                batch, size = [], 0
-        await _put(client, batch, contents)
+            page.append(key)
+            if len(page) >= _PAGE or _kind(key[0]).startswith(_LARGE):
+                await _put(client, page, contents)
+                page.clear()
+        await _put(client, page, contents)
         seconds, micros = await client.time()
         passed = max(0, int(seconds) * 1000 + int(micros) // 1000 - contents.at)
-        text, _ = script("resume")
-        jobs = int(await client.eval(text, 1, PREFIX, passed, due))
+        jobs = int(await client.eval(script("resume")[0], 1, PREFIX, passed, due))
     return Contents(contents.at, contents.redis, contents.keys, jobs)
 
 
@@ -142,10 +155,15 @@ def verify(file: Path) -> Contents:
     """Read a backup to its end.
 
     Raises:
-        BackupError: it is not one, is cut short or changed, or is of a later version.
+        BackupError: it is not one, is cut short or changed, or is of another version.
     """
-    header = _header(file)
-    return Contents(int(header["at"]), str(header["redis"]), sum(1 for _ in _frames(file)))
+    lines = _lines(file)
+    head = next(lines, None)
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise BackupError(f"{file} is not a backup of this system")
+    if head.get("version") != VERSION or head.get("schema", 0) > SCHEMA_VERSION:
+        raise BackupError(f"{file} was made by another version of this system: restore it with that")
+    return Contents(head["at"], head["redis"], sum(1 for _ in _read(file)))
 
 
 async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> None:
@@ -164,124 +182,141 @@ async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> 
         await asyncio.to_thread(_rotate, folder, keep)
 
 
+def _newest(folder: Path) -> float:
+    return max((file.stat().st_mtime for file in folder.glob(_PATTERN)), default=0.0)
+
+
 def _rotate(folder: Path, keep: int) -> None:
     for old in sorted(folder.glob(_PATTERN))[:-keep]:
         old.unlink()
 
 
-def _newest(folder: Path) -> float:
-    return max((file.stat().st_mtime for file in folder.glob(_PATTERN)), default=0.0)
+async def _keys(client: Any, moment: list[Any]) -> AsyncIterator[Key]:
+    """All that is kept: what the script read, the pictures that it names, then the rest page by page."""
+    at, names = int(moment[0]), set(moment[1::3])
+    for name, expires, value in zip(moment[1::3], moment[2::3], moment[3::3], strict=True):
+        if value:
+            yield name, int(expires), value
+    async for key in _dumped(
+        client, [n for n, value in zip(moment[1::3], moment[3::3], strict=True) if not value]
+    ):
+        yield key
+    cursor = 0
+    while True:
+        cursor, found = await client.scan(cursor, match=f"{PREFIX}*", count=_PAGE)
+        page = [
+            name
+            for name in found
+            if name not in names and not _kind(name).startswith(_LEFT_OUT + _OF_THE_MOMENT)
+        ]
+        async for key in _dumped(client, await _asked_before(client, page, at)):
+            yield key
+        if not cursor:
+            return
 
 
-async def _write(client: Any, part: Path, facts: dict[str, Any], raw: list[Any]) -> int:
-    """Write the frames of `raw`, and of the originals it only names; how many there are."""
-    checksum = hashlib.sha256()
-    keys = 0
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as out:
-
-        def put(data: bytes) -> None:
-            checksum.update(data)
-            out.write(data)
-
-        header = {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION, **facts}
-        put(json.dumps(header).encode() + b"\n")
-        chunk = bytearray()
-        for i in range(1, len(raw), 3):
-            name, expires, value = raw[i], int(raw[i + 1]), raw[i + 2]
-            if not value and (value := await client.dump(name)) is None:
-                continue  # an original that a newer one has pushed out meanwhile
-            chunk += _FRAME.pack(len(name), len(value), expires) + name + value
-            keys += 1
-            if len(chunk) >= _CHUNK_BYTES:
-                await asyncio.to_thread(put, bytes(chunk))
-                chunk.clear()
-        put(bytes(chunk))
-        put(_FRAME.pack(0, 0, keys))
-        out.write(checksum.digest())
-        out.close()
-        file.flush()
-        os.fsync(file.fileno())
-    return keys
+async def _asked_before(client: Any, page: list[bytes], at: int) -> list[bytes]:
+    """Those of a page that do not belong to a request or job made after the moment."""
+    records = {name: _record(name) for name in page}
+    if updates := [name for name in page if _kind(name).startswith("update:")]:
+        asked = await client.mget(updates)
+        records |= {
+            name: f"{PREFIX}request:{(of or b'').decode()}" for name, of in zip(updates, asked, strict=True)
+        }
+    owned = [name for name in page if records[name]]
+    async with client.pipeline(transaction=False) as pipe:
+        for name in owned:
+            pipe.hget(records[name], "created")
+        created = dict(zip(owned, await pipe.execute(), strict=True))
+    return [name for name in page if int(created.get(name) or 0) < at]
 
 
-def _header(file: Path) -> dict[str, Any]:
-    with _opened(file) as data:
-        try:
-            header = json.loads(data.readline(10_000))
-        except ValueError:
-            header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise BackupError(f"{file} is not a backup of this system")
-    if header["version"] > VERSION or header["schema"] > SCHEMA_VERSION:
-        raise BackupError(f"{file} was made by a later version of this system: restore it with that")
-    return header
+async def _dumped(client: Any, names: list[bytes]) -> AsyncIterator[Key]:
+    """Keys with their values, but for those that are gone by now."""
+    large = [name for name in names if _kind(name).startswith(_LARGE)]
+    for page in ([name for name in names if name not in large], *([name] for name in large)):
+        async with client.pipeline(transaction=False) as pipe:
+            pipe.time()
+            for name in page:
+                pipe.pttl(name)
+                pipe.dump(name)
+            (seconds, micros), *answers = await pipe.execute()
+        now = int(seconds) * 1000 + int(micros) // 1000
+        for name, left, value in zip(page, answers[::2], answers[1::2], strict=True):
+            if value is not None:
+                yield name, now + left if left > 0 else 0, value
 
 
-def _frames(file: Path) -> Iterator[tuple[bytes, int, bytes]]:
-    """Name, expiry and value of each key, in order; the checksum is checked at the end."""
-    checksum = hashlib.sha256()
-    with _opened(file) as data:
-        checksum.update(data.readline(10_000))
-        keys = 0
-        while True:
-            frame = _exactly(data, _FRAME.size)
-            checksum.update(frame)
-            name_length, length, number = _FRAME.unpack(frame)
-            if name_length == 0:
-                break
-            body = _exactly(data, name_length + length)
-            checksum.update(body)
-            keys += 1
-            yield body[:name_length], number, body[name_length:]
-        if keys != number or _exactly(data, checksum.digest_size) != checksum.digest():
-            raise BackupError(f"{file} is damaged: its checksum does not fit")
+def _kind(name: bytes) -> str:
+    return name.decode().removeprefix(PREFIX)
 
 
-@contextmanager
-def _opened(file: Path) -> Iterator[gzip.GzipFile]:
-    """The file's contents; what goes wrong while they are read is said in plain words."""
+def _record(name: bytes) -> str:
+    """The job's or request's record that says when a key was made; empty: it belongs to none."""
+    kind, _, of = _kind(name).partition(":")
+    kind = "job" if kind == "blob" else kind
+    return f"{PREFIX}{kind}:{of}" if kind in ("job", "request") else ""
+
+
+def _line(what: Any) -> bytes:
+    return json.dumps(what).encode() + b"\n"
+
+
+def _lines(file: Path) -> Iterator[Any]:
+    """The file's lines; what goes wrong while they are read is said in plain words."""
     try:
         with gzip.open(file, "rb") as data:
-            yield data
+            line = data.readline(10_000)
+            while line:
+                yield json.loads(line)
+                line = data.readline()
     except gzip.BadGzipFile as error:
         raise BackupError(f"{file} is not a backup of this system, or is damaged") from error
-    except (EOFError, zlib.error) as error:
-        raise BackupError(f"{file} is cut short or damaged") from error
+    except (EOFError, ValueError, zlib.error) as error:
+        raise BackupError(f"{file} is not a backup of this system, or is cut short or damaged") from error
     except OSError as error:
         raise BackupError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _exactly(data: gzip.GzipFile, length: int) -> bytes:
-    found = data.read(length)
-    if len(found) < length:
-        raise EOFError
-    return found
+def _read(file: Path) -> Iterator[Key]:
+    """Each key, in order; at the end it is checked that none is missing."""
+    keys, whole = 0, False
+    lines = _lines(file)
+    next(lines)
+    for line in lines:
+        if isinstance(line, dict):
+            whole = line["keys"] == keys
+            continue
+        name, expires, value = line
+        yield name.encode(), expires, base64.b64decode(value)
+        keys += 1
+    if not whole:
+        raise BackupError(f"{file} is cut short or damaged")
 
 
 async def _make_room(client: Any, *, force: bool) -> None:
-    found = [key async for key in client.scan_iter(match=f"{PREFIX}*", count=1000)]
-    # Processes that run already have said so.
-    ours = [
-        key
-        for key in found
-        if not key.decode().removeprefix(PREFIX).startswith((*_LEFT_OUT, "samples", "alerts"))
-    ]
-    if ours and not force:
-        raise BackupError(
-            f"this Redis holds {len(ours)} keys of the system already: restore into an empty one, "
-            "or drop them with --force"
-        )
-    for i in range(0, len(found), _CHUNK):
-        await client.unlink(*found[i : i + _CHUNK])
+    page: list[bytes] = []
+    async for name in client.scan_iter(match=f"{PREFIX}*", count=_PAGE):
+        # Processes that run already have said so.
+        if not force and not _kind(name).startswith((*_LEFT_OUT, "samples", "alerts")):
+            raise BackupError(
+                "this Redis holds data of the system already: restore into an empty one, or drop it with --force"
+            )
+        page.append(name)
+        if len(page) >= _PAGE:
+            await client.unlink(*page)
+            page.clear()
+    if page:
+        await client.unlink(*page)
 
 
-async def _put(client: Any, batch: list[tuple[bytes, int, bytes]], contents: Contents) -> None:
-    if not batch:
-        return
+async def _put(client: Any, page: Iterable[Key], contents: Contents) -> None:
     async with client.pipeline(transaction=False) as pipe:
-        for name, expires, value in batch:
+        for name, expires, value in page:
             pipe.restore(name, expires, value, replace=True, absttl=expires > 0)
+            if _kind(name).startswith("history:"):
+                # It was read after the moment, and names requests that are not in here.
+                pipe.zremrangebyscore(name, f"({contents.at}", "+inf")
         try:
             await pipe.execute()
         except ResponseError as error:

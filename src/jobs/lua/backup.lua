@@ -1,34 +1,33 @@
--- Everything that must survive, at one moment: nothing can change while a script runs.
+-- What is open, at one moment: nothing can change while a script runs. What has ended stays as it is, and is
+-- read without one.
 --
--- ARGV  1.. what is left out, as beginnings of key names behind the prefix
--- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of the pictures in `blobs` (delivered ones, kept
---   as originals) only the names are given: {…, key, expiry, ""}; they never change, and are large.
-local out = {tostring(NOW)}
-local left_out = {}
-for i, name in ipairs(ARGV) do left_out[i] = P .. name end
-local originals = {}
-for _, id in ipairs(redis.call('LRANGE', P .. 'blobs', 0, -1)) do originals[P .. 'blob:' .. id] = true end
+-- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of pictures that open jobs
+--   need only the names are given: {…, key, 0, ""}; they are large.
+local out, seen = {tostring(NOW)}, {}
 
-local function wanted(key)
-  for _, beginning in ipairs(left_out) do
-    if string.sub(key, 1, #beginning) == beginning then return false end
-  end
-  return true
+local function put(key, large)
+  if seen[key] then return end
+  seen[key] = true
+  local value = large and '' or redis.call('DUMP', key)
+  if not value then return end
+  local left, n = redis.call('PTTL', key), #out
+  out[n + 1], out[n + 2], out[n + 3] = key, left > 0 and NOW + left or 0, value
 end
 
-local cursor, seen = '0', {}
-repeat
-  local found = redis.call('SCAN', cursor, 'MATCH', P .. '*', 'COUNT', 1000)
-  cursor = found[1]
-  for _, key in ipairs(found[2]) do
-    if not seen[key] and wanted(key) then
-      seen[key] = true
-      local left = redis.call('PTTL', key)
-      local n = #out
-      out[n + 1] = key
-      out[n + 2] = left > 0 and NOW + left or 0
-      out[n + 3] = originals[key] and '' or redis.call('DUMP', key)
-    end
+for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed', 'blobs'}) do put(P .. name) end
+for _, id in ipairs(redis.call('ZRANGE', P .. 'due', 0, -1)) do
+  local request = string.match(id, '^r:(.+)')
+  if not request then
+    local f = fields(id, 'user', 'request', 'provider', 'spec')
+    request = f.request
+    put(job_key(id))
+    for _, name in ipairs({'line:', 'tags:', 'slots:'}) do put(P .. name .. f.provider) end
+    put(P .. 'active:' .. f.user)
+    put(P .. 'blob:' .. id, true)
+    local source = f.spec ~= '' and cjson.decode(f.spec).source
+    if type(source) == 'string' and string.find(source, '^upload:') then put(P .. source, true) end
   end
-until cursor == '0'
+  put(P .. 'request:' .. request)
+end
+for _, id in ipairs(redis.call('ZRANGE', P .. 'open', 0, -1)) do put(P .. 'request:' .. id) end
 return out
