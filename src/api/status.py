@@ -1,4 +1,4 @@
-"""The status page: the guide's table live, charts of the last hour, slow and failed jobs, the next step.
+"""The status page: the guide's table live, the last hour, slow and failed jobs, the next step.
 
 Rendered here, refreshed by a few lines of script that exchange its contents; no build, nothing from
 elsewhere. Closed until STATUS_PASSWORD is set. The figures are `src.ops.snapshot`'s.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import itertools
 import secrets
 import time
 from collections import OrderedDict
@@ -20,19 +21,19 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from src.api import charts
 from src.api.problems import Problem
 from src.app import App
-from src.ops import report
+from src.ops import report, thresholds
 from src.ops.advice import advise
 from src.ops.heartbeat import Beat
-from src.ops.samples import last_hour
+from src.ops.samples import Sample, last_hour
 from src.ops.snapshot import Ended, Snapshot, look
 from src.ops.thresholds import TIME, Level
 from src.telegram.i18n import Voice, get_texts, language_of
 from src.telemetry import job_spans
 
 _LISTED = 8
+_TEN_MINUTES_MS = 600_000
 _WRONG = 5
 _LOCKED_SECONDS = 60.0
 _ADDRESSES = 1000
@@ -143,7 +144,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
             for figure in snapshot.figures
         ],
         steps=[(report.words(say, step), step.command) for step in advise(snapshot)],
-        charts=charts.draw(await last_hour(app), say),
+        hour=_hour(say, await last_hour(app.ledger)),
         processes=[_process(say, beat) for beat in snapshot.processes],
         slow=await _listed(app, say, slow[:_LISTED], snapshot),
         failed=await _listed(app, say, failed[:_LISTED], snapshot),
@@ -152,6 +153,23 @@ async def render(app: App, say: Voice, nonce: str) -> str:
         counts=report.counts(say, snapshot),
         time=time.strftime("%H:%M:%S UTC", time.gmtime(snapshot.at / 1000)),
     )
+
+
+def _hour(say: Voice, samples: list[Sample]) -> list[tuple[str, list[tuple[str, Level]]]]:
+    """Of each ten minutes, the newest first: when they began, and the worst of each figure of the guide."""
+    rows = []
+    for minutes, group in itertools.groupby(samples, lambda sample: sample.at // _TEN_MINUTES_MS):
+        parts = list(group)
+        waiting, cpu, memory = (max(getattr(s, name) for s in parts) for name in ("waiting", "cpu", "memory"))
+        took = max((s.time for s in parts if s.time is not None), default=None)
+        cells = [
+            (str(waiting), thresholds.WAITING.level(waiting)),
+            ("–" if took is None else say("ops-seconds", seconds=round(took)), TIME.level(took)),
+            (say("ops-percent", percent=round(100 * cpu)), thresholds.CPU.level(cpu)),
+            (say("ops-percent", percent=round(100 * memory)), thresholds.MEMORY.level(memory)),
+        ]
+        rows.append((time.strftime("%H:%M", time.gmtime(minutes * _TEN_MINUTES_MS // 1000)), cells))
+    return rows
 
 
 def _process(say: Voice, beat: Beat) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from src.bot.polling import Poller, set_webhook
 from src.bot.progress import Progress
 from src.ops.alerts import Alerts
 from src.ops.heartbeat import Heartbeat
-from src.ops.monitor import Duty
+from src.ops.monitor import Monitor
 from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import LANGUAGES, Texts, get_texts
@@ -90,8 +90,8 @@ async def run_bot(settings: Settings) -> None:
         if settings.webhook_url is None:
             receiving.append(Poller(bot, parts.dispatcher, inbox, handling))
         _stop_on_signals(receiving)
-        duty, heartbeat = Duty(app, Alerts(app, bot, get_texts())), Heartbeat(app, "bot")
-        works = [part.run() for part in (parts.progress, duty, heartbeat)]
+        monitor, heartbeat = Monitor(app, Alerts(app, bot, get_texts())), Heartbeat(app, "bot")
+        works = [part.run() for part in (parts.progress, monitor, heartbeat)]
         if settings.webhook_url is not None:
             works.append(set_webhook(settings, bot, parts.dispatcher))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
@@ -102,7 +102,7 @@ async def run_bot(settings: Settings) -> None:
         finally:
             await cancel_all(background)
             await parts.progress.resign()
-            await duty.resign()
+            await monitor.resign()
             await heartbeat.retire()
             await bot.session.close()
             log.info("bot stopped")

@@ -22,7 +22,7 @@ from src.bot.estimates import Outlook
 from src.bot.ordering import PLACE_PATIENCE
 from src.jobs import PENDING, Request, Standing
 from src.limits import OVERALL
-from src.ops.leader import Lease
+from src.ops.leader import Leader
 from src.telegram.client import Undeliverable
 from src.telegram.messages import Delivery
 from src.telegram.throttle import GateClosed
@@ -62,14 +62,14 @@ class Progress:
         # Until when a chat takes nothing, or (None) all of Telegram: seconds of this process's clock.
         self._closed: dict[int | None, float] = {}
         self._since: int | None = None
-        self._lease = Lease(app, "progress:leader", 3 * app.settings.progress_interval)
+        self._leader = Leader(app, "progress:leader", 3 * app.settings.progress_interval)
 
     async def run(self) -> None:
         """Tick until cancelled; Redis or Telegram being away only costs ticks."""
         while True:
             await asyncio.sleep(self._app.settings.progress_interval)
             try:
-                if await self._lease.held():
+                if await self._leader.held():
                     await self.tick()
                 else:
                     self._watched.clear()
@@ -80,7 +80,7 @@ class Progress:
 
     async def resign(self) -> None:
         """Let another process lead at once."""
-        await self._lease.resign()
+        await self._leader.resign()
 
     async def tick(self) -> int:
         """Look once; how many placeholders were changed."""

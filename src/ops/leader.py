@@ -1,6 +1,6 @@
-"""A lease in Redis: of several processes that could do a thing, one does it.
+"""Leader election by a lease in Redis: of several processes that could do a thing, one does it.
 
-It runs out by itself when its holder dies. Not for what must never be done twice: a holder that stops
+The lease runs out by itself when its holder dies. Not for what must never be done twice: a holder that stops
 for longer than the lease may find another at work.
 """
 
@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from src.app import App
 
 
-class Lease:
-    """The lease `name`, kept for `seconds` after each call of `held`."""
+class Leader:
+    """One of the processes that want `name`: it leads for `seconds` after each call of `held`."""
 
     def __init__(self, app: App, name: str, seconds: float) -> None:
         self._app = app

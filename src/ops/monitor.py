@@ -1,6 +1,6 @@
 """What one process does for all: it samples the system, exports its gauges, and tells the admins.
 
-Every bot process has a `Duty`; a lease in Redis lets one of them act, and the next when it is gone.
+Every bot process has a `Monitor`; a lease in Redis lets one of them act, and the next when it is gone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from src.app import App
 from src.ops import heartbeat, samples
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
-from src.ops.leader import Lease
+from src.ops.leader import Leader
 from src.ops.snapshot import Snapshot, look
 
 log = structlog.get_logger(__name__)
@@ -22,20 +22,20 @@ log = structlog.get_logger(__name__)
 _DAY_MS = 86_400_000
 
 
-class Duty:
+class Monitor:
     """The loop."""
 
     def __init__(self, app: App, alerts: Alerts) -> None:
         self._app = app
         self._alerts = alerts
         self._gauges = Gauges()
-        self._lease = Lease(app, "duty:leader", 3 * samples.EVERY)
+        self._leader = Leader(app, "duty:leader", 3 * samples.EVERY)
 
     async def run(self) -> None:
         """Look every ten seconds, until cancelled; Redis being away only costs samples."""
         while True:
             try:
-                if await self._lease.held():
+                if await self._leader.held():
                     await self.look()
                 else:
                     self._gauges.clear()
@@ -43,17 +43,17 @@ class Duty:
                 self._gauges.clear()
                 log.warning("no sample", error=type(error).__name__)
             except Exception:
-                log.exception("duty failed")
+                log.exception("sampling failed")
             await asyncio.sleep(samples.EVERY)
 
     async def resign(self) -> None:
         """Let another process take over at once."""
-        await self._lease.resign()
+        await self._leader.resign()
 
     async def look(self) -> Snapshot:
         """Take one sample and do what follows from it."""
         snapshot = await look(self._app)
-        await samples.keep(self._app, samples.sample_of(snapshot))
+        await samples.keep(self._app.ledger, snapshot.sample)
         self._gauges.show(snapshot)
         await self._alerts.consider(snapshot)
         await self._tidy(snapshot)

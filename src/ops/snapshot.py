@@ -150,6 +150,12 @@ class Snapshot:
         return sum(took) / len(took) if took else None
 
     @property
+    def sample(self) -> Sample:
+        """What is kept of it for an hour."""
+        admitted = self.counts.get("admitted", 0)
+        return Sample(self.at, self.waiting, self.processing, self.cpu, self.memory, admitted)
+
+    @property
     def cpu(self) -> float:
         """The busiest process's share of its core, all that one Python process can fill."""
         return max((beat.cpu for beat in self.processes), default=0.0)

@@ -160,13 +160,13 @@ async def test_of_two_loops_one_leads_until_it_resigns(world: World) -> None:
     first = world.parts.progress
     another = replace(world.app, holder="another:1")
     second = make_dispatcher(another, world.bot, get_texts()).progress
-    assert await first._lease.held()
-    assert not await second._lease.held()
-    assert await first._lease.held()
+    assert await first._leader.held()
+    assert not await second._leader.held()
+    assert await first._leader.held()
     await second.resign()
-    assert not await second._lease.held()
+    assert not await second._leader.held()
     await first.resign()
-    assert await second._lease.held()
+    assert await second._leader.held()
 
 
 async def test_the_loop_goes_on_after_errors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,8 +104,8 @@ async def test_a_snapshot_counts_what_the_ledger_holds(app: App) -> None:
     assert snapshot.processes[0].memory > 1_000_000
     assert snapshot.counts == {"admitted": 4, "delivered": 1}
     assert snapshot.level is Level.NORMAL
-    await samples.keep(app, samples.sample_of(snapshot))
-    assert [sample.waiting for sample in await samples.last_hour(app)] == [1]
+    await samples.keep(app.ledger, snapshot.sample)
+    assert [sample.waiting for sample in await samples.last_hour(app.ledger)] == [1]
 
 
 async def test_a_process_that_fell_silent_is_gone_and_forgotten(app: App) -> None:

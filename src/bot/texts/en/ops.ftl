@@ -26,8 +26,8 @@ ops-seconds = { $seconds } s
 ops-percent = { $percent } %
 ops-no-jobs = no jobs lately
 ops-moving = { $seconds ->
-    [0] nobody waits
-   *[other] longest wait { $seconds } s
+    [0] moves, nobody waits
+   *[other] moves, the longest wait is { $seconds } s
 }
 ops-stuck = { $overdue ->
     [0] { $messages } wake-ups that nobody takes
@@ -58,8 +58,8 @@ advice-slow-else = A job takes { $seconds } s, and it is not the provider. Look 
 advice-memory = Memory is { $percent } % full. See what takes it; give the container more, or move something away.
 advice-cpu = { $part } takes { $percent } % of a core. Look what it is at.
 
-ops-charts = The last hour
-ops-chart-now = now
+ops-hour = The last hour, the highest of every ten minutes
+ops-since-when = From (UTC)
 ops-processes = Processes
 ops-process = Process
 ops-cores = CPU (of a core)

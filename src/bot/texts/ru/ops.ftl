@@ -26,8 +26,8 @@ ops-seconds = { $seconds } с
 ops-percent = { $percent } %
 ops-no-jobs = заданий давно не было
 ops-moving = { $seconds ->
-    [0] никто не ждёт
-   *[other] ждут до { $seconds } с
+    [0] движется, никто не ждёт
+   *[other] движется, дольше всех ждут { $seconds } с
 }
 ops-stuck = { $overdue ->
     [0] { $messages } сигналов, которые никто не берёт
@@ -58,8 +58,8 @@ advice-slow-else = Задание занимает { $seconds } с, и дело 
 advice-memory = Память занята на { $percent } %. Посмотрите, чем; дайте контейнеру больше или перенесите что-нибудь.
 advice-cpu = { $part } занимает { $percent } % ядра. Посмотрите, чем он занят.
 
-ops-charts = Последний час
-ops-chart-now = сейчас
+ops-hour = За последний час, наибольшее за каждые десять минут
+ops-since-when = С (UTC)
 ops-processes = Процессы
 ops-process = Процесс
 ops-cores = Процессор (доля ядра)
