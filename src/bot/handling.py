@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 
 from src.app import App, cancel_all
 from src.bot.inbox import Inbox
-from src.ops.leader import Lease
+from src.ops.leader import Leader
 from src.telegram.throttle import lane
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class Handling:
         self._inbox = inbox
         self._bot = bot
         self._dispatcher = dispatcher
-        self._leader = Lease(app, f"inbox:{bot.id}", _LEADER_SECONDS)
+        self._leader = Leader(app, f"inbox:{bot.id}", _LEADER_SECONDS)
         self._leads_until = 0.0
         self._stopping = asyncio.Event()
         self._after = "0"

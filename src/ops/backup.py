@@ -94,7 +94,7 @@ async def backup(settings: Settings, file: Path) -> Contents:
     keys = 0
     async with _client(settings) as client:
         version = (await client.info("server"))["redis_version"]
-        moment = await client.eval(script("backup")[0], 1, PREFIX)
+        moment = await client.eval(script("backup")[0], 1, PREFIX, *_inbox(settings))
         head = {
             "format": FORMAT,
             "version": VERSION,
@@ -245,6 +245,12 @@ async def _dumped(client: Any, names: list[bytes]) -> AsyncIterator[Key]:
         for name, left, value in zip(page, answers[::2], answers[1::2], strict=True):
             if value is not None:
                 yield name, now + left if left > 0 else 0, value
+
+
+def _inbox(settings: Settings) -> list[str]:
+    """The updates that Telegram gave and nobody has handled yet."""
+    token = settings.telegram_token
+    return [f"updates:{token.get_secret_value().partition(':')[0]}"] if token else []
 
 
 def _kind(name: bytes) -> str:

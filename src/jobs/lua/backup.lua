@@ -1,6 +1,7 @@
 -- What is open, at one moment: nothing can change while a script runs. What has ended stays as it is, and is
 -- read without one.
 --
+-- ARGV  1.. names of more keys, behind the prefix
 -- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of pictures that open jobs
 --   need only the names are given: {…, key, 0, ""}; they are large.
 local out, seen = {tostring(NOW)}, {}
@@ -15,6 +16,7 @@ local function put(key, large)
 end
 
 for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed', 'blobs'}) do put(P .. name) end
+for _, name in ipairs(ARGV) do put(P .. name) end
 for _, id in ipairs(redis.call('ZRANGE', P .. 'due', 0, -1)) do
   local request = string.match(id, '^r:(.+)')
   if not request then
