@@ -14,17 +14,21 @@ from typing import Any
 import redis
 
 import src.jobs
-from src.jobs import Job, Ledger, Spec, State, Wake, transitions
+from src.jobs import Job, Ledger, Spec, State, Wake, new_id, transitions
 from tests.conftest import RedisProcess
-from tests.jobs.states import CAP, in_state
+from tests.jobs.states import CAP, LIMITS, in_state
 
 README = Path(src.jobs.__file__).parent / "README.md"
 SPEC = Spec("p", "m", "1:1", 1, "en")
 BEGIN, END = "<!-- transitions: begin -->", "<!-- transitions: end -->"
 
+# Every other script is run by the job's holder, where it has one.
+_NOT_BY_ITS_HOLDER = ("claim", "defer", "due", "hurry", "placed")
+
 Call = Callable[[str, int, str], Any]
 
 CALLS: dict[str, tuple[str, Call]] = {
+    "admit": ("a person asks for it", lambda j, f, r: _admit(new_id() if r else j)),
     "release": ("a slot is free: the head of the line", lambda j, f, r: transitions.release("kie", CAP)),
     "claim submit": (
         "a worker takes it to submit",
@@ -34,11 +38,18 @@ CALLS: dict[str, tuple[str, Call]] = {
         "the provider took it",
         lambda j, f, r: transitions.accepted(j, f, ticket={"external_id": "u"}, after=9),
     ),
+    "renew": ("its holder is still at it", lambda j, f, r: transitions.renew([(j, f)], 9)),
+    "hurry": (
+        "its provider says that it is done",
+        lambda j, f, r: transitions.hurry("kie", "t", remember=9),
+    ),
     "polled": ("it is not done yet", lambda j, f, r: transitions.polled([(j, f, 9.0, 0.5)])),
     "ready": (
         "the picture exists",
         lambda j, f, r: transitions.ready(j, f, result={}, data=b"", cap=CAP, model="m", keep=9),
     ),
+    "placed": ("its placeholder was sent", lambda j, f, r: transitions.placed(r, [1])),
+    "moved": ("another message shows it", lambda j, f, r: transitions.moved(r, 0, 2)),
     "claim deliver": (
         "a worker takes it to show it",
         lambda j, f, r: transitions.claim(j, "deliver", holder="a", lease=9),
@@ -53,6 +64,8 @@ CALLS: dict[str, tuple[str, Call]] = {
         lambda j, f, r: transitions.reroute(j, f, spec=SPEC, wake=Wake(j, "openai", 1), cap=CAP, other_cap=0),
     ),
     "defer": ("a gate is closed", lambda j, f, r: transitions.defer(j, after=9, gate="telegram")),
+    "due": ("its time has come", lambda j, f, r: transitions.due(9, lease=9, holder="b")),
+    "lost": ("who writes its dead holder's span", lambda j, f, r: transitions.lost("s", "step")),
     "fail": ("no picture, for good", lambda j, f, r: transitions.fail(j, f, kind="upstream", cap=CAP)),
     "cancel": ("the person takes it back", lambda j, f, r: transitions.cancel(j, "", cap=CAP)),
     "switch": (
@@ -69,29 +82,44 @@ CALLS: dict[str, tuple[str, Call]] = {
 def table(client: Any) -> str:
     """The table, from the scripts as they are. Empties that Redis."""
     ledger = Ledger(sync_client=client)
+    states: list[State | None] = [None, *State]
     lines = [
-        "| | " + " | ".join(State) + " |",
-        "|---|" + "---|" * len(State),
+        "| | (no job) | " + " | ".join(State) + " |",
+        "|---|" + "---|" * len(states),
     ]
     for name, (meaning, call) in CALLS.items():
         cells = [
-            _cell(ledger, client, state, call, free=name == "defer" or name.startswith("claim"))
-            for state in State
+            _cell(
+                ledger,
+                client,
+                state,
+                call,
+                free=name.startswith(_NOT_BY_ITS_HOLDER),
+                now=name in ("due", "placed"),
+            )
+            for state in states
         ]
         lines.append(f"| **{name}**: {meaning} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(ledger: Ledger, client: Any, state: State, call: Call, *, free: bool) -> str:
+def _admit(job: str) -> Any:
+    """A new job of somebody's, in a line whose slots are taken."""
+    wish = [(SPEC, Wake(job, "kie", 1))]
+    return transitions.admit(
+        request="r", user="2", provider="kie", cap=0, jobs=wish, limits=LIMITS, deadline=600, ttl=60
+    )
+
+
+def _cell(ledger: Ledger, client: Any, state: State | None, call: Call, *, free: bool, now: bool) -> str:
     """The state after the call; `·` where the job was left as it was."""
     client.flushall()
-    # Whoever claims finds the job free; every other step is made by its holder, where there is one.
-    job, fence = in_state(ledger, state, held=not free)
-    if free and state is State.DELIVERING:
-        client.zadd(ledger.key("due"), {job: 1})
+    job, fence = in_state(ledger, state, held=not free) if state else (new_id(), 0)
+    if now or (free and state is State.DELIVERING):
+        client.zadd(ledger.key("due"), {job: 1}, xx=True)
     before = client.hgetall(ledger.key(f"job:{job}"))
     due = client.zscore(ledger.key("due"), job)
-    ledger.run_sync(call(job, fence, before["request"]))
+    ledger.run_sync(call(job, fence, before.get("request", "")))
     after = client.hgetall(ledger.key(f"job:{job}"))
     if after == before and client.zscore(ledger.key("due"), job) == due:
         return "·"
