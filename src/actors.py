@@ -1,6 +1,6 @@
 """The Dramatiq actors, the steps of the pipeline: `dramatiq src.actors --processes N --threads M`.
 
-    admitted ─► submit ─► (the watcher polls) ─► deliver
+    admitted ─► submit ─► (the scheduler polls) ─► deliver
 
 A message is only a wake-up: it says which job to look at. Whether there is anything to do is decided
 by the claim, so a message that comes twice, late or never does no harm. A step goes on in the worker's
@@ -17,8 +17,8 @@ import structlog
 
 from src.jobs import NO_CHAT, transitions
 from src.limits import Gate, Refusal, delivery_turn, provider_gates, ticket_of
-from src.pipeline import deliver as showing
-from src.pipeline import generation
+from src.pipeline import deliver as delivery
+from src.pipeline import submit as submission
 from src.pipeline.notify import QUEUE
 from src.settings import SettingsError, get_settings
 from src.telemetry import job_spans
@@ -70,7 +70,7 @@ async def submit(job_id: str, provider: str) -> None:
     )
     if job is not None:
         await job_spans.write_lost_attempt(app, job, "submit")
-        await generation.begin(work(), job)
+        await submission.begin(work(), job)
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=0, limits=deliver_limits)
@@ -86,4 +86,4 @@ async def deliver(job_id: str, chat: int, group: bool) -> None:
     if claimed is not None:
         job, request = claimed
         await job_spans.write_lost_attempt(app, job, "deliver")
-        await showing.show(work(), job, request)
+        await delivery.show(work(), job, request)

@@ -63,7 +63,7 @@ class Outlook:
         durations = await self._usual(job.provider, model)
         known = len(durations) >= FEW
         would = estimate(
-            # Of an unknown one the best is assumed here, and nothing is promised.
+            # Unmeasured model: assume the best, promise nothing.
             durations if known else [0.0] * FEW,
             place=now.place,
             running=await self._app.ledger.running(job.provider),

@@ -19,7 +19,8 @@ from src import fastjson
 NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: what is decided by stands in `failovers`, `refused` and `unheard`; in version 1 it was counted in the story."""
 
 
 class State(StrEnum):
@@ -43,6 +44,7 @@ PENDING = frozenset({State.WAITING, State.SUBMITTING, State.RUNNING})
 RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
+    "v", "failovers", "refused", "unheard",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -130,7 +132,16 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached."""
+    """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached.
+
+    Attributes:
+        tries, deliveries: attempts at its submit (to this provider) and at showing its outcome, this one included.
+        unknown: submits of which nobody knows whether the provider took them.
+        failovers: providers that it was handed to after another failed, in order.
+        refused: attempts at showing it that Telegram refused as a bad request.
+        unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
+        story: what happened to it, for people and for the events of its span. Nothing is decided by it.
+    """
 
     id: str
     state: State
@@ -147,6 +158,9 @@ class Job:
     tries: int = 0
     deliveries: int = 0
     unknown: int = 0
+    failovers: tuple[str, ...] = ()
+    refused: int = 0
+    unheard: int = 0
     polls: int = 0
     holder: str = ""
     lost: str = ""
@@ -185,7 +199,10 @@ class Job:
     @classmethod
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
-         unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story) = record  # fmt: skip
+         unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
+         version, failovers, refused, unheard) = record  # fmt: skip
+        if version == "1":
+            failovers, refused, unheard = _counted_in(story)
         return cls(
             id=job_id,
             state=_STATES[state],
@@ -202,6 +219,9 @@ class Job:
             tries=int(tries or 0),
             deliveries=int(deliveries or 0),
             unknown=int(unknown or 0),
+            failovers=tuple(failovers.split()),
+            refused=int(refused or 0),
+            unheard=int(unheard or 0),
             polls=int(polls or 0),
             holder=holder,
             lost=lost,
@@ -219,6 +239,14 @@ class Job:
     def ended(self) -> bool:
         """Nothing is left to do: delivered, or ended otherwise and the person was told."""
         return self.state is State.DELIVERED or (self.state in ENDED and self.told)
+
+
+def _counted_in(story: str) -> tuple[str, int, int]:
+    """A job that version 1 admitted says these in its story alone, whichever version has worked on it since."""
+    notes = [entry.rpartition("@")[0] for entry in story.split()]
+    moves = [note.removeprefix("failover:") for note in notes if note.startswith("failover:")]
+    unheard = sum(note.startswith("retry:Telegram") for note in notes)
+    return " ".join(moves), notes.count("retry:bad_request"), unheard
 
 
 def _document(text: str | None) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Every change of the ledger: one function here, one script in `lua/`, one row in the docs' table.
+"""Every change of a job: one function here, one script in `lua/`, one row in the table of this room's README.
 
 A function only describes the call; `Ledger.run` (asyncio) and `Ledger.run_sync` (threads) make it, so
 both kinds of caller share one code. The rules are in the scripts, each of which is atomic.
@@ -16,6 +16,9 @@ from src.jobs.answers import Admission, Ending, Finish, Placed, Row
 from src.jobs.records import Job, Request, Spec, Wake
 
 T = TypeVar("T")
+
+Counter = Literal["unknown", "refused", "unheard"]
+"""What `retry` may count in a job's record; see `Job`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,15 +212,15 @@ def ready(
 
 
 def retry(
-    job: str, fence: int, *, after: float, note: str, free: bool = False, unknown: bool = False
+    job: str, fence: int, *, after: float, note: str, free: bool = False, counts: Counter | None = None
 ) -> Transition[bool]:
     """Put a held job back: the same step again in `after` seconds.
 
     Args:
         note: goes to the job's story. free: this try does not count.
-        unknown: the provider may have taken the job; its next submit may be paid twice.
+        counts: the counter in the job's record that goes up by one.
     """
-    args = [job, fence, _ms(after), note, int(free), int(unknown)]
+    args = [job, fence, _ms(after), note, int(free), counts or ""]
     return Transition("retry", args, _yes)
 
 

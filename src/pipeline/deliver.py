@@ -1,6 +1,6 @@
 """Showing the person a job's outcome: the picture, or why there is none. The last step of a job.
 
-How it looks in the chat is `src.telegram.messages`; here is when it is tried again, and what counts as done.
+How it looks in the chat is `src.telegram.messages`'s to say, and whether it is tried again `retry_policy`'s.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
-from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramNetworkError, TelegramRetryAfter
+from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramRetryAfter
 from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
 from src.limits import delivery_turn, ticket_of
-from src.pipeline import generation
+from src.pipeline import failures, retry_policy, timeouts
 from src.pipeline.leases import Work
+from src.pipeline.retry_policy import Again, GiveUp
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram.client import Undeliverable
 from src.telegram.placeholders import NotYet
@@ -26,14 +27,7 @@ from src.telemetry import job_spans, metrics
 log = structlog.get_logger(__name__)
 
 _DAY = 86_400
-_FETCHES = 6
-_BAD_REQUESTS = 3
-_REFUSED = "retry:bad_request"
-# What stands in the story after an attempt whose call to Telegram may have taken effect.
-_UNHEARD = " retry:Telegram"
-_LONGEST_PAUSE = 60.0
 _CLOSE_PATIENCE = 2.0
-_PING_AFTER = 60.0
 
 
 async def show(work: Work, job: Job, request: Request | None) -> None:
@@ -46,7 +40,7 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
             if request.chat != NO_CHAT and not request.messages:
                 request, sent = await work.delivery.placing.hold(job, request)
                 if sent:
-                    await _later(work, job, 0.0, "placed", free=True)
+                    await failures.again(work, job, retry_policy.PLACED)
                     return
             if job.state is State.DELIVERING:
                 async with work.uploads, await _picture(work, job) as picture:
@@ -63,37 +57,17 @@ async def show(work: Work, job: Job, request: Request | None) -> None:
         except NotYet as waits:
             gates, ticket = delivery_turn(work.app.settings, job.id, request.chat, group=request.group)
             await work.app.limiter.keep(gates, ticket, waits.turn)
-            await _later(work, job, waits.seconds, "limited:telegram", free=True)
-            return
-        except ProviderError as error:
-            job_spans.fail_step(error.kind)
-            await _fetch_failed(work, job, request, error)
-            return
-        except Undeliverable as error:
-            job_spans.fail_step(error.kind)
-            await _finish(work, job, {}, kind=error.kind)
-            return
-        except TelegramRetryAfter as error:
-            await _later(work, job, float(error.retry_after), "limited:telegram", free=True)
-            return
-        except TelegramBadRequest as error:
-            job_spans.fail_step(type(error).__name__)
-            await _refused(work, job, request, error)
-            return
-        except (TelegramNetworkError, TelegramAPIError) as error:
-            job_spans.fail_step(type(error).__name__)
-            await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
+            await failures.again(work, job, retry_policy.no_turn(waits.seconds))
             return
         except (RedisError, OSError):
             raise  # its lease ends, and another tries
         except Exception as error:
-            job_spans.fail_step(type(error).__name__)
-            await _broken(work, job, request, error)
+            await _failed(work, job, request, error)
             return
         finish = await _finish(work, job, shown)
     if job.state is State.CANCELLED:
         work.let_go(job.id)
-        await generation.stop(work, job)
+        await failures.stop(work, job)
     if request.chat != NO_CHAT:
         await _close(work, job, request, finish)
     elif job.spec.source is not None:
@@ -139,54 +113,34 @@ def _kept(job: Job, picture: Picture) -> dict[str, Any]:
     return shown
 
 
-async def _fetch_failed(work: Work, job: Job, request: Request, error: ProviderError) -> None:
-    metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
-    log.warning("picture not fetched", job_id=job.id, kind=error.kind, code=error.code, status=error.status)
-    if error.retryable and job.deliveries < _FETCHES:
-        await _later(work, job, error.retry_after or _pause(job), f"retry:{error.kind}")
+async def _failed(work: Work, job: Job, request: Request, error: Exception) -> None:
+    """Say what failed, and do what the policy decides."""
+    decision = retry_policy.after_delivery(job, error)
+    kind = error.kind if isinstance(error, (ProviderError, Undeliverable)) else type(error).__name__
+    if not isinstance(error, TelegramRetryAfter):
+        job_spans.fail_step(kind)
+    if isinstance(error, ProviderError):
+        await failures.provider_failed(work, job, error, "fetch")
+    elif isinstance(error, TelegramBadRequest):
+        log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
+    elif not isinstance(error, (TelegramAPIError, Undeliverable)):
+        log.error("showing broke", job_id=job.id, exc_info=error)
+    if isinstance(decision, Again):
+        await failures.again(work, job, decision)
+    elif job.state is State.DELIVERING and decision.told:
+        await _give_up(work, job, request, decision)
     else:
-        await _give_up(work, job, request, error.kind, error.code)
+        await _finish(work, job, {}, kind=decision.kind)
 
 
-async def _refused(work: Work, job: Job, request: Request, error: TelegramBadRequest) -> None:
-    """Telegram does not take this message as it is: not likely to change, but once or twice it does."""
-    log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
-    # Attempts that failed for other reasons say nothing about the message.
-    if job.story.count(_REFUSED) < _BAD_REQUESTS - 1:
-        await _later(work, job, _pause(job), _REFUSED)
-    elif job.state is State.DELIVERING:
-        await _give_up(work, job, request, "telegram_refused")
-    else:
-        await _finish(work, job, {}, kind="telegram_refused")
-
-
-async def _broken(work: Work, job: Job, request: Request, error: Exception) -> None:
-    """A fault of ours: some are passing, but one that stays must not keep the person waiting for ever."""
-    log.error("showing broke", job_id=job.id, exc_info=error)
-    if job.deliveries < _BAD_REQUESTS:
-        await _later(work, job, _pause(job), f"retry:{type(error).__name__}")
-    elif job.state is State.DELIVERING:
-        await _give_up(work, job, request, "internal")
-    else:
-        await _finish(work, job, {}, kind="internal")
-
-
-async def _give_up(work: Work, job: Job, request: Request, kind: str, code: str = "") -> None:
+async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
     """End a picture that cannot be shown, unless it is shown: the answer to an earlier edit may have been lost."""
-    if request.chat != NO_CHAT and _UNHEARD in job.story:
+    if request.chat != NO_CHAT and job.unheard:
         message = await work.delivery.shown_already(job, request)
         if message is not None:
             await _finish(work, job, {"message": message})
             return
-    await generation.fail(work, job, kind, code)
-
-
-def _pause(job: Job) -> float:
-    return min(float(2 ** min(job.deliveries, 6)), _LONGEST_PAUSE)
-
-
-async def _later(work: Work, job: Job, after: float, note: str, *, free: bool = False) -> None:
-    await work.app.commit(transitions.retry(job.id, job.fence, after=after, note=note, free=free))
+    await failures.fail(work, job, end.kind, end.code)
 
 
 async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = "") -> Finish:
@@ -226,7 +180,7 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
         # Chosen, perhaps, while another job of it was on its way.
         request = await work.app.ledger.request(request.id) or request
     asked_for = request.chosen == "later" and finish.outcome != State.CANCELLED
-    if asked_for or (done and finish.seconds > _PING_AFTER):
+    if asked_for or (done and finish.seconds > timeouts.PING_AFTER):
         if len(request.jobs) > 1 and not done:
             jobs = await work.app.ledger.jobs(request.jobs)
             done = any(job.state is State.DELIVERED for job in jobs)

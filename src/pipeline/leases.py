@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.jobs import Job, transitions
-from src.pipeline.poll_schedule import Progress
+from src.pipeline.poll_schedule import ProgressCalibration
 from src.telegram.messages import Delivery
 
 log = structlog.get_logger(__name__)
@@ -28,8 +28,7 @@ _REPORTS = 10_000
 _AGAIN_SECONDS = 0.5
 # Each is a download and an upload at once and takes some hundred KB; Telegram takes thirty a second.
 _UPLOADS = 32
-# Pictures that came in a provider's answer, from its first byte until the ledger has them. While one is
-# read its text and its bytes take four times its size.
+# Results that come inside a provider's answer and are read at once; each takes about four times its size in memory.
 _ANSWERS = 8
 
 
@@ -48,7 +47,7 @@ class Work:
     bot: Bot
     delivery: Delivery
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-    progress: dict[tuple[str, str], Progress] = field(default_factory=dict)
+    progress: dict[tuple[str, str], ProgressCalibration] = field(default_factory=dict)
     troubled: set[str] = field(default_factory=set)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS))
     _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ANSWERS))
@@ -67,7 +66,7 @@ class Work:
         """A generation is done; `seconds`: how long it took, where the provider tells."""
         elapsed, progress = self._reports.pop(job.id, (0.0, 0.0))
         if seconds and 0 < elapsed <= seconds:
-            known = self.progress.setdefault((job.provider, job.spec.model), Progress())
+            known = self.progress.setdefault((job.provider, job.spec.model), ProgressCalibration())
             known.learn(progress, elapsed / seconds)
 
     @contextmanager

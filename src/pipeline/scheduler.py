@@ -1,4 +1,4 @@
-"""The watcher: one loop a worker process that does what is due in the ledger.
+"""The scheduler: one loop a worker process that does what is due in the ledger.
 
 It polls generations, sends wake-ups again that went missing, takes over what a dead process held, and
 ends jobs that are past their deadline. Thousands of rows are one script call and no thread.
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from src.jobs import Job, Wake, transitions
 from src.jobs.answers import Row
 from src.jobs.transitions import GoesOn
-from src.pipeline import deliver, generation, notify
+from src.pipeline import deliver, failures, notify, poll, submit, timeouts
 from src.pipeline.leases import Work
 
 log = structlog.get_logger(__name__)
@@ -26,13 +26,9 @@ _POLLS = 1000
 _ROWS = 250
 # Wake-ups in the queue beyond which those that nobody acted on are not sent again.
 _MANY = 200
-_LONGEST_SLEEP = 0.5
-# Between two looks: what falls due or was polled meanwhile is one call.
-_SHORTEST_SLEEP = 0.1
-_LEARN_SECONDS = 5.0
 
 
-class Watcher:
+class Scheduler:
     """Runs until `stop`, which lets the polls under way end."""
 
     def __init__(self, work: Work) -> None:
@@ -56,16 +52,16 @@ class Watcher:
                 wait = await self._look()
             except RedisError as error:
                 log.warning("ledger is away", error=type(error).__name__)
-                await self._sleep(_LONGEST_SLEEP)
+                await self._sleep(timeouts.LONGEST_LOOK)
                 continue
             except Exception:
-                # One row that cannot be read must not end the watch over all others.
+                # One row that cannot be read must not keep all others from being looked at.
                 log.exception("looking at what is due broke")
-                await self._sleep(_LONGEST_SLEEP)
+                await self._sleep(timeouts.LONGEST_LOOK)
                 continue
-            await self._sleep(_SHORTEST_SLEEP)
-            if wait > _SHORTEST_SLEEP:
-                await _wait(self._has_polled, min(wait, _LONGEST_SLEEP) - _SHORTEST_SLEEP)
+            await self._sleep(timeouts.SHORTEST_LOOK)
+            if wait > timeouts.SHORTEST_LOOK:
+                await _wait(self._has_polled, min(wait, timeouts.LONGEST_LOOK) - timeouts.SHORTEST_LOOK)
 
     async def stop(self, seconds: float) -> None:
         """Claim nothing more and wait for what is under way, at most that long."""
@@ -78,7 +74,7 @@ class Watcher:
         settings = self._work.app.settings
         room = min(_ROWS, _POLLS - len(self._polls))
         if room <= 0:
-            return _SHORTEST_SLEEP
+            return timeouts.SHORTEST_LOOK
         polled = self._take_polled()
         try:
             rows, wait = await self._ledger.run(
@@ -105,7 +101,7 @@ class Watcher:
             else:
                 self._spawn(self._rare(row))
         await notify.send(deliver=delivers, submit=submits)
-        return 0.0 if len(rows) == room else _LONGEST_SLEEP if wait is None else wait
+        return 0.0 if len(rows) == room else timeouts.LONGEST_LOOK if wait is None else wait
 
     def _take_polled(self) -> list[GoesOn]:
         self._has_polled.clear()
@@ -116,11 +112,11 @@ class Watcher:
         again: GoesOn | None = None
         task = asyncio.current_task()
         try:
-            again = await generation.poll(self._work, job)
+            again = await poll.poll(self._work, job)
         except asyncio.CancelledError:
             if task not in self._late:
                 raise
-            again = (job.id, job.fence, 1.0, job.progress)
+            again = (job.id, job.fence, timeouts.HUNG_POLL_PAUSE, job.progress)
         except RedisError as error:
             log.warning("poll not recorded", job_id=job.id, error=type(error).__name__)
         finally:
@@ -159,9 +155,9 @@ class Watcher:
     async def _rare(self, row: Row) -> None:
         try:
             if row.what == "lost" and row.job is not None:
-                await generation.lost(self._work, row.job)
+                await submit.lost(self._work, row.job)
             elif row.what == "expired":
-                await generation.expire(self._work, row.id)
+                await failures.expire(self._work, row.id)
             elif row.what == "close":
                 await deliver.close(self._work, row.id)
         except RedisError as error:
@@ -177,7 +173,7 @@ class Watcher:
                 await self._look_for_trouble()
             except RedisError as error:
                 log.warning("nothing learned", error=type(error).__name__)
-            await self._sleep(_LEARN_SECONDS)
+            await self._sleep(timeouts.LEARN)
 
     async def _look_for_trouble(self) -> None:
         """Another process may have opened a provider's breaker that this one can close."""
@@ -197,7 +193,7 @@ class Watcher:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a watcher's step broke", error=type(error).__name__, exc_info=error)
+            log.error("a step of the scheduler broke", error=type(error).__name__, exc_info=error)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

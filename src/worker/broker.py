@@ -49,11 +49,11 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         telemetry,
         # Ends the process when a thread or the loop has died.
         Watchdog(waiting, lambda: process.background, telemetry.flush),
-        # The loop that the steps, HTTP and the watcher share.
+        # The loop that the steps, HTTP and the scheduler share.
         Loop(),
         # Before a message runs: which gates does it need?
         RateLimits(),
-        # The ledger, the providers and the watcher, inside that loop.
+        # The ledger, the providers and the scheduler, inside that loop.
         process,
     ]
     for part in middleware:

@@ -1,6 +1,6 @@
 """A worker process: what lives in its event loop, and how the actors' steps get there.
 
-As Dramatiq middleware it opens the app when the worker boots, runs the watcher and the leases'
+As Dramatiq middleware it opens the app when the worker boots, runs the scheduler and the leases'
 renewal, and on SIGTERM lets what is under way end before the process does.
 """
 
@@ -26,7 +26,7 @@ from src.app import cancel_all, open_app
 from src.limits import Refusal
 from src.ops.heartbeat import Heartbeat
 from src.pipeline.leases import Work
-from src.pipeline.scheduler import Watcher
+from src.pipeline.scheduler import Scheduler
 from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import Texts
@@ -114,7 +114,7 @@ class WorkerProcess(Middleware):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stack = AsyncExitStack()
-        self._watcher: Watcher | None = None
+        self._scheduler: Scheduler | None = None
         self._background: list[asyncio.Task[None]] = []
         self._end = 0.0
 
@@ -147,26 +147,26 @@ class WorkerProcess(Middleware):
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
-        self._watcher = Watcher(_work)
+        self._scheduler = Scheduler(_work)
         heartbeat = Heartbeat(app, "worker")
         self._stack.push_async_callback(heartbeat.retire)
         loop = asyncio.get_running_loop()
         self._background = [
-            loop.create_task(self._watcher.run(), name="the watcher"),
+            loop.create_task(self._scheduler.run(), name="the scheduler"),
             loop.create_task(_work.keep_leases(), name="the leases' renewal"),
             loop.create_task(heartbeat.run(), name="the heartbeat"),
         ]
 
     async def _stop_claiming(self) -> None:
-        if self._watcher is not None and _work is not None:
-            await self._watcher.stop(0)
+        if self._scheduler is not None and _work is not None:
+            await self._scheduler.stop(0)
             # Dramatiq waits for its threads without a limit of ours: what takes long must let them go.
             asyncio.get_running_loop().call_later(_STEPS_SECONDS, _work.cut_short)
 
     async def _close(self) -> None:
-        if self._watcher is not None and _work is not None:
+        if self._scheduler is not None and _work is not None:
             left = max(0.5, self._end - time.monotonic())
-            await asyncio.gather(self._watcher.stop(left), _work.drain(left))
+            await asyncio.gather(self._scheduler.stop(left), _work.drain(left))
         await cancel_all(self._background)
         await self._stack.aclose()
 

@@ -16,7 +16,7 @@ import redis
 from src.jobs import Ledger, State, transitions
 from src.jobs.records import SCHEMA_VERSION
 from tests.conftest import RedisProcess
-from tests.jobs.states import admitted, in_state
+from tests.jobs.states import admitted, in_state, told_of_failures
 
 FOLDER = Path(__file__).parent.parent / "fixtures"
 # Fields and scores that are moments; they move with the clock when a recording is loaded.
@@ -30,6 +30,7 @@ def record(client: Any) -> dict[str, Any]:
     for state in State:
         in_state(ledger, state)
         in_state(ledger, state, held=True)
+    told_of_failures(ledger)
     album = admitted(ledger, "2", count=4)
     request = client.hget(ledger.key(f"job:{album[0]}"), "request")
     ledger.run_sync(transitions.placed(request, [11, 12, 13, 14], 15))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
@@ -59,6 +60,26 @@ def in_state(ledger: Ledger, state: State, *, held: bool = False) -> tuple[str, 
     if state is State.DELIVERED:
         ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=3600))
     return job, fence
+
+
+def told_of_failures(ledger: Ledger) -> str:
+    """A job that is to be shown, after a fail-over, two refusals of Telegram and an edit whose answer was lost."""
+    (job,) = admitted(ledger)
+    claim = claimed(ledger, job, "submit")
+    wake = replace(claim.wake, provider="openai")
+    ledger.run_sync(transitions.reroute(job, claim.fence, spec=claim.spec, wake=wake, cap=CAP, other_cap=CAP))
+    claim = claimed(ledger, job, "submit")
+    ledger.run_sync(transitions.accepted(job, claim.fence, ticket={"external_id": "o"}, after=60))
+    ledger.run_sync(transitions.ready(job, claim.fence, result={}, data=b"", cap=CAP, model="m", keep=60))
+    failures: list[tuple[str, transitions.Counter]] = [
+        ("retry:bad_request", "refused"),
+        ("retry:TelegramServerError", "unheard"),
+        ("retry:bad_request", "refused"),
+    ]
+    for note, counts in failures:
+        fence = claimed(ledger, job, "deliver").fence
+        ledger.run_sync(transitions.retry(job, fence, after=0, note=note, counts=counts))
+    return job
 
 
 def generated(ledger: Ledger, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import redis
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+from src.jobs.transitions import Counter
 
 CAP = 2
 LIMITS = Limits(rate=10_000, window=60, active=12, waiting=30)
@@ -142,11 +143,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def go_on(self, claim: Job) -> None:
         self.run(transitions.polled([(claim.id, claim.fence, 2.0, 0.5)]))
 
-    @rule(claim=claims, free=st.booleans(), unknown=st.booleans())
-    def retry(self, claim: Job, free: bool, unknown: bool) -> None:
-        self.run(
-            transitions.retry(claim.id, claim.fence, after=1, note="retry:x", free=free, unknown=unknown)
-        )
+    @rule(claim=claims, free=st.booleans(), counts=st.sampled_from([None, *get_args(Counter)]))
+    def retry(self, claim: Job, free: bool, counts: Counter | None) -> None:
+        self.run(transitions.retry(claim.id, claim.fence, after=1, note="retry:x", free=free, counts=counts))
 
     @rule(claim=claims, anyone=st.booleans())
     def fail(self, claim: Job, anyone: bool) -> None:

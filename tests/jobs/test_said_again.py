@@ -67,7 +67,7 @@ def test_a_claim_tells_again_whose_attempt_it_replaces(ledger: Ledger, sync_redi
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.RUNNING, State.DELIVERING])
 def test_a_retry(ledger: Ledger, sync_redis: Any, state: State) -> None:
     job, fence = in_state(ledger, state, held=True)
-    retry = transitions.retry(job, fence, after=9, note="retry:x", unknown=True)
+    retry = transitions.retry(job, fence, after=9, note="retry:x", counts="unknown")
     assert ledger.run_sync(retry)
     before = record(sync_redis, job)
     assert ledger.run_sync(retry)

@@ -9,6 +9,7 @@ import pytest
 
 from src.jobs import Job, Ledger, State, transitions
 from tests.jobs.recorded import FOLDER, load, read
+from tests.jobs.states import claimed, told_of_failures
 
 VERSIONS = sorted(int(path.stem.rpartition("v")[2]) for path in FOLDER.glob("ledger-v*.json"))
 
@@ -33,7 +34,7 @@ def test_a_later_versions_fields_are_ignored_and_kept(sync_redis: Any) -> None:
     recording = read(VERSIONS[-1])
     for name, (kind, value, _) in recording["keys"].items():
         if kind == "hash" and name.startswith("imagebot:job:"):
-            value |= {"v": "2", "voice": "soft"}
+            value |= {"v": "3", "voice": "soft"}
             value["spec"] = json.dumps(json.loads(value["spec"]) | {"palette": ["red"]})
             value["wake"] = json.dumps([*json.loads(value["wake"]), "more"])
         elif kind == "hash" and name.startswith("imagebot:request:"):
@@ -42,9 +43,29 @@ def test_a_later_versions_fields_are_ignored_and_kept(sync_redis: Any) -> None:
     _finish_all(sync_redis)
     assert all(job.ended for job in _jobs(sync_redis))
     for key in sync_redis.keys("imagebot:job:*"):
-        assert sync_redis.hmget(key, "v", "voice") == ["2", "soft"]
+        assert sync_redis.hmget(key, "v", "voice") == ["3", "soft"]
         assert json.loads(sync_redis.hget(key, "spec"))["palette"] == ["red"]
     assert {sync_redis.hget(key, "mood") for key in sync_redis.keys("imagebot:request:*")} == {"calm"}
+
+
+def test_what_a_jobs_failures_have_counted_is_read_whichever_version_counted_it(sync_redis: Any) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    job = told_of_failures(ledger)
+    key = ledger.key(f"job:{job}")
+    counted = (("openai",), 2, 1)
+    second = claimed(ledger, job, "deliver")
+    assert (second.failovers, second.refused, second.unheard) == counted
+    assert ledger.run_sync(transitions.retry(job, second.fence, after=0, note="x"))
+
+    # Version 1 wrote the same notes and no such fields.
+    sync_redis.hset(key, "v", 1)
+    sync_redis.hdel(key, "failovers", "refused", "unheard")
+    first = claimed(ledger, job, "deliver")
+    assert (first.failovers, first.refused, first.unheard) == counted
+    # Whoever goes on with it, of either version, each thing counts once.
+    once_more = transitions.retry(job, first.fence, after=0, note="retry:bad_request", counts="refused")
+    assert ledger.run_sync(once_more)
+    assert claimed(ledger, job, "deliver").refused == 3
 
 
 def _jobs(client: Any) -> list[Job]:

@@ -1,4 +1,4 @@
-"""What is decided about a generation outside the happy way: here its end at the provider."""
+"""Jobs that end without a picture: their end at the provider."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
 from src.jobs import Ledger, State
-from src.pipeline import generation
+from src.pipeline import failures
 from src.pipeline.leases import Work
 from src.pipeline.notify import QUEUE
 from src.providers.base import Capabilities, Provider, Ticket
@@ -52,11 +52,11 @@ async def test_past_its_deadline_a_generation_is_stopped_at_its_provider(
     work: Work, sync_redis: redis.Redis
 ) -> None:
     job_id, _ = in_state(Ledger(sync_client=sync_redis), State.RUNNING)
-    await generation.expire(work, job_id)
+    await failures.expire(work, job_id)
     job = await work.app.ledger.job(job_id)
     assert job is not None
     assert (job.state, job.kind) == (State.FAILED, "timeout")
     assert cast(Stoppable, work.app.providers["kie"]).stopped == ["t"]
     # Said twice it changes nothing.
-    await generation.expire(work, job_id)
+    await failures.expire(work, job_id)
     assert cast(Stoppable, work.app.providers["kie"]).stopped == ["t"]

@@ -28,7 +28,7 @@ def _slow_at_the_end(share: float) -> float | None:
 @pytest.mark.parametrize("report", [_honest, _late_and_coarse, _slow_at_the_end])
 def test_readiness_is_noticed_soon_with_few_polls(report: Report) -> None:
     chance = random.Random(7)
-    known = poll_schedule.Progress()
+    known = poll_schedule.ProgressCalibration()
     durations: list[float] = []
     polls, late = [], []
     for _ in range(1500):
@@ -60,7 +60,7 @@ def test_without_anything_known_it_asks_rarely_but_not_never() -> None:
 
 
 def test_a_line_through_reports_corrects_a_providers_habit() -> None:
-    known = poll_schedule.Progress()
+    known = poll_schedule.ProgressCalibration()
     assert known.share(0.5) == 0.5
     for step in range(50):
         known.learn(step / 50, 0.1 + 0.8 * step / 50)

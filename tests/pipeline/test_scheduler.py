@@ -1,4 +1,4 @@
-"""The watcher: on a provider that does not answer, and behind a long queue."""
+"""The scheduler: on a provider that does not answer, and behind a long queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from src.app import open_app
 from src.jobs import Ledger, State, transitions
 from src.pipeline.leases import Work
 from src.pipeline.notify import QUEUE_KEY
-from src.pipeline.scheduler import Watcher
+from src.pipeline.scheduler import Scheduler
 from src.providers.base import Capabilities, Pending, Provider, Ticket
 from src.settings import load_settings
 from src.store.clients import make_sync_redis
@@ -56,12 +56,12 @@ async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
     provider = Hanging()
     async with open_app(load_settings(redis_url=redis_url, lease=1), StubBroker()) as app:
         providers = {"kie": cast(Provider, provider)}
-        watcher = Watcher(Work(replace(app, providers=providers), cast(Any, None), cast(Any, None)))
-        running = asyncio.create_task(watcher.run())
+        scheduler = Scheduler(Work(replace(app, providers=providers), cast(Any, None), cast(Any, None)))
+        running = asyncio.create_task(scheduler.run())
         async with asyncio.timeout(30):
             await provider.given_up.wait()
             await provider.asked_again.wait()
-            await watcher.stop(10)
+            await scheduler.stop(10)
             await running
         job = await app.ledger.job(job_id)
     assert job is not None
@@ -81,22 +81,22 @@ async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync
         _, sent = sync_redis.zrange("imagebot:due", 0, -1, withscores=True)[0]
         sync_redis.zadd("imagebot:due", {job: sent - 3600_000})
         async with open_app(settings, broker) as app:
-            watcher = Watcher(Work(app, cast(Any, None), cast(Any, None)))
-            await watcher._look()
+            scheduler = Scheduler(Work(app, cast(Any, None), cast(Any, None)))
+            await scheduler._look()
             assert sync_redis.llen(QUEUE_KEY) == 200
             (later,) = [at for _, at in sync_redis.zrange("imagebot:due", 0, -1, withscores=True)]
             assert later > sent, "it is looked at again"
 
             sync_redis.ltrim(QUEUE_KEY, 0, 9)
             sync_redis.zadd("imagebot:due", {job: later - 3600_000})
-            await watcher._look()
+            await scheduler._look()
             assert sync_redis.llen(QUEUE_KEY) == 11
 
             # One that comes back, from a closed gate for one, has none in the queue.
             sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
             ledger = Ledger(sync_client=sync_redis)
             assert ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie"))
-            await watcher._look()
+            await scheduler._look()
             assert sync_redis.llen(QUEUE_KEY) == 212
     finally:
         dramatiq.set_broker(previous)

@@ -48,7 +48,7 @@ for i, job in ipairs(a.jobs) do
   ids[i] = job.id
   opened[2 * i - 1], opened[2 * i] = NOW, job.id
   rows[2 * i - 1], rows[2 * i] = NOW + a.deadline, job.id
-  redis.call('HSET', job_key(job.id), 'v', 1, 'state', 'waiting', 'user', a.user, 'request', a.request,
+  redis.call('HSET', job_key(job.id), 'v', 2, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0')
 end

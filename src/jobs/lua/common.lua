@@ -31,7 +31,7 @@
 --   P blobs               LIST   delivered jobs whose blob is still kept, newest first
 local P = KEYS[1]
 local CLASS = 1099511627776
--- ms after which a wake-up that nobody acted on is sent again. By the half a row of `due` says that one was sent.
+-- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
 local RESEND = 3000.5
 
 local function clock()

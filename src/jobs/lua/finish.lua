@@ -37,7 +37,8 @@ if f.state == 'delivering' then
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'deadline', 'released', 'limited',
-  'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket')
+  'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
+  'refused', 'unheard')
 -- A result without an address is a picture that came in the answer.
 if f.result ~= '' and not cjson.decode(f.result).url then
   if outcome ~= 'delivered' then

@@ -3,13 +3,14 @@
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]
-local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline')
+local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers')
 if let_go(f, ARGV[2]) and f.provider == to then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),
-  'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1)
+  'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1,
+  'failovers', (f.failovers == '' and '' or f.failovers .. ' ') .. to)
 -- It has waited its turn once: it stands in the round that is now, before the next.
 local round = tonumber(redis.call('HGET', P .. 'tags:' .. to, 'now:' .. f.class) or '0')
 redis.call('ZADD', P .. 'line:' .. to, tonumber(f.class) * CLASS + round, id)

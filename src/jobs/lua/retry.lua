@@ -2,7 +2,7 @@
 -- a running job (its generation came to nothing) goes back to submitting and keeps its slot.
 --
 -- ARGV  1 job  2 fence  3 ms until then  4 note for the story  5 "1": this try does not count
---       6 "1": it is unknown whether the provider took the job
+--       6 counter of the job that goes up by one (empty: none)
 -- Returns 1 (also when it is said again), or 0 when the job is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told')
@@ -19,6 +19,6 @@ else
   return 0
 end
 if ARGV[5] == '1' then redis.call('HINCRBY', job_key(id), f.state == 'submitting' and 'tries' or 'deliveries', -1) end
-if ARGV[6] == '1' then redis.call('HINCRBY', job_key(id), 'unknown', 1) end
+if ARGV[6] ~= '' then redis.call('HINCRBY', job_key(id), ARGV[6], 1) end
 due(id, NOW + ARGV[3])
 return 1

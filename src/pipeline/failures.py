@@ -1,0 +1,162 @@
+"""A step that failed, and a job that ends without a picture: told to whom it concerns, and carried out.
+
+What is to be done is `retry_policy`'s to say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import structlog
+
+from src.jobs import Job, transitions
+from src.pipeline import notify, retry_policy
+from src.pipeline.leases import Work
+from src.pipeline.retry_policy import Again, Elsewhere, GiveUp
+from src.providers.base import ErrorKind, ProviderError, Ticket
+from src.telemetry import job_spans, metrics
+
+log = structlog.get_logger(__name__)
+
+_BREAKER_OPEN = 2
+
+
+async def provider_failed(
+    work: Work, job: Job, error: ProviderError, step: Literal["submit", "poll", "fetch", "cancel"]
+) -> None:
+    """Count a provider's error, log it, and close the provider's gate or tell its breaker where the error says so."""
+    metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
+    with job_spans.under(job.generation or job.wake.trace):
+        log.warning(
+            "provider error",
+            job_id=job.id,
+            provider=job.provider,
+            step=step,
+            kind=error.kind,
+            code=error.code,
+            status=error.status,
+        )
+    gate = f"provider:{job.provider}"
+    if error.kind is ErrorKind.RATE_LIMITED:
+        # Of a poll that failed only the next poll is put off.
+        if step == "submit" or error.ended:
+            await work.app.limiter.close(gate, retry_policy.stay_away(error))
+    elif step == "submit" and error.kind in retry_policy.BREAKER:
+        work.troubled.add(job.provider)
+        if await work.app.limiter.failed(gate, at_once=retry_policy.BREAKER[error.kind] == "at once"):
+            log.error("provider fails, left alone for a while", provider=job.provider, kind=error.kind)
+    elif step == "submit":
+        await provider_answered(work, job)
+
+
+async def provider_answered(work: Work, job: Job) -> None:
+    """A submit was answered, be it with a refusal: the provider's breaker closes."""
+    if job.provider in work.troubled:
+        work.troubled.discard(job.provider)
+        if await work.app.limiter.passed(f"provider:{job.provider}"):
+            log.warning("provider answers again", provider=job.provider)
+
+
+async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:
+    """Carry out what the policy says of a submit that failed or a generation that ended without a picture.
+    Whether the job goes on."""
+    settings, providers = work.app.settings, work.app.providers
+    if error.submitted and error.kind is not ErrorKind.RATE_LIMITED:
+        metrics.submit_unknown.add(1, {"imagebot.provider": job.provider})
+    decision = retry_policy.after_submit(
+        job,
+        error,
+        on_unknown=settings.submit_unknown,
+        providers={name: p.capabilities for name, p in providers.items()} if settings.failover else {},
+    )
+    return await carry_out(work, job, decision)
+
+
+async def carry_out(work: Work, job: Job, decision: Again | Elsewhere | GiveUp) -> bool:
+    """Do what the policy decided; whether the job goes on."""
+    if isinstance(decision, Again):
+        return await again(work, job, decision)
+    if isinstance(decision, Elsewhere):
+        if await _fail_over(work, job, decision.providers):
+            return True
+        decision = decision.otherwise
+    await fail(work, job, decision.kind, decision.code)
+    return False
+
+
+async def again(work: Work, job: Job, decision: Again) -> bool:
+    """Put a claimed job back for another try; False: it is no longer ours."""
+    return await work.app.commit(
+        transitions.retry(
+            job.id,
+            job.fence,
+            after=decision.after,
+            note=decision.note,
+            free=decision.free,
+            counts=decision.counts,
+        )
+    )
+
+
+async def fail(work: Work, job: Job, kind: str, code: str = "", *, anyone: bool = False) -> None:
+    """End a job without a picture; a deliver step will tell the person.
+
+    Args:
+        anyone: also when the job was not claimed here.
+    """
+    fence = None if anyone else job.fence
+    ending = await work.app.commit(
+        transitions.fail(job.id, fence, kind=str(kind), code=code, cap=work.app.cap(job.provider))
+    )
+    if not ending.done:
+        return
+    with job_spans.under(job.wake.trace):
+        log.info("job failed", job_id=job.id, kind=str(kind), code=code, state=ending.before)
+    if ending.before == "running" and kind == ErrorKind.TIMEOUT:
+        await stop(work, job)
+    await notify.send(deliver=[job.wake], submit=ending.released)
+
+
+async def expire(work: Work, job_id: str) -> None:
+    """A job past its deadline: stop it at the provider and have the person told."""
+    job = await work.app.ledger.job(job_id)
+    if job is not None:
+        await fail(work, job, ErrorKind.TIMEOUT, "deadline", anyone=True)
+
+
+async def stop(work: Work, job: Job) -> None:
+    """Cancel a generation at the provider, where it can; nothing depends on it."""
+    provider = work.app.providers.get(job.provider)
+    if provider is None or job.ticket is None or not provider.capabilities.cancel:
+        return
+    try:
+        with job_spans.under(job.generation or job.wake.trace):
+            await provider.cancel(Ticket.from_json(job.ticket))
+    except ProviderError as error:
+        await provider_failed(work, job, error, "cancel")
+
+
+async def _fail_over(work: Work, job: Job, names: tuple[str, ...]) -> bool:
+    """Let the first of these providers make the picture whose breaker is not open."""
+    app = work.app
+    for name in names:
+        if await app.limiter.breaker(f"provider:{name}") == _BREAKER_OPEN:
+            continue
+        model = app.model(name, edit=job.spec.source is not None)
+        moved, released = await app.commit(
+            transitions.reroute(
+                job.id,
+                job.fence,
+                spec=dataclasses.replace(job.spec, model=model),
+                wake=dataclasses.replace(job.wake, provider=name),
+                cap=app.cap(job.provider),
+                other_cap=app.cap(name),
+            )
+        )
+        await notify.submit(released)
+        if moved:
+            with job_spans.under(job.wake.trace):
+                log.warning("failed over", job_id=job.id, provider=job.provider, to=name)
+            return True
+    return False

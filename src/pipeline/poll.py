@@ -1,0 +1,76 @@
+"""The second step: ask the provider about a running generation, until its picture is there.
+
+When it is asked is `poll_schedule`'s to say, and the scheduler's to do.
+"""
+
+from __future__ import annotations
+
+from src.jobs import Job, transitions
+from src.jobs.transitions import GoesOn
+from src.pipeline import failures, notify, poll_schedule, retry_policy, timeouts
+from src.pipeline.leases import Work
+from src.providers.base import Done, Pending, ProviderError, Ticket
+from src.telemetry import job_spans, metrics
+
+_ORIGINAL_SECONDS = 86_400
+
+
+async def poll(work: Work, job: Job) -> GoesOn | None:
+    """Ask about a running generation. The answer: its next look, or None where it has ended."""
+    provider = work.app.providers.get(job.provider)
+    if provider is None or job.ticket is None:
+        return job.id, job.fence, timeouts.LONGEST_PAUSE, job.progress
+    known = work.durations.get((job.provider, job.spec.model), [])
+    elapsed = (job.now - job.accepted) / 1000
+    try:
+        with job_spans.under(job.generation):
+            found = await provider.poll(Ticket.from_json(job.ticket))
+    except ProviderError as error:
+        await failures.provider_failed(work, job, error, "poll")
+        if error.ended:
+            await ended(work, job, error)
+            return None
+        return job.id, job.fence, retry_policy.after_poll(error), job.progress
+    if isinstance(found, Pending):
+        if found.progress is not None:
+            work.heard(job, elapsed, found.progress)
+        meaning = work.progress.get((job.provider, job.spec.model))
+        after = poll_schedule.next_poll(
+            known, elapsed, found.progress, work.app.settings.poll_interval, meaning
+        )
+        return job.id, job.fence, after, found.progress
+    work.ended(job, found.seconds)
+    await ready(work, job, found, elapsed)
+    return None
+
+
+async def ended(work: Work, job: Job, error: ProviderError) -> None:
+    """A generation ended without a picture: a new one, or the job's end."""
+    if await failures.after_submit(work, job, error):
+        job_spans.write_generation(job, error=error.kind)
+
+
+async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
+    """The picture is there, so many seconds after the provider took the job."""
+    data = done.image.data or b""
+    result = {"url": done.image.url} if done.image.url else {}
+    ours, released = await work.app.commit(
+        transitions.ready(
+            job.id,
+            job.fence,
+            result=result,
+            data=data,
+            cap=work.app.cap(job.provider),
+            model=job.spec.model,
+            keep=_ORIGINAL_SECONDS,
+            took=done.seconds,
+        )
+    )
+    if ours:
+        facts = {"gen_ai.response.finish_reasons": (done.finish_reason or "stop",)}
+        job_spans.write_generation(job, attributes=facts)
+        labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
+        metrics.generation_duration.record(seconds, labels)
+        if job.ticket is not None:
+            metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
+    await notify.send(deliver=[job.wake] if ours else (), submit=released)

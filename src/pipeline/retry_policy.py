@@ -1,0 +1,175 @@
+"""Again, elsewhere, or give up: what becomes of a step that failed.
+
+Pure functions from fields (the job's record and the error) to a decision; they ask nobody and change nothing.
+The steps carry the decisions out (`failures.carry_out`, `deliver`). The numbers are in `timeouts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramRetryAfter
+
+from src.jobs import Job
+from src.jobs.transitions import Counter
+from src.pipeline import timeouts
+from src.providers.base import Capabilities, ErrorKind, ProviderError
+from src.telegram.client import Undeliverable
+
+BREAKER: Mapping[ErrorKind, Literal["counts", "at once"]] = {
+    ErrorKind.UPSTREAM: "counts",
+    ErrorKind.OVERLOADED: "counts",
+    ErrorKind.TIMEOUT: "counts",
+    ErrorKind.NETWORK: "counts",
+    # A key or a balance does not mend itself between two calls.
+    ErrorKind.AUTH: "at once",
+    ErrorKind.QUOTA: "at once",
+}
+"""The errors of a submit that are the provider's fault: another may make the picture, and its breaker opens when they
+mount up, or at once. All others are the job's own (a refusal never goes to another provider: that would be going round a
+safety filter), or a limit of rate."""
+
+OnUnknown = Literal["retry", "fail"]
+"""The operator's choice (SUBMIT_UNKNOWN) where a second submit may be charged twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same step once more.
+
+    Attributes:
+        after: seconds from now.
+        why, detail: for the job's story and, where the deadline comes first, the code it is failed with.
+        free: this try does not count, as the step could not begin.
+        counts: the counter in the job's record that goes up.
+    """
+
+    after: float
+    why: str
+    detail: str = ""
+    free: bool = False
+    counts: Counter | None = None
+
+    @property
+    def note(self) -> str:
+        return f"{self.why}:{self.detail}" if self.detail else self.why
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The job ends without its picture. `told`: False where the person cannot be told why."""
+
+    kind: str
+    code: str = ""
+    told: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The first of these providers whose breaker is not open makes the picture; `otherwise`: there is none."""
+
+    providers: tuple[str, ...]
+    otherwise: GiveUp
+
+
+def after_submit(
+    job: Job, error: ProviderError, *, on_unknown: OnUnknown, providers: Mapping[str, Capabilities]
+) -> Again | Elsewhere | GiveUp:
+    """A submit failed, or a generation ended without a picture.
+
+    Args:
+        providers: all that there are, in the order of preference; none where failing over is switched off.
+    """
+    if error.kind is ErrorKind.RATE_LIMITED:
+        return _in_time(job, Again(stay_away(error), "limited", job.provider, free=True))
+    if error.submitted:
+        if on_unknown == "fail" or job.unknown > 0:
+            return GiveUp("submit_unknown")
+        return _in_time(job, Again(timeouts.UNKNOWN_SUBMIT_PAUSE, "submit_unknown", counts="unknown"))
+    if error.retryable and job.tries < timeouts.SUBMIT_TRIES:
+        return _in_time(job, Again(error.retry_after or _pause(job.tries), "retry", error.kind))
+    end = GiveUp(error.kind, error.code)
+    others = _others(job, providers) if error.kind in BREAKER else ()
+    return Elsewhere(others, end) if others else end
+
+
+def before_repeated_submit(job: Job, *, idempotent: bool, on_unknown: OnUnknown) -> GiveUp | None:
+    """The process that submitted the job before died over it, which the claim has counted in `unknown`.
+    None: submit it again."""
+    if idempotent or (on_unknown == "retry" and job.unknown <= 1):
+        return None
+    return GiveUp("submit_unknown")
+
+
+def after_lost_call(job: Job, *, idempotent: bool, on_unknown: OnUnknown) -> Again | GiveUp:
+    """The process that awaited a synchronous provider's answer died; the answer, if any, is gone."""
+    if idempotent or (on_unknown == "retry" and job.unknown == 0):
+        return Again(0.0, "worker_lost", counts="unknown")
+    return GiveUp("submit_unknown")
+
+
+def after_poll(error: ProviderError) -> float:
+    """Seconds to the next poll after one that failed while the generation goes on."""
+    return min(error.retry_after or timeouts.POLL_AGAIN, timeouts.LONGEST_PAUSE)
+
+
+def stay_away(error: ProviderError) -> float:
+    """Seconds for which nobody asks a provider that limits our rate."""
+    return timeouts.STAY_AWAY if error.retry_after is None else error.retry_after
+
+
+def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
+    """The picture could not be fetched, or its chat could not be shown it."""
+    pause = _pause(job.deliveries)
+    match error:
+        case ProviderError(retryable=True) if job.deliveries < timeouts.FETCH_TRIES:
+            return Again(error.retry_after or pause, "retry", error.kind)
+        case ProviderError():
+            return GiveUp(error.kind, error.code)
+        case Undeliverable():
+            return GiveUp(error.kind, told=False)
+        case TelegramRetryAfter():
+            return no_turn(float(error.retry_after))
+        case TelegramBadRequest():
+            # Attempts that failed for other reasons say nothing about the message.
+            if job.refused < timeouts.REFUSAL_TRIES - 1:
+                return Again(pause, "retry", "bad_request", counts="refused")
+            return GiveUp("telegram_refused")
+        case TelegramAPIError():
+            return Again(pause, "retry", type(error).__name__, counts="unheard")
+        case _ if job.deliveries < timeouts.REFUSAL_TRIES:
+            return Again(pause, "retry", type(error).__name__)
+        case _:
+            return GiveUp("internal")
+
+
+def no_turn(seconds: float) -> Again:
+    """Telegram takes nothing from us before then."""
+    return Again(seconds, "limited", "telegram", free=True)
+
+
+PLACED = Again(0.0, "placed", free=True)
+"""The step's one call went into the placeholder, so the picture comes with the next."""
+
+
+def _others(job: Job, providers: Mapping[str, Capabilities]) -> tuple[str, ...]:
+    if len(job.failovers) >= len(providers) - 1:
+        return ()
+    tried, edit = {job.provider, *job.failovers}, job.spec.source is not None
+    return tuple(
+        name
+        for name, can in providers.items()
+        if name not in tried and can.can_make(job.spec.prompt, edit=edit)
+    )
+
+
+def _in_time(job: Job, again: Again) -> Again | GiveUp:
+    late = job.now + again.after * 1000 >= job.deadline
+    return GiveUp(ErrorKind.TIMEOUT, again.why) if late else again
+
+
+def _pause(attempts: int) -> float:
+    # Bounded: a day of attempts would be more than a float can hold.
+    return min(2.0 ** min(attempts, 10), timeouts.LONGEST_PAUSE)

@@ -1,0 +1,52 @@
+"""How often and how long: every number of the pipeline's retries, pauses and time-outs, in seconds unless it says else.
+
+What an operator may change (LEASE, JOB_DEADLINE, POLL_INTERVAL) is in `src.settings`. When a wake-up that nobody
+acted on is sent again (3 s) is `RESEND` in `src/jobs/lua/common.lua`; the pauses of a provider's breaker are in
+`src.limits.limiter`.
+"""
+
+# Submit
+
+SUBMIT_TRIES = 4
+"""Submits of one job to one provider (not seconds), with pauses of 2, 4 and 8 s: what lasts longer is for a fail-over."""
+STAY_AWAY = 5.0
+"""Until a provider that limits our rate is asked again, where it does not say when itself."""
+UNKNOWN_SUBMIT_PAUSE = 1.0
+"""Before a submit whose fate is unknown is repeated: the person waits, and it is repeated once only."""
+LONGEST_PAUSE = 60.0
+"""Pauses double from try to try up to this: the person is still there, and the provider recovers in minutes."""
+
+# Poll
+
+POLL_AGAIN = 3.0
+"""After a poll that failed, where the provider does not say when: the generation itself goes on."""
+HUNG_POLL_PAUSE = 1.0
+"""After a poll that took longer than the lease: long enough for another process to see it."""
+FIRST_POLL = 3.0
+"""From acceptance to the first poll of a model that nothing is known of: early, as its progress may tell the rest."""
+SHORTEST_POLL = 0.4
+"""Between two polls: how late a ready picture may be found at best."""
+LONGEST_POLL = 10.0
+"""Between two polls: how late a picture may be found of which nothing could be foretold."""
+POLL_MARGIN = 0.1
+"""Behind the moment at which a generation should be ready, so that one poll finds it."""
+
+# Deliver
+
+FETCH_TRIES = 6
+"""Attempts to get a finished picture (not seconds), with a minute of pauses: it is paid for, and its host may be away."""
+REFUSAL_TRIES = 3
+"""Attempts (not seconds) at what Telegram refuses, or our own code breaks on: that rarely passes, but it happens."""
+SOURCE_TIMEOUT = 60
+"""For the download of a picture that shall be changed, from Telegram."""
+PING_AFTER = 60.0
+"""Who waited longer than this no longer looks at the chat, and gets a short message that the picture is there."""
+
+# Scheduler
+
+LONGEST_LOOK = 0.5
+"""Between two looks at what is due: how late a row may be that was written meanwhile."""
+SHORTEST_LOOK = 0.1
+"""Between two looks: what falls due or was polled meanwhile is one call."""
+LEARN = 5.0
+"""Between two readings of how long generations take."""
