@@ -244,10 +244,9 @@ def _most_in_flight(record: Record, stories: dict[str, dict[str, int]]) -> int:
         seen = stories[job.id]
         if "running" in seen:
             changes[int(job.created + seen["running"])] += 1
-            # A long story forgets its middle; what is ready still says since when.
             ends = [seen[name] for name in ("ready", "delivered", "failed", "cancelled") if name in seen]
-            if ends or job.ready:
-                changes[int(job.created + min(ends) if ends else job.ready)] -= 1
+            if ends:
+                changes[int(job.created + min(ends))] -= 1
     return max(itertools.accumulate(changes[at] for at in sorted(changes)), default=0)
 
 

@@ -1,8 +1,8 @@
 """What an image provider is to the pipeline: submit, poll, fetch, cancel, callback hint.
 
-Not here: when a step runs, how often, and what happens after an error; that is `src.actors` and
-`src.pipeline.scheduler`. A provider client holds no state of a job: everything it must remember between two
-steps is in the `Ticket`, which the ledger stores as JSON before anything else happens.
+Not here: when a step runs (`src.pipeline.scheduler`), and what happens after an error
+(`src.pipeline.retry_policy`). A provider client holds no state of a job: everything it must remember
+between two steps is in the `Ticket`, which the ledger stores as JSON before anything else happens.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Capabilities:
     """What a provider can do; the pipeline chooses its way by these, never by the provider's name.
 
     Attributes:
-        synchronous: `submit` answers with the finished picture (10-180 s), so it is awaited in the
-            worker's loop instead of an actor's thread.
+        synchronous: `submit` answers with the finished picture (10-180 s), so it is awaited beside the
+            actor, which ends before.
         callback: the provider can call `callback_url` when the generation has ended.
         edit: a source picture can be given.
         cancel: a running generation can be stopped.

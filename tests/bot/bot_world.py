@@ -25,7 +25,7 @@ from src.telegram.messages import Delivery
 class World:
     """Everything a test of a conversation needs.
 
-    `step` methods do what a worker would do with a job.
+    The methods that are given a job (but `request_of`) do what a worker would do with it.
     """
 
     settings: Settings
