@@ -20,7 +20,7 @@ NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
 
 SCHEMA_VERSION = 2
-"""2: what is decided by stands in `failovers`, `refused` and `unheard`; in version 1 it was counted in the story."""
+"""Since 2 a job has `failovers`, `refused` and `unheard`, which in version 1 stood in its story only."""
 
 
 class State(StrEnum):
@@ -135,7 +135,7 @@ class Job:
     """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached.
 
     Attributes:
-        tries, deliveries: attempts at its submit (to this provider) and at showing its outcome, this one included.
+        tries, deliveries: attempts at its submit (to this provider) and at showing its outcome, with this one.
         unknown: submits of which nobody knows whether the provider took them.
         failovers: providers that it was handed to after another failed, in order.
         refused: attempts at showing it that Telegram refused as a bad request.

@@ -28,7 +28,7 @@ _REPORTS = 10_000
 _AGAIN_SECONDS = 0.5
 # Each is a download and an upload at once and takes some hundred KB; Telegram takes thirty a second.
 _UPLOADS = 32
-# Results that come inside a provider's answer and are read at once; each takes about four times its size in memory.
+# Results inside a provider's answer that are read at once; in memory each takes about four times its size.
 _ANSWERS = 8
 
 

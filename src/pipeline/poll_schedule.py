@@ -1,7 +1,7 @@
-"""When to ask a provider about a generation again: a few times near its likely end, not every second from the start.
+"""When to ask a provider about a generation again: a few times near its likely end, not every second.
 
-The likely end is learned, from the progress that the provider reports, or else from how long the last generations of
-the same model took.
+The likely end is learned from the progress that the provider reports, or else from how long the last
+generations of the same model took.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _REPORTS = 300
 class ProgressCalibration:
     """Turns the progress that a model reports into the share of its time that has passed.
 
-    The two differ: some providers report their first percent late, some say 99 % long before the end. A straight line
-    fitted to the reports of ended generations corrects for both.
+    The two differ: some providers report their first percent late, some say 99 % long before the end. A
+    straight line fitted to the reports of ended generations corrects for both.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class ProgressCalibration:
         self._unfitted = 0
 
     def learn(self, progress: float, share: float) -> None:
-        """Add a report: a generation that said `progress` had then run for `share` of the time it took in all."""
+        """Add a report: when a generation said `progress`, `share` of all the time it took had passed."""
         self._reports.append((progress, share))
         self._unfitted += 1
         # Fitted anew only when enough reports have come to move the line.

@@ -27,9 +27,9 @@ BREAKER: Mapping[ErrorKind, Literal["counts", "at once"]] = {
     ErrorKind.AUTH: "at once",
     ErrorKind.QUOTA: "at once",
 }
-"""The errors of a submit that are the provider's fault: another may make the picture, and its breaker opens when they
-mount up, or at once. All others are the job's own (a refusal never goes to another provider: that would be going round a
-safety filter), or a limit of rate."""
+"""The errors of a submit that are the provider's fault: another provider may make the picture, and this one's
+breaker opens, when they mount up or at once. All others are the job's own, or a limit of rate. A refusal of what
+the picture shows never goes to another provider: that would be going round a safety filter."""
 
 OnUnknown = Literal["retry", "fail"]
 """The operator's choice (SUBMIT_UNKNOWN) where a second submit may be charged twice."""
@@ -68,7 +68,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The first of these providers whose breaker is not open makes the picture; `otherwise`: there is none."""
+    """The first of these providers whose breaker is not open makes the picture; else `otherwise`."""
 
     providers: tuple[str, ...]
     otherwise: GiveUp

@@ -1,7 +1,7 @@
 """The first step: hand a job to its provider.
 
-A provider that has tasks gives a ticket, which `poll` asks about from then on. One that answers only with the finished
-picture is awaited here, in the worker's loop.
+A provider that has tasks gives a ticket, which `poll` asks about from then on. One that answers only with the
+finished picture is awaited here, in the worker's loop.
 """
 
 from __future__ import annotations

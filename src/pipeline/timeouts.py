@@ -1,46 +1,46 @@
-"""How often and how long: every number of the pipeline's retries, pauses and time-outs, in seconds unless it says else.
+"""How often and how long: every number of the pipeline's retries, pauses and time-outs.
 
-What an operator may change (LEASE, JOB_DEADLINE, POLL_INTERVAL) is in `src.settings`. When a wake-up that nobody
-acted on is sent again (3 s) is `RESEND` in `src/jobs/lua/common.lua`; the pauses of a provider's breaker are in
-`src.limits.limiter`.
+In seconds, unless the name says TRIES. What an operator may change (LEASE, JOB_DEADLINE, POLL_INTERVAL) is in
+`src.settings`; when a message that nobody acted on is sent again (3 s) is `RESEND` in
+`src/jobs/lua/common.lua`; the pauses of a provider's breaker are in `src.limits.limiter`.
 """
 
 # Submit
 
 SUBMIT_TRIES = 4
-"""Submits of one job to one provider (not seconds), with pauses of 2, 4 and 8 s: what lasts longer is for a fail-over."""
+"""Of one job at one provider, with pauses of 2, 4 and 8 s: what lasts longer is for a fail-over."""
 STAY_AWAY = 5.0
 """Until a provider that limits our rate is asked again, where it does not say when itself."""
 UNKNOWN_SUBMIT_PAUSE = 1.0
-"""Before a submit whose fate is unknown is repeated: the person waits, and it is repeated once only."""
+"""Before a submit whose fate is unknown is repeated: the person waits, and it is repeated only once."""
 LONGEST_PAUSE = 60.0
-"""Pauses double from try to try up to this: the person is still there, and the provider recovers in minutes."""
+"""Pauses double from try to try up to this: it is still noticed within a minute that all is well again."""
+SOURCE_TIMEOUT = 60
+"""For the download of a picture to be changed, of up to 20 MB, from Telegram."""
 
 # Poll
 
 POLL_AGAIN = 3.0
 """After a poll that failed, where the provider does not say when: the generation itself goes on."""
 HUNG_POLL_PAUSE = 1.0
-"""After a poll that took longer than the lease: long enough for another process to see it."""
+"""After a poll that was given up because it took longer than the lease: the time was lost already."""
 FIRST_POLL = 3.0
-"""From acceptance to the first poll of a model that nothing is known of: early, as its progress may tell the rest."""
+"""From acceptance to the first poll of an unmeasured model: early, as its progress may tell the rest."""
 SHORTEST_POLL = 0.4
 """Between two polls: how late a ready picture may be found at best."""
 LONGEST_POLL = 10.0
-"""Between two polls: how late a picture may be found of which nothing could be foretold."""
+"""Between two polls: how late a picture may be found whose end could not be foretold."""
 POLL_MARGIN = 0.1
 """Behind the moment at which a generation should be ready, so that one poll finds it."""
 
 # Deliver
 
 FETCH_TRIES = 6
-"""Attempts to get a finished picture (not seconds), with a minute of pauses: it is paid for, and its host may be away."""
+"""To get a finished picture, with a minute of pauses: it is paid for, and its host may be away."""
 REFUSAL_TRIES = 3
-"""Attempts (not seconds) at what Telegram refuses, or our own code breaks on: that rarely passes, but it happens."""
-SOURCE_TIMEOUT = 60
-"""For the download of a picture that shall be changed, from Telegram."""
+"""At what Telegram refuses or our own code breaks on: such a thing rarely passes, but sometimes does."""
 PING_AFTER = 60.0
-"""Who waited longer than this no longer looks at the chat, and gets a short message that the picture is there."""
+"""Who waited longer no longer looks at the chat: a short message says that the picture is there."""
 
 # Scheduler
 

@@ -156,8 +156,8 @@ def write_generation(
 async def write_lost_attempt(app: App, job: Job, step: str) -> None:
     """Write the span of an attempt whose process died: from its claim to now, when its lease is over.
 
-    Skipped if the span spool of that process's machine will send it, or has (see `first_to_write`): it knows the span
-    as the process did, which may also only have stood still.
+    Skipped if the span spool of that process's machine will send it, or has (see `first_to_write`): that one
+    knows the span as the process did, which may also only have stood still.
     """
     ref = SpanRef.parse(job.lost_attempt)
     if ref is None or not job.lost:
