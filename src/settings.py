@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     kie_upload_url: str = Field(
         "https://kieai.redpandaai.co", description="Address kie.ai takes source pictures at."
     )
-    kie_model: str = Field("google/nano-banana", description="Model for text to image at kie.ai.")
-    kie_edit_model: str = Field("google/nano-banana-edit", description="Model for edits at kie.ai.")
+    kie_model: str = Field("nano-banana-2-1", description="Model for text to image at kie.ai.")
+    kie_edit_model: str = Field("nano-banana-2-1", description="Model for edits at kie.ai.")
     kie_fast_model: str | None = Field(
         None, description="A faster model for text to image there, offered when the line is long."
     )

@@ -22,6 +22,7 @@ import httpx
 import structlog
 
 from src import fastjson
+from src.providers import refusals
 from src.providers.base import (
     Capabilities,
     Done,
@@ -36,7 +37,8 @@ from src.providers.base import (
     SourceImage,
     Ticket,
 )
-from src.providers.http import Answer, bearer, exchange, kind_of_status, may_have_run, safe_code
+from src.providers.http import Answer, bearer, exchange, may_have_run, safe_code
+from src.providers.kie_inputs import family_of
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
@@ -49,10 +51,6 @@ _VISIBLE_AFTER = 30.0
 _CALLBACK_TOLERANCE = 300.0
 _KNOWN_HOSTS = (".aiquickdraw.com", ".redpandaai.co", ".kie.ai")
 _WORKING = frozenset({"waiting", "queuing", "generating"})
-_MODERATED = re.compile(
-    r"sensitive|polic(?:y|ies)|moderat|nsfw|safety|prohibited|violat|inappropriate", re.IGNORECASE
-)
-_OF_INPUT = re.compile(r"prompt|input|request", re.IGNORECASE)
 _TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 # recordInfo's 422 means "no such record", not a validation error.
 _GONE = frozenset({404, 422})
@@ -60,13 +58,23 @@ _KINDS = {
     401: ErrorKind.AUTH,
     402: ErrorKind.QUOTA,
     404: ErrorKind.NOT_FOUND,
+    408: ErrorKind.TIMEOUT,
     422: ErrorKind.INVALID_REQUEST,
     429: ErrorKind.RATE_LIMITED,
+    # The key's own limit, which its owner set.
+    433: ErrorKind.QUOTA,
+    # It could not fetch the source, or may not make the picture.
+    451: ErrorKind.MODERATED_INPUT,
     455: ErrorKind.OVERLOADED,
     500: ErrorKind.UPSTREAM,
     501: ErrorKind.UPSTREAM,
     505: ErrorKind.INVALID_REQUEST,
 }
+
+# What a code for "wrong" or "failed" may really be, by its words.
+_SAID_IN_WORDS = frozenset(
+    {ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA, ErrorKind.MODEL_GONE}
+)
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +127,7 @@ class KieProvider:
             json_body=body,
             creates=True,
         )
-        data = _data(answer, creates=True)
+        data = _data(answer, creates=True, prompt=request.prompt)
         task = data.get("taskId")
         if not isinstance(task, str) or not _TASK_ID.fullmatch(task):
             raise ProviderError(ErrorKind.UPSTREAM, "no_task_id", status=answer.status, submitted=True)
@@ -217,9 +225,7 @@ class KieProvider:
         state = record.get("state")
         if state == "success":
             cost = _number(record.get("creditsConsumed"))
-            took = _number(record.get("costTime"))
-            seconds = took / 1000 if took and took > 0 else None
-            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost, seconds=seconds)
+            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost, seconds=_took(record))
         if state == "fail":
             raise _failed(record)
         if not isinstance(state, str):
@@ -249,44 +255,28 @@ def sign(key: bytes, task: str, stamp: str) -> str:
 
 
 def _input(request: GenRequest, source: str | None) -> dict[str, Any]:
-    """The model's own input: names of the fields differ by family of models."""
-    fields: dict[str, Any] = {"prompt": request.prompt}
-    model = request.model
-    if model.startswith("google/nano-banana"):
-        fields |= {"image_size": request.aspect, "output_format": "png"}
-        source_field = "image_urls"
-    elif model.startswith("nano-banana"):
-        fields |= {"aspect_ratio": request.aspect, "resolution": "1K", "output_format": "png"}
-        source_field = "image_input"
-    elif model.startswith("flux-2/"):
-        fields |= {"aspect_ratio": request.aspect, "resolution": "1K"}
-        source_field = "input_urls"
-    else:
-        fields["aspect_ratio"] = request.aspect
-        source_field = "image_urls"
-    if source is not None:
-        fields[source_field] = [source]
-    return fields
+    """The model's own input, with the address of the uploaded source."""
+    return family_of(request.model).fields(request.prompt, request.aspect, source)
 
 
-def _envelope(answer: Answer, *, creates: bool = False) -> dict[str, Any]:
+def _envelope(answer: Answer, *, creates: bool = False, prompt: str = "") -> dict[str, Any]:
     """The whole JSON object of an answer that both HTTP and `code` call a success."""
     try:
         content = answer.json()
     except ValueError:
         content = None
     code = content.get("code") if isinstance(content, dict) else None
-    if answer.status == 200 and isinstance(content, dict) and code in (200, "200"):
+    if answer.ok and isinstance(content, dict) and code in (200, "200"):
         return content
     # The body's code says more than the status, unless the body is a gateway's error page.
     business = int(code) if isinstance(code, int | str) and safe_code(code).isdigit() else None
-    if business is None and answer.status == 200:
-        raise ProviderError(ErrorKind.UPSTREAM, "not_kie", status=200, submitted=creates)
+    if business is None and answer.ok:
+        raise ProviderError(ErrorKind.UPSTREAM, "not_kie", status=answer.status, submitted=creates)
     status = answer.status if business in (None, 200) else business
     assert status is not None
-    kind = _KINDS.get(status) or (kind_of_status(status) if status >= 300 else ErrorKind.UPSTREAM)
-    if kind in (ErrorKind.INVALID_REQUEST, ErrorKind.UPSTREAM) and _MODERATED.search(_message(content)):
-        kind = ErrorKind.MODERATED_INPUT
+    kind = _kind(status, _message(content), prompt)
+    if creates and kind is ErrorKind.NOT_FOUND:
+        kind = ErrorKind.MODEL_GONE
     raise ProviderError(
         kind,
         str(status),
@@ -296,8 +286,19 @@ def _envelope(answer: Answer, *, creates: bool = False) -> dict[str, Any]:
     )
 
 
-def _data(answer: Answer, *, creates: bool = False) -> dict[str, Any]:
-    data = _envelope(answer, creates=creates).get("data")
+def _kind(code: int, text: str, prompt: str = "") -> ErrorKind:
+    """What one of kie's codes means, with the words that came along: where they say more, they decide."""
+    known = _KINDS.get(code)
+    if code == 451 and re.search(r"fetch|access", text, re.IGNORECASE):
+        return ErrorKind.BAD_SOURCE
+    if known not in (None, ErrorKind.INVALID_REQUEST, ErrorKind.UPSTREAM):
+        return known
+    meant = refusals.kind_of(max(code, 300), refusals.Said((), text, frozenset(), False), prompt)
+    return meant if known is None or meant in _SAID_IN_WORDS else known
+
+
+def _data(answer: Answer, *, creates: bool = False, prompt: str = "") -> dict[str, Any]:
+    data = _envelope(answer, creates=creates, prompt=prompt).get("data")
     if not isinstance(data, dict):
         raise ProviderError(ErrorKind.UPSTREAM, "no_data", status=answer.status, submitted=creates)
     return data
@@ -313,12 +314,14 @@ def _message(content: object) -> str:
 def _failed(record: dict[str, Any]) -> ProviderError:
     code = safe_code(record.get("failCode"))
     message = record.get("failMsg")
-    text = message if isinstance(message, str) else ""
-    if _MODERATED.search(text):
-        kind = ErrorKind.MODERATED_INPUT if _OF_INPUT.search(text) else ErrorKind.MODERATED_OUTPUT
-    else:
-        kind = _KINDS.get(int(code), ErrorKind.UPSTREAM) if code.isdigit() else ErrorKind.UPSTREAM
+    kind = _kind(int(code) if code.isdigit() else 500, message if isinstance(message, str) else "")
     return ProviderError(kind, code or "fail", ended=True)
+
+
+def _took(record: dict[str, Any]) -> float | None:
+    """Seconds a generation took: between two stamps in ms, since the unit of `costTime` is not always the same."""
+    began, ended = _number(record.get("createTime")), _number(record.get("completeTime"))
+    return (ended - began) / 1000 if began and ended and ended > began else None
 
 
 def _result_url(raw: object) -> str:

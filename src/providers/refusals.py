@@ -54,7 +54,7 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
     for kind, pattern in (
         (
             ErrorKind.MODERATED_INPUT,
-            r"content[ _-]?(?:policy|policies|moderation|filter|safety|restriction)|moderat(?:ion|ed|or)"
+            r"\bsafety\b|inappropriate|prohibited use|flagged as sensitive|filtered out|content[ _-]?(?:policy|policies|moderation|filter|safety|restriction)|moderat(?:ion|ed|or)"
             r"|safety[ _-](?:system|filter|check|polic|guideline|setting|reason|violation|standard)"
             r"|contentpolicyviolation|flagged|(?:usage|acceptable use|community|our) (?:polic|guidelines)"
             r"|violat\w* .{0,60}(?:polic|guideline|terms|rules)|policy violation|nsfw|responsible ai"
@@ -89,7 +89,7 @@ _WORDS: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
 )
 # A quota by the minute is a rate; a parameter that a model does not know is no unknown model.
 _OF_RATE = re.compile(r"per (?:minute|second|min)\b|rate[ _-]?limit", re.IGNORECASE)
-_OF_PARAMETER = re.compile(r"param|argument|\b(?:size|quality|format|resolution|ratio)\b", re.IGNORECASE)
+_OF_PARAMETER = re.compile(r"param|argument|(?:size|quality|format|resolution|ratio)s?\b", re.IGNORECASE)
 _OF_OUTPUT = re.compile(r"generated (?:image|content|picture)|\boutput|результат|生成的", re.IGNORECASE)
 # What only stands in an answer about the prompt: OpenRouter's `reasons`, Azure's and xAI's filter results.
 _SIGNS = frozenset({"reasons", "flagged_input", "safety_violations", "moderation", "contentfilter"})

@@ -38,8 +38,67 @@ _SIZES = {
     "16:9": (1344, 768),
     "9:16": (768, 1344),
 }
+_NAMED_SIZES = {
+    "square_hd": _SIZES["1:1"],
+    "landscape_4_3": (1152, 864),
+    "landscape_3_2": _SIZES["3:2"],
+    "landscape_16_9": _SIZES["16:9"],
+    "portrait_4_3": (864, 1152),
+    "portrait_3_2": _SIZES["2:3"],
+    "portrait_16_9": _SIZES["9:16"],
+}
 _CALLBACK_TRIES = 3
 _WEBHOOK_KEY = "sandbox-webhook-key"
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What a model takes beside its prompt, by kie's OpenAPI: a field that is not among it, or lacks, is refused.
+
+    Attributes:
+        takes: optional fields. needs: required ones. source: field of the pictures to be changed; `one`: it holds
+            one address, not a list.
+    """
+
+    takes: frozenset[str]
+    needs: frozenset[str] = frozenset()
+    source: str = ""
+    one: bool = False
+
+
+def _model(takes: str, needs: str = "", source: str = "", *, one: bool = False) -> _Model:
+    return _Model(frozenset(takes.split()), frozenset(needs.split()), source, one)
+
+
+_BANANA = _model("aspect_ratio resolution output_format image_input nsfw_checker", source="image_input")
+_GPT = _model("aspect_ratio resolution nsfw_checker")
+_GPT_EDIT = _model("aspect_ratio resolution nsfw_checker", "input_urls", "input_urls")
+_SEEDREAM = _model("output_format nsfw_checker", "aspect_ratio quality")
+_SEEDREAM_EDIT = _model("output_format nsfw_checker", "aspect_ratio quality image_urls", "image_urls")
+_V4 = "image_size image_resolution max_images seed nsfw_checker"
+_QWEN = "image_size output_format seed negative_prompt acceleration nsfw_checker"
+_MODELS = {
+    "google/nano-banana": _model("aspect_ratio output_format nsfw_checker"),
+    "google/nano-banana-edit": _model("aspect_ratio output_format nsfw_checker", "image_urls", "image_urls"),
+    "nano-banana-2": _BANANA,
+    "nano-banana-2-1": _BANANA,
+    "nano-banana-pro": _BANANA,
+    "nano-banana-2-lite": _model("aspect_ratio image_urls", source="image_urls"),
+    "gpt-image-2-text-to-image": _GPT,
+    "gpt-image-2-image-to-image": _GPT_EDIT,
+    "gpt-image-2-5-flare-text-to-image": _GPT,
+    "gpt-image-2-5-flare-image-to-image": _GPT_EDIT,
+    "flux-2/pro-text-to-image": _model("nsfw_checker", "aspect_ratio resolution"),
+    "flux-2/pro-image-to-image": _model("nsfw_checker", "aspect_ratio resolution input_urls", "input_urls"),
+    "seedream/4.5-text-to-image": _SEEDREAM,
+    "seedream/4.5-edit": _SEEDREAM_EDIT,
+    "seedream/5-pro-text-to-image": _SEEDREAM,
+    "seedream/5-pro-image-to-image": _SEEDREAM_EDIT,
+    "bytedance/seedream-v4-text-to-image": _model(_V4),
+    "bytedance/seedream-v4-edit": _model(_V4, "image_urls", "image_urls"),
+    "qwen/text-to-image": _model(_QWEN),
+    "qwen/image-edit": _model(_QWEN, "image_url", "image_url", one=True),
+}
 
 
 @dataclass(slots=True)
@@ -148,13 +207,9 @@ class KieSandbox:
             return self._say(422, "prompt is required")
         if len(prompt) > _MAX_PROMPT:
             return self._say(422, f"prompt must be at most {_MAX_PROMPT} characters")
-        aspect = fields.get("image_size") or fields.get("aspect_ratio") or "1:1"
-        if aspect not in _SIZES:
-            return self._say(422, "image_size is not within the range of allowed options")
-        urls = fields.get("image_urls") or fields.get("image_input") or fields.get("input_urls") or []
-        if model.endswith("-edit") and not urls:
-            return self._say(422, "image_urls is required")
-        task = self._new_task(request, model, fields, self._source(urls))
+        if (wrong := _wrong_input(model, fields)) is not None:
+            return self._say(422, wrong)
+        task = self._new_task(request, model, fields, self._source(fields.get(_MODELS[model].source)))
         callback = wanted.get("callBackUrl")
         if isinstance(callback, str) and callback:
             self._call_back_later(task, callback)
@@ -225,7 +280,7 @@ class KieSandbox:
         if share < 1:
             return state | {"progress": int((share - 0.12) / 0.88 * 100)}
         ended = {
-            "costTime": int(task.seconds * 1000),
+            "costTime": round(task.seconds),
             "completeTime": int((task.created_wall + task.seconds) * 1000),
         }
         if task.kind in _FAILURES:
@@ -264,10 +319,9 @@ class KieSandbox:
         if task is None:
             raise web.HTTPNotFound
         self.audit.fetches[task.id] += 1
-        aspect = task.fields.get("image_size") or task.fields.get("aspect_ratio") or "1:1"
         data = await self._pictures.make(
             task.prompt,
-            _SIZES[aspect],
+            _size(task.fields),
             seed=self._seed * 100_003 + task.number,
             form=task.form,
             source=task.source,
@@ -318,8 +372,8 @@ class KieSandbox:
             raise web.HTTPNotFound
         return web.Response(body=self._uploads[name], content_type="application/octet-stream")
 
-    def _source(self, urls: object) -> bytes | None:
-        first = urls[0] if isinstance(urls, list) and urls else None
+    def _source(self, given: object) -> bytes | None:
+        first = given[0] if isinstance(given, list) and given else given
         if not isinstance(first, str):
             return None
         return self._uploads.get(urlsplit(first).path.rpartition("/")[2])
@@ -386,6 +440,34 @@ class KieSandbox:
     def _say(self, code: int, message: str, *, status: int = 200) -> web.Response:
         self.audit.refused[str(code)] += 1
         return web.json_response({"code": code, "msg": message, "data": None}, status=status)
+
+
+def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
+    """What kie has against an input, or None."""
+    model = _MODELS.get(name)
+    if model is None:
+        return (
+            "The model name you specified is not supported. Please verify that it is correct and try again."
+        )
+    known = model.takes | model.needs | {"prompt"}
+    for field in fields:
+        if field not in known:
+            return f"{field} is not allowed"
+    for field in model.needs:
+        if not fields.get(field):
+            return f"{field} is required"
+    shape, shapes = ("image_size", _NAMED_SIZES) if "image_size" in known else ("aspect_ratio", _SIZES)
+    if fields.get(shape, next(iter(shapes))) not in shapes:
+        return f"{shape} is not within the range of allowed options"
+    given = fields.get(model.source)
+    if given is not None and isinstance(given, list) is model.one:
+        return f"{model.source} is not of the right type"
+    return None
+
+
+def _size(fields: dict[str, Any]) -> tuple[int, int]:
+    shape = fields.get("image_size") or fields.get("aspect_ratio") or "1:1"
+    return {**_SIZES, **_NAMED_SIZES}[shape]
 
 
 _FAILURES = {

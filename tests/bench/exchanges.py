@@ -106,9 +106,9 @@ async def _ours(place: Place) -> AsyncIterator[Calls]:
         say = Texts().voice("en")
 
         async def submit(n: int) -> object:
-            return await kie.submit(GenRequest("job", f"a red fox in snow, no. {n}", "google/nano-banana"))
+            return await kie.submit(GenRequest("job", f"a red fox in snow, no. {n}", "nano-banana-2-1"))
 
-        ticket = await kie.submit(GenRequest("job", "a red fox", "google/nano-banana"))
+        ticket = await kie.submit(GenRequest("job", "a red fox", "nano-banana-2-1"))
         await asyncio.sleep(0.1)
 
         async def poll(n: int) -> object:

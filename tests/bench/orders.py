@@ -71,7 +71,7 @@ class Orders:
 
     async def _admit(self, free: asyncio.Semaphore, chat: int, message: int) -> None:
         request, prompt = new_id(), f"a boat, no. {next(self._serial)}"
-        spec = Spec(prompt=prompt, model="google/nano-banana", aspect="1:1", chat=chat, lang="en")
+        spec = Spec(prompt=prompt, model="nano-banana-2-1", aspect="1:1", chat=chat, lang="en")
         async with free:
             await self._ledger.run(
                 transitions.admit(

@@ -128,7 +128,7 @@ def _job() -> Job:
     job_id = new_id()
     with trace.get_tracer(__name__).start_as_current_span("update message"):
         wake = Wake(job_id, "kie", 1, trace=job_spans.open_job())
-    spec = Spec(prompt="a boat", model="google/nano-banana", aspect="1:1", chat=1, lang="en")
+    spec = Spec(prompt="a boat", model="nano-banana-2-1", aspect="1:1", chat=1, lang="en")
     return Job(
         id=job_id,
         state=State.DELIVERED,

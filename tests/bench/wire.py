@@ -27,7 +27,7 @@ def task() -> dict[str, object]:
         "image_size": "1:1",
         "output_format": "png",
     }
-    return {"model": "google/nano-banana", "input": fields}
+    return {"model": "nano-banana-2-1", "input": fields}
 
 
 def picture_of(record: dict[str, object]) -> str | None:

@@ -95,7 +95,7 @@ async def test_only_who_has_many_before_them_is_offered_a_choice(
         assert "offer" not in request.shown
     _, placeholder = await _ask(world, anna)
     assert placeholder.text.splitlines()[0] == "🕐 You’re number 4 in line. Ready in about 1–3 min."
-    assert placeholder.text.splitlines()[2] == "⚡ google/nano-banana would be ready in about 20–45 s."
+    assert placeholder.text.splitlines()[2] == "⚡ nano-banana-2-1 would be ready in about 20–45 s."
     assert _labels(placeholder) == OFFERED
     _, russian = await _ask(world, boris)
     assert "Место за вами" in russian.text
@@ -188,12 +188,12 @@ async def test_a_faster_model_makes_all_of_an_album_that_waits(
     jobs, status = await _ask(world, anna)
     assert _labels(status) == OFFERED
     answer = await (await anna.tap(status, "faster")).answered()
-    assert answer["text"] == "google/nano-banana will draw it."
+    assert answer["text"] == "nano-banana-2-1 will draw it."
     await anna.wait_for(lambda m: m is status and "Drawing" in m.text)
     assert _labels(status) == ["✖️ Cancel"]
     switched = await world.app.ledger.jobs([job.id for job in jobs])
     assert {job.provider for job in switched} == {job.wake.provider for job in switched} == {"kie"}
-    assert {job.spec.model for job in switched} == {"google/nano-banana"}
+    assert {job.spec.model for job in switched} == {"nano-banana-2-1"}
     assert {job.state for job in switched} == {State.SUBMITTING}
     assert all(" faster:kie@" in job.story for job in switched)
     assert await _line(world) == [job.id for job in crowd[1:]]
@@ -208,12 +208,12 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     redis, key = world.app.redis, world.app.ledger.key
     [job], placeholder = await _ask(world, anna)
     assert _labels(placeholder) == OFFERED
-    await redis.rpush(key("took:kie:google/nano-banana"), *[300_000] * 5)
+    await redis.rpush(key("took:kie:nano-banana-2-1"), *[300_000] * 5)
     world.parts.progress._outlook._durations.clear()
     told = await (await anna.tap(placeholder, "faster")).answered()
     assert told["text"] == "No other model would be sooner now. Your place is kept."
     await anna.wait_for(lambda m: m is placeholder and _labels(m) == [*OFFERED[:2], OFFERED[3]])
-    await redis.delete(key("took:kie:google/nano-banana"))
+    await redis.delete(key("took:kie:nano-banana-2-1"))
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)

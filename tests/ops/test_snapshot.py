@@ -37,7 +37,7 @@ async def app(redis_url: str) -> AsyncIterator[App]:
 async def asked(app: App, count: int) -> list[str]:
     """The ids of jobs that were admitted."""
     wakes = [Wake(new_id(), "kie", 5, False, "") for _ in range(count)]
-    spec = Spec("a fox", "google/nano-banana", "1:1", 5, "en")
+    spec = Spec("a fox", "nano-banana-2-1", "1:1", 5, "en")
     admission = await app.ledger.run(
         transitions.admit(
             request=new_id(),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KEY = b"callback-key"
 
 
-def ask(prompt: str = "a fox", model: str = "google/nano-banana", **more: object) -> GenRequest:
+def ask(prompt: str = "a fox", model: str = "nano-banana-2-1", **more: object) -> GenRequest:
     return GenRequest(job_id="job-1", prompt=prompt, model=model, **more)  # type: ignore[arg-type]
 
 
@@ -64,11 +64,66 @@ async def test_edits_an_uploaded_source(kie: KieProvider, edge: Edge) -> None:
     assert edge.kie.audit.uploads == 1
 
 
-@pytest.mark.parametrize(
-    "model", ["google/nano-banana", "nano-banana-pro", "flux-2/pro-text-to-image", "other"]
+TEXT_MODELS = (
+    "google/nano-banana",
+    "nano-banana-2-1",
+    "nano-banana-2-lite",
+    "nano-banana-pro",
+    "gpt-image-2-text-to-image",
+    "gpt-image-2-5-flare-text-to-image",
+    "flux-2/pro-text-to-image",
+    "seedream/4.5-text-to-image",
+    "seedream/5-pro-text-to-image",
+    "bytedance/seedream-v4-text-to-image",
+    "qwen/text-to-image",
 )
+EDIT_MODELS = (
+    "google/nano-banana-edit",
+    "nano-banana-2-1",
+    "nano-banana-2-lite",
+    "gpt-image-2-image-to-image",
+    "gpt-image-2-5-flare-image-to-image",
+    "flux-2/pro-image-to-image",
+    "seedream/4.5-edit",
+    "seedream/5-pro-image-to-image",
+    "bytedance/seedream-v4-edit",
+    "qwen/image-edit",
+)
+
+
+@pytest.mark.parametrize("model", TEXT_MODELS)
 async def test_speaks_each_familys_fields(kie: KieProvider, model: str) -> None:
     assert (await made(kie, ask(model=model, aspect="9:16"))).height == 1344
+    assert (await made(kie, ask(model=model, aspect="3:2"))).width in (1248, 1152)
+
+
+@pytest.mark.parametrize("model", EDIT_MODELS)
+async def test_sends_the_source_where_each_family_takes_it(kie: KieProvider, edge: Edge, model: str) -> None:
+    image = await made(kie, ask())
+    source = SourceImage(image.data, image.mime)
+    again = await made(kie, ask("as an oil painting", model, source=source))
+    assert (again.width, edge.kie.audit.uploads) == (1024, 1)
+
+
+async def test_a_model_that_is_not_there_is_an_error_of_its_own(kie: KieProvider) -> None:
+    error = await refused(kie, ask(model="no-such-model"))
+    assert (error.kind, error.submitted) == (ErrorKind.MODEL_GONE, False)
+
+
+async def test_tells_how_long_it_took_by_its_stamps(edge: Edge) -> None:
+    record = {
+        "state": "success",
+        "resultJson": '{"resultUrls":["https://a/b.png"]}',
+        "createTime": 1786428622000,
+        "completeTime": 1786428635000,
+    }
+    for cost_time in (11, 11_000, None):
+        found = await with_record(edge, {**record, "costTime": cost_time})
+        assert isinstance(found, Done)
+        assert found.seconds == 13
+    found = await with_record(edge, {**record, "completeTime": 0, "costTime": 11})
+    assert isinstance(found, Done)
+    assert found.seconds is None
 
 
 async def test_tells_progress(kie: KieProvider, edge: Edge) -> None:
@@ -116,7 +171,10 @@ async def test_trouble_at_submit_has_a_kind(
         (400, ErrorKind.INVALID_REQUEST),
         (401, ErrorKind.AUTH),
         (402, ErrorKind.QUOTA),
-        (404, ErrorKind.NOT_FOUND),
+        (404, ErrorKind.MODEL_GONE),
+        (408, ErrorKind.TIMEOUT),
+        (433, ErrorKind.QUOTA),
+        (451, ErrorKind.MODERATED_INPUT),
         (422, ErrorKind.INVALID_REQUEST),
         (429, ErrorKind.RATE_LIMITED),
         (455, ErrorKind.OVERLOADED),
@@ -132,6 +190,23 @@ async def test_business_codes_inside_http_200(
     edge.faults.add("business", code=code, path="createTask", retry_after=3)
     error = await refused(kie, ask())
     assert (error.kind, error.code, error.retry_after, error.submitted) == (kind, str(code), 3, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        (400, "The credits are insufficient, please top up", ErrorKind.QUOTA),
+        (451, "Failed to fetch the image. Kindly verify any access limits", ErrorKind.BAD_SOURCE),
+        (500, "Content was filtered out: prohibited use policy", ErrorKind.MODERATED_INPUT),
+        (422, "The model name you specified is not supported.", ErrorKind.MODEL_GONE),
+        (422, "aspect_ratio is not within the range of allowed options", ErrorKind.INVALID_REQUEST),
+    ],
+)
+async def test_words_say_more_than_a_code(
+    kie: KieProvider, edge: Edge, code: int, message: str, kind: ErrorKind
+) -> None:
+    edge.faults.add("business", code=code, message=message, path="createTask")
+    assert (await refused(kie, ask())).kind is kind
 
 
 @pytest.mark.parametrize("field", ["msg", "message"])

@@ -35,7 +35,7 @@ class Kie:
         self.session, self.server, self.sandbox, self.clock = session, server, sandbox, clock
 
     async def create(self, prompt: str = "a fox", **more: Any) -> dict[str, Any]:
-        body = {"model": "google/nano-banana", "input": {"prompt": prompt, "image_size": "16:9"}, **more}
+        body = {"model": "google/nano-banana", "input": {"prompt": prompt, "aspect_ratio": "16:9"}, **more}
         url = self.server.make_url("/kie/api/v1/jobs/createTask")
         async with self.session.post(url, json=body, headers=HEADERS) as response:
             return dict(await response.json())
@@ -89,6 +89,31 @@ async def test_errors_hide_in_http_200(kie: Kie) -> None:
         assert (response.status, (await response.json())["code"]) == (200, 401)
 
 
+@pytest.mark.parametrize(
+    ("model", "fields", "wrong"),
+    [
+        ("google/nano-banana", {"image_size": "1:1"}, "image_size is not allowed"),
+        ("google/nano-banana", {"aspect_ratio": "7:1"}, "aspect_ratio is not within"),
+        ("nano-banana-2-lite", {"resolution": "1K"}, "resolution is not allowed"),
+        ("nano-banana-2-1", {"image_urls": ["https://x/y.png"]}, "image_urls is not allowed"),
+        ("seedream/4.5-text-to-image", {"aspect_ratio": "1:1"}, "quality is required"),
+        ("qwen/image-edit", {"image_url": ["https://x/y.png"]}, "image_url is not of the right type"),
+        (
+            "qwen/image-edit",
+            {"image_url": "https://x/y.png", "image_size": "16:9"},
+            "image_size is not within",
+        ),
+        ("no-such-model", {}, "The model name you specified is not supported"),
+    ],
+)
+async def test_each_model_takes_its_own_fields_only(
+    kie: Kie, model: str, fields: dict[str, Any], wrong: str
+) -> None:
+    answer = await kie.create(model=model, input={"prompt": "a fox", **fields})
+    assert answer["code"] == 422
+    assert answer["msg"].startswith(wrong)
+
+
 async def test_refused_generations_fail_inside_http_200(kie: Kie) -> None:
     task = (await kie.create(prompt="nsfw"))["data"]["taskId"]
     kie.clock.now = 11
@@ -114,7 +139,7 @@ async def test_an_uploaded_picture_is_the_source(kie: Kie) -> None:
     async with kie.session.get(link) as response:
         assert await response.read() == b"\x89PNG\r\n\x1a\n..."
     made = await kie.create(
-        model="google/nano-banana-edit", input={"prompt": "snow", "image_urls": [link], "image_size": "1:1"}
+        model="google/nano-banana-edit", input={"prompt": "snow", "image_urls": [link], "aspect_ratio": "1:1"}
     )
     assert made["code"] == 200
 
