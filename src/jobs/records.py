@@ -135,7 +135,7 @@ class Job:
     """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached.
 
     Attributes:
-        tries, deliveries: attempts at its submit (to this provider) and at showing its outcome, with this one.
+        tries, deliveries: attempts at its submit (to this provider) and at showing its outcome.
         unknown: submits of which nobody knows whether the provider took them.
         failovers: providers that it was handed to after another failed, in order.
         refused: attempts at showing it that Telegram refused as a bad request.
@@ -242,7 +242,7 @@ class Job:
 
 
 def _counted_in(story: str) -> tuple[str, int, int]:
-    """A job that version 1 admitted says these in its story alone, whichever version has worked on it since."""
+    """What version 1 counted only in the story, where every version has noted it since."""
     notes = [entry.rpartition("@")[0] for entry in story.split()]
     moves = [note.removeprefix("failover:") for note in notes if note.startswith("failover:")]
     unheard = sum(note.startswith("retry:Telegram") for note in notes)

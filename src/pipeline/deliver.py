@@ -134,7 +134,7 @@ async def _failed(work: Work, job: Job, request: Request, error: Exception) -> N
 
 
 async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
-    """End a picture that cannot be shown, unless it is shown: the answer to an earlier edit may have been lost."""
+    """End a picture that cannot be shown, unless it is: the answer to an earlier edit may have been lost."""
     if request.chat != NO_CHAT and job.unheard:
         message = await work.delivery.shown_already(job, request)
         if message is not None:

@@ -25,7 +25,7 @@ _BREAKER_OPEN = 2
 async def provider_failed(
     work: Work, job: Job, error: ProviderError, step: Literal["submit", "poll", "fetch", "cancel"]
 ) -> None:
-    """Count a provider's error and log it; where it says so, close the provider's gate or tell its breaker."""
+    """Count a provider's error, log it, and where it says so close its gate or tell its breaker."""
     metrics.provider_errors.add(1, {"imagebot.provider": job.provider, "error.type": error.kind})
     with job_spans.under(job.generation or job.wake.trace):
         log.warning(

@@ -27,8 +27,8 @@ BREAKER: Mapping[ErrorKind, Literal["counts", "at once"]] = {
     ErrorKind.AUTH: "at once",
     ErrorKind.QUOTA: "at once",
 }
-"""The errors of a submit that are the provider's fault: another provider may make the picture, and this one's
-breaker opens, when they mount up or at once. All others are the job's own, or a limit of rate. A refusal of what
+"""The errors of a submit that are the provider's fault: another may make the picture, and its breaker
+opens, when they mount up or at once. All others are the job's own, or a limit of rate. A refusal of what
 the picture shows never goes to another provider: that would be going round a safety filter."""
 
 OnUnknown = Literal["retry", "fail"]

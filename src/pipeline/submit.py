@@ -83,7 +83,7 @@ async def lost(work: Work, job: Job) -> None:
 
 
 def _count_unknown(job: Job, provider: Provider) -> bool:
-    """A submit may have been made with nobody there to hear its answer. Whether a second is billed only once."""
+    """Count a submit whose answer nobody was there to hear; whether a second one is not billed again."""
     if not provider.capabilities.idempotent_submit:
         metrics.submit_unknown.add(1, {"imagebot.provider": job.provider})
     return provider.capabilities.idempotent_submit
