@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -42,6 +43,15 @@ def test_its_distribution_asks_for_what_it_imports_and_no_more() -> None:
     others = {name for name in imported(FOLDER) if name.partition(".")[0] not in sys.stdlib_module_names}
     assert {NAMES[next(n for n in NAMES if f"{name}.".startswith(f"{n}."))] for name in others} == asked
     assert {name for name in others if "._" in name} == PRIVATE
+
+
+def test_under_its_other_name_it_brings_nothing_of_the_house_along() -> None:
+    code = "import sys, observability.dramatiq; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    ours = {name for name in loaded if name.startswith(("observability.", "src"))}
+    assert all(name.startswith("observability.dramatiq") for name in ours)
+    assert not {"structlog", "psutil", "opentelemetry.sdk", "opentelemetry.proto"} & set(loaded)
 
 
 def test_the_changelog_begins_with_its_version() -> None:
