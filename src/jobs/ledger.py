@@ -7,6 +7,9 @@ twice costs nothing, because what happens is decided here.
 from __future__ import annotations
 
 import functools
+import hashlib
+import hmac
+import secrets
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any, TypeVar
@@ -57,6 +60,7 @@ class Ledger:
         self._replicated = replicated
         self._client = client
         self._sync_client = sync_client
+        self._secret: bytes | None = None
         self.prefix = prefix
 
     @property
@@ -125,6 +129,15 @@ class Ledger:
 
     async def person(self, user: str) -> Person:
         return Person.parse(user, await self.client.hgetall(self.key(f"user:{user}")))
+
+    async def pseudonym(self, user: str) -> str:
+        """The person as providers know them: keyed with a secret of this installation, which is made at its first
+        use, so that nobody who knows people's numbers can tell who it is."""
+        if self._secret is None:
+            key = self.key("secret")
+            await self.client.set(key, secrets.token_hex(32), nx=True)
+            self._secret = str(await self.client.get(key)).encode()
+        return hmac.new(self._secret, user.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def choose(self, user: str, **choices: str | int) -> None:
         """Keep a person's choices (`lang`, `aspect`, `count`, `tier`, `blocked`)."""

@@ -38,11 +38,18 @@ async def provider_failed(
             status=error.status,
         )
     gate = f"provider:{job.provider}"
+    if step == "submit" or error.host is not None:
+        await work.owner.failed(job.provider, job.spec.model, error)
     if error.kind is ErrorKind.RATE_LIMITED:
         # Of a poll that failed only the next poll is put off.
         if step == "submit" or error.ended:
             await work.app.limiter.close(gate, retry_policy.stay_away(error))
-    elif step == "submit" and error.kind in retry_policy.BREAKER:
+    elif step == "submit" and error.kind in retry_policy.BREAKER and not _edits_only(job, error):
+        # A prompt at which it stumbles again and again is no reason to shut it for everybody: that counts once.
+        prompt = hash(job.spec.prompt)
+        if error.kind is ErrorKind.UPSTREAM and work.suspects.get(job.provider) == prompt:
+            return
+        work.suspects[job.provider] = prompt
         work.troubled.add(job.provider)
         if await work.app.limiter.failed(gate, at_once=retry_policy.BREAKER[error.kind] == "at once"):
             log.error("provider fails, left alone for a while", provider=job.provider, kind=error.kind)
@@ -52,10 +59,18 @@ async def provider_failed(
 
 async def provider_answered(work: Work, job: Job) -> None:
     """A submit was answered, be it with a refusal: the provider's breaker closes."""
-    if job.provider in work.troubled:
+    mended = job.provider in work.troubled
+    if mended:
         work.troubled.discard(job.provider)
+        work.suspects.pop(job.provider, None)
         if await work.app.limiter.passed(f"provider:{job.provider}"):
             log.warning("provider answers again", provider=job.provider)
+    await work.owner.passed(job.provider, mended=mended)
+
+
+def _edits_only(job: Job, error: ProviderError) -> bool:
+    """A model that makes pictures but changes none is no reason to shut the provider for everybody."""
+    return error.kind is ErrorKind.MODEL_GONE and job.spec.source is not None
 
 
 async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:

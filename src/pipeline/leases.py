@@ -20,6 +20,7 @@ from src.app import App
 from src.jobs import Job, transitions
 from src.pipeline.poll_schedule import ProgressCalibration
 from src.telegram.messages import Delivery
+from src.telegram.owner import Owner
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +39,10 @@ class Work:
 
     Attributes:
         troubled: providers whose breaker counts failures or is open.
+        suspects: per provider, the hash of the prompt that made it fail last.
         durations: per provider and model, seconds of the last generations, in order; refreshed now and then.
         progress: per provider and model, what its progress means; learned by this process.
+        owner: who is told at once of what only the owner can mend.
         uploads: pictures on their way to Telegram at once.
     """
 
@@ -49,12 +52,17 @@ class Work:
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     progress: dict[tuple[str, str], ProgressCalibration] = field(default_factory=dict)
     troubled: set[str] = field(default_factory=set)
+    suspects: dict[str, int] = field(default_factory=dict)
+    owner: Owner = field(init=False)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS))
     _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ANSWERS))
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.owner = Owner(self.app, self.bot)
 
     def heard(self, job: Job, elapsed: float, progress: float) -> None:
         """Remember what a provider said of a generation, to learn from it when it has ended."""

@@ -23,9 +23,10 @@ BREAKER: Mapping[ErrorKind, Literal["counts", "at once"]] = {
     ErrorKind.OVERLOADED: "counts",
     ErrorKind.TIMEOUT: "counts",
     ErrorKind.NETWORK: "counts",
-    # A key or a balance does not mend itself between two calls.
+    # A key, a balance or a model does not mend itself between two calls.
     ErrorKind.AUTH: "at once",
     ErrorKind.QUOTA: "at once",
+    ErrorKind.MODEL_GONE: "at once",
 }
 """The errors of a submit that are the provider's fault: another may make the picture, and its breaker
 opens, when they mount up or at once. All others are the job's own, or a limit of rate. A refusal of what

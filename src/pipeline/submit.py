@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import hashlib
 import time
 from typing import cast
 
@@ -96,7 +95,7 @@ async def _request(work: Work, job: Job) -> GenRequest:
         model=job.spec.model,
         aspect=cast(Aspect, job.spec.aspect),
         source=await _source(work, job.spec.source) if job.spec.source else None,
-        user_hash=hashlib.sha256(f"imagebot:{job.user}".encode()).hexdigest()[:32],
+        user_hash=await work.app.ledger.pseudonym(job.user),
         callback_url=_callback_url(work, job.provider),
         deadline=max(1.0, (job.deadline - job.now) / 1000),
     )

@@ -29,6 +29,7 @@ _FAILURES = {
     "bad_source": "failed-bad-source",
     "auth": "failed-unavailable",
     "quota": "failed-unavailable",
+    "model_gone": "failed-model-gone",
     "not_found": "failed-other",
     "rate_limited": "failed-busy",
     "overloaded": "failed-busy",

@@ -21,3 +21,9 @@ admin-not-cancelled = { $job } cannot be cancelled any more: { $state }.
 admin-dropped = ✅ { $job } is no longer kept as failed.
 admin-again = ✅ { $job } is asked for again.
 admin-not-again = { $job } is not admitted: { $verdict }
+
+owner-quota = 🔴 { $provider }: the balance is spent, it makes no more pictures. Top it up.
+owner-limited = 🔴 { $provider }: for a day it has only said “too often”. Its balance may be spent: have a look.
+owner-key = 🔴 { $provider } refuses the key. `imagebot doctor` says why.
+owner-model = 🔴 { $provider } does not have the model { $model }, or not at the address in the settings. `imagebot doctor` names those it has.
+owner-host = 🔴 { $provider } puts its pictures at { $host }, which is not allowed. If that is right, add it to PROVIDER_RESULT_HOSTS.

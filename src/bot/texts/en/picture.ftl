@@ -51,6 +51,7 @@ failed-invalid-request = 🤔 The picture service could not take this request. P
 failed-too-long = ✂️ The description is too long for the picture service. Please shorten it.
 failed-bad-source = 🖼 I couldn’t read that picture. Please send a JPEG, PNG or WebP photo up to 20 MB.
 failed-unavailable = 🔧 The picture service is not available right now. It’s on our side, and the owner can see it. Please try later.
+failed-model-gone = 🔧 The picture service no longer has the model it is asked for. That’s on our side, not in your words, and the owner has been told. Please try later.
 failed-busy = 🌧 The picture service is overloaded and did not answer. Please try again in a few minutes.
 failed-timeout = ⌛ It took too long, so I stopped. Please try again.
 failed-bad-result = 🌧 The picture arrived broken. Please try again.

@@ -21,3 +21,9 @@ admin-not-cancelled = { $job } уже не отменить: { $state }.
 admin-dropped = ✅ { $job } больше не среди неудачных.
 admin-again = ✅ { $job } заказано заново.
 admin-not-again = { $job } не принято: { $verdict }
+
+owner-quota = 🔴 { $provider }: баланс исчерпан, картинок больше не будет. Пополните его.
+owner-limited = 🔴 { $provider }: уже сутки отвечает только «слишком часто». Возможно, исчерпан баланс: проверьте.
+owner-key = 🔴 { $provider } не принимает ключ. `imagebot doctor` скажет, почему.
+owner-model = 🔴 У { $provider } нет модели { $model } — или её нет по адресу из настроек. `imagebot doctor` назовёт те, что есть.
+owner-host = 🔴 { $provider } кладёт картинки на { $host }, а это не разрешено. Если так и надо, добавьте его в PROVIDER_RESULT_HOSTS.

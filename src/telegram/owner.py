@@ -1,0 +1,85 @@
+"""Word to the owner, at once, of what only the owner can mend: money, a key, a model, a host.
+
+Once for each provider and reason until the provider works again, or six hours have gone by. Not here: figures that
+stay bad (`src.ops.alerts`), which take their time.
+"""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from aiogram import Bot
+from aiogram.exceptions import TelegramAPIError
+
+from src.app import App
+from src.providers.base import ErrorKind, ProviderError
+from src.telegram.i18n import get_texts, language_of
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_SECONDS = 6 * 3600
+_DAY = 86_400.0
+_HOUR = 3600.0
+_REASONS = {
+    ErrorKind.QUOTA: "owner-quota",
+    ErrorKind.AUTH: "owner-key",
+    ErrorKind.MODEL_GONE: "owner-model",
+}
+
+
+class Owner:
+    """What one worker process tells `ADMIN_IDS`."""
+
+    def __init__(self, app: App, bot: Bot) -> None:
+        self._app = app
+        self._bot = bot
+        self._passed: dict[str, float] = {}
+
+    async def failed(self, provider: str, model: str, error: ProviderError) -> None:
+        """A provider refused: tell the owner if it is theirs to mend."""
+        if error.kind is ErrorKind.RATE_LIMITED:
+            if await self._limited_for_a_day(provider):
+                await self._tell(provider, "owner-limited", model=model)
+        elif error.host is not None:
+            await self._tell(provider, "owner-host", model=model, host=error.host)
+        elif error.kind in _REASONS:
+            await self._tell(provider, _REASONS[error.kind], model=model)
+
+    async def passed(self, provider: str, *, mended: bool) -> None:
+        """A provider works; `mended`: it did not before, so what it fails of next is news."""
+        key, now = self._app.ledger.key, time.time()
+        if mended:
+            reasons = (*_REASONS.values(), "owner-limited", "owner-host")
+            await self._app.redis.delete(*(key(f"told:{provider}:{reason}") for reason in reasons))
+        # Known by the hour is enough, and costs next to nothing.
+        if now - self._passed.get(provider, 0.0) >= _HOUR:
+            self._passed[provider] = now
+            await self._app.redis.delete(key(f"limited:{provider}"))
+
+    async def _limited_for_a_day(self, provider: str) -> bool:
+        """Whether this provider has said nothing but "too often" for a day: some gateways say so of no money."""
+        # The next one that passes is to be known of.
+        self._passed.pop(provider, None)
+        key = self._app.ledger.key(f"limited:{provider}")
+        await self._app.redis.set(key, f"{time.time():.0f}", nx=True, ex=int(7 * _DAY))
+        since = await self._app.redis.get(key)
+        return time.time() - float(since or time.time()) >= _DAY
+
+    async def _tell(self, provider: str, reason: str, **facts: str) -> None:
+        key = self._app.ledger.key(f"told:{provider}:{reason}")
+        if not await self._app.redis.set(key, "1", nx=True, ex=_AGAIN_SECONDS):
+            return
+        log.error("for the owner to mend", provider=provider, reason=reason, **facts)
+        admins = self._app.settings.admin_ids
+        reached = not admins
+        for admin in admins:
+            person = await self._app.ledger.person(str(admin))
+            say = get_texts().voice(language_of(person.lang, None))
+            try:
+                await self._bot.send_message(admin, say(reason, provider=provider, **facts))
+                reached = True
+            except TelegramAPIError as error:
+                log.warning("admin not told", admin=admin, error=type(error).__name__)
+        if not reached:
+            await self._app.redis.delete(key)
