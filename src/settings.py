@@ -211,11 +211,16 @@ class Settings(BaseSettings):
     @field_validator("provider_result_hosts", mode="before")
     @classmethod
     def _hosts(cls, value: Any) -> Any:
-        return (
-            tuple(p.strip().lower() for p in value.split(",") if p.strip())
-            if isinstance(value, str)
-            else value
-        )
+        if not isinstance(value, str):
+            return value
+        hosts = tuple(p.strip().lower().rstrip("/") for p in value.split(",") if p.strip())
+        for host in hosts:
+            parts = urlsplit(host if "://" in host else f"https://{host}")
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.username:
+                raise ValueError(
+                    "expected hosts such as files.example.com, .example.com or https://host:8443"
+                )
+        return hosts
 
     @field_validator("telegram_token")
     @classmethod

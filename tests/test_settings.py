@@ -57,3 +57,11 @@ def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
 def test_without_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
     assert load_settings().telegram_token is None
+
+
+def test_hosts_of_results() -> None:
+    settings = load_settings(provider_result_hosts=" CDN.example.com, .b.example ,https://c.example:8443/")
+    assert settings.provider_result_hosts == ("cdn.example.com", ".b.example", "https://c.example:8443")
+    for wrong in ("https://a.example/path", "ftp://a.example", "https://me@a.example"):
+        with pytest.raises(SettingsError, match="PROVIDER_RESULT_HOSTS: expected hosts"):
+            load_settings(provider_result_hosts=wrong)

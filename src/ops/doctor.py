@@ -12,9 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import httpx
 from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramUnauthorizedError
+from opentelemetry.util.re import parse_env_headers
 from redis.exceptions import RedisError
 
+from observability.addresses import safe_url
 from src.app import open_app
 from src.limits import Limiter
 from src.local.redis_server import NoRedis, redis_server
@@ -129,9 +132,8 @@ async def _providers(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
-    endpoint = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get(
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-    )
+    given = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    endpoint = given or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     if not endpoint:
         yield Finding("OTLP", True, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: no traces are sent")
         return
@@ -140,6 +142,37 @@ async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
     shown = f"{host}:{port}"
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
-            yield Finding("OTLP", True, f"{shown} takes connections")
+            pass
     except OSError:
         yield Finding("OTLP", False, f"{shown} takes no connection: is the collector running?")
+        return
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
+    )
+    if protocol == "grpc" or parts.scheme not in ("http", "https"):
+        yield Finding("OTLP", True, f"{shown} takes connections")
+        return
+    yield await _traces_at(given or f"{endpoint.rstrip('/')}/v1/traces")
+
+
+async def _traces_at(url: str) -> Finding:
+    """Send an export of nothing, which only one who takes traces accepts."""
+    said = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or os.environ.get(
+        "OTEL_EXPORTER_OTLP_HEADERS", ""
+    )
+    headers = {**parse_env_headers(said, liberal=True), "Content-Type": "application/x-protobuf"}
+    shown = safe_url(url)
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as client:
+            status = (await client.post(url, headers=headers)).status_code
+    except httpx.HTTPError as error:
+        return Finding("OTLP", False, f"{shown} does not answer ({type(error).__name__}): check the endpoint")
+    if status in (401, 403):
+        return Finding("OTLP", False, f"{shown} refuses us ({status}): check OTEL_EXPORTER_OTLP_HEADERS")
+    if status >= 300:
+        return Finding(
+            "OTLP",
+            False,
+            f"{shown} takes no traces ({status}): check OTEL_EXPORTER_OTLP_ENDPOINT, usually port 4318",
+        )
+    return Finding("OTLP", True, f"{shown} takes traces")

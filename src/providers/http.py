@@ -105,12 +105,14 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
     our stead, past the check of addresses. `SSL_CERT_FILE` is.
 
     Args:
-        settings: hosts of the providers' base addresses and of `provider_result_hosts`.
+        settings: the hosts of its addresses, and those of `provider_result_hosts` that are named with a scheme,
+            may be private.
         resolver: for tests, in place of the system's name resolution.
     """
+    named = (host for host in settings.provider_result_hosts if "://" in host)
     trusted = frozenset(
         urlsplit(url).hostname or ""
-        for url in (settings.openai_base_url, settings.kie_base_url, settings.kie_upload_url)
+        for url in (settings.openai_base_url, settings.kie_base_url, settings.kie_upload_url, *named)
     )
 
     def session() -> aiohttp.ClientSession:

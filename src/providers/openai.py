@@ -91,7 +91,7 @@ class OpenAIProvider:
         )
         # What this address refused to be sent, by model, as (model, parameter, value); "" stands for any value.
         self._left_out: set[tuple[str, str, str]] = set()
-        # Models that answered with an address without being asked which they give.
+        # Models that answered with an address, and so are asked for the bytes.
         self._gives_addresses: set[str] = set()
 
     async def submit(self, request: GenRequest) -> Done:
@@ -115,9 +115,11 @@ class OpenAIProvider:
                 raise await self._explained(error) from None
             raise
         if image.url is not None:
-            if "response_format" not in body:
+            url = httpx.URL(image.url)
+            if request.model not in self._gives_addresses:
                 self._gives_addresses.add(request.model)
-            self._hosts.check(httpx.URL(image.url))
+                log.info("pictures come as addresses", model=request.model, host=url.host, server=self._base)
+            self._hosts.check(url)
         return Done(image)
 
     def _body(self, request: GenRequest) -> dict[str, str]:
@@ -221,8 +223,8 @@ class OpenAIProvider:
             return Health(False, f"{self._base} does not answer ({error.code}): check OPENAI_BASE_URL")
         if edits.status in (404, 405):
             return Health(True, f"{found.detail}; it has no edits ({edits.status} at /images/edits)")
-        hosts = ", ".join(self._result_hosts)
-        return Health(True, found.detail + (f"; pictures may also come from {hosts}" if hosts else ""))
+        hosts = ", ".join((httpx.URL(self._base).host, *self._result_hosts))
+        return Health(True, f"{found.detail}; pictures may come from {hosts}")
 
     def _judged(self, answer: Answer) -> Health:
         """What the answer to a list of the models says."""

@@ -59,10 +59,9 @@ class ResultHosts:
         if (scheme, host, port) in self._own:
             return
         if not any(host == name or (name[:1] == "." and f".{host}".endswith(name)) for name in self._known):
-            log.warning(
-                "result at a host that is not allowed", host=host, port=port, allow="PROVIDER_RESULT_HOSTS"
-            )
-            raise ProviderError(ErrorKind.BAD_RESULT, "foreign_host", host=host)
+            named = host if (scheme, port) == ("https", 443) else f"{scheme}://{host}:{port}"
+            log.warning("result at a host that is not allowed", host=named, allow="PROVIDER_RESULT_HOSTS")
+            raise ProviderError(ErrorKind.BAD_RESULT, "foreign_host", host=named)
         if self._private:
             return
         if scheme != "https" or port != 443:

@@ -556,6 +556,9 @@ async def test_another_host_is_fetched_from_when_the_operator_names_it() -> None
     app.router.add_get("/x.png", file)
     async with TestServer(app) as cdn:
         origin = str(cdn.make_url("")).rstrip("/")
+        async with gateway(says(data(url=f"{origin}/x.png"))) as there:
+            # Another port is another server.
+            assert (await there.error()).host == origin
         async with gateway(says(data(url=f"{origin}/x.png")), provider_result_hosts=origin) as there:
             assert (await there.picture()).data == PNG
 
@@ -575,3 +578,114 @@ async def test_a_model_with_a_prefix_follows_its_own_rules(model: str, size: str
     async with gateway(says(data(b64_json=B64))) as there:
         await there.picture(model, aspect="16:9")
     assert there.asked[0]["size"] == size
+
+
+@asynccontextmanager
+async def panel(*routes: tuple[str, str, Handler], **settings: Any) -> AsyncIterator[OpenAIProvider]:
+    """A server with these routes only, and a client of it."""
+    app = web.Application()
+    for method, path, handler in routes:
+
+        async def answer(request: web.Request, handler: Handler = handler) -> web.StreamResponse:
+            return await handler(request, {})
+
+        app.router.add_route(method, path, answer)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/v1"))
+        chosen = load_settings(_env_file=None, openai_api_key="key", openai_base_url=url, **settings)
+        async with make_client(chosen) as client:
+            yield OpenAIProvider(chosen, client)
+
+
+LIST = says({"data": [{"id": MODEL}, {"id": "flux-2-pro"}, {"id": "gpt-5"}]})
+MISSING = says(error("Missing required parameter: 'prompt'.", param="prompt"), 400)
+EVERYTHING = "/{any:.*}"
+CHECKS: dict[str, tuple[bool, str, list[tuple[str, str, Handler]], dict[str, Any]]] = {
+    "as it should be": (
+        True,
+        f"has {MODEL}",
+        [("GET", "/v1/models", LIST), ("POST", EVERYTHING, MISSING)],
+        {},
+    ),
+    "a model that it lacks": (
+        False,
+        "does not list the model gpt-image-1",
+        [("GET", "/v1/models", LIST), ("POST", EVERYTHING, MISSING)],
+        {"openai_model": "gpt-image-1"},
+    ),
+    "a faster model that it lacks": (
+        False,
+        "does not list the model no-such",
+        [("GET", "/v1/models", LIST), ("POST", EVERYTHING, MISSING)],
+        {"openai_fast_model": "no-such"},
+    ),
+    "a name with a prefix": (
+        True,
+        f"has openai/{MODEL}",
+        [("GET", "/v1/models", LIST), ("POST", EVERYTHING, MISSING)],
+        {"openai_model": f"openai/{MODEL}"},
+    ),
+    "a list of chat models": (
+        True,
+        "lists no picture models",
+        [("GET", "/v1/models", says({"data": [{"id": "gpt-5"}]})), ("POST", EVERYTHING, MISSING)],
+        {},
+    ),
+    "no edits": (
+        True,
+        "it has no edits (404 at /images/edits)",
+        [("GET", "/v1/models", LIST), ("POST", "/v1/images/generations", MISSING)],
+        {},
+    ),
+    "no list": (True, "lists no models", [("POST", EVERYTHING, MISSING)], {}),
+    "no /v1": (False, "often ends in /v1", [], {}),
+    "a panel": (
+        False,
+        "answers with a web page",
+        [("*", EVERYTHING, says(HTML, content_type="text/html"))],
+        {},
+    ),
+    "a panel without that page": (
+        False,
+        "often ends in /v1",
+        [("POST", EVERYTHING, says(HTML, content_type="text/html"))],
+        {},
+    ),
+    "something else": (False, "answers with something else", [("GET", EVERYTHING, says("hello"))], {}),
+    "the key": (False, "check OPENAI_API_KEY", [("GET", EVERYTHING, says(error("no"), 401))], {}),
+    "the key, at one without a list": (
+        False,
+        "check OPENAI_API_KEY",
+        [("POST", EVERYTHING, says(error("no"), 401))],
+        {},
+    ),
+    "the country": (
+        False,
+        "does not serve the country",
+        [("GET", EVERYTHING, says(error("no", code="unsupported_country_region_territory"), 403))],
+        {},
+    ),
+    "no money": (
+        False,
+        "balance is spent",
+        [("GET", EVERYTHING, says(error("no", code="insufficient_user_quota"), 403))],
+        {},
+    ),
+    "broken": (False, "status 500: check OPENAI_BASE_URL", [("GET", EVERYTHING, says("", 500))], {}),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_the_doctor_says_what_it_saw(name: str) -> None:
+    ok, words, routes, settings = CHECKS[name]
+    async with panel(*routes, **settings) as provider:
+        health = await provider.check()
+    assert words in health.detail
+    assert health.ok is ok
+
+
+async def test_the_doctor_names_where_pictures_may_come_from() -> None:
+    routes = [("GET", "/v1/models", LIST), ("POST", EVERYTHING, MISSING)]
+    async with panel(*routes, provider_result_hosts="cdn.example.com,https://b.example:8443") as provider:
+        detail = (await provider.check()).detail
+    assert detail.endswith("pictures may come from 127.0.0.1, cdn.example.com, https://b.example:8443")
