@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import functools
-import ipaddress
 import re
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,12 +19,13 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.propagate import get_global_textmap
 from pydantic import SecretStr
 
 from src import fastjson
+from src.providers.addresses import PrivateAddressError, PublicResolver
 from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings
 
@@ -41,60 +40,11 @@ _USER_AGENT = "Mozilla/5.0 (compatible; imagebot)"
 # Below the idle limit of the usual servers and balancers, so that they seldom close first.
 _KEEPALIVE_SECONDS = 15.0
 _LONGEST_RETRY_AFTER = 86_400.0
-# Words and numbers only: a code can be logged, and a key or a sentence never passes for one.
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}|\d{1,6}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 # Reading them takes a tenth of a second.
 _certificates = functools.cache(httpx.create_ssl_context)
-
-
-class PrivateAddressError(OSError):
-    """A host name outside the operator's own settings leads to an address that is not public."""
-
-
-def is_public(address: str) -> bool:
-    """Is this IP address on the public internet, also when wrapped in an IPv6 transition form?"""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names for the connection that is then made, dropping addresses that are not public.
-
-    Because the connector dials exactly what this returns, a name that changes its address between a
-    check and the connection (DNS rebinding) gains nothing. Hosts in `trusted` may be private: the
-    operator named them in the settings.
-    """
-
-    def __init__(self, trusted: frozenset[str], inner: AbstractResolver | None = None) -> None:
-        self._trusted = trusted
-        self._inner = inner or aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if host.lower().rstrip(".") in self._trusted:
-            return found
-        public = [entry for entry in found if is_public(entry["host"])]
-        if found and not public:
-            raise PrivateAddressError("the name leads to an address that is not public")
-        return public
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 def make_client(settings: Settings, *, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
@@ -416,35 +366,3 @@ def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> floa
     if seconds != seconds:
         return None
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-
-
-def safe_code(value: object) -> str:
-    """A provider's error code if it is a plain word or number that can be logged, else ''."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    text = str(value) if isinstance(value, str) or abs(value) < 1_000_000 else ""
-    return text if _CODE.fullmatch(text) else ""
-
-
-def kind_of_status(status: int) -> ErrorKind:
-    """What an HTTP status of 300 and above means when the body says nothing more."""
-    if status in (401, 403):
-        return ErrorKind.AUTH
-    if status == 402:
-        return ErrorKind.QUOTA
-    if status == 404:
-        return ErrorKind.NOT_FOUND
-    if status in (408, 504, 524):
-        return ErrorKind.TIMEOUT
-    if status == 429:
-        return ErrorKind.RATE_LIMITED
-    if status in (409, 425, 503, 529):
-        return ErrorKind.OVERLOADED
-    if 400 <= status < 500:
-        return ErrorKind.INVALID_REQUEST
-    return ErrorKind.UPSTREAM
-
-
-def may_have_run(status: int) -> bool:
-    """Does this status leave open whether the server behind the gateway did the work?"""
-    return status in (408, 502, 504) or 520 <= status <= 527

@@ -37,8 +37,9 @@ from src.providers.base import (
     SourceImage,
     Ticket,
 )
-from src.providers.http import Answer, bearer, exchange, may_have_run, safe_code
+from src.providers.http import Answer, bearer, exchange
 from src.providers.kie_inputs import family_of
+from src.providers.refusals import may_have_run, safe_code
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.providers.base import ErrorKind, ProviderError
-from src.providers.http import Answer, kind_of_status, may_have_run, safe_code
+from src.providers.http import Answer
 
+# Words and numbers only: a code can be logged, and a key or a sentence never passes for one.
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}|\d{1,6}")
 _DEEPEST = 6
 _LONGEST = 4000
 
@@ -273,3 +275,35 @@ def _side(kind: ErrorKind, said: Said) -> ErrorKind:
 
 def _plain(code: str) -> str:
     return re.sub(r"[^a-z0-9]", "", code.lower())
+
+
+def safe_code(value: object) -> str:
+    """A provider's error code if it is a plain word or number that can be logged, else ''."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value) if isinstance(value, str) or abs(value) < 1_000_000 else ""
+    return text if _CODE.fullmatch(text) else ""
+
+
+def kind_of_status(status: int) -> ErrorKind:
+    """What an HTTP status of 300 and above means when the body says nothing more."""
+    if status in (401, 403):
+        return ErrorKind.AUTH
+    if status == 402:
+        return ErrorKind.QUOTA
+    if status == 404:
+        return ErrorKind.NOT_FOUND
+    if status in (408, 504, 524):
+        return ErrorKind.TIMEOUT
+    if status == 429:
+        return ErrorKind.RATE_LIMITED
+    if status in (409, 425, 503, 529):
+        return ErrorKind.OVERLOADED
+    if 400 <= status < 500:
+        return ErrorKind.INVALID_REQUEST
+    return ErrorKind.UPSTREAM
+
+
+def may_have_run(status: int) -> bool:
+    """Does this status leave open whether the server behind the gateway did the work?"""
+    return status in (408, 502, 504) or 520 <= status <= 527
