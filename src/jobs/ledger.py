@@ -11,34 +11,28 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any, TypeVar
 
-import redis
 from redis.asyncio import Redis
 
 from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
 from src.jobs.uploads import new_upload
-from src.store.scripts import Script, call, call_replicated, call_sync, script_of
+from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
 
 PREFIX = "imagebot:"
 # After these a person has our word, or a provider may have our money.
 _PROMISES = frozenset({"admit", "claim", "accepted"})
-# Killed before it, this process would have a generation made and paid for a second time.
-_AT_ONCE = frozenset({"accepted"})
 
 
 @functools.cache
-def script(name: str) -> Script:
-    """A script's text, behind the parts that all share, and its SHA-1."""
-    folder = resources.files("src.jobs") / "lua"
-    record = "local RECORD = {" + ", ".join(f"'{field}'" for field in RECORD) + "}"
-    parts = ((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
-    return script_of("\n".join((record, *parts)))
+def script(name: str) -> str:
+    """A script's text, behind what all share."""
+    record = "local RECORD = {" + ", ".join(f"'{field}'" for field in RECORD) + "}\n"
+    return record + script_text("src.jobs", "common", name, folder="lua")
 
 
 class Ledger:
@@ -52,7 +46,7 @@ class Ledger:
     def __init__(
         self,
         client: Redis | None = None,
-        sync_client: redis.Redis | None = None,
+        sync_client: Any = None,
         *,
         prefix: str = PREFIX,
         replicated: bool = False,
@@ -61,6 +55,9 @@ class Ledger:
         self._client = client
         self._sync_client = sync_client
         self._secret: bytes | None = None
+        # redis-py's objects of the scripts, which send the text only where Redis does not know it.
+        self._script = functools.cache(lambda name: self.client.register_script(script(name)))
+        self._sync_script = functools.cache(lambda name: sync_client.register_script(script(name)))
         self.prefix = prefix
 
     @property
@@ -80,20 +77,19 @@ class Ledger:
             redis.RedisError: Redis is away; whether the script ran is unknown, so callers repeat
                 only what a fence guards.
         """
-        text = script(transition.script)
-        if self._replicated and transition.script in _PROMISES:
-            raw = await call_replicated(self.client, text, self.prefix, *transition.args)
+        name, args = transition.script, transition.args
+        if self._replicated and name in _PROMISES:
+            raw = await call_replicated(self.client, script(name), self.prefix, args)
         else:
-            at_once = transition.script in _AT_ONCE
-            raw = await call(self.client, text, self.prefix, *transition.args, at_once=at_once)
+            raw = await self._script(name)(keys=[self.prefix], args=args)
         return transition.parse(raw)
 
     def run_sync(self, transition: Transition[T]) -> T:
         """`run` for a thread without a loop."""
         if self._sync_client is None:
             raise RuntimeError("this ledger was made without a sync client")
-        raw = call_sync(self._sync_client, script(transition.script), self.prefix, *transition.args)
-        return transition.parse(raw)
+        registered = self._sync_script(transition.script)
+        return transition.parse(registered(keys=[self.prefix], args=transition.args))
 
     # Reading
 
@@ -121,7 +117,7 @@ class Ledger:
         """How those of the requests stand that exist, in that order and at one time."""
         if not requests:
             return []
-        return Standing.from_answer(await call(self.client, script("standing"), self.prefix, *requests))
+        return Standing.from_answer(await self._script("standing")(keys=[self.prefix], args=requests))
 
     async def standing(self, request_id: str) -> Standing | None:
         """How a request stands; None where there is none."""

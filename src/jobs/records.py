@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from src import fastjson
-
 NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
 
@@ -94,7 +92,7 @@ class Spec:
     @classmethod
     @functools.lru_cache(_KEPT)
     def loads(cls, text: str) -> Spec:
-        raw = fastjson.loads(text)
+        raw = json.loads(text)
         return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
 
 
@@ -114,13 +112,13 @@ class Wake:
     trace: str = ""
 
     def dumps(self) -> str:
-        return fastjson.dumps([self.provider, self.chat, int(self.group), self.trace])
+        return json.dumps([self.provider, self.chat, int(self.group), self.trace])
 
     @classmethod
     @functools.lru_cache(_KEPT)
     def loads(cls, job: str, text: str) -> Wake:
         # A later version may say more.
-        provider, chat, group, trace, *_ = fastjson.loads(text)
+        provider, chat, group, trace, *_ = json.loads(text)
         return cls(job, provider, chat, bool(group), trace)
 
     @classmethod
@@ -250,7 +248,7 @@ def _counted_in(story: str) -> tuple[str, int, int]:
 
 
 def _document(text: str | None) -> dict[str, Any] | None:
-    return fastjson.loads(text) if text else None
+    return json.loads(text) if text else None
 
 
 @dataclass(frozen=True, slots=True)

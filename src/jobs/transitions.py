@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
-from src import fastjson
 from src.jobs.answers import Admission, Ending, Finish, Placed, Row
 from src.jobs.records import Job, Request, Spec, Wake
 
@@ -159,7 +158,7 @@ def accepted(
 
     Args:
         callback: it was asked to call back when it is done (see `hurry`)."""
-    text = fastjson.dumps(ticket) if ticket else ""
+    text = json.dumps(ticket) if ticket else ""
     return Transition("accepted", [job, fence, text, _ms(after), generation, holder, int(callback)], _yes)
 
 
@@ -206,7 +205,7 @@ def ready(
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
-        [job, fence, fastjson.dumps(result), data, cap, model, keep, _ms(took) if took else ""],
+        [job, fence, json.dumps(result), data, cap, model, keep, _ms(took) if took else ""],
         lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
@@ -244,7 +243,7 @@ def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
 
 def _ending(raw: Any) -> Ending:
     if int(raw[0]) == 1:
-        return Ending(True, raw[1], fastjson.loads(raw[2]) if raw[2] else None, Wake.from_flat(raw[3:]))
+        return Ending(True, raw[1], json.loads(raw[2]) if raw[2] else None, Wake.from_flat(raw[3:]))
     return Ending(False, raw[1] if len(raw) > 1 else "")
 
 
@@ -264,7 +263,7 @@ def finish(
     """The person has the picture, or knows why there is none. `kind`: why it can never be shown."""
     return Transition(
         "finish",
-        [job, fence, fastjson.dumps(shown), ttl, kind, originals],
+        [job, fence, json.dumps(shown), ttl, kind, originals],
         lambda raw: Finish(raw[0], int(raw[1]), int(raw[2]) / 1000) if raw[0] else Finish(""),
     )
 

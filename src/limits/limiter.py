@@ -8,16 +8,15 @@ one person's fair share is not decided here but at admission (`src.jobs.transiti
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from time import monotonic
 from typing import Any
 
-from src import fastjson
-from src.store.scripts import Script, call, script_of
+from src.store.scripts import script_text
 
 # What the script says at its end.
 _REFUSED, _GO = 0, 1
@@ -54,9 +53,8 @@ class Refusal:
 
 
 @functools.cache
-def _script(name: str) -> Script:
-    folder = resources.files("src.limits")
-    return script_of("".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name)))
+def _text(name: str) -> str:
+    return script_text("src.limits", "common", name)
 
 
 def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, again: bool = False) -> str:
@@ -71,7 +69,7 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, 
         for g in gates
     ]
     asked = {"gates": rows, "ticket": ticket, "wait": wait * 1000, "lasting": lasting, "again": again}
-    return fastjson.dumps(asked)
+    return json.dumps(asked)
 
 
 class Limiter:
@@ -79,6 +77,7 @@ class Limiter:
 
     def __init__(self, client: Any = None, *, prefix: str = "imagebot:") -> None:
         self._client = client
+        self._script = functools.cache(lambda name: client.register_script(_text(name)))
         self.prefix = prefix
 
     async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
@@ -141,4 +140,4 @@ class Limiter:
         return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
 
     async def _eval(self, name: str, *args: Any) -> Any:
-        return await call(self._client, _script(name), self.prefix, *args)
+        return await self._script(name)(keys=[self.prefix], args=args)

@@ -97,7 +97,7 @@ async def backup(settings: Settings, file: Path) -> Contents:
     keys = 0
     async with _client(settings) as client:
         version = (await client.info("server"))["redis_version"]
-        moment = await client.eval(script("backup")[0], 1, PREFIX, *_inbox(settings))
+        moment = await client.eval(script("backup"), 1, PREFIX, *_inbox(settings))
         head = {
             "format": FORMAT,
             "version": VERSION,
@@ -150,7 +150,7 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
         await _put(client, page, contents)
         seconds, micros = await client.time()
         passed = max(0, int(seconds) * 1000 + int(micros) // 1000 - contents.at)
-        jobs = int(await client.eval(script("resume")[0], 1, PREFIX, passed, due))
+        jobs = int(await client.eval(script("resume"), 1, PREFIX, passed, due))
     return Contents(contents.at, contents.redis, contents.keys, jobs)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from src import fastjson
 from src.providers import refusals
 from src.providers.base import ErrorKind, ImageRef, ProviderError
 from src.providers.http import Answer
@@ -52,7 +52,7 @@ def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
         content = _streamed(body)
     else:
         try:
-            content = fastjson.loads(body)
+            content = json.loads(body)
         except (ValueError, RecursionError):
             raise _no_json(answer, body) from None
     if not isinstance(content, dict | list):
@@ -132,7 +132,7 @@ def _streamed(body: bytes) -> Any:
     for block in re.split(rb"\r?\n\r?\n", body):
         lines = [line[5:].strip() for line in block.splitlines() if line.startswith(b"data:")]
         try:
-            event = fastjson.loads(b"\n".join(lines)) if lines else None
+            event = json.loads(b"\n".join(lines)) if lines else None
         except (ValueError, RecursionError):
             continue
         if not isinstance(event, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import functools
+import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,13 +19,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
-import orjson
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.propagate import get_global_textmap
 from pydantic import SecretStr
 
-from src import fastjson
 from src.providers.addresses import PrivateAddressError, PublicResolver
 from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings
@@ -169,7 +168,7 @@ class Answer:
             ValueError: it is none.
         """
         try:
-            return fastjson.loads(self.body)
+            return json.loads(self.body)
         except RecursionError:
             raise ValueError("nested too deep") from None
 
@@ -212,8 +211,8 @@ async def exchange(
     if json_body is not None:
         headers = {"Content-Type": "application/json", **headers}
         try:
-            body = {"content": orjson.dumps(json_body)}
-        except TypeError:
+            body = {"content": json.dumps(json_body, ensure_ascii=False).encode()}
+        except UnicodeEncodeError:
             raise ProviderError(ErrorKind.INVALID_REQUEST, "not_encodable") from None
     request = _request(client, method, url, headers, {"total": seconds}, **body)
     until = asyncio.get_running_loop().time() + seconds

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import math
 import re
 import time
@@ -21,7 +22,6 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from src import fastjson
 from src.providers import refusals
 from src.providers.base import (
     Capabilities,
@@ -330,7 +330,7 @@ def _result_url(raw: object) -> str:
     content = raw
     if isinstance(raw, str):
         try:
-            content = fastjson.loads(raw)
+            content = json.loads(raw)
         except (ValueError, RecursionError):
             content = None
     found: object = content
@@ -345,7 +345,7 @@ def _result_url(raw: object) -> str:
 
 def _task_ids(body: bytes) -> list[str]:
     try:
-        content = fastjson.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return []
     if not isinstance(content, dict):

@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 from pydantic import SecretStr
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
@@ -21,12 +22,10 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnec
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import MasterDownError, NoPermissionError, TryAgainError
 from redis.retry import Retry
-from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from src.settings import Settings, SettingsError
 from src.store.addresses import SentinelAddress, sentinel_address
-from src.store.multiplexed import LinePool, MultiplexedRedis
-from src.store.threaded import LinkPool, ThreadedRedis
 
 _SOCKET_SECONDS = 5.0
 # One sentinel's word is enough: those that are silent must not hold up the question.
@@ -56,7 +55,7 @@ def is_replicated(settings: Settings) -> bool:
 def make_redis(
     settings: Settings, *, decode_responses: bool = True, socket_timeout: float = _SOCKET_SECONDS
 ) -> Any:
-    """The asyncio client: one connection that all tasks share, and a pool for what would hold it up.
+    """The asyncio client. Its tasks wait for a connection of its pool where more ask at once than it has.
 
     Args:
         socket_timeout: seconds that an answer may take.
@@ -68,51 +67,43 @@ def make_redis(
         "timeout": 20,
         "decode_responses": decode_responses,
         "socket_timeout": socket_timeout,
-        "retry": AsyncRetry(ExponentialBackoff(cap=0.5, base=0.02), 3),
+        "retry": AsyncRetry(ExponentialBackoff(cap=0.5, base=0.05), 1),
         **_connection_options(settings, url, sentinels),
     }
     if sentinels is None:
-        return MultiplexedRedis.from_pool(LinePool.from_url(url, **options))
+        return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
     asked = AsyncSentinel(  # type: ignore[no-untyped-call]
         list(sentinels.hosts),
         sentinel_kwargs={**_asking_options(settings, sentinels), "retry": AsyncRetry(NoBackoff(), 0)},
     )
-    return asked.master_for(
-        sentinels.service, MultiplexedRedis, connection_pool_class=_AsyncSentinelPool, **options
-    )
+    return asked.master_for(sentinels.service, Redis, connection_pool_class=_AsyncSentinelPool, **options)
 
 
 def make_sync_redis(settings: Settings, *, decode_responses: bool = True) -> Any:
-    """A client for threads: a connection for each, and a pool for what is long or large."""
+    """A client for threads."""
     url = redis_url(settings)
     sentinels = sentinel_address(url)
     options = {
         "decode_responses": decode_responses,
         "socket_timeout": _SOCKET_SECONDS,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), 3),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 1),
         **_connection_options(settings, url, sentinels),
     }
     if sentinels is None:
-        return ThreadedRedis.from_pool(LinkPool.from_url(url, **options))
+        return redis.Redis.from_url(url, **options)
     asked = Sentinel(  # type: ignore[no-untyped-call]
         list(sentinels.hosts),
         sentinel_kwargs={**_asking_options(settings, sentinels), "retry": Retry(NoBackoff(), 0)},
     )
-    return asked.master_for(  # type: ignore[no-untyped-call]
-        sentinels.service, ThreadedRedis, connection_pool_class=_SentinelPool, **options
-    )
+    return asked.master_for(sentinels.service, **options)  # type: ignore[no-untyped-call]
 
 
-class _AsyncSentinelPool(AsyncSentinelConnectionPool, LinePool):
-    """The same with sentinels; the connections to the sentinels are closed with the others."""
+class _AsyncSentinelPool(AsyncSentinelConnectionPool, BlockingConnectionPool):
+    """Waits as the pool without sentinels does; the connections to the sentinels are closed with the others."""
 
     async def aclose(self) -> None:
         await super().aclose()
         await self.sentinel_manager.aclose()
-
-
-class _SentinelPool(SentinelConnectionPool, LinkPool):
-    """That of threads with sentinels."""
 
 
 def _connection_options(settings: Settings, url: str, sentinels: SentinelAddress | None) -> dict[str, Any]:
@@ -120,6 +111,8 @@ def _connection_options(settings: Settings, url: str, sentinels: SentinelAddress
     options: dict[str, Any] = {
         "socket_connect_timeout": _SOCKET_SECONDS,
         "health_check_interval": 15,
+        # Another is the master now: a new connection to the same address may find it.
+        "retry_on_error": [redis.ReadOnlyError],
         "password": _value(settings.redis_password),
     }
     tls = url.startswith("rediss:")

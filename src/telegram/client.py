@@ -33,7 +33,6 @@ from aiogram.methods import (
 from aiogram.types import LinkPreviewOptions, ReplyParameters
 
 from observability.aiogram import instrument_bot
-from src import fastjson
 from src.limits import Limiter
 from src.settings import Settings, SettingsError
 from src.telegram.multipart import Session
@@ -78,11 +77,7 @@ def make_bot(
     """
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
-    session = Session(
-        api=TelegramAPIServer.from_base(settings.telegram_api_url),
-        json_loads=fastjson.loads,
-        json_dumps=fastjson.dumps,
-    )
+    session = Session(api=TelegramAPIServer.from_base(settings.telegram_api_url))
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,

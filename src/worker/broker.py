@@ -14,7 +14,6 @@ from dramatiq.middleware import Middleware
 from observability import Telemetry, setup
 from observability.dramatiq import instrument_broker
 from observability.worker import TelemetryMiddleware
-from src.fastjson import MessageEncoder
 from src.pipeline.notify import QUEUE
 from src.settings import Settings, SettingsError
 from src.store.clients import make_sync_redis
@@ -40,7 +39,6 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
 
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """The broker of this process."""
-    dramatiq.set_encoder(MessageEncoder())
     broker, waiting = (_redis_broker if settings.broker_url is None else _rabbitmq)(settings)
     process = WorkerProcess(settings)
     telemetry = TelemetryMiddleware(lambda: start_telemetry(settings, "imagebot-worker"))

@@ -47,9 +47,6 @@ _STEPS_SECONDS = 14.0
 # generations in flight, Python's 700 would have it look at all of them several times a second.
 _YOUNG_OBJECTS = 50_000
 
-# Between two writes to Redis, in seconds.
-_BETWEEN_WRITES = 0.016
-
 # Steps under way in the loop; beyond them messages wait, for whichever process is free.
 _STEPS = 128
 
@@ -143,7 +140,6 @@ class WorkerProcess(Middleware):
         global _work
         settings = self._settings
         app = await self._stack.enter_async_context(open_app(settings, broker))
-        app.redis.gather(_BETWEEN_WRITES)
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))

@@ -8,6 +8,7 @@ its answer come). An armed moment runs an action exactly there. The system itsel
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 import struct
@@ -84,7 +85,11 @@ class Moments:
             goes_on: then let the request or its answer through; else both are lost.
         """
         script = moment.where.removeprefix("lua:")
-        sha = ledger.script(script)[1].encode() if script != moment.where else b""
+        sha = (
+            hashlib.sha1(ledger.script(script).encode()).hexdigest().encode()
+            if script != moment.where
+            else b""
+        )
         armed = _Armed(moment, action, goes_on, sha)
         self._armed.append(armed)
         return armed.hit

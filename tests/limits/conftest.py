@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import src.limits.limiter as limiter_module
-from src.store.scripts import Script, script_of
 
 _START = 1_800_000_000.0
 _KEY = "test:clock"
@@ -35,13 +34,13 @@ class Clock:
 @pytest.fixture
 def clock(sync_redis: Any, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The scripts ask this clock instead of Redis's own."""
-    original = limiter_module._script
+    original = limiter_module._text
 
-    def with_clock(name: str) -> Script:
-        text, _ = original(name)
+    def with_clock(name: str) -> str:
+        text = original(name)
         asking = f"cjson.decode(redis.call('GET', '{_KEY}'))"
         assert "redis.call('TIME')" in text
-        return script_of(text.replace("redis.call('TIME')", asking))
+        return text.replace("redis.call('TIME')", asking)
 
-    monkeypatch.setattr(limiter_module, "_script", with_clock)
+    monkeypatch.setattr(limiter_module, "_text", with_clock)
     return Clock(sync_redis)
