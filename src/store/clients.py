@@ -110,7 +110,8 @@ def _connection_options(settings: Settings, url: str, sentinels: SentinelAddress
     """What both kinds of client are made with; user and password in the address come before these."""
     options: dict[str, Any] = {
         "socket_connect_timeout": _SOCKET_SECONDS,
-        "health_check_interval": 15,
+        # A connection that asks whether it is well as the first thing does so without end where Redis is silent.
+        "health_check_interval": 0,
         # Another is the master now: a new connection to the same address may find it.
         "retry_on_error": [redis.ReadOnlyError],
         "password": _value(settings.redis_password),
