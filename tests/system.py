@@ -19,7 +19,7 @@ import httpx
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from src.jobs import Job, Ledger
+from src.jobs import Job, Ledger, keys
 from src.local.demo import environment
 from src.local.supervisor import DRAIN
 from src.sandbox.faults import Faults
@@ -242,7 +242,7 @@ class System:
 
     async def inbox(self, count: int) -> bool:
         """Whether so many updates are taken and not handled."""
-        key = self.ledger.key(f"updates:{DEMO_TOKEN.partition(':')[0]}")
+        key = keys.UPDATES(DEMO_TOKEN.partition(":")[0])
         return int(await self.redis.xlen(key)) == count
 
     async def until(self, condition: Callable[[], Any], within: float = WAIT) -> Any:

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.jobs import keys
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import ALIVE_SECONDS
 from src.store.clients import trouble
@@ -40,7 +41,7 @@ async def check(app: App) -> dict[str, str]:
     try:
         async with asyncio.timeout(_PATIENCE):
             # Reading works on a full, a read-only and a replica Redis; only writing tells.
-            await app.redis.set(app.ledger.key("probe"), app.holder, ex=60)
+            await app.redis.set(keys.PROBE(), app.holder, ex=60)
             snapshot = await look(app)
     except TimeoutError:
         return {"redis": f"no answer within {_PATIENCE:.0f} s"}

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from src.app import App
+from src.jobs import keys
 from src.settings import SettingsError
-from src.store.scripts import call, script_of
+from src.store.scripts import script_text
 
 WEBHOOK_PATH = "/telegram/webhook"
 """Where the `api` process takes updates."""
 
-_TAKE = script_of((resources.files("src.bot") / "take_updates.lua").read_text("utf-8"))
 # For so long Telegram may give an update again.
 _KNOWN_SECONDS = 86_400
 _LONGEST = 10_000
@@ -40,9 +39,9 @@ class Inbox:
         if app.settings.telegram_token is None:
             raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
         self._redis = app.redis
-        self._prefix = app.ledger.prefix
+        self._take = app.redis.register_script(script_text("src.bot", "take_updates"))
         self._bot_id = app.settings.telegram_token.get_secret_value().partition(":")[0]
-        self.key = app.ledger.key(f"updates:{self._bot_id}")
+        self.key = keys.UPDATES(self._bot_id)
 
     async def put(self, updates: Sequence[Mapping[str, Any]]) -> int:
         """Take updates; how many of them are new. May be said again after a lost answer.
@@ -52,7 +51,8 @@ class Inbox:
             redis.RedisError: it is not known whether they were taken.
         """
         rows = [part for update in updates for part in (update["update_id"], json.dumps(update))]
-        taken = await call(self._redis, _TAKE, self._prefix, self._bot_id, _KNOWN_SECONDS, _LONGEST, *rows)
+        args = [self._bot_id, _KNOWN_SECONDS, _LONGEST, *rows]
+        taken = await self._take(keys=[keys.PREFIX], args=args)
         if int(taken) < 0:
             raise InboxFull
         return int(taken)

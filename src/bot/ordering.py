@@ -21,7 +21,7 @@ from opentelemetry import trace
 
 from src.app import App
 from src.bot.estimates import Outlook
-from src.jobs import Admission, Standing
+from src.jobs import Admission, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline.admission import NoProvider, Wish
@@ -97,10 +97,11 @@ class Asking:
         meets no flood of answers."""
         same = zlib.crc32(_DIGITS.sub("", words).encode())
         sender = message.from_user.id if message.from_user else 0
-        key = self._app.ledger.key(f"refused:{message.chat.id}:{sender}:{same}")
-        said = await self._app.redis.incr(key)
-        if said == 1:
-            await self._app.redis.expire(key, _REFUSED_SECONDS)
+        key = keys.REFUSED(message.chat.id, sender, same)
+        async with self._app.redis.pipeline(transaction=False) as pipe:
+            pipe.set(key, 0, nx=True, ex=_REFUSED_SECONDS)
+            pipe.incr(key)
+            _, said = await pipe.execute()
         if said <= _REFUSALS:
             await self._send(self._reply(message, words))
 
@@ -120,7 +121,7 @@ class Asking:
 
     async def is_rest_of_cut(self, message: Message, update: int) -> bool:
         """Whether a text is a further piece of one too long, which was answered already."""
-        key = self._app.ledger.key(f"cut:{message.chat.id}")
+        key = keys.CUT(message.chat.id)
         if width(message.text or "") >= _CUT_AT:
             return not await first(self._app, key, update, _CUT_SECONDS)
         return bool(await self._app.redis.exists(key))
@@ -129,7 +130,7 @@ class Asking:
         """Whether a picture is a further one of an album, whose first was answered already."""
         if message.media_group_id is None:
             return False
-        key = self._app.ledger.key(f"album:{message.chat.id}:{message.media_group_id}")
+        key = keys.ALBUM(message.chat.id, message.media_group_id)
         return not await first(self._app, key, update, _ALBUM_SECONDS)
 
     async def _show(self, admission: Admission) -> None:

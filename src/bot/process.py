@@ -26,6 +26,7 @@ from src.bot.middlewares import Speaker, apologise
 from src.bot.ordering import Asking
 from src.bot.polling import Poller, set_webhook
 from src.bot.progress import Progress
+from src.jobs import keys
 from src.ops.alerts import Alerts
 from src.ops.heartbeat import Heartbeat
 from src.ops.monitor import Monitor
@@ -56,7 +57,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     outlook = Outlook(app)
     storage = RedisStorage(
         app.redis,
-        DefaultKeyBuilder(prefix=app.ledger.key("dialog"), with_bot_id=True),
+        DefaultKeyBuilder(prefix=keys.DIALOG(), with_bot_id=True),
         state_ttl=_DIALOG_SECONDS,
         data_ttl=_DIALOG_SECONDS,
     )

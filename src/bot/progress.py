@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.bot.estimates import Outlook
 from src.bot.ordering import PLACE_PATIENCE
-from src.jobs import PENDING, Request, Standing
+from src.jobs import PENDING, Request, Standing, keys
 from src.limits import OVERALL
 from src.ops.leader import Leader
 from src.telegram.client import Undeliverable
@@ -62,7 +62,7 @@ class Progress:
         # Until when a chat takes nothing, or (None) all of Telegram: seconds of this process's clock.
         self._closed: dict[int | None, float] = {}
         self._since: int | None = None
-        self._leader = Leader(app, "progress:leader", 3 * app.settings.progress_interval)
+        self._leader = Leader(app, "progress", 3 * app.settings.progress_interval)
 
     async def run(self) -> None:
         """Tick until cancelled; Redis or Telegram being away only costs ticks."""
@@ -107,13 +107,12 @@ class Progress:
         return sum(await asyncio.gather(*map(one, standings)))
 
     async def _snapshot(self) -> Snapshot:
-        key = self._app.ledger.key
         async with self._app.redis.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.zrange(key("open"), 0, -1)
-            pipe.zrange(key("due"), 0, -1)
+            pipe.zrange(keys.OPEN(), 0, -1)
+            pipe.zrange(keys.DUE(), 0, -1)
             for provider in self._app.providers:
-                pipe.zrange(key(f"line:{provider}"), 0, _LINE_READ - 1)
+                pipe.zrange(keys.LINE(provider), 0, _LINE_READ - 1)
             (seconds, micros), requests, due, *lines = await pipe.execute()
         places = {job: place for line in lines for place, job in enumerate(line)}
         now = int(seconds) * 1000 + int(micros) // 1000
@@ -125,7 +124,7 @@ class Progress:
         if unknown:
             async with self._app.redis.pipeline(transaction=False) as pipe:
                 for number in unknown:
-                    pipe.hgetall(self._app.ledger.key(f"request:{number}"))
+                    pipe.hgetall(keys.REQUEST(number))
                 answers = await pipe.execute()
             for number, raw in zip(unknown, answers, strict=True):
                 if (request := Request.parse(number, raw)) is not None:
@@ -139,7 +138,7 @@ class Progress:
             if (known := self._watched.get(number)) is None or snapshot.jobs.isdisjoint(known.jobs)
         ]
         if ended:
-            await self._app.redis.zrem(self._app.ledger.key("open"), *ended)
+            await self._app.redis.zrem(keys.OPEN(), *ended)
         current = set(snapshot.requests).difference(ended)
         self._watched = {number: r for number, r in self._watched.items() if number in current}
         self._read_again = {number: at for number, at in self._read_again.items() if number in current}

@@ -3,6 +3,7 @@
 -- KEYS[1]  the prefix P. Under it:
 --   P seen:<bot>:<update id>   STRING  the update was taken; for as long as Telegram may give it again
 --   P updates:<bot>            STREAM  field `update`: its JSON; an entry goes when the update is handled
+-- Keys  seen, updates
 -- ARGV  1 bot's id  2 seconds for which an update is known  3 most entries  4.. per update its id and JSON
 -- Returns how many were new; -1: the stream is full and none was taken.
 local P, bot = KEYS[1], ARGV[1]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
+from src.jobs import keys
 from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
@@ -23,7 +24,6 @@ from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
 
-PREFIX = "imagebot:"
 # After these a person has our word, or a provider may have our money.
 _PROMISES = frozenset({"admit", "claim", "accepted"})
 
@@ -48,7 +48,6 @@ class Ledger:
         client: Redis | None = None,
         sync_client: Any = None,
         *,
-        prefix: str = PREFIX,
         replicated: bool = False,
     ) -> None:
         self._replicated = replicated
@@ -58,7 +57,6 @@ class Ledger:
         # redis-py's objects of the scripts, which send the text only where Redis does not know it.
         self._script = functools.cache(lambda name: self.client.register_script(script(name)))
         self._sync_script = functools.cache(lambda name: sync_client.register_script(script(name)))
-        self.prefix = prefix
 
     @property
     def client(self) -> Any:
@@ -66,9 +64,6 @@ class Ledger:
         if self._client is None:
             raise RuntimeError("this ledger was made without an asyncio client")
         return self._client
-
-    def key(self, name: str) -> str:
-        return self.prefix + name
 
     async def run(self, transition: Transition[T]) -> T:
         """Make a transition.
@@ -79,9 +74,9 @@ class Ledger:
         """
         name, args = transition.script, transition.args
         if self._replicated and name in _PROMISES:
-            raw = await call_replicated(self.client, script(name), self.prefix, args)
+            raw = await call_replicated(self.client, script(name), keys.PREFIX, args)
         else:
-            raw = await self._script(name)(keys=[self.prefix], args=args)
+            raw = await self._script(name)(keys=[keys.PREFIX], args=args)
         return transition.parse(raw)
 
     def run_sync(self, transition: Transition[T]) -> T:
@@ -89,7 +84,7 @@ class Ledger:
         if self._sync_client is None:
             raise RuntimeError("this ledger was made without a sync client")
         registered = self._sync_script(transition.script)
-        return transition.parse(registered(keys=[self.prefix], args=transition.args))
+        return transition.parse(registered(keys=[keys.PREFIX], args=transition.args))
 
     # Reading
 
@@ -99,32 +94,32 @@ class Ledger:
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def job(self, job_id: str) -> Job | None:
-        return Job.parse(job_id, await self.client.hgetall(self.key(f"job:{job_id}")))
+        return Job.parse(job_id, await self.client.hgetall(keys.JOB(job_id)))
 
     async def jobs(self, ids: Sequence[str]) -> list[Job]:
         """The jobs that exist among `ids`, in that order."""
         async with self.client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hgetall(self.key(f"job:{job_id}"))
+                pipe.hgetall(keys.JOB(job_id))
             answers = await pipe.execute()
         found = (Job.parse(job_id, raw) for job_id, raw in zip(ids, answers, strict=True))
         return [job for job in found if job is not None]
 
     async def request(self, request_id: str) -> Request | None:
-        return Request.parse(request_id, await self.client.hgetall(self.key(f"request:{request_id}")))
+        return Request.parse(request_id, await self.client.hgetall(keys.REQUEST(request_id)))
 
     async def standings(self, requests: Sequence[str]) -> list[Standing]:
         """How those of the requests stand that exist, in that order and at one time."""
         if not requests:
             return []
-        return Standing.from_answer(await self._script("standing")(keys=[self.prefix], args=requests))
+        return Standing.from_answer(await self._script("standing")(keys=[keys.PREFIX], args=requests))
 
     async def standing(self, request_id: str) -> Standing | None:
         """How a request stands; None where there is none."""
         return next(iter(await self.standings([request_id])), None)
 
     async def person(self, user: str) -> Person:
-        return Person.parse(user, await self.client.hgetall(self.key(f"user:{user}")))
+        return Person.parse(user, await self.client.hgetall(keys.USER(user)))
 
     async def pseudonym(self, user: str) -> str:
         """The person as providers know them: keyed with a secret of this installation, which is made at its first
@@ -137,86 +132,84 @@ class Ledger:
 
     async def choose(self, user: str, **choices: str | int) -> None:
         """Keep a person's choices (`lang`, `aspect`, `count`, `tier`, `blocked`)."""
-        await self.client.hset(self.key(f"user:{user}"), mapping=dict(choices))
+        await self.client.hset(keys.USER(user), mapping=dict(choices))
 
     async def active(self, user: str) -> list[Job]:
         """A person's jobs that have not ended, oldest first."""
-        return await self.jobs(await self.client.zrange(self.key(f"active:{user}"), 0, -1))
+        return await self.jobs(await self.client.zrange(keys.ACTIVE(user), 0, -1))
 
     async def history(self, user: str, count: int = 10) -> list[str]:
         """A person's last requests, newest first."""
-        return list(await self.client.zrevrange(self.key(f"history:{user}"), 0, count - 1))
+        return list(await self.client.zrevrange(keys.HISTORY(user), 0, count - 1))
 
     async def place(self, job: Job) -> int | None:
         """How many jobs will start before this one, or None when it no longer waits."""
-        rank: int | None = await self.client.zrank(self.key(f"line:{job.provider}"), job.id)
+        rank: int | None = await self.client.zrank(keys.LINE(job.provider), job.id)
         return rank
 
     async def waiting(self, provider: str) -> int:
         """Jobs in a provider's line."""
-        return int(await self.client.zcard(self.key(f"line:{provider}")))
+        return int(await self.client.zcard(keys.LINE(provider)))
 
     async def line(self, provider: str, count: int = 1000) -> list[str]:
         """The first jobs of a provider's line, in the order in which they will start."""
-        return list(await self.client.zrange(self.key(f"line:{provider}"), 0, count - 1))
+        return list(await self.client.zrange(keys.LINE(provider), 0, count - 1))
 
     async def running(self, provider: str) -> int:
         """Jobs that hold one of a provider's slots."""
-        return int(await self.client.scard(self.key(f"slots:{provider}")))
+        return int(await self.client.scard(keys.SLOTS(provider)))
 
     async def durations(self, provider: str, model: str) -> list[float]:
         """Seconds that generations took which ended lately, newest first; at most 200."""
-        raw = await self.client.lrange(self.key(f"took:{provider}:{model}"), 0, -1)
+        raw = await self.client.lrange(keys.TOOK(provider, model), 0, -1)
         return [int(ms) / 1000 for ms in raw]
 
     async def blob(self, job_id: str) -> bytes | None:
         """The bytes of a picture that came in the provider's answer, while they are kept."""
-        data: bytes | None = await self.client.execute_command(
-            "GET", self.key(f"blob:{job_id}"), NEVER_DECODE=True
-        )
+        data: bytes | None = await self.client.execute_command("GET", keys.BLOB(job_id), NEVER_DECODE=True)
         return data
 
     async def keep_upload(self, data: bytes, seconds: int) -> str:
         """Keep a picture to be changed at most that long; its name as a job's `source`."""
         source = new_upload(data)
-        await self.client.set(self.key(source), data, ex=seconds)
+        await self.client.set(keys.PREFIX + source, data, ex=seconds)
         return source
 
     async def upload(self, source: str) -> bytes | None:
         """The bytes of such a picture, while they are kept."""
-        data: bytes | None = await self.client.execute_command("GET", self.key(source), NEVER_DECODE=True)
+        data: bytes | None = await self.client.execute_command("GET", keys.PREFIX + source, NEVER_DECODE=True)
         return data
 
     async def drop_upload(self, source: str) -> None:
         """Nobody needs it any more."""
-        await self.client.delete(self.key(source))
+        await self.client.delete(keys.PREFIX + source)
 
     async def counts(self) -> dict[str, int]:
         """Jobs ever admitted, delivered, failed and cancelled."""
-        return {k: int(v) for k, v in (await self.client.hgetall(self.key("counts"))).items()}
+        return {k: int(v) for k, v in (await self.client.hgetall(keys.COUNTS())).items()}
 
     async def shown(self, request_id: str, text: str) -> None:
         """Remember what a placeholder says now, and since when."""
         mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
-        await self.client.hset(self.key(f"request:{request_id}"), mapping=mapping)
+        await self.client.hset(keys.REQUEST(request_id), mapping=mapping)
 
     async def sending(self, request_id: str, count: int = 1) -> None:
         """A placeholder goes out now; or (-1) one that did is certainly not in the chat."""
-        await self.client.hincrby(self.key(f"request:{request_id}"), "sendings", count)
+        await self.client.hincrby(keys.REQUEST(request_id), "sendings", count)
 
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""
-        await self.client.zrem(self.key("due"), f"r:{request_id}")
+        await self.client.zrem(keys.DUE(), f"r:{request_id}")
 
     async def close_later(self, request_id: str, seconds: float) -> None:
         """Look in so many seconds again at a request whose status message does not say its end yet."""
         at = await self.now() + round(seconds * 1000)
-        await self.client.zadd(self.key("due"), {f"r:{request_id}": at}, xx=True)
+        await self.client.zadd(keys.DUE(), {f"r:{request_id}": at}, xx=True)
 
     async def all_durations(self) -> dict[tuple[str, str], list[float]]:
         """`durations` of every provider and model that made a picture lately."""
         found = {}
-        for name in await self.client.smembers(self.key("models")):
+        for name in await self.client.smembers(keys.MODELS()):
             provider, _, model = name.partition(":")
             found[provider, model] = await self.durations(provider, model)
         return found

@@ -4,6 +4,7 @@
 --   fails   failures in a row while the breaker is closed
 --   trips   times it opened since a call last went well
 --   open    "1" from the first trip until a call goes well; half open while `closed` is over
+-- Keys  gate
 -- ARGV  1 gate's name  2 "failed" | "passed"  3 failures that open it  4 ms of the first pause  5 ms of the longest
 -- Returns 1 if this opened it, -1 if this closed it, 0 otherwise.
 local key = KEYS[1] .. 'gate:' .. ARGV[1]

@@ -1,6 +1,7 @@
 -- Somebody told us to stay away: shut a gate for every process. The turns reserved at it move behind the closure.
 --
 -- KEYS[1]  the prefix P (see take.lua)
+-- Keys  gate
 -- ARGV  1 gate's name  2 ms from now
 local key = KEYS[1] .. 'gate:' .. ARGV[1]
 local t = redis.call('TIME')

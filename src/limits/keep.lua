@@ -1,6 +1,7 @@
 -- A turn that was taken and not used is reserved for later: its step comes again without another place in the line.
 --
 -- KEYS[1]  the prefix P (see take.lua)
+-- Keys  gate, pass
 -- ARGV  1 ticket  2 ms from now  3.. per gate its name and the ms a call takes of it, as they were taken
 local P = KEYS[1]
 local t = redis.call('TIME')

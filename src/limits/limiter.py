@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from src.jobs import keys
 from src.store.scripts import script_text
 
 # What the script says at its end.
@@ -75,10 +76,9 @@ def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, 
 class Limiter:
     """Takes and shuts gates, by an asyncio client."""
 
-    def __init__(self, client: Any = None, *, prefix: str = "imagebot:") -> None:
+    def __init__(self, client: Any = None) -> None:
         self._client = client
         self._script = functools.cache(lambda name: client.register_script(_text(name)))
-        self.prefix = prefix
 
     async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
         """Pass the gates, sleeping up to `wait` seconds for one's turn.
@@ -131,13 +131,11 @@ class Limiter:
 
     async def breaker(self, gate: str) -> int:
         """0 closed, 1 half open (one call tries), 2 open."""
-        opened, closed, probe = await self._client.hmget(
-            f"{self.prefix}gate:{gate}", "open", "closed", "probe"
-        )
+        opened, closed, probe = await self._client.hmget(keys.GATE(gate), "open", "closed", "probe")
         if opened != "1":
             return 0
         seconds, _ = await self._client.time()
         return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
 
     async def _eval(self, name: str, *args: Any) -> Any:
-        return await self._script(name)(keys=[self.prefix], args=args)
+        return await self._script(name)(keys=[keys.PREFIX], args=args)

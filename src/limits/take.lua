@@ -7,6 +7,7 @@
 --                              ms until which there may be reserved turns; kept: ms until which the hash does not
 --                              expire; open: see breaker.lua
 --   P pass:<ticket>    STRING  ms at which a turn reserved earlier begins, then each gate's `lost` at that time
+-- Keys  gate, pass
 -- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms of waiting accepted at this gate,
 --               p ms of the call that the caller has taken already}], ticket (a turn to use or to reserve),
 --               lasting (the caller comes again with the ticket when it is refused), again (it has a turn reserved),

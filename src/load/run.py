@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from src.jobs import Job, Ledger
+from src.jobs import Job, Ledger, keys
 from src.load.machine import Commands, Machine, scripted_shares
 from src.local.demo import environment, free_port, start_redis, wait_for_page
 from src.local.supervisor import DRAIN, Part, Supervisor
@@ -243,7 +243,7 @@ async def _unless_dead(measuring: Any, supervisor: Supervisor) -> Record:
 
 
 async def _all_jobs(ledger: Ledger) -> list[Job]:
-    prefix = ledger.key("job:")
+    prefix = keys.JOB()
     ids = [key.removeprefix(prefix) async for key in ledger.client.scan_iter(match=f"{prefix}*", count=1000)]
     jobs: list[Job] = []
     for start in range(0, len(ids), 500):
@@ -259,7 +259,7 @@ async def _etas(ledger: Ledger, jobs: list[Job]) -> dict[str, float]:
         part = requests[start : start + 500]
         async with ledger.client.pipeline(transaction=False) as pipe:
             for request in part:
-                pipe.hget(ledger.key(f"request:{request}"), "eta")
+                pipe.hget(keys.REQUEST(request), "eta")
             for request, eta in zip(part, await pipe.execute(), strict=True):
                 if eta:
                     found[request] = float(eta)
@@ -273,8 +273,8 @@ async def _bytes_a_job(ledger: Ledger, jobs: list[Job]) -> float:
         return 0.0
     async with ledger.client.pipeline(transaction=False) as pipe:
         for job in ended:
-            pipe.memory_usage(ledger.key(f"job:{job.id}"))
-            pipe.memory_usage(ledger.key(f"request:{job.request}"))
+            pipe.memory_usage(keys.JOB(job.id))
+            pipe.memory_usage(keys.REQUEST(job.request))
         answers = await pipe.execute()
     total = 0.0
     for number, job in enumerate(ended):

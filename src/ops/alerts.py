@@ -14,6 +14,7 @@ from aiogram import Bot
 from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
+from src.jobs import keys
 from src.ops import report
 from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
@@ -48,7 +49,7 @@ class Alerts:
 
     async def consider(self, snapshot: Snapshot) -> None:
         """Tell what has stayed bad, and what has become good again."""
-        key = self._app.ledger.key("alerts")
+        key = keys.ALERTS()
         known = {
             name: _Watch(**json.loads(text)) for name, text in (await self._app.redis.hgetall(key)).items()
         }

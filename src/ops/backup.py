@@ -34,7 +34,8 @@ import redis
 import structlog
 from redis.exceptions import ResponseError
 
-from src.jobs.ledger import PREFIX, script
+from src.jobs.keys import PREFIX
+from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
 from src.settings import Settings
 from src.store.clients import make_redis
@@ -60,8 +61,7 @@ _LEFT_OUT = (
     "album:",
     "heartbeats",
     "probe",
-    "progress:",
-    "duty:",
+    "lease:",
 )
 # What changes with every job: read in the one moment only.
 _OF_THE_MOMENT = ("due", "open", "counts", "ended", "failed", "blobs", "line:", "tags:", "slots:", "active:")

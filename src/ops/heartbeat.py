@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from observability.process import memory_share
 from src.app import App
-from src.jobs import Ledger
+from src.jobs import Ledger, keys
 from src.ops.thresholds import ALIVE_SECONDS
 from src.store.clients import trouble
 
@@ -32,8 +32,6 @@ log = structlog.get_logger(__name__)
 Kind = Literal["bot", "worker", "api"]
 
 EVERY = 5.0
-KEY = "heartbeats"
-"""In Redis, behind the ledger's prefix: a hash of the last one of each process, by holder."""
 _KEPT_SECONDS = 86_400
 
 
@@ -91,7 +89,7 @@ class Heartbeat:
         with suppress(OSError):
             file_of(self._kind).unlink()
         try:
-            await self._app.redis.hdel(self._app.ledger.key(KEY), self._app.holder)
+            await self._app.redis.hdel(keys.HEARTBEATS(), self._app.holder)
         except RedisError as error:
             log.info("heartbeat stays until it is old", error=type(error).__name__)
 
@@ -126,14 +124,14 @@ def file_of(kind: str) -> Path:
 async def say(ledger: Ledger, beat: Beat) -> None:
     """Put a heartbeat where all can read it."""
     async with ledger.client.pipeline(transaction=False) as pipe:
-        pipe.hset(ledger.key(KEY), beat.holder, json.dumps(asdict(beat)))
-        pipe.expire(ledger.key(KEY), _KEPT_SECONDS)
+        pipe.hset(keys.HEARTBEATS(), beat.holder, json.dumps(asdict(beat)))
+        pipe.expire(keys.HEARTBEATS(), _KEPT_SECONDS)
         await pipe.execute()
 
 
 async def alive(ledger: Ledger) -> list[Beat]:
     """The processes that beat lately, by kind and name."""
-    return parse(await ledger.client.hvals(ledger.key(KEY)), await ledger.now())
+    return parse(await ledger.client.hvals(keys.HEARTBEATS()), await ledger.now())
 
 
 def parse(said: Iterable[str], now: int) -> list[Beat]:
@@ -145,7 +143,7 @@ def parse(said: Iterable[str], now: int) -> list[Beat]:
 
 async def forget(ledger: Ledger, now: int) -> None:
     """Drop the heartbeats of processes that are gone."""
-    said = await ledger.client.hgetall(ledger.key(KEY))
+    said = await ledger.client.hgetall(keys.HEARTBEATS())
     living = {beat.holder for beat in parse(said.values(), now)}
     if gone := said.keys() - living:
-        await ledger.client.hdel(ledger.key(KEY), *gone)
+        await ledger.client.hdel(keys.HEARTBEATS(), *gone)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from src.app import App
-from src.jobs import Admission, Job, State
+from src.jobs import Admission, Job, State, keys
 from src.ops.thresholds import TIME
 from src.pipeline import admission as intake
 from src.pipeline.admission import Wish
@@ -19,18 +19,18 @@ from src.telemetry import job_spans
 
 async def open_jobs(app: App, count: int) -> list[Job]:
     """Jobs that have not ended, the longest waiting first."""
-    ids = await app.redis.zrange(app.ledger.key("due"), 0, -1)
+    ids = await app.redis.zrange(keys.DUE(), 0, -1)
     return await app.ledger.jobs(sorted(job for job in ids if not job.startswith("r:"))[:count])
 
 
 async def failed_jobs(app: App, count: int) -> list[Job]:
     """Failed jobs that are kept, the newest first."""
-    return await app.ledger.jobs(await app.redis.zrevrange(app.ledger.key("failed"), 0, count - 1))
+    return await app.ledger.jobs(await app.redis.zrevrange(keys.FAILED(), 0, count - 1))
 
 
 async def slow_jobs(app: App, count: int) -> list[Job]:
     """Of the last thousand jobs those that took over a minute, the slowest first."""
-    rows = [line.split(" ") for line in await app.redis.lrange(app.ledger.key("ended"), 0, -1)]
+    rows = [line.split(" ") for line in await app.redis.lrange(keys.ENDED(), 0, -1)]
     slow = sorted((row for row in rows if int(row[2]) > TIME.problem * 1000), key=lambda row: -int(row[2]))
     return await app.ledger.jobs([row[3] for row in slow[:count]])
 
@@ -66,7 +66,7 @@ async def retry(app: App, job: Job) -> Admission:
 
 async def drop(app: App, ids: Sequence[str]) -> int:
     """Keep failed jobs no longer; how many were."""
-    return int(await app.redis.zrem(app.ledger.key("failed"), *ids)) if ids else 0
+    return int(await app.redis.zrem(keys.FAILED(), *ids)) if ids else 0
 
 
 def summary(job: Job) -> str:

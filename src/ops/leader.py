@@ -11,6 +11,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.jobs import keys
 
 
 class Leader:
@@ -18,7 +19,7 @@ class Leader:
 
     def __init__(self, app: App, name: str, seconds: float) -> None:
         self._app = app
-        self._key = app.ledger.key(name)
+        self._key = keys.LEASE(name)
         self._milliseconds = round(seconds * 1000)
 
     async def held(self) -> bool:

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.jobs import keys
 from src.ops import heartbeat, samples
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
@@ -29,7 +30,7 @@ class Monitor:
         self._app = app
         self._alerts = alerts
         self._gauges = Gauges()
-        self._leader = Leader(app, "duty:leader", 3 * samples.EVERY)
+        self._leader = Leader(app, "monitor", 3 * samples.EVERY)
 
     async def run(self) -> None:
         """Look every ten seconds, until cancelled; Redis being away only costs samples."""
@@ -61,7 +62,7 @@ class Monitor:
 
     async def _tidy(self, snapshot: Snapshot) -> None:
         """Forget processes that are gone, and failed jobs whose record has expired."""
-        key, redis = self._app.ledger.key, self._app.redis
+        redis = self._app.redis
         await heartbeat.forget(self._app.ledger, snapshot.at)
         kept = self._app.settings.job_ttl_days * _DAY_MS
-        await redis.zremrangebyscore(key("failed"), "-inf", snapshot.at - kept)
+        await redis.zremrangebyscore(keys.FAILED(), "-inf", snapshot.at - kept)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from src.jobs import Ledger
+from src.jobs import Ledger, keys
 
 EVERY = 10.0
 """Seconds between two samples."""
@@ -37,12 +37,12 @@ def parse_sample(text: str | None) -> Sample | None:
 async def keep(ledger: Ledger, sample: Sample) -> None:
     """Put a sample into the ring."""
     async with ledger.client.pipeline() as pipe:
-        pipe.lpush(ledger.key("samples"), json.dumps(asdict(sample)))
-        pipe.ltrim(ledger.key("samples"), 0, KEPT - 1)
+        pipe.lpush(keys.SAMPLES(), json.dumps(asdict(sample)))
+        pipe.ltrim(keys.SAMPLES(), 0, KEPT - 1)
         await pipe.execute()
 
 
 async def last_hour(ledger: Ledger) -> list[Sample]:
     """The samples kept, newest first; after a stop of the system there may be a gap."""
-    raw = await ledger.client.lrange(ledger.key("samples"), 0, -1)
+    raw = await ledger.client.lrange(keys.SAMPLES(), 0, -1)
     return [sample for text in raw if (sample := parse_sample(text))]

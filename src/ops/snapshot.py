@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.app import App
+from src.jobs import keys
 from src.jobs.estimate import usual
 from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
@@ -206,23 +207,22 @@ async def look(app: App) -> Snapshot:
     Raises:
         redis.RedisError: Redis is away, which is the whole story then.
     """
-    key = app.ledger.key
     names = tuple(app.providers)
     async with app.redis.pipeline(transaction=False) as pipe:
         pipe.time()
         for name in names:
-            pipe.zrange(key(f"line:{name}"), 0, -1)
-            pipe.scard(key(f"slots:{name}"))
-            pipe.lrange(key(f"took:{name}:{app.model(name, edit=False)}"), 0, -1)
-            pipe.hmget(key(f"gate:provider:{name}"), "closed", "open", "probe")
-        pipe.zcard(key("due"))
+            pipe.zrange(keys.LINE(name), 0, -1)
+            pipe.scard(keys.SLOTS(name))
+            pipe.lrange(keys.TOOK(name, app.model(name, edit=False)), 0, -1)
+            pipe.hmget(keys.GATE("provider", name), "closed", "open", "probe")
+        pipe.zcard(keys.DUE())
         pipe.llen(QUEUE_KEY)
-        pipe.hvals(key(heartbeat.KEY))
-        pipe.hgetall(key("counts"))
-        pipe.zcard(key("failed"))
-        pipe.lrange(key("ended"), 0, -1)
-        pipe.lindex(key("samples"), 59)
-        pipe.lindex(key("samples"), -1)
+        pipe.hvals(keys.HEARTBEATS())
+        pipe.hgetall(keys.COUNTS())
+        pipe.zcard(keys.FAILED())
+        pipe.lrange(keys.ENDED(), 0, -1)
+        pipe.lindex(keys.SAMPLES(), 59)
+        pipe.lindex(keys.SAMPLES(), -1)
         pipe.info()
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
@@ -236,9 +236,9 @@ async def look(app: App) -> Snapshot:
     # Ids sort by time: the first of each line is the one that has waited longest.
     oldest = [min(line[0]) for line in lines if line[0]]
     async with app.redis.pipeline(transaction=False) as pipe:
-        pipe.zcount(key("due"), "-inf", now - _STALLED_MS)
+        pipe.zcount(keys.DUE(), "-inf", now - _STALLED_MS)
         for job in oldest:
-            pipe.hget(key(f"job:{job}"), "created")
+            pipe.hget(keys.JOB(job), "created")
         overdue, *created = await pipe.execute()
     totals = {name: int(number) for name, number in counts.items()}
     return Snapshot(

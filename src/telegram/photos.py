@@ -26,7 +26,7 @@ from aiogram.utils.formatting import Text
 from PIL import Image
 from pydantic import BaseModel
 
-from src.jobs import Job, Ledger, Request
+from src.jobs import Job, Ledger, Request, keys
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import tiles
@@ -157,7 +157,7 @@ class Media:
         self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[M]]]
     ) -> list[M]:
         """Show a tile by the id Telegram knows it by, or upload it and keep the id."""
-        key = self._ledger.key(f"tile:{self._bot.id}:{aspect}:{face}")
+        key = keys.TILE(self._bot.id, aspect, face)
         known: str | None = await self._ledger.client.get(key)
         if known:
             try:

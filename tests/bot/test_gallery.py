@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from src.jobs import Job, new_id
+from src.jobs import Job, keys, new_id
 from src.sandbox.telegram import Message, Person
 from src.telegram.keyboards import OfJob, OfRequest
 from tests.bot.bot_world import World, image, png
@@ -43,7 +43,7 @@ async def test_as_file_is_the_original_and_uploaded_once(world: World) -> None:
     file = await anna.wait_for(lambda m: "document" in m.content)
     assert file.sha256 == hashlib.sha256(png()).hexdigest()
     await world.settled()
-    assert await world.app.redis.get(world.app.ledger.key(f"file:{job.id}")) == file.media["file_id"]
+    assert await world.app.redis.get(keys.FILE(job.id)) == file.media["file_id"]
     # Long after the first tap.
     await world.app.redis.delete(*await world.app.redis.keys("*tap:*"))
     await (await anna.tap(shown, "As file")).answered()

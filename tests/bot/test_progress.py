@@ -11,7 +11,7 @@ import pytest
 
 from src.bot.process import make_dispatcher
 from src.bot.progress import Progress
-from src.jobs import Job, State
+from src.jobs import Job, State, keys
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World, image
 
@@ -58,10 +58,10 @@ async def test_ended_requests_are_forgotten(world: World) -> None:
     await world.settled()
     [job] = await world.active(anna.id)
     await world.parts.progress.tick()
-    assert await world.app.redis.zcard(world.app.ledger.key("open")) == 1
+    assert await world.app.redis.zcard(keys.OPEN()) == 1
     await world.finished(job, image())
     await world.parts.progress.tick()
-    assert await world.app.redis.zcard(world.app.ledger.key("open")) == 0
+    assert await world.app.redis.zcard(keys.OPEN()) == 0
 
 
 async def test_what_a_dead_process_could_not_place_is_placed_at_once(world: World) -> None:
@@ -81,7 +81,7 @@ async def test_a_request_without_placeholder_gets_one(world: World) -> None:
     await world.settled()
     assert await world.parts.progress.tick() == 0
     [job] = await world.active(anna.id)
-    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "created", 1)
+    await world.app.redis.hset(keys.REQUEST(job.request), "created", 1)
     world.parts.progress._watched.clear()
     assert await world.parts.progress.tick() == 1
     assert "Drawing" in anna.messages[-1].text
@@ -144,7 +144,7 @@ async def test_a_chat_that_takes_nothing_is_left_alone_and_holds_up_nobody(world
     await _allow_changes(world)
     [waiting] = await world.active(boris.id)
     # Behind all of Anna's, which have no placeholder.
-    await world.app.redis.hset(world.app.ledger.key(f"request:{waiting.request}"), "shown_at", 1)
+    await world.app.redis.hset(keys.REQUEST(waiting.request), "shown_at", 1)
     assert await world.parts.progress.tick() == 0
     tried = refusals.hits
     assert await world.parts.progress.tick() == 1

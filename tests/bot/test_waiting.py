@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from src.bot.estimates import Outlook
-from src.jobs import Job, Standing, State
+from src.jobs import Job, Standing, State, keys
 from src.pipeline import admission
 from src.sandbox.telegram import Message, Person
 from src.telegram.status_text import Faster, Offer
@@ -114,7 +114,7 @@ async def test_who_waits_keeps_the_place_and_is_asked_no_more(
     await anna.wait_for(lambda m: m is placeholder and len(m.buttons) == 1)
     assert placeholder.text == "🕐 You’re number 4 in line. Ready in about 1–3 min."
     assert await _line(world) == before
-    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
     await world.parts.progress.tick()
     assert _labels(placeholder) == ["✖️ Cancel"]
     await (await anna.tap_data(placeholder, f"w:wait:{job.request}")).answered()
@@ -131,7 +131,7 @@ async def test_who_wants_to_be_told_is_left_in_peace(
     await anna.wait_for(lambda m: m is placeholder and "I’ll write here" in m.text)
     assert _labels(placeholder) == ["✖️ Cancel"]
     assert await _line(world) == before
-    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
     await world.finished(crowd[0], image())
     await world.parts.progress.tick()
     assert [r.method for r in placeholder.revisions] == ["sendMessage", "editMessageText"]
@@ -156,13 +156,12 @@ async def test_an_offer_counts_when_it_is_shown_whoever_shows_it(
         [placed], placeholder = await _ask(world, boris)
     assert _labels(placeholder) == ["✖️ Cancel"]
     assert counted() == {}
-    key = world.app.ledger.key
-    await world.app.redis.hset(key(f"request:{unplaced.request}"), "created", 1)
-    await world.app.redis.hset(key(f"request:{placed.request}"), "shown_at", 0)
+    await world.app.redis.hset(keys.REQUEST(unplaced.request), "created", 1)
+    await world.app.redis.hset(keys.REQUEST(placed.request), "shown_at", 0)
     await world.parts.progress.tick()
     assert _labels(anna.messages[-1]) == _labels(placeholder) == OFFERED
     assert counted() == {("imagebot.wait.offers", True): 2}
-    await world.app.redis.hset(key(f"request:{placed.request}"), "shown_at", 0)
+    await world.app.redis.hset(keys.REQUEST(placed.request), "shown_at", 0)
     await world.parts.progress.tick()
     assert counted() == {("imagebot.wait.offers", True): 2}
 
@@ -170,7 +169,7 @@ async def test_an_offer_counts_when_it_is_shown_whoever_shows_it(
 async def test_a_change_that_crosses_the_choice_does_not_hide_it(world: World, crowd: list[Job]) -> None:
     anna = world.sandbox.person("Anna")
     [job], placeholder = await _ask(world, anna)
-    await world.app.redis.hset(world.app.ledger.key(f"request:{job.request}"), "shown_at", 0)
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
     before = await _standing(world, job)
     stale = replace(before, request=replace(before.request, shown="other words"))
     await (await anna.tap(placeholder, "later")).answered()
@@ -205,15 +204,15 @@ async def test_a_faster_model_makes_all_of_an_album_that_waits(
 
 async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Job], counted: Counted) -> None:
     anna = world.sandbox.person("Anna")
-    redis, key = world.app.redis, world.app.ledger.key
+    redis = world.app.redis
     [job], placeholder = await _ask(world, anna)
     assert _labels(placeholder) == OFFERED
-    await redis.rpush(key("took:kie:nano-banana-2-1"), *[300_000] * 5)
+    await redis.rpush(keys.TOOK("kie", "nano-banana-2-1"), *[300_000] * 5)
     world.parts.progress._outlook._durations.clear()
     told = await (await anna.tap(placeholder, "faster")).answered()
     assert told["text"] == "No other model would be sooner now. Your place is kept."
     await anna.wait_for(lambda m: m is placeholder and _labels(m) == [*OFFERED[:2], OFFERED[3]])
-    await redis.delete(key("took:kie:nano-banana-2-1"))
+    await redis.delete(keys.TOOK("kie", "nano-banana-2-1"))
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)
@@ -235,7 +234,7 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     standing = await _standing(world, job)
     now = await outlook.estimates(standing.jobs, standing.lines)
     assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-2.6-flare", None))
-    took = world.app.ledger.key("took:openai:gpt-image-2.6-flare")
+    took = keys.TOOK("openai", "gpt-image-2.6-flare")
     for seconds, sooner in ((35, False), (3, True)):
         await world.app.redis.delete(took)
         await world.app.redis.rpush(took, *[seconds * 1000] * 5)

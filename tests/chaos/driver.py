@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler
 from redis.exceptions import RedisError
 
 from src.app import cancel_all
-from src.jobs import Job
+from src.jobs import Job, keys
 from src.local.demo import free_port
 from src.sandbox.telegram import Person
 from src.sandbox.traces import TraceSandbox
@@ -200,7 +200,7 @@ class Chaos:
     async def _held_by(self, part: str) -> list[Job]:
         names = {f"{socket.gethostname()}:{process.pid}" for process in family(self.system.pid(part))}
         with suppress(RedisError, OSError):
-            due = await self.system.redis.zrange(self.system.ledger.key("due"), 0, -1)
+            due = await self.system.redis.zrange(keys.DUE(), 0, -1)
             return [job for job in await self.system.ledger.jobs(due) if job.holder in names]
         return []
 
@@ -232,7 +232,7 @@ class Chaos:
         async def at_rest() -> bool:
             try:
                 counts = await self.system.ledger.counts()
-                due = await self.system.redis.zcard(self.system.ledger.key("due"))
+                due = await self.system.redis.zcard(keys.DUE())
                 handled = await self.system.inbox(0)
             except (RedisError, OSError):
                 return False

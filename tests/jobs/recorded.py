@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from src.jobs import Ledger, State, transitions
+from src.jobs import Ledger, State, keys, transitions
 from src.jobs.records import SCHEMA_VERSION
 from tests.conftest import RedisProcess
 from tests.jobs.states import admitted, in_state, told_of_failures
@@ -32,12 +32,12 @@ def record(client: Any) -> dict[str, Any]:
         in_state(ledger, state, held=True)
     told_of_failures(ledger)
     album = admitted(ledger, "2", count=4)
-    request = client.hget(ledger.key(f"job:{album[0]}"), "request")
+    request = client.hget(keys.JOB(album[0]), "request")
     ledger.run_sync(transitions.placed(request, [11, 12, 13, 14], 15))
     admitted(ledger, "3", cap=0)
     seconds, micros = client.time()
-    keys = {key: _value(client, key) for key in sorted(client.keys("imagebot:*"))}
-    return {"version": SCHEMA_VERSION, "at": seconds * 1000 + micros // 1000, "keys": keys}
+    found = {key: _value(client, key) for key in sorted(client.keys("imagebot:*"))}
+    return {"version": SCHEMA_VERSION, "at": seconds * 1000 + micros // 1000, "keys": found}
 
 
 def load(client: Any, recording: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from src.jobs import Job, Ledger, transitions
+from src.jobs import Job, Ledger, keys, transitions
 from src.limits import Limiter, provider_gates, telegram_gates
 from src.settings import load_settings
 from tests.jobs.states import admitted, claimed
@@ -21,7 +21,7 @@ async def _a_job(client: Any, limiter: Limiter) -> None:
     """From the order to the picture in the chat, with two polls that find it unfinished."""
     ledger, settings = Ledger(sync_client=client), load_settings()
     (job,) = admitted(ledger)
-    request = client.hget(ledger.key(f"job:{job}"), "request")
+    request = client.hget(keys.JOB(job), "request")
     ledger.run_sync(transitions.placed(request, [1]))
     assert await limiter.take(provider_gates(settings, "kie"), ticket=f"submit:{job}") is None
     fence = claimed(ledger, job, "submit").fence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from src.jobs import Ledger, State, transitions
+from src.jobs import Ledger, State, keys, transitions
 from tests.jobs.states import admitted
 
 
@@ -12,7 +12,7 @@ async def test_what_waits_has_a_place_and_the_rest_has_none(redis_client: Any, s
     ledger = Ledger(redis_client, sync_redis)
     first = admitted(ledger, "1", count=3, cap=2)
     second = admitted(ledger, "2", cap=2)
-    requests = [sync_redis.hget(ledger.key(f"job:{jobs[0]}"), "request") for jobs in (second, first)]
+    requests = [sync_redis.hget(keys.JOB(jobs[0]), "request") for jobs in (second, first)]
     one, two = await ledger.standings([requests[0], "never", requests[1]])
     assert (one.request, two.request) == (
         await ledger.request(requests[0]),
@@ -40,7 +40,7 @@ async def test_what_the_placeholder_says_is_kept_with_its_messages(
 ) -> None:
     ledger = Ledger(redis_client, sync_redis)
     (job,) = admitted(ledger)
-    number = sync_redis.hget(ledger.key(f"job:{job}"), "request")
+    number = sync_redis.hget(keys.JOB(job), "request")
     assert (await ledger.run(transitions.placed(number, [7], 8, shown="making 5-10", eta=7.5))).ours
     request = await ledger.request(number)
     assert request is not None

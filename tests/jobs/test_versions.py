@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.jobs import Job, Ledger, State, transitions
+from src.jobs import Job, Ledger, State, keys, transitions
 from tests.jobs.recorded import FOLDER, load, read
 from tests.jobs.states import claimed, told_of_failures
 
@@ -51,7 +51,7 @@ def test_a_later_versions_fields_are_ignored_and_kept(sync_redis: Any) -> None:
 def test_what_a_jobs_failures_have_counted_is_read_whichever_version_counted_it(sync_redis: Any) -> None:
     ledger = Ledger(sync_client=sync_redis)
     job = told_of_failures(ledger)
-    key = ledger.key(f"job:{job}")
+    key = keys.JOB(job)
     counted = (("openai",), 2, 1)
     second = claimed(ledger, job, "deliver")
     assert (second.failovers, second.refused, second.unheard) == counted
@@ -79,8 +79,8 @@ def _finish_all(client: Any) -> None:
     run = ledger.run_sync
     run(transitions.release("kie", 1000))
     for _ in range(30):
-        for name in client.zrange(ledger.key("due"), 0, -1):
-            client.zadd(ledger.key("due"), {name: 1})
+        for name in client.zrange(keys.DUE(), 0, -1):
+            client.zadd(keys.DUE(), {name: 1})
         rows, _wait = run(transitions.due(100, lease=60, holder="new"))
         for row in rows:
             if row.what == "submit" and (job := _claim(ledger, row.id, "submit")):
@@ -90,7 +90,7 @@ def _finish_all(client: Any) -> None:
             elif row.what == "deliver" and (job := _claim(ledger, row.id, "deliver")):
                 run(transitions.finish(job.id, job.fence, shown={"message": 1}, ttl=3600))
             elif row.what == "close":
-                client.zrem(ledger.key("due"), f"r:{row.id}")
+                client.zrem(keys.DUE(), f"r:{row.id}")
 
 
 def _claim(ledger: Ledger, job: str, step: Any) -> Job | None:

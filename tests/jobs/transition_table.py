@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 import src.jobs
-from src.jobs import Job, Ledger, Spec, State, Wake, new_id, transitions
+from src.jobs import Job, Ledger, Spec, State, Wake, keys, new_id, transitions
 from tests.conftest import RedisProcess
 from tests.jobs.states import CAP, LIMITS, in_state
 
@@ -116,12 +116,12 @@ def _cell(ledger: Ledger, client: Any, state: State | None, call: Call, *, free:
     client.flushall()
     job, fence = in_state(ledger, state, held=not free) if state else (new_id(), 0)
     if now or (free and state is State.DELIVERING):
-        client.zadd(ledger.key("due"), {job: 1}, xx=True)
-    before = client.hgetall(ledger.key(f"job:{job}"))
-    due = client.zscore(ledger.key("due"), job)
+        client.zadd(keys.DUE(), {job: 1}, xx=True)
+    before = client.hgetall(keys.JOB(job))
+    due = client.zscore(keys.DUE(), job)
     ledger.run_sync(call(job, fence, before.get("request", "")))
-    after = client.hgetall(ledger.key(f"job:{job}"))
-    if after == before and client.zscore(ledger.key("due"), job) == due:
+    after = client.hgetall(keys.JOB(job))
+    if after == before and client.zscore(keys.DUE(), job) == due:
         return "·"
     found = Job.parse(job, after)
     assert found is not None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from src.app import App, open_app
-from src.jobs import Spec, Wake, new_id, transitions
+from src.jobs import Spec, Wake, keys, new_id, transitions
 from src.limits import Limiter
 from src.ops import heartbeat, samples
 from src.ops.advice import advise
@@ -115,7 +115,7 @@ async def test_a_process_that_fell_silent_is_gone_and_forgotten(app: App) -> Non
     await heartbeat.say(app.ledger, silent)
     assert [beat.holder for beat in (await look(app)).processes] == ["host:1"]
     await heartbeat.forget(app.ledger, now)
-    assert list(await app.redis.hgetall(app.ledger.key(heartbeat.KEY))) == ["host:1"]
+    assert list(await app.redis.hgetall(keys.HEARTBEATS())) == ["host:1"]
 
 
 async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -> None:
@@ -127,8 +127,8 @@ async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -
 async def test_steps_that_nobody_takes_are_seen(app: App) -> None:
     await asked(app, 1)
     await worker_at_ease(app)
-    ((job, _),) = await app.redis.zrange(app.ledger.key("due"), 0, -1, withscores=True)
-    await app.redis.zadd(app.ledger.key("due"), {job: await app.ledger.now() - 60_000})
+    ((job, _),) = await app.redis.zrange(keys.DUE(), 0, -1, withscores=True)
+    await app.redis.zadd(keys.DUE(), {job: await app.ledger.now() - 60_000})
     snapshot = await look(app)
     assert not snapshot.moving
     assert levels(snapshot)["line"] is Level.PROBLEM
@@ -200,7 +200,7 @@ async def test_admins_are_told_once_and_told_when_it_is_over(app: App) -> None:
         await Alerts(app, bot, get_texts()).consider(good)
     assert len(bot.texts) == 2
     assert bot.texts[1].startswith("✅ Workers: 1")
-    assert await app.redis.hgetall(app.ledger.key("alerts")) == {}
+    assert await app.redis.hgetall(keys.ALERTS()) == {}
 
 
 async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: App) -> None:
@@ -216,4 +216,4 @@ async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: Ap
     await app.ledger.run(transitions.polled([(job_id, polled.fence, 60, None)]))
     rows, _ = await app.ledger.run(transitions.due(10, lease=15, holder="h"))
     assert [row.id for row in rows] == [job_id]
-    assert await app.redis.ttl(app.ledger.key("ticket:kie:task")) > 0
+    assert await app.redis.ttl(keys.TICKET("kie", "task")) > 0

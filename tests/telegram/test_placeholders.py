@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from aiogram.exceptions import TelegramBadRequest, TelegramNetworkError
 
+from src.jobs import keys
 from src.jobs.estimate import Estimate
 from src.telegram.client import Undeliverable
 from tests.bot.bot_world import World, image
@@ -41,7 +42,7 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
 ) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
-    await world.app.redis.hdel(world.app.ledger.key(f"request:{job.request}"), "messages", "sendings")
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "sendings")
     world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
     with pytest.raises((TelegramNetworkError, Undeliverable)):
         await world.delivery.placing.place(await world.request_of(job), [job], [SOON])
@@ -77,9 +78,7 @@ async def test_an_album_without_its_words_is_taken_back_or_said_not_to_count(
 ) -> None:
     anna = world.sandbox.person()
     [job, other], _ = await world.asked(anna, 2)
-    await world.app.redis.hdel(
-        world.app.ledger.key(f"request:{job.request}"), "messages", "status_message", "sendings"
-    )
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "status_message", "sendings")
     first = len(anna.messages)
     world.sandbox.faults.add("400", "sendMessage")
     if not taken_back:

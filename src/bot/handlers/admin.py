@@ -8,7 +8,7 @@ from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
 
 from src.app import App
-from src.jobs import Job, State
+from src.jobs import Job, State, keys
 from src.jobs.estimate import usual
 from src.ops import job_reports, report
 from src.ops.snapshot import look
@@ -53,7 +53,7 @@ async def ops(message: Message, app: App, say: Voice) -> None:
 
 
 async def failures(message: Message, app: App, say: Voice) -> None:
-    ids = await app.redis.zrevrange(app.ledger.key("failed"), 0, _FAILURES - 1)
+    ids = await app.redis.zrevrange(keys.FAILED(), 0, _FAILURES - 1)
     jobs = await app.ledger.jobs(ids)
     if not jobs:
         await message.answer(say("admin-no-failures"))

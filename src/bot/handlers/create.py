@@ -19,7 +19,7 @@ from src.app import App
 from src.bot import keyboards
 from src.bot.callbacks import OfDialog, Surprise
 from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
-from src.jobs import Job, Person
+from src.jobs import Job, Person, keys
 from src.providers.base import ASPECTS
 from src.telegram.client import is_missing, is_unchanged
 from src.telegram.i18n import Voice, shorten
@@ -242,7 +242,7 @@ async def surprise(
     if not isinstance(message, Message):
         await callback.answer(say("toast-old"))
         return
-    key = app.ledger.key(f"tap:{callback.from_user.id}:{message.message_id}:surprise")
+    key = keys.TAP(callback.from_user.id, message.message_id, "surprise")
     if not await first(app, key, update_id, _TAP_SECONDS):
         await callback.answer(say("toast-already"))
         return

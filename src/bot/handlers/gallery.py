@@ -15,7 +15,7 @@ from src.app import App
 from src.bot import keyboards
 from src.bot.handlers.create import ask_for_words
 from src.bot.ordering import Asking, first
-from src.jobs import Job, Request, State
+from src.jobs import Job, Request, State, keys
 from src.pipeline import admission
 from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
@@ -178,7 +178,7 @@ async def _is_refused(
 async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
     """False for the second of two quick taps on one button."""
     number = callback.message.message_id if callback.message else 0
-    key = app.ledger.key(f"tap:{callback.from_user.id}:{number}:{callback.data}")
+    key = keys.TAP(callback.from_user.id, number, callback.data)
     return await first(app, key, update_id, _TAP_SECONDS)
 
 
@@ -187,7 +187,7 @@ async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
 
 async def _send_file(app: App, bot: Bot, job: Job, say: Voice) -> None:
     """Send a picture as the file the provider made, or as near to it as is still to be had."""
-    key = app.ledger.key(f"file:{job.id}")
+    key = keys.FILE(job.id)
     known: str | None = await app.redis.get(key)
     reply = answer_to(int((job.shown or {}).get("message", 0)))
     document: str | BufferedInputFile | None = known

@@ -1,5 +1,6 @@
 -- The provider took the job: submitting → running. The ticket is stored before anything else happens.
 --
+-- Keys  hint, ticket
 -- ARGV  1 job  2 fence  3 ticket (JSON; empty: a synchronous call is about to start and its holder keeps the lease)
 --       4 ms until the first poll, or the lease  5 generation span  6 holder (empty once there is a ticket)
 --       7 "1": the provider was asked to call back

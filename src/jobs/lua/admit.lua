@@ -1,6 +1,7 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
+-- Keys  active, counts, due, history, job, line, open, request, slots, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;

@@ -1,6 +1,7 @@
 -- What is open, at one moment: nothing can change while a script runs. What has ended stays as it is, and is
 -- read without one.
 --
+-- Keys  active, blob, due, job, open, request
 -- ARGV  1.. names of more keys, behind the prefix
 -- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of pictures that open jobs
 --   need only the names are given: {…, key, 0, ""}; they are large.

@@ -1,5 +1,6 @@
 -- The person (or an admin: empty user) takes a job back: from any state before delivering.
 --
+-- Keys  blob
 -- ARGV  1 job  2 user  3 cap of the provider
 -- Returns {1, state before, ticket, released…}; {0, state} when it is too late; {-1} when it is not theirs.
 local id = ARGV[1]

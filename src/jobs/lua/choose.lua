@@ -1,5 +1,6 @@
 -- The person says how they wait: watching, or to be told later. No job loses its place by it.
 --
+-- Keys  job, open, request
 -- ARGV  1 request  2 user  3 choice: wait (while a job of it is in the line) | later (while one has no picture yet)
 -- Returns 1; 0 when it is too late for that; -1 when it is not theirs.
 local key = P .. 'request:' .. ARGV[1]

@@ -1,5 +1,6 @@
 -- Take a job for one step. Refused (empty answer) when the job is not at that step or somebody holds it.
 --
+-- Keys  job, request
 -- ARGV  1 job  2 step: submit | deliver  3 holder  4 lease, ms  5 attempt (its span: whoever takes
 --   over a lost attempt ends that span, and a claim that is repeated is recognised by it)
 -- Returns the job as `told` gives it, where an earlier attempt was lost with its holder under "lost"; for deliver

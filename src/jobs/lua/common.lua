@@ -1,34 +1,8 @@
 -- Shared by every script of the ledger; put before each of them, and before it RECORD: the fields of a job that its
 -- worker is told, in their order (`records.py`).
 --
--- KEYS[1]  the prefix P of the ledger's keys. Under it:
---   P job:<id>            HASH   a job: state, fence, holder, spec, … (see records.py)
---   P request:<id>        HASH   what the person sent: its jobs and the messages that show it
---   P line:<provider>     ZSET   waiting jobs by their place: class * 2^40 + virtual time
---   P tags:<provider>     HASH   per class the virtual time now (field "now:<class>"), per person and class the last tag given
---   P slots:<provider>    SET    jobs that hold one of the provider's slots (submitting, running)
---   P due                 ZSET   when a job (or "r:" request) must be looked at, in ms of Redis's clock
---   P open                ZSET   requests with a chat that may not have ended, by time
---   P active:<user>       ZSET   the person's jobs that have not ended
---   P history:<user>      ZSET   the person's requests, by time
---   P window:<user>       ZSET   the person's admissions in the rate window
---   P user:<user>         HASH   the person: language, choices, tier, blocked
---   P update:<id>         STRING request made from that Telegram update
---   P took:<pv>:<model>   LIST   durations of generations that ended lately, ms, newest first
---   P sampled:<pv>:<model> STRING one was added to that list just now
---   P models              SET    <provider>:<model> of each list above
---   P workers             ZSET   worker processes, by their last heartbeat
---   P looked              STRING when anybody last looked at what is due, in ms
---   P grace               STRING until when leases that ran out are left alone, in ms
---   P failed              ZSET   failed jobs, kept for the operator, by time
---   P ended               LIST   jobs that ended lately, newest first: "<ms> <outcome> <ms it took> <id>"
---   P ticket:<pv>:<task>  STRING job of a provider's task, for its callback
---   P hint:<pv>:<task>    STRING that task called back before its ticket was stored
---   P lost:<span>         STRING who writes that span of a dead process: step or disk
---   P counts              HASH   admitted and ended jobs by outcome
---   P blob:<job>          STRING a picture that the provider gave in its answer
---   P upload:<id>:<sum>   STRING a picture to be changed that came over REST, until its job has ended
---   P blobs               LIST   delivered jobs whose blob is still kept, newest first
+-- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
+-- Keys  active, due, job, line, slots, tags
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -109,7 +83,13 @@ local function release(provider, cap, rows)
   end
   many('SADD', slots, taken)
   many('ZADD', P .. 'due', rows)
-  for class, round in pairs(rounds) do redis.call('HSET', P .. 'tags:' .. provider, 'now:' .. class, round) end
+  local tags = P .. 'tags:' .. provider
+  if #head > 0 and (#head < 2 * free or redis.call('EXISTS', line) == 0) then
+    -- Nobody waits: whose jobs stood where says nothing to those who come.
+    redis.call('DEL', tags)
+  else
+    for class, round in pairs(rounds) do redis.call('HSET', tags, 'now:' .. class, round) end
+  end
   return out
 end
 
@@ -140,7 +120,12 @@ local function leave_line(id, provider, user, class)
     local p = tonumber(redis.call('ZSCORE', line, other) or '-1')
     if p > place and math.floor(p / CLASS) == class then redis.call('ZINCRBY', line, -1, other) end
   end
-  redis.call('HINCRBY', P .. 'tags:' .. provider, class .. ':' .. user, -1)
+  local tags = P .. 'tags:' .. provider
+  if redis.call('EXISTS', line) == 0 then
+    redis.call('DEL', tags)
+  else
+    redis.call('HINCRBY', tags, class .. ':' .. user, -1)
+  end
 end
 
 -- An outcome is known that is not a picture: free the slot, keep the job due until the person was told.

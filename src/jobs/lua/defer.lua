@@ -1,5 +1,6 @@
 -- A gate was closed before the step began: look again later. Costs no attempt; nobody held the job.
 --
+-- Keys  job
 -- ARGV  1 job  2 ms until then  3 gate's name
 -- Returns 1 if the job still waits for that step.
 local id = ARGV[1]

@@ -1,5 +1,6 @@
 -- Take what is due. Each row is looked at by one process: it is due again only after the lease.
 --
+-- Keys  due, grace, job, looked
 -- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
 --   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake again ; "deliver" id wake again

@@ -1,5 +1,6 @@
 -- The job ends without a picture: from any state but an ended one. The person is told by a deliver step.
 --
+-- Keys  failed
 -- ARGV  1 job  2 fence (empty: whoever holds it)  3 kind  4 code  5 cap of the provider
 -- Returns {1, state before, ticket, released…}, or {0}.
 local id = ARGV[1]

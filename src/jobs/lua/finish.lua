@@ -1,5 +1,6 @@
 -- The person has it: delivering → delivered, or failed / cancelled and now told. The job has ended.
 --
+-- Keys  active, blob, blobs, counts, due, ended, failed, job, request
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
 --       6 how many delivered pictures are kept in blobs
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.

@@ -1,5 +1,6 @@
 -- A provider called back: the generation it names is looked at now instead of at its next poll.
 --
+-- Keys  hint, job, ticket
 -- ARGV  1 provider  2 task  3 s for which a task that nobody knows yet is remembered
 -- Returns "due" (or said already), "early" (its ticket is not stored yet), or "over" (its job is past running).
 local task = ARGV[1] .. ':' .. ARGV[2]

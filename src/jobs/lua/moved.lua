@@ -1,5 +1,6 @@
 -- A job is shown in another message now: its placeholder was deleted and a new one sent.
 --
+-- Keys  request
 -- ARGV  1 request  2 index of the job, from 0  3 message id
 local key = P .. 'request:' .. ARGV[1]
 local ids = {}

@@ -1,5 +1,6 @@
 -- The placeholder was sent: remember which messages show the request. The first to say so wins.
 --
+-- Keys  request
 -- ARGV  1 request  2 message ids, one a job, separated by commas  3 status message (empty: none)
 --       4 what it says (empty: nothing to remember)  5 seconds that the person was told (empty: none)
 -- Returns {1, id, wake, id, wake, …} of the jobs that wait to be shown, or {0, messages, status message} as they are.

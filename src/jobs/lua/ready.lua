@@ -1,5 +1,6 @@
 -- The picture exists: running → ready; the slot goes to the next in line.
 --
+-- Keys  blob, models, sampled, slots, took
 -- ARGV  1 job  2 fence  3 result (JSON)  4 picture's bytes (empty: the result has an address)  5 cap of the provider
 --       6 model (its duration is kept)  7 blob ttl, s  8 ms that the provider says it took (empty: until now)
 -- Returns {1, released…} (also when it is said again), or {0}.

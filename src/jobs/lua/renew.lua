@@ -1,5 +1,6 @@
 -- Keep the leases of many jobs that one process is working on.
 --
+-- Keys  due
 -- ARGV  1 lease, ms; then pairs: job, fence
 -- Returns the ids that are no longer held: cancelled or taken over.
 local lost, rows = {}, {}

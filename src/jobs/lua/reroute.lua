@@ -1,5 +1,6 @@
 -- Another provider makes the picture: a held job leaves its provider's slot for the other's line, where its turn is next.
 --
+-- Keys  job, line, slots, tags
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]

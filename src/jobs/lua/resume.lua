@@ -1,5 +1,6 @@
 -- The last step of a restore: the clock of the jobs in flight goes on where the backup stopped it.
 --
+-- Keys  due, job
 -- ARGV  1 ms between the backup and now  2 `due` as DUMP gave it (empty: there was nothing due)
 -- Returns how many jobs go on.
 if ARGV[2] == '' then return 0 end

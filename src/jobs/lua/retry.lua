@@ -1,6 +1,7 @@
 -- Put a held job back so that the same step runs again later: submitting and delivering stay that step's,
 -- a running job (its generation came to nothing) goes back to submitting and keeps its slot.
 --
+-- Keys  job
 -- ARGV  1 job  2 fence  3 ms until then  4 note for the story  5 "1": this try does not count
 --       6 counter of the job that goes up by one (empty: none)
 -- Returns 1 (also when it is said again), or 0 when the job is no longer ours.

@@ -1,5 +1,6 @@
 -- How requests stand, in one look.
 --
+-- Keys  job, line, request, slots
 -- ARGV  requests
 -- Returns {ms now, {provider of any of their jobs, its jobs in flight, …}, then for each request that exists {its id,
 --   its fields and values, then for each job that exists {its id, place in the line or -1, its fields and values}}}.

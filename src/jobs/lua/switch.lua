@@ -1,6 +1,7 @@
 -- The person takes another model: a request's jobs that still wait for the one provider wait for it, or for another provider.
 -- At the same provider they keep their places; in another's line they stand as if they were new.
 --
+-- Keys  job, line, request
 -- ARGV  1 JSON: request, user, from, to, cap (of `to`), note (for the story), jobs: [{id, spec, wake}]
 -- Returns {jobs that were switched, released…}; the others run already, have ended or are not theirs.
 local a = cjson.decode(ARGV[1])

@@ -1,0 +1,201 @@
+"""Every key that this system has in Redis: what it is, how long it lasts, who writes it, what it holds.
+
+A key's name is `imagebot:`, its row's first word, and what stands in `<…>`, with colons between. Modules in Python
+make their keys here: `keys.JOB(job_id)`. The scripts get the prefix, and each says at its top which keys it uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PREFIX = "imagebot:"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One row. Called with the parts of a name it gives the whole of it.
+
+    Attributes:
+        expires: `always`, `later` (once what it is about has ended) or `never`.
+        lifetime: how long it lasts, or what keeps it small.
+    """
+
+    name: str
+    type: Literal["hash", "list", "set", "stream", "string", "zset", "any"]
+    expires: Literal["always", "later", "never"]
+    lifetime: str
+    writer: str
+    holds: str
+
+    @property
+    def word(self) -> str:
+        return self.name.partition(":")[0]
+
+    def __call__(self, *parts: object) -> str:
+        return ":".join((PREFIX + self.word, *map(str, parts)))
+
+
+# Jobs and what people sent (`src/jobs/lua`)
+JOB = Key("job:<id>", "hash", "later", "days of JOB_TTL_DAYS from its end", "ledger", "a job (records.Job)")
+REQUEST = Key(
+    "request:<id>",
+    "hash",
+    "later",
+    "as its last job",
+    "ledger",
+    "what a person sent, and the messages that show it",
+)
+UPDATE = Key(
+    "update:<id>", "string", "always", "2 days", "ledger", "request made from an update or idempotency key"
+)
+DUE = Key(
+    "due",
+    "zset",
+    "never",
+    "a row goes with its job's end",
+    "ledger",
+    "when a job or r:<request> is looked at, ms",
+)
+OPEN = Key(
+    "open", "zset", "never", "swept by progress", "ledger", "requests with a chat that may not have ended"
+)
+ACTIVE = Key(
+    "active:<user>", "zset", "never", "a row goes with its job's end", "ledger", "a person's jobs under way"
+)
+HISTORY = Key(
+    "history:<user>", "zset", "always", "JOB_TTL_DAYS from the last", "ledger", "a person's last 200 requests"
+)
+WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
+USER = Key(
+    "user:<user>",
+    "hash",
+    "never",
+    "choices do not run out, nor does a block",
+    "bot",
+    "language, aspect, tier, …",
+)
+BLOB = Key(
+    "blob:<job>", "string", "always", "JOB_TTL_DAYS", "ledger", "a picture that came in the provider's answer"
+)
+BLOBS = Key(
+    "blobs",
+    "list",
+    "never",
+    "as many as are kept",
+    "ledger",
+    "delivered jobs whose blob is kept, newest first",
+)
+UPLOAD = Key(
+    "upload:<id>:<sum>", "string", "always", "until its job ended", "api", "a picture to change, over REST"
+)
+FAILED = Key(
+    "failed", "zset", "never", "trimmed by the monitor", "ledger", "failed jobs, for the operator, by time"
+)
+ENDED = Key(
+    "ended", "list", "never", "the last 1,000", "ledger", "<ms> <outcome> <ms it took> <id>, newest first"
+)
+COUNTS = Key("counts", "hash", "never", "four fields", "ledger", "jobs admitted, and ended by outcome")
+LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")
+
+# The fair line
+LINE = Key("line:<provider>", "zset", "never", "a row goes with its turn", "ledger", "waiting jobs by place")
+TAGS = Key(
+    "tags:<provider>",
+    "hash",
+    "never",
+    "goes when the line is empty",
+    "ledger",
+    "a line's round, and people's last tags",
+)
+SLOTS = Key("slots:<provider>", "set", "never", "at most its cap", "ledger", "jobs with the provider")
+TOOK = Key(
+    "took:<provider>:<model>",
+    "list",
+    "never",
+    "the last 200",
+    "ledger",
+    "ms that generations took, newest first",
+)
+SAMPLED = Key(
+    "sampled:<provider>:<model>", "string", "always", "ms", "ledger", "one was added to that list just now"
+)
+MODELS = Key(
+    "models",
+    "set",
+    "never",
+    "models that were used",
+    "ledger",
+    "<provider>:<model> of each list of durations",
+)
+
+# Polls and callbacks
+LOOKED = Key(
+    "looked", "string", "never", "one value", "ledger", "when anybody last looked at what is due, ms"
+)
+GRACE = Key(
+    "grace", "string", "never", "one value", "ledger", "until when leases that ran out are left alone, ms"
+)
+TICKET = Key(
+    "ticket:<provider>:<task>", "string", "always", "the job's deadline", "ledger", "job of a provider's task"
+)
+HINT = Key(
+    "hint:<provider>:<task>",
+    "string",
+    "always",
+    "minutes",
+    "ledger",
+    "a callback that came before its ticket",
+)
+
+# Limits (`src/limits`)
+GATE = Key(
+    "gate:<name>", "hash", "always", "an hour unused", "limiter", "a limit's bucket, closure and breaker"
+)
+PASS = Key("pass:<ticket>", "string", "always", "a minute after its turn", "limiter", "a reserved turn")
+
+# Chats
+UPDATES = Key(
+    "updates:<bot>", "stream", "never", "an entry goes when handled", "inbox", "updates that wait for the bot"
+)
+SEEN = Key("seen:<bot>:<update>", "string", "always", "a day", "inbox", "an update that was taken")
+DIALOG = Key(
+    "dialog:<bot>:<chat>:<user>:<what>", "string", "always", "a day", "aiogram", "where a conversation is"
+)
+TAP = Key(
+    "tap:<user>:<message>:<button>", "string", "always", "seconds", "bot", "the update that tapped it last"
+)
+ALBUM = Key(
+    "album:<chat>:<group>", "string", "always", "seconds", "bot", "the first update of an album that was sent"
+)
+CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
+REFUSED = Key(
+    "refused:<chat>:<user>:<why>", "string", "always", "seconds", "bot", "how often that was said of late"
+)
+FILE = Key("file:<job>", "string", "always", "JOB_TTL_DAYS", "bot", "Telegram's id of the original")
+TILE = Key(
+    "tile:<bot>:<aspect>:<face>",
+    "string",
+    "always",
+    "JOB_TTL_DAYS",
+    "placeholders",
+    "Telegram's id of a tile",
+)
+
+# Processes
+HEARTBEATS = Key(
+    "heartbeats", "hash", "always", "a day", "heartbeat", "the last word of each process, by holder"
+)
+LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
+PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
+SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")
+ALERTS = Key("alerts", "hash", "never", "a field a figure", "monitor", "what the admins were told of")
+DRAMATIQ = Key("dramatiq:<…>", "any", "never", "Dramatiq's own upkeep", "dramatiq", "wake-ups on their way")
+
+TABLE = {key.word: key for key in list(globals().values()) if isinstance(key, Key)}
+
+
+def row_of(name: str) -> Key | None:
+    """The row that a key of Redis belongs to; None: nobody knows it."""
+    word = name.removeprefix(PREFIX).partition(":")[0]
+    return TABLE.get(word) if name.startswith(PREFIX) else None
