@@ -182,6 +182,13 @@ TILE = Key(
     "Telegram's id of a tile",
 )
 
+# Providers
+SECRET = Key("secret", "string", "never", "one value", "ledger", "what people's pseudonyms are keyed with")
+TOLD = Key(
+    "told:<provider>:<text>", "string", "always", "6 hours", "owner", "that the owner was told so of late"
+)
+LIMITED = Key("limited:<provider>", "string", "always", "a week", "owner", "since when it says nothing else")
+
 # Processes
 HEARTBEATS = Key(
     "heartbeats", "hash", "always", "a day", "heartbeat", "the last word of each process, by holder"

@@ -125,9 +125,8 @@ class Ledger:
         """The person as providers know them: keyed with a secret of this installation, which is made at its first
         use, so that nobody who knows people's numbers can tell who it is."""
         if self._secret is None:
-            key = self.key("secret")
-            await self.client.set(key, secrets.token_hex(32), nx=True)
-            self._secret = str(await self.client.get(key)).encode()
+            await self.client.set(keys.SECRET(), secrets.token_hex(32), nx=True)
+            self._secret = str(await self.client.get(keys.SECRET())).encode()
         return hmac.new(self._secret, user.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def choose(self, user: str, **choices: str | int) -> None:

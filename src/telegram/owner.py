@@ -13,6 +13,7 @@ from aiogram import Bot
 from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
+from src.jobs import keys
 from src.providers.base import ErrorKind, ProviderError
 from src.telegram.i18n import get_texts, language_of
 
@@ -48,26 +49,26 @@ class Owner:
 
     async def passed(self, provider: str, *, mended: bool) -> None:
         """A provider works; `mended`: it did not before, so what it fails of next is news."""
-        key, now = self._app.ledger.key, time.time()
+        now = time.time()
         if mended:
             reasons = (*_REASONS.values(), "owner-limited", "owner-host")
-            await self._app.redis.delete(*(key(f"told:{provider}:{reason}") for reason in reasons))
+            await self._app.redis.delete(*(keys.TOLD(provider, reason) for reason in reasons))
         # Known by the hour is enough, and costs next to nothing.
         if now - self._passed.get(provider, 0.0) >= _HOUR:
             self._passed[provider] = now
-            await self._app.redis.delete(key(f"limited:{provider}"))
+            await self._app.redis.delete(keys.LIMITED(provider))
 
     async def _limited_for_a_day(self, provider: str) -> bool:
         """Whether this provider has said nothing but "too often" for a day: some gateways say so of no money."""
         # The next one that passes is to be known of.
         self._passed.pop(provider, None)
-        key = self._app.ledger.key(f"limited:{provider}")
+        key = keys.LIMITED(provider)
         await self._app.redis.set(key, f"{time.time():.0f}", nx=True, ex=int(7 * _DAY))
         since = await self._app.redis.get(key)
         return time.time() - float(since or time.time()) >= _DAY
 
     async def _tell(self, provider: str, reason: str, **facts: str) -> None:
-        key = self._app.ledger.key(f"told:{provider}:{reason}")
+        key = keys.TOLD(provider, reason)
         if not await self._app.redis.set(key, "1", nx=True, ex=_AGAIN_SECONDS):
             return
         log.error("for the owner to mend", provider=provider, reason=reason, **facts)

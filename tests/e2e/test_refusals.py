@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from src.jobs import Job, State
+from src.jobs import Job, State, keys
 from src.sandbox.telegram import Person
 from tests.system import System
 
@@ -67,9 +67,7 @@ async def system(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> 
 async def _afresh(system: System, gateway: Gateway) -> None:
     gateway.answer = lambda asked: None
     gateway.asked.clear()
-    await system.redis.delete(
-        system.ledger.key("gate:provider:openai"), system.ledger.key("gate:provider:kie")
-    )
+    await system.redis.delete(keys.GATE("provider", "openai"), keys.GATE("provider", "kie"))
 
 
 def refusing(status: int, message: str, **more: Any) -> Answer:
@@ -107,7 +105,7 @@ async def test_a_refused_prompt_is_nobodys_affair_but_the_persons(
     assert len(gateway.asked) == 1
     assert not any("something forbidden" in prompt for prompt in system.kie.audit.submits)
     await system.message(ann, lambda m: m.from_bot and "safety filter" in m.text)
-    assert not await system.redis.hget(system.ledger.key("gate:provider:openai"), "open")
+    assert not await system.redis.hget(keys.GATE("provider", "openai"), "open")
 
 
 async def test_a_spent_balance_is_told_to_the_owner_and_another_makes_the_picture(
@@ -130,7 +128,7 @@ async def test_a_model_that_is_gone_is_told_to_the_owner_and_another_makes_the_p
     await system.picture(ann)
     assert (await ended(system, ann)).provider == "kie"
     await told(system, "openai does not have the model gpt-image-2.5-flare")
-    assert await system.redis.hget(system.ledger.key("gate:provider:openai"), "open") == "1"
+    assert await system.redis.hget(keys.GATE("provider", "openai"), "open") == "1"
 
 
 async def test_a_model_that_is_gone_everywhere_is_not_blamed_on_the_words(
@@ -173,6 +171,6 @@ async def test_a_person_is_a_pseudonym_to_providers(system: System, gateway: Gat
     # The parameter is left out by now where the tests above ran.
     assert all(asked.get("safety_identifier", name) == name for asked in gateway.asked)
     assert str(ann.id) not in name
-    await system.redis.delete(system.ledger.key("secret"))
+    await system.redis.delete(keys.SECRET())
     await system.reconnect()
     assert await system.ledger.pseudonym(str(ann.id)) != name

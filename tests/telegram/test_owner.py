@@ -11,6 +11,7 @@ from aiogram.exceptions import TelegramForbiddenError
 from aiogram.methods import SendMessage
 
 from src.app import App, open_app
+from src.jobs import keys
 from src.providers.base import ErrorKind, ProviderError
 from src.settings import load_settings
 from src.telegram.owner import Owner
@@ -87,7 +88,7 @@ async def test_an_owner_who_could_not_be_reached_is_told_the_next_time(bot: Bot,
 
 
 async def test_a_day_of_nothing_but_too_often_may_be_money(app: App, bot: Bot, owner: Owner) -> None:
-    key, limited = app.ledger.key("limited:openai"), ProviderError(ErrorKind.RATE_LIMITED)
+    key, limited = keys.LIMITED("openai"), ProviderError(ErrorKind.RATE_LIMITED)
     await owner.failed("openai", "m", limited)
     assert bot.sent == []
     await app.redis.set(key, f"{time.time() - 90_000:.0f}")
