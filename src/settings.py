@@ -30,7 +30,11 @@ from src.store.addresses import passwords_in, sentinel_address
 _TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
 
 
-class SettingsError(Exception):
+class UserError(Exception):
+    """Something a person can mend: `imagebot` says its text, without a traceback."""
+
+
+class SettingsError(UserError):
     """Settings that cannot be started with; its text names each one and says what to do."""
 
 

@@ -1,5 +1,1 @@
-"""The `api` process: Telegram's webhook, providers' callbacks, probes, the status page, REST."""
-
-from src.api.app import make_api, run_api
-
-__all__ = ["make_api", "run_api"]
+"""The `api` process (`app.py`): Telegram's webhook, providers' callbacks, probes, the status page, REST."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from src.cli import ops
-from src.settings import Settings, SettingsError, load_settings, table
+from src.settings import Settings, SettingsError, UserError, load_settings, table
 from src.worker import loop
 
 app = typer.Typer(
@@ -30,15 +30,17 @@ ops.add_to(app)
 
 def main() -> None:
     """Entry point: errors a person can mend are said in plain words, without a traceback."""
-    from src.local.demo import DemoError
-    from src.local.redis_server import NoRedis
-    from src.local.supervisor import PartDied
-    from src.ops.backup import BackupError
-
     try:
         app()
-    except (SettingsError, BackupError, NoRedis, PartDied, DemoError) as error:
+    except UserError as error:
         sys.exit(f"imagebot: {error}")
+    except Exception as error:
+        # Commands load Redis's client themselves: `--help` does without.
+        if (redis := sys.modules.get("redis")) is None or not isinstance(error, redis.RedisError):
+            raise
+        from src.store.clients import trouble
+
+        sys.exit(f"imagebot: Redis: {trouble(error)}")
 
 
 @app.command()
@@ -74,7 +76,7 @@ def run(
 @app.command()
 def bot() -> None:
     """The bot alone: receives what people send, and shows progress."""
-    from src.bot import run_bot
+    from src.bot.process import run_bot
     from src.worker.broker import start_telemetry
 
     settings = load_settings()

@@ -41,7 +41,7 @@ def api(
     port: Annotated[int, typer.Option(help="Its port.")] = 8000,
 ) -> None:
     """Webhook, callbacks, probes, the status page and REST, over HTTP."""
-    from src.api import run_api
+    from src.api.app import run_api
     from src.worker.broker import start_telemetry
 
     settings = load_settings()

@@ -27,6 +27,7 @@ from src.jobs import Job, Ledger, State
 from src.local.redis_server import redis_address, redis_command, socket_folder
 from src.local.supervisor import DRAIN, Part, Supervisor
 from src.sandbox.telegram import DEMO_TOKEN
+from src.settings import UserError
 from src.telemetry import job_spans
 
 _UP_SECONDS = 60.0
@@ -35,7 +36,7 @@ _PICTURE_SECONDS = 150.0
 _SPANS_SECONDS = 20.0
 
 
-class DemoError(Exception):
+class DemoError(UserError):
     """The demo cannot start or its job failed; the text says why."""
 
 

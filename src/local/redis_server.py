@@ -12,8 +12,10 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from src.settings import UserError
 
-class NoRedis(Exception):
+
+class NoRedis(UserError):
     """There is no Redis here; the text says how to get one."""
 
 

@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from src.settings import UserError
+
 DRAIN = ("--worker-shutdown-timeout", "16000")
 """What a Dramatiq worker is started with, so that it ends within 20 s of SIGTERM whatever it does."""
 
@@ -45,7 +47,7 @@ class Part:
     restart: bool = True
 
 
-class PartDied(Exception):
+class PartDied(UserError):
     """A part ended and was not started again; the text says which, how, and its last words."""
 
 

@@ -37,7 +37,7 @@ from redis.exceptions import ResponseError
 from src.jobs.keys import PREFIX
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
-from src.settings import Settings
+from src.settings import Settings, UserError
 from src.store.clients import make_redis
 
 log = structlog.get_logger(__name__)
@@ -72,7 +72,7 @@ Key = tuple[bytes, int, bytes]
 """Name, expiry in ms since the epoch or 0, value as DUMP gives it."""
 
 
-class BackupError(Exception):
+class BackupError(UserError):
     """A backup that cannot be made, read or restored; the text says why and what to do."""
 
 

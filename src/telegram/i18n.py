@@ -9,7 +9,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from aiogram_i18n.cores import FluentRuntimeCore
+from fluent.runtime import FluentBundle, FluentResource
 
 LANGUAGES = ("en", "ru")
 _FOLDER = Path(__file__).parent.parent / "bot" / "texts"
@@ -24,28 +24,42 @@ def language_of(chosen: str | None, telegram_code: str | None) -> str:
     return _SPOKEN.get((telegram_code or "").lower().split("-")[0], "en")
 
 
+@functools.cache
+def _bundle(lang: str) -> Any:
+    # Our isolation marks would be counted as changes of a message; texts keep words on their own line instead.
+    bundle = FluentBundle([lang], use_isolating=False)
+    for file in sorted((_FOLDER / lang).glob("*.ftl")):
+        bundle.add_resource(FluentResource(file.read_text("utf-8")))
+    return bundle
+
+
 class Texts:
-    """The texts of all languages, compiled once."""
+    """The texts of all languages; each is read when it is first asked for."""
 
     def __init__(self) -> None:
-        # Our isolation marks would be counted as changes of a message; texts keep words on their own line instead.
-        self._core = FluentRuntimeCore(_FOLDER, default_locale="en", use_isolating=False, use_td=False)
-        self._core.locales.update(self._core.find_locales())
         self._kept = functools.lru_cache(_KEPT)(self._with_names)
 
     def get(self, lang: str, key: str, /, **args: Any) -> str:
         """The text `key`.
 
         Raises:
-            aiogram_i18n.exceptions.KeyNotFoundError: there is no such text.
+            LookupError: there is no such text. ValueError: it cannot be said with these arguments.
         """
         # Names of models and the like come again and again; numbers do not, and 1 and 1.0 would be one.
         if all(type(value) is str for value in args.values()):
             return self._kept(lang, key, *args.items())
-        return self._core.get(key, lang, **args)
+        return self._say(lang, key, args)
 
     def _with_names(self, lang: str, key: str, *args: tuple[str, str]) -> str:
-        return str(self._core.get(key, lang, **dict(args)))
+        return self._say(lang, key, dict(args))
+
+    @staticmethod
+    def _say(lang: str, key: str, args: dict[str, Any]) -> str:
+        bundle = _bundle(lang)
+        text, errors = bundle.format_pattern(bundle.get_message(key).value, args)
+        if errors:
+            raise ValueError(f"{key}: {errors[0]}")
+        return str(text)
 
     def voice(self, lang: str) -> Voice:
         """The texts in one language."""

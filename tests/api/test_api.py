@@ -104,9 +104,13 @@ async def test_the_status_page_asks_for_its_password_and_locks_out_guessers(
     assert "default-src 'none'" in page.headers["content-security-policy"]
     russian = await api.get("/status", params={"lang": "ru"}, auth=("", PASSWORD))
     assert "Ждут в очереди" in russian.text
-    figures = (await api.get("/status.json", auth=("", PASSWORD))).json()
-    assert figures["workers"] == 1
-    assert {process["kind"] for process in figures["processes"]} == {"api", "bot", "worker"}
+
+    async def all_seen() -> bool:
+        figures = (await api.get("/status.json", auth=("", PASSWORD))).json()
+        kinds = {process["kind"] for process in figures["processes"]}
+        return figures["workers"] == 1 and kinds == {"api", "bot", "worker"}
+
+    await system.until(all_seen)
     for _ in range(5):
         assert (await api.get("/status", auth=("", "guess"))).status_code == 401
     locked = await api.get("/status", auth=("", PASSWORD))

@@ -9,8 +9,8 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
-from src.bot import make_dispatcher
 from src.bot.inbox import Inbox
+from src.bot.process import make_dispatcher
 from src.pipeline.notify import QUEUE
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings

@@ -15,9 +15,9 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from src.bot import run_bot
 from src.bot.handling import Handling
 from src.bot.middlewares import _sorry
+from src.bot.process import run_bot
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World
 
