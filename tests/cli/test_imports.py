@@ -45,7 +45,11 @@ def test_redis_away_is_said_in_one_line(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "src.cli", "status"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "REDIS_URL": f"unix://{tmp_path}/none.sock"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(root),
+            "REDIS_URL": f"unix://{tmp_path}/none.sock",
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
