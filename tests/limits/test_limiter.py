@@ -9,10 +9,10 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import MiddlewareError, SkipMessage
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from src.limits import Gate, Limiter, Refusal, telegram_gates
 from src.settings import load_settings
+from src.store.clients import make_redis
 from src.worker.rate_limits import Demand, MessageRefused, RateLimits, take_gates, takes_gates
 from tests.limits.conftest import Clock
 
@@ -201,9 +201,7 @@ async def test_a_message_in_hand_takes_the_gates_of_its_actor(limiter: Limiter) 
 
 
 async def test_without_the_limiter_nothing_runs() -> None:
-    class Away:
-        async def execute_command(self, *args: Any) -> Any:
-            raise RedisConnectionError
+    away = make_redis(load_settings(redis_url="redis://127.0.0.1:1/0"))
 
     async def refused(refusal: Refusal) -> None:
         raise AssertionError
@@ -211,7 +209,7 @@ async def test_without_the_limiter_nothing_runs() -> None:
     broker, step = _declared(Demand([Gate("g", 1)], "", refused))
     broker.emit_before("process_message", step.message())
     with pytest.raises(SkipMessage, match="cannot be asked"):
-        await take_gates(Limiter(Away()))
+        await take_gates(Limiter(away))
 
 
 def test_limits_that_nobody_would_ask_for_are_refused() -> None:
