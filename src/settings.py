@@ -31,7 +31,7 @@ _TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
 
 
 class UserError(Exception):
-    """Something a person can mend: `imagebot` says its text, without a traceback."""
+    """An error that a person can fix: `imagebot` prints its text, without a traceback."""
 
 
 class SettingsError(UserError):

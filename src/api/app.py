@@ -1,4 +1,4 @@
-"""The api's application and its life. One module a part: webhook, callbacks, probes, status, images.
+"""The api's FastAPI application and how it starts and stops. One module a part: webhook, callbacks, probes, status, images.
 
     imagebot api --host 0.0.0.0 --port 8000
 

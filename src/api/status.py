@@ -156,7 +156,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
 
 
 def _hour(say: Voice, samples: list[Sample]) -> list[tuple[str, list[tuple[str, Level]]]]:
-    """Of each ten minutes, the newest first: when they began, and the worst of each figure of the guide."""
+    """One row for every ten minutes, newest first: when they began, and the highest value of each figure."""
     rows = []
     for minutes, group in itertools.groupby(samples, lambda sample: sample.at // _TEN_MINUTES_MS):
         parts = list(group)

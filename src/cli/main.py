@@ -29,7 +29,7 @@ ops.add_to(app)
 
 
 def main() -> None:
-    """Entry point: errors a person can mend are said in plain words, without a traceback."""
+    """Entry point: errors that a person can fix are one line, without a traceback."""
     try:
         app()
     except UserError as error:
@@ -75,7 +75,7 @@ def run(
 
 @app.command()
 def bot() -> None:
-    """The bot alone: receives what people send, and shows progress."""
+    """The bot alone: handles updates and shows progress."""
     from src.bot.process import run_bot
     from src.worker.broker import start_telemetry
 

@@ -56,7 +56,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
     lang: Annotated[str, typer.Option(help="en or ru.")] = "en",
 ) -> None:
-    """How the system does, and what to do next; exit code 1 while there is a problem."""
+    """The system's state and what to do next; exit code 1 while there is a problem."""
     from src.app import open_app
     from src.ops.report import report
     from src.ops.snapshot import look
@@ -77,7 +77,7 @@ def backup(
     every: Annotated[str, typer.Option(help="Make one every so often, for ever: 30m, 6h, 1d.")] = "",
     keep: Annotated[int, typer.Option(min=1, help="With --every: how many are kept.")] = 28,
 ) -> None:
-    """Write down everything that must survive, while the system runs."""
+    """Back up everything that must survive, while the system runs."""
     from src.ops import backup as backups
     from src.worker.broker import start_telemetry
 
@@ -94,7 +94,7 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A backup.")],
     force: Annotated[bool, typer.Option("--force", help="Drop what this Redis holds.")] = False,
 ) -> None:
-    """Put a backup into an empty Redis; jobs in flight go on from there."""
+    """Restore a backup into an empty Redis; jobs in flight go on from there."""
     from src.ops import backup as backups
 
     found = asyncio.run(backups.restore(load_settings(), file, force=force))
@@ -152,7 +152,7 @@ def show_job(job_id: str) -> None:
 
 @jobs.command("retry")
 def retry_job(job_id: str) -> None:
-    """Ask again for what a failed job was to be, for the same person."""
+    """Retry a failed job, for the same person."""
     from src.jobs import State
     from src.ops import job_reports
     from src.pipeline.admission import NoProvider
@@ -175,7 +175,7 @@ def retry_job(job_id: str) -> None:
 
 @jobs.command("cancel")
 def cancel_job(job_id: str) -> None:
-    """Take a job back; its person is told."""
+    """Cancel a job; its person is told."""
     from src.pipeline import admission as intake
 
     async def work(app: App) -> None:
@@ -190,7 +190,7 @@ def cancel_job(job_id: str) -> None:
 
 @jobs.command("drop")
 def drop_jobs(job_ids: list[str]) -> None:
-    """Keep failed jobs no longer as failed ones; their history stays."""
+    """Drop jobs from the list of failed ones; their history stays."""
     from src.ops import job_reports
 
     async def work(app: App) -> None:

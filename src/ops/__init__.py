@@ -1,1 +1,1 @@
-"""Looking after a running system: its state at a moment, alerts, heartbeats, backup, doctor."""
+"""For operators of a running system: snapshot and thresholds, heartbeats, alerts, backup, doctor."""

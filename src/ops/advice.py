@@ -1,4 +1,4 @@
-"""The next step to take, from a snapshot: what is short, by Little's law, and the command that mends it.
+"""Advice for the operator: what is short, by Little's law, and the command that fixes it.
 
 Jobs in the system = arrivals a second x seconds each takes. What a job takes most of is a slot at its
 provider, so slots needed = arrivals x generation time; workers only hand jobs over, and are short when
@@ -21,7 +21,7 @@ _SLOTS_GOAL = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Something to do: the text's key, its arguments, and a command where there is one."""
+    """One step to take: the text's key and arguments, and a command where there is one."""
 
     key: str
     args: dict[str, Any] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Advice:
 
 
 def advise(snapshot: Snapshot) -> list[Advice]:
-    """What to do now, the most pressing first; nothing while all is well."""
+    """What to do now, the most urgent first; an empty list while all is well."""
     if not snapshot.workers:
         return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
     if not snapshot.store.saved:
@@ -42,13 +42,13 @@ def advise(snapshot: Snapshot) -> list[Advice]:
 
 
 def workers_needed(snapshot: Snapshot) -> int:
-    """Worker processes at which their CPU would be at ease; at least those that run."""
+    """How many worker processes would keep their CPU at the goal; never fewer than run now."""
     busy = sum(beat.cpu for beat in snapshot.processes if beat.kind == "worker")
     return max(snapshot.workers, math.ceil(busy / _CPU_GOAL))
 
 
 def slots_needed(provider: ProviderHealth, arrivals: float) -> float:
-    """Generations that are in flight at once at this rate of arrivals (Little's law)."""
+    """Generations in flight at once at this rate of arrivals (Little's law)."""
     return arrivals * (provider.generation or provider.usual[0])
 
 
@@ -76,7 +76,7 @@ def _providers(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _line(provider: ProviderHealth, arrivals: float) -> Advice:
-    """Why a provider's line is long: more asked than its slots can carry, or a rush that will pass."""
+    """Why a provider's line is long: more demand than its slots can serve, or a rush that will pass."""
     seconds = provider.generation or provider.usual[0]
     needed = slots_needed(provider, arrivals)
     facts = {
@@ -98,7 +98,7 @@ def _line(provider: ProviderHealth, arrivals: float) -> Advice:
 
 
 def _time(snapshot: Snapshot) -> Iterator[Advice]:
-    """Jobs take long although none waits: it is the provider, which nothing here makes faster."""
+    """Jobs are slow although none waits: usually the provider, which we cannot make faster."""
     if not TIME.level(snapshot.processing) or WAITING.level(snapshot.waiting):
         return
     slow = max(snapshot.providers, key=lambda provider: provider.generation or 0.0)

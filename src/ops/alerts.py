@@ -1,7 +1,7 @@
-"""Alerts without a monitoring stack: the admins are told in Telegram when a figure stays bad, once, and
-when it is good again.
+"""Alerts without a monitoring stack: admins get one Telegram message when a figure stays bad, and one when it
+is good again.
 
-What was told is kept in Redis, so a restart neither repeats nor forgets it.
+What was sent is kept in Redis, so a restart neither repeats nor forgets an alert.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from src.telegram.i18n import Texts, language_of
 log = structlog.get_logger(__name__)
 
 _PATIENCE = {Level.ATTENTION: 30, Level.PROBLEM: 6}
-"""Samples in a row at which a level, or a worse one, is told; ten seconds lie between two."""
+"""How many samples in a row must be at a level or worse before it is sent; one comes every ten seconds."""
 _CALM = 6
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What is remembered of one figure: samples in a row that were at least at a level, samples in a row
-    that were normal, the level that the admins know of, and since when (ms) it was not normal."""
+    """The state of one figure: samples in a row at a level or worse, samples in a row that were normal,
+    the level last sent to the admins, and since when (ms) it has not been normal."""
 
     attention: int = 0
     problem: int = 0
@@ -40,7 +40,7 @@ class _Watch:
 
 
 class Alerts:
-    """Tells `ADMIN_IDS`. Give it every sample, in order."""
+    """Sends alerts to `ADMIN_IDS`. Must see every sample, in order."""
 
     def __init__(self, app: App, bot: Bot, texts: Texts) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Alerts:
         self._texts = texts
 
     async def consider(self, snapshot: Snapshot) -> None:
-        """Tell what has stayed bad, and what has become good again."""
+        """Send what has stayed bad, and what is good again."""
         key = keys.ALERTS()
         known = {
             name: _Watch(**json.loads(text)) for name, text in (await self._app.redis.hgetall(key)).items()
@@ -76,7 +76,7 @@ class Alerts:
 
     @staticmethod
     def _due(watch: _Watch) -> Level | None:
-        """The level to tell of now, or None. Worse is told again, better only when it is over."""
+        """The level to send now, or None. A worse level is sent again; a better one only when all is normal."""
         if watch.problem >= _PATIENCE[Level.PROBLEM] and watch.told < Level.PROBLEM:
             return Level.PROBLEM
         if watch.attention >= _PATIENCE[Level.ATTENTION] and watch.told < Level.ATTENTION:
@@ -86,7 +86,7 @@ class Alerts:
         return None
 
     async def _tell(self, figure: Figure, watch: _Watch, level: Level, snapshot: Snapshot) -> bool:
-        """Tell every admin in their language; whether anyone was reached, or there is nobody to tell."""
+        """Send to every admin in their language. Returns whether anyone was reached, or there are no admins."""
         log.warning("alert" if level else "alert over", figure=figure.name, level=level.word)
         reached = not self._app.settings.admin_ids
         for admin in self._app.settings.admin_ids:

@@ -1,4 +1,4 @@
-"""The gauges that describe the whole system, from the last snapshot of the bot process on duty.
+"""The gauges that describe the whole system, from the last snapshot of the leading bot process.
 
 Other processes report none of them, so none is reported twice. What is not there is 0, not absent.
 """
@@ -14,7 +14,7 @@ from src.ops.snapshot import ProviderHealth, Snapshot
 
 
 class Gauges:
-    """Exports a snapshot until the next; `clear` when another process is on duty."""
+    """Exports a snapshot until the next; `clear` when another process leads."""
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None

@@ -1,7 +1,7 @@
-"""A container's health check: `python -m src.ops.healthcheck` ends with 0 while a process in here is well.
+"""A container's health check: `python -m src.ops.healthcheck` exits with 0 while a process in here is healthy.
 
-Well means that a process of this machine said within 15 s, from its event loop and to Redis, that it runs.
-It reads the file which the heartbeat leaves: run every half minute, it must cost nothing. Whether the
+Healthy means that a process of this container reached Redis from its event loop within the last 15 s.
+It only reads the file that the heartbeat writes: it runs every half minute, so it must cost nothing. Whether the
 system as a whole works is the api's `/readyz` and `imagebot status`.
 """
 
@@ -16,7 +16,7 @@ from src.ops.thresholds import ALIVE_SECONDS
 
 
 def ailment() -> str:
-    """What is wrong with the processes of this machine; empty: nothing."""
+    """What is wrong with the processes of this container; empty when healthy."""
     now = time.time()
     files = Path(tempfile.gettempdir()).glob("imagebot-*.heartbeat")
     said = [file.read_text() for file in files if now - file.stat().st_mtime <= ALIVE_SECONDS]

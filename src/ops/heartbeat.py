@@ -1,8 +1,8 @@
-"""Every process says each five seconds that it lives, and what it takes of its machine.
+"""Every process reports every five seconds that it is alive, with its CPU and memory.
 
-In Redis for the status page, the readiness probe and the alerts, which see the whole system; in a file
-for its container's health check (`src.ops.healthcheck`), which costs next to nothing. Every process measures
-itself, because nobody can from outside its container.
+To Redis for the status page, the readiness probe and the alerts, which look at the whole system; to a file
+for its container's health check (`src.ops.healthcheck`), which must be cheap. Every process measures itself,
+because nobody can from outside its container.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _KEPT_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """One process, as it last said of itself.
+    """One process, as it last reported itself.
 
     Attributes:
         holder: its name in leases, `host:pid`.
         cpu: share of one core since the beat before. machine_cpu: share of all cores of its machine.
         memory: its resident bytes. machine_memory: share of the machine's memory in use, or of the
             container's limit where there is one.
-        started: seconds since the epoch. at: ms of Redis's clock when it said so.
+        started: seconds since the epoch. at: ms of Redis's clock of the report.
     """
 
     holder: str
@@ -58,7 +58,7 @@ class Beat:
 
 
 class Heartbeat:
-    """Measures this process and says that it lives."""
+    """Measures this process and reports that it is alive."""
 
     def __init__(self, app: App, kind: Kind) -> None:
         self._app = app
@@ -69,7 +69,7 @@ class Heartbeat:
         psutil.cpu_percent()
 
     async def beat(self) -> None:
-        """Say it once; why Redis did not take it is said in the file."""
+        """Report once. If Redis cannot be reached, the file says why."""
         try:
             await self._say()
         except RedisError as error:
@@ -85,7 +85,7 @@ class Heartbeat:
             await asyncio.sleep(EVERY)
 
     async def retire(self) -> None:
-        """This process ends: it is no longer to be seen."""
+        """Remove this process's heartbeat: it ends."""
         with suppress(OSError):
             file_of(self._kind).unlink()
         try:
@@ -108,7 +108,7 @@ class Heartbeat:
         await say(ledger, beat)
 
     def _write(self, trouble: str) -> None:
-        # A machine without a place for it has no container's health check either.
+        # Where this cannot be written there is no container's health check that reads it.
         with suppress(OSError):
             file = os.open(file_of(self._kind), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(file, "w") as words:
@@ -117,12 +117,12 @@ class Heartbeat:
 
 
 def file_of(kind: str) -> Path:
-    """Where the processes of this kind write on this machine that they live."""
+    """The file that the processes of this kind touch on this machine."""
     return Path(tempfile.gettempdir()) / f"imagebot-{kind}.heartbeat"
 
 
 async def say(ledger: Ledger, beat: Beat) -> None:
-    """Put a heartbeat where all can read it."""
+    """Write a heartbeat to Redis."""
     async with ledger.client.pipeline(transaction=False) as pipe:
         pipe.hset(keys.HEARTBEATS(), beat.holder, json.dumps(asdict(beat)))
         pipe.expire(keys.HEARTBEATS(), _KEPT_SECONDS)
@@ -130,12 +130,12 @@ async def say(ledger: Ledger, beat: Beat) -> None:
 
 
 async def alive(ledger: Ledger) -> list[Beat]:
-    """The processes that beat lately, by kind and name."""
+    """The live processes, by kind and name."""
     return parse(await ledger.client.hvals(keys.HEARTBEATS()), await ledger.now())
 
 
 def parse(said: Iterable[str], now: int) -> list[Beat]:
-    """Of heartbeats those that are fresh at `now` (ms of Redis's clock), by kind and name."""
+    """The heartbeats that are fresh at `now` (ms of Redis's clock), by kind and name."""
     found = (Beat(**json.loads(text)) for text in said)
     fresh = (beat for beat in found if now - beat.at <= ALIVE_SECONDS * 1000)
     return sorted(fresh, key=lambda beat: (beat.kind, beat.holder))

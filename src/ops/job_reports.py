@@ -1,4 +1,4 @@
-"""Jobs for the operator: which there are, one job's story, and a failed one asked for again.
+"""Jobs for the operator: lists, one job's story, and retrying a failed one.
 
 Never shows a prompt: an operator needs none to find out what went wrong.
 """
@@ -36,7 +36,7 @@ async def slow_jobs(app: App, count: int) -> list[Job]:
 
 
 async def retry(app: App, job: Job) -> Admission:
-    """Ask again for what a failed job was to be, for the same person and chat, as a new job with its own
+    """Retry a failed job for the same person and chat, as a new job with its own
     trace; it is no longer kept as failed. Asked twice it is still made once.
 
     Raises:
@@ -65,7 +65,7 @@ async def retry(app: App, job: Job) -> Admission:
 
 
 async def drop(app: App, ids: Sequence[str]) -> int:
-    """Keep failed jobs no longer; how many were."""
+    """Drop jobs from the list of failed ones. Returns how many were on it."""
     return int(await app.redis.zrem(keys.FAILED(), *ids)) if ids else 0
 
 

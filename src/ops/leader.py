@@ -23,7 +23,7 @@ class Leader:
         self._milliseconds = round(seconds * 1000)
 
     async def held(self) -> bool:
-        """Take it or keep it; whether it is ours now."""
+        """Take or renew the lease. Returns whether this process leads."""
         if await self._app.redis.set(self._key, self._app.holder, nx=True, px=self._milliseconds):
             return True
         if await self._app.redis.get(self._key) != self._app.holder:
@@ -32,7 +32,7 @@ class Leader:
         return True
 
     async def resign(self) -> None:
-        """Give it up, so that another may take it at once."""
+        """Give the lease up, so that another process can lead at once."""
         with suppress(RedisError):
             if await self._app.redis.get(self._key) == self._app.holder:
                 await self._app.redis.delete(self._key)

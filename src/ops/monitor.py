@@ -1,4 +1,4 @@
-"""What one process does for all: it samples the system, exports its gauges, and tells the admins.
+"""The monitoring loop of the leading bot process: samples the system, exports gauges, alerts the admins.
 
 Every bot process has a `Monitor`; a lease in Redis lets one of them act, and the next when it is gone.
 """
@@ -24,7 +24,7 @@ _DAY_MS = 86_400_000
 
 
 class Monitor:
-    """The loop."""
+    """Samples the system while this process leads."""
 
     def __init__(self, app: App, alerts: Alerts) -> None:
         self._app = app
@@ -33,7 +33,7 @@ class Monitor:
         self._leader = Leader(app, "monitor", 3 * samples.EVERY)
 
     async def run(self) -> None:
-        """Look every ten seconds, until cancelled; Redis being away only costs samples."""
+        """Sample every ten seconds until cancelled; while Redis is away samples are missing, no more."""
         while True:
             try:
                 if await self._leader.held():
@@ -48,11 +48,11 @@ class Monitor:
             await asyncio.sleep(samples.EVERY)
 
     async def resign(self) -> None:
-        """Let another process take over at once."""
+        """Let another process lead at once."""
         await self._leader.resign()
 
     async def look(self) -> Snapshot:
-        """Take one sample and do what follows from it."""
+        """Take one sample, keep it, export it, and send the alerts that follow from it."""
         snapshot = await look(self._app)
         await samples.keep(self._app.ledger, snapshot.sample)
         self._gauges.show(snapshot)

@@ -1,4 +1,4 @@
-"""A snapshot in words, for the chat, the terminal, alerts and the status page alike.
+"""A snapshot in words, for chat, terminal, alerts and status page.
 
 Plain text; the words are in `bot/texts/*/ops.ftl`.
 """
@@ -66,7 +66,7 @@ def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
 
 
 def scale_of(say: Voice, figure: Figure) -> str:
-    """What the guide calls normal of a figure, and from where it is a problem."""
+    """A figure's thresholds: what is normal, and from where it is a problem."""
     waiting, time = thresholds.WAITING, thresholds.TIME
     numbers = {
         "waiting": (waiting.attention, waiting.problem),
@@ -109,7 +109,7 @@ def lately(say: Voice, snapshot: Snapshot) -> str:
 
 
 def counts(say: Voice, snapshot: Snapshot) -> str:
-    """All that ever was."""
+    """The totals since the beginning."""
     names = ("admitted", "delivered", "failed", "cancelled")
     return say("ops-counts", **{name: snapshot.counts.get(name, 0) for name in names})
 

@@ -1,4 +1,4 @@
-"""How the system does: every figure an operator looks at, its level by the operator's guide, in one place.
+"""The state of the system at a moment: every figure an operator looks at, with its level.
 
 The status page, `/ops`, `imagebot status`, the alerts, the readiness probe and the gauges all show a
 `Snapshot`. What to do about it is `src.ops.advice`; how it was an hour ago is `src.ops.samples`.
@@ -152,7 +152,7 @@ class Snapshot:
 
     @property
     def sample(self) -> Sample:
-        """What is kept of it for an hour."""
+        """The part that is kept for an hour."""
         admitted = self.counts.get("admitted", 0)
         return Sample(self.at, self.waiting, self.processing, self.cpu, self.memory, admitted)
 
@@ -168,7 +168,7 @@ class Snapshot:
 
     @property
     def moving(self) -> bool:
-        """Whether what is due is being done: somebody looks, and the wake-ups are taken."""
+        """Whether due work is being done: a scheduler looks, and messages are taken."""
         if self.messages is None:
             return False
         crowded = self.messages > max(_BACKLOG, 3 * (self.running + self.delivering))
@@ -176,7 +176,7 @@ class Snapshot:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """The guide's table, and below it what it takes for granted."""
+        """The figures of the operator's guide, then those that it takes for granted."""
         time = self.processing
         return (
             Figure("waiting", self.waiting, thresholds.WAITING.level(self.waiting)),
