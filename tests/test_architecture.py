@@ -46,9 +46,6 @@ UPWARD = {
 PRIVATE = {
     "_logs": "OpenTelemetry's documented place of its logs API and SDK",
     "_exit": "os._exit, documented: ends a process whose threads hang",
-    "_parsers": "src.store reads Redis's answers itself",
-    "_get_socket": "src.store reads Redis's answers itself",
-    "_writer": "src.store reads Redis's answers itself",
 }
 """Private names of other packages that are used, and why there is no public way."""
 
