@@ -117,7 +117,7 @@ def test_an_unknown_submit_is_not_repeated_where_the_operator_says_so() -> None:
     assert decision == GiveUp("submit_unknown")
 
 
-AT_ONCE = {ErrorKind.AUTH, ErrorKind.QUOTA}
+AT_ONCE = {ErrorKind.AUTH, ErrorKind.QUOTA, ErrorKind.MODEL_GONE}
 LATER = {ErrorKind.UPSTREAM, ErrorKind.OVERLOADED, ErrorKind.TIMEOUT, ErrorKind.NETWORK}
 
 
