@@ -64,6 +64,9 @@ _FREE_SIZE_MODEL = re.compile(r"gpt-image-2(?:\.5)?(?:$|-)")
 _ALWAYS_BYTES = ("gpt-image", "chatgpt-image")
 # What a server may do without, should it not know it.
 _OPTIONAL = ("safety_identifier", "user", "response_format", "size", "n")
+_NOT_OF_PARAMETERS = frozenset({ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA})
+# Model, parameter and value; "" stands for any value.
+_Parameter = tuple[str, str, str]
 _NOT_KNOWN = r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|not support|not permit|not allow|extra|deprecated)"
 _A_PICTURE_MODEL = re.compile(
     r"image|dall-e|flux|imagen|banana|seedream|diffusion|recraft|kandinsky|midjourney|ideogram|kolors|sdxl",
@@ -89,8 +92,8 @@ class OpenAIProvider:
             (*_KNOWN_HOSTS, *settings.provider_result_hosts),
             private=settings.allow_private_hosts,
         )
-        # What this address refused to be sent, by model, as (model, parameter, value); "" stands for any value.
-        self._left_out: set[tuple[str, str, str]] = set()
+        # What this address refused, and then did without.
+        self._left_out: set[_Parameter] = set()
         # Models that answered with an address, and so are asked for the bytes.
         self._gives_addresses: set[str] = set()
 
@@ -98,16 +101,23 @@ class OpenAIProvider:
         """Ask for one picture and wait for it, as long as its deadline allows.
 
         The job id goes along as `X-Client-Request-Id`, so that a doubtful submit can be traced with
-        OpenAI's support; it is no idempotency key. An optional parameter which the server does not know is left out
-        and the request said again: a refusal of that kind costs nothing.
+        OpenAI's support; it is no idempotency key. An optional parameter that the server refuses by name is left out
+        and the request said again, which costs nothing; where that helps it stays out.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + max(request.deadline, 0.1)
-        for _ in range(len(_OPTIONAL) + 1):
-            body = self._body(request)
+        without: set[_Parameter] = set()
+        while True:
+            body = self._body(request, without)
             answer = await self._ask(request, body, until - loop.time())
-            if not self._learn(request.model, body, answer):
+            named = _refused(answer, body)
+            if named is None:
                 break
+            without.add(named)
+        if answer.ok and without:
+            self._left_out |= without
+            names = sorted(name for _, name, _ in without)
+            log.warning("left out from now on", parameters=names, model=request.model, server=self._base)
         try:
             image = _picture(answer, request.prompt, f"{self._base}/images/generations")
         except ProviderError as error:
@@ -122,8 +132,8 @@ class OpenAIProvider:
             self._hosts.check(url)
         return Done(image)
 
-    def _body(self, request: GenRequest) -> dict[str, str]:
-        """What is said of the picture, without what this address was seen to refuse."""
+    def _body(self, request: GenRequest, without: set[_Parameter]) -> dict[str, str]:
+        """What is said of the picture, without what this address refuses."""
         model = request.model
         body = {"model": model, "prompt": request.prompt, "size": _size(model, request.aspect), "n": "1"}
         bare = model.rpartition("/")[2]
@@ -132,7 +142,7 @@ class OpenAIProvider:
         if request.user_hash:
             body["safety_identifier" if bare.startswith("gpt-image") else "user"] = request.user_hash
         for name in _OPTIONAL:
-            if self._left_out & {(model, name, ""), (model, name, body.get(name, ""))}:
+            if (self._left_out | without) & {(model, name, ""), (model, name, body.get(name, ""))}:
                 body.pop(name, None)
         return body
 
@@ -154,26 +164,6 @@ class OpenAIProvider:
             room=request.room,
             **sent,
         )
-
-    def _learn(self, model: str, body: dict[str, str], answer: Answer) -> bool:
-        """Whether the answer refuses a parameter that can be left out; it is from now on."""
-        if answer.status not in (400, 422):
-            return False
-        said = refusals.read(answer)
-        if said.signs or refusals.kind_of(answer.status, said, body["prompt"]) in _OF_THE_PROMPT:
-            return False
-        text = said.text.replace(body["prompt"], " ")
-        for name in _OPTIONAL:
-            if name not in body or not (name in said.params or _refuses(text, name)):
-                continue
-            # A size that the model does not have says nothing about others.
-            of_value = name == "size" and not re.search(
-                r"unknown|unsupported param|extra|unrecogni", text, re.I
-            )
-            self._left_out.add((model, name, body[name] if of_value else ""))
-            log.warning("parameter left out from now on", parameter=name, model=model, server=self._base)
-            return True
-        return False
 
     async def _explained(self, error: ProviderError) -> ProviderError:
         """What a 403 without a reason means: the key's, where a harmless call gets one too, else the prompt's."""
@@ -287,7 +277,22 @@ class OpenAIProvider:
         )
 
 
-_OF_THE_PROMPT = frozenset({ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA})
+def _refused(answer: Answer, body: dict[str, str]) -> _Parameter | None:
+    """The optional parameter that an answer refuses by its name."""
+    if answer.status not in (400, 422):
+        return None
+    said = refusals.read(answer)
+    if refusals.kind_of(answer.status, said, body["prompt"]) in _NOT_OF_PARAMETERS:
+        return None
+    text = said.text.replace(body["prompt"], " ")
+    for name in _OPTIONAL:
+        if name in body and (name in said.params or _refuses(text, name)):
+            # A size that the model does not have says nothing about others.
+            of_value = name == "size" and not re.search(
+                r"unknown|unsupported param|extra|unrecogni", text, re.I
+            )
+            return body["model"], name, body[name] if of_value else ""
+    return None
 
 
 def _size(model: str, aspect: Aspect) -> str:

@@ -157,7 +157,7 @@ def kind_of(status: int, said: Said, prompt: str = "") -> ErrorKind:
         return ErrorKind.AUTH
     if status == 451:
         return ErrorKind.MODERATED_INPUT
-    if "image" in said.params and status in (400, 413, 415, 422):
+    if status in (413, 415) or ("image" in said.params and status in (400, 422)):
         return ErrorKind.BAD_SOURCE
     if status in (404, 405, 410):
         # No task was asked for: it is the model or the address that does not exist.

@@ -384,6 +384,7 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
         ErrorKind.BAD_SOURCE,
         says(error("Invalid image", code="invalid_image_file", param="image"), 400),
     ),
+    "too large a source": (ErrorKind.BAD_SOURCE, says(HTML, 413, content_type="text/html")),
     "its own fault": (ErrorKind.UPSTREAM, says(error("The server had an error"), 500)),
     "overloaded": (ErrorKind.OVERLOADED, says(HTML, 503, content_type="text/html")),
     "a wrong value": (ErrorKind.INVALID_REQUEST, says(error("Invalid prompt", param="prompt"), 400)),
@@ -501,6 +502,14 @@ async def test_a_size_that_a_model_lacks_says_nothing_of_its_others() -> None:
         await there.picture(aspect="1:1")
         await there.picture(aspect="16:9")
     assert [asked.get("size") for asked in there.asked] == ["1536x864", None, "1024x1024", None]
+
+
+async def test_what_did_not_help_is_said_again_the_next_time() -> None:
+    said = error("The size of this image is not supported", param="image")
+    async with gateway(says(said, 400)) as there:
+        for _ in range(2):
+            assert (await there.error()).kind is ErrorKind.BAD_SOURCE
+    assert ["size" in asked for asked in there.asked] == [True, False] * 2
 
 
 async def test_what_must_be_there_is_not_left_out() -> None:
