@@ -3,8 +3,8 @@
     admitted ─► submit ─► (the scheduler polls) ─► deliver
 
 A message is only a wake-up: it says which job to look at. Whether there is anything to do is decided
-by the claim, so a message that comes twice, late or never does no harm. A step goes on in the worker's
-loop and holds no thread: the threads only take messages.
+by the claim, so a message that comes twice, late or never does no harm. When a step runs again is written
+in the ledger, never left to Dramatiq's retries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 import dramatiq
-import structlog
 
 from src.jobs import NO_CHAT, transitions
 from src.limits import Gate, Refusal, delivery_turn, provider_gates, ticket_of
@@ -23,7 +22,7 @@ from src.pipeline.notify import QUEUE
 from src.settings import SettingsError, get_settings
 from src.telemetry import job_spans
 from src.worker.broker import make_broker
-from src.worker.process import in_loop, work
+from src.worker.process import work
 from src.worker.rate_limits import Demand
 
 try:
@@ -32,8 +31,6 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 dramatiq.set_broker(broker)
-
-log = structlog.get_logger(__name__)
 
 
 def _demand(job_id: str, gates: list[Gate], ticket: str) -> Demand:
@@ -58,8 +55,7 @@ def deliver_limits(message: Any) -> Demand | None:
     return _demand(job_id, *delivery_turn(settings, job_id, chat, group=group))
 
 
-@dramatiq.actor(queue_name=QUEUE, priority=10, limits=submit_limits)
-@in_loop
+@dramatiq.actor(queue_name=QUEUE, priority=10, max_retries=0, limits=submit_limits)
 async def submit(job_id: str, provider: str) -> None:
     """Hand a job whose turn has come to its provider."""
     app = work().app
@@ -73,8 +69,7 @@ async def submit(job_id: str, provider: str) -> None:
         await submission.begin(work(), job)
 
 
-@dramatiq.actor(queue_name=QUEUE, priority=0, limits=deliver_limits)
-@in_loop
+@dramatiq.actor(queue_name=QUEUE, priority=0, max_retries=0, limits=deliver_limits)
 async def deliver(job_id: str, chat: int, group: bool) -> None:
     """Show the person the picture, or why there is none."""
     app = work().app

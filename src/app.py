@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import dramatiq
 import httpx
 import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
@@ -28,7 +27,6 @@ from src.providers.base import Provider
 from src.providers.http import make_client
 from src.settings import Settings
 from src.store.clients import is_passing, is_replicated, make_redis
-from src.worker.wakeups import WakeUps
 
 T = TypeVar("T")
 
@@ -87,17 +85,11 @@ class App:
 
 
 @asynccontextmanager
-async def open_app(settings: Settings, broker: dramatiq.Broker | None = None) -> AsyncIterator[App]:
-    """Open the shared parts; nothing is asked of Redis or a provider yet.
-
-    Args:
-        broker: the process's own, which then sends by the same connections.
-    """
+async def open_app(settings: Settings) -> AsyncIterator[App]:
+    """Open the shared parts; nothing is asked of Redis or a provider yet."""
     client = make_redis(settings)
     http = make_client(settings)
     HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
-    if isinstance(broker, WakeUps):
-        broker.loop_client = client
     try:
         yield App(
             settings=settings,
@@ -109,8 +101,6 @@ async def open_app(settings: Settings, broker: dramatiq.Broker | None = None) ->
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
     finally:
-        if isinstance(broker, WakeUps):
-            broker.loop_client = None
         await http.aclose()
         await client.aclose()
 

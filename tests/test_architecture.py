@@ -38,8 +38,6 @@ UPWARD = {
         "src.telegram.placeholders",
         "src.pipeline.notify",
     ): "a placeholder that came late wakes its picture's delivery",
-    ("src.app", "src.worker.wakeups"): "the broker sends by the app's own client",
-    ("src.pipeline.notify", "src.worker.wakeups"): "messages are made by the broker that sends them",
 }
 """Imports against that order, and what each is for."""
 

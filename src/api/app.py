@@ -56,7 +56,7 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
     """The application with all it needs; with WEBHOOK_URL also Telegram's webhook."""
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
-    async with open_app(settings, broker) as app:
+    async with open_app(settings) as app:
         heartbeat = Heartbeat(app, "api")
         api = make_api(app)
         if settings.webhook_url is not None:

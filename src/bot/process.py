@@ -82,7 +82,7 @@ async def run_bot(settings: Settings) -> None:
     """Handle updates and show progress until SIGTERM or SIGINT; what is under way is finished."""
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
-    async with open_app(settings, broker) as app:
+    async with open_app(settings) as app:
         bot = make_bot(settings, app.limiter, lane="answer")
         parts = make_dispatcher(app, bot, get_texts())
         inbox = Inbox(app)

@@ -218,7 +218,7 @@ def _with_app(work: Callable[[App], Awaitable[None]]) -> None:
     dramatiq.set_broker(broker)
 
     async def run() -> None:
-        async with open_app(settings, broker) as app:
+        async with open_app(settings) as app:
             await work(app)
 
     asyncio.run(run())

@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 
 import dramatiq
 import structlog
 from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
 from dramatiq.errors import BrokerError
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from redis.exceptions import RedisError
 
-from observability.dramatiq import anchored_context, sending
+from observability.dramatiq import anchored_context
 from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
-from src.worker.wakeups import WakeUps, queue_key
+from src.jobs.keys import DRAMATIQ, PREFIX
 
 QUEUE = "images"
-QUEUE_KEY = queue_key(QUEUE)
+NAMESPACE = PREFIX + DRAMATIQ.word
+"""What the names of Dramatiq's keys in Redis begin with."""
+
+QUEUE_KEY = DRAMATIQ(QUEUE)
+"""The list of the messages that wait, where Redis is the broker."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,41 +45,30 @@ async def deliver(wakes: Iterable[Wake]) -> None:
 async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> None:
     """Both at once."""
     wakes = [("deliver", wake) for wake in deliver] + [("submit", wake) for wake in submit]
-    if not wakes:
-        return
-    broker = dramatiq.get_broker()
-    if isinstance(broker, WakeUps) and broker.loop_client is not None:
-        await _send_in_loop(broker, wakes)
-    else:
-        # A blocking client: in the loop it would stop every chat while the broker is away.
-        await asyncio.to_thread(_send_in_thread, broker, wakes)
+    if wakes:
+        # Dramatiq's clients block: in the loop they would stop every chat while the broker is away.
+        await asyncio.to_thread(_send, dramatiq.get_broker(), wakes)
 
 
 async def waiting() -> int:
-    """Wake-ups that wait in the queue; 0 where the broker does not tell at once.
+    """Wake-ups that wait in the queue.
 
     Raises:
         redis.RedisError: Redis is away.
+        dramatiq.BrokerError: RabbitMQ is away.
     """
-    broker = dramatiq.get_broker()
-    if not isinstance(broker, WakeUps) or broker.loop_client is None:
-        return 0
-    return int(await broker.loop_client.llen(QUEUE_KEY))
+    return await asyncio.to_thread(in_queue, dramatiq.get_broker())
 
 
-async def _send_in_loop(broker: WakeUps, wakes: Sequence[tuple[str, Wake]]) -> None:
-    try:
-        with ExitStack() as spans:
-            messages = []
-            for step, wake in wakes:
-                message = _message(step, wake)
-                messages.append(spans.enter_context(sending(broker, message, _context_of(wake))))
-            await broker.enqueue_all(messages)
-    except (RedisError, OSError) as error:
-        _not_sent(wakes, error)
+def in_queue(broker: dramatiq.Broker) -> int:
+    """The same, asked from a thread. What a worker has taken and not begun is not in the queue."""
+    if isinstance(broker, RedisBroker):
+        return int(broker.client.llen(QUEUE_KEY))
+    counts = getattr(broker, "get_queue_message_counts", None)
+    return int(counts(QUEUE)[0]) if counts is not None else 0
 
 
-def _send_in_thread(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
+def _send(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
     for sent, (step, wake) in enumerate(wakes):
         try:
             with attached(_context_of(wake)):

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 import structlog
+from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
 from src.jobs import Job, Wake, transitions
@@ -41,11 +42,14 @@ class Scheduler:
         self._late: set[asyncio.Task[Any]] = set()
         self._polled: list[GoesOn] = []
         self._has_polled = asyncio.Event()
+        # In the queue, as far as is known: nothing is sent again before that is asked.
+        self._waiting = _MANY
 
     async def run(self) -> None:
         """Look at what is due, for ever; Redis being away only makes it wait."""
         self._spawn(self._record_last())
         self._spawn(self._learn())
+        self._spawn(self._count_waiting())
         while not self._stopping.is_set():
             self._give_up_late()
             try:
@@ -88,7 +92,7 @@ class Scheduler:
         submits: list[Wake] = []
         delivers: list[Wake] = []
         # Behind a long queue a wake-up is not lost but late: one more would make it longer still.
-        late = any(row.again for row in rows) and await notify.waiting() >= _MANY
+        late = self._waiting >= _MANY
         for row in rows:
             if row.what == "poll" and row.job is not None:
                 self._polls[self._spawn(self._poll(row.job))] = time.monotonic()
@@ -100,6 +104,7 @@ class Scheduler:
                 delivers.append(row.wake)
             else:
                 self._spawn(self._rare(row))
+        self._waiting += len(delivers) + len(submits)
         await notify.send(deliver=delivers, submit=submits)
         return 0.0 if len(rows) == room else timeouts.LONGEST_LOOK if wait is None else wait
 
@@ -174,6 +179,16 @@ class Scheduler:
             except RedisError as error:
                 log.warning("nothing learned", error=type(error).__name__)
             await self._sleep(timeouts.LEARN)
+
+    async def _count_waiting(self) -> None:
+        """Ask how long the queue is; between two answers each look adds what it sends."""
+        while not self._stopping.is_set():
+            try:
+                self._waiting = await notify.waiting()
+            except (RedisError, BrokerError, OSError):
+                # What would be sent now would not arrive.
+                self._waiting = _MANY
+            await self._sleep(timeouts.COUNT_WAITING)
 
     async def _look_for_trouble(self) -> None:
         """Another process may have opened a provider's breaker that this one can close."""

@@ -50,3 +50,5 @@ SHORTEST_LOOK = 0.1
 """Between two looks: what falls due or was polled meanwhile is one call."""
 LEARN = 5.0
 """Between two readings of how long generations take."""
+COUNT_WAITING = 1.0
+"""Between two questions after the queue's length: what is sent meanwhile is added."""

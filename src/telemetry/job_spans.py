@@ -9,14 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from dramatiq import Broker
+from dramatiq.middleware import Middleware
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from observability.crash_spool import PROCESS_LOST
-from observability.dramatiq import after_processing
 from observability.spans import (
     SpanEvent,
     SpanRef,
@@ -193,10 +197,45 @@ def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
     Args:
         kind: why it could not be shown, where the job itself does not say.
     """
-    now = time.time_ns()
     # Begun at once: from here on it is not lost with this process.
     span = _begin_end(job, outcome, kind or job.kind)
-    after_processing(lambda ended: span.end(max(now, ended)))
+    step = _step.get()
+    if step is None or step.over:
+        span.end()
+    else:
+        step.spans.append(span)
+
+
+@dataclass(slots=True)
+class _Step:
+    """What ends with the message in hand."""
+
+    spans: list[trace.Span] = field(default_factory=list)
+    over: bool = False
+
+
+_step: ContextVar[_Step | None] = ContextVar("step_under_way", default=None)
+
+
+class EndJobSpans(Middleware):
+    """Ends the spans of the jobs that a message ended. Stands before `TracingMiddleware`, whose span of the
+    message has ended by then."""
+
+    def before_process_message(self, broker: Broker, message: Any) -> None:
+        _step.set(_Step())
+
+    def after_process_message(
+        self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
+        step = _step.get()
+        if step is not None:
+            step.over = True
+            for span in step.spans:
+                span.end()
+        _step.set(None)
+
+    def after_skip_message(self, broker: Broker, message: Any) -> None:
+        _step.set(None)
 
 
 def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:

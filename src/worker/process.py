@@ -1,4 +1,4 @@
-"""A worker process: what lives in its event loop, and how the actors' steps get there.
+"""A worker process: what lives in its event loop beside the actors' steps.
 
 As Dramatiq middleware it opens the app when the worker boots, runs the scheduler and the leases'
 renewal, and on SIGTERM lets what is under way end before the process does.
@@ -7,23 +7,18 @@ renewal, and on SIGTERM lets what is under way end before the process does.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
 import gc
-import queue
+import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import dramatiq
-import structlog
-from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
-from dramatiq.middleware import Middleware, SkipMessage
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware import Middleware
 
-from observability.dramatiq import outlasting
 from src.app import cancel_all, open_app
-from src.limits import Refusal
 from src.ops.heartbeat import Heartbeat
 from src.pipeline.leases import Work
 from src.pipeline.scheduler import Scheduler
@@ -31,29 +26,20 @@ from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import Texts
 from src.telegram.messages import Delivery
-from src.telemetry import metrics
-from src.worker.rate_limits import MessageRefused, take_gates, takes_gates
 
 T = TypeVar("T")
-P = ParamSpec("P")
-
-log = structlog.get_logger(__name__)
 
 # From SIGTERM to the end; a container is killed 20 to 30 s after it.
 _DRAIN_SECONDS = 17.0
 _STEPS_SECONDS = 14.0
 
+# Between two looks of an idle worker into an empty queue, at most: a message waits for 40 ms at the median.
+_IDLE_MS = 100
+
 # Objects made and not yet freed before the garbage collector looks at the young ones. With thousands of
 # generations in flight, Python's 700 would have it look at all of them several times a second.
 _YOUNG_OBJECTS = 50_000
 
-# Steps under way in the loop; beyond them messages wait, for whichever process is free.
-_STEPS = 128
-
-# A place for each. It is written in C, and a step has to do with it twice.
-_room: queue.SimpleQueue[None] = queue.SimpleQueue()
-for _ in range(_STEPS):
-    _room.put(None)
 _work: Work | None = None
 
 
@@ -64,49 +50,8 @@ def work() -> Work:
     return _work
 
 
-def in_loop(step: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """An actor's function that starts the step in the worker's loop and lets its thread go.
-
-    The step first takes its actor's `limits`. The message is acknowledged by then, and its CONSUMER span ends with
-    the step. What the step raises is logged: the ledger has it done again.
-    """
-
-    @functools.wraps(step)
-    def start(*args: P.args, **kwargs: P.kwargs) -> None:
-        thread = _loop_thread()
-        _room.get()
-        ended = outlasting()
-
-        async def run() -> None:
-            error: BaseException | None = None
-            try:
-                await take_gates(work().app.limiter, _count)
-                await step(*args, **kwargs)
-            except asyncio.CancelledError as cancelled:
-                error = cancelled
-                raise
-            except SkipMessage as skipped:
-                error = skipped
-                if not isinstance(skipped, MessageRefused):
-                    log.warning("a step was skipped, it is done again", step=step.__name__, why=str(skipped))
-            except Exception as failure:
-                error = failure
-                log.error("a step broke, it is done again", step=step.__name__, exc_info=failure)
-            finally:
-                _room.put(None)
-                ended(error)
-
-        thread.loop.call_soon_threadsafe(lambda: work().spawn(run()), context=contextvars.copy_context())
-
-    return takes_gates(start)
-
-
-def _count(refusal: Refusal) -> None:
-    metrics.limits_refused.add(1, {"imagebot.gate": metrics.gate_kind(refusal.gate)})
-
-
 class WorkerProcess(Middleware):
-    """Opens and closes the shared parts of a worker process. Stands after `Loop`."""
+    """Opens and closes the shared parts of a worker process. Stands after `AsyncIO`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -121,7 +66,10 @@ class WorkerProcess(Middleware):
         return list(self._background)
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        _run(self._open(broker))
+        # Dramatiq has read it by now, but its threads are made after this.
+        if "dramatiq_worker_timeout" not in os.environ:
+            worker.worker_timeout = _IDLE_MS
+        _run(self._open())
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         # The modules stay as long as the process: the collector need not go through them again.
@@ -136,10 +84,10 @@ class WorkerProcess(Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         _run(self._close())
 
-    async def _open(self, broker: dramatiq.Broker) -> None:
+    async def _open(self) -> None:
         global _work
         settings = self._settings
-        app = await self._stack.enter_async_context(open_app(settings, broker))
+        app = await self._stack.enter_async_context(open_app(settings))
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
         _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
@@ -169,11 +117,7 @@ class WorkerProcess(Middleware):
 
 def _run(step: Coroutine[Any, Any, T]) -> T:
     """Do something in the loop and wait for it."""
-    return _loop_thread().run_coroutine(step)
-
-
-def _loop_thread() -> EventLoopThread:
     thread = get_event_loop_thread()
     if thread is None:
-        raise RuntimeError("the Loop middleware must stand before WorkerProcess")
-    return thread
+        raise RuntimeError("AsyncIO must stand before WorkerProcess")
+    return thread.run_coroutine(step)

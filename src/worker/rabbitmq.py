@@ -13,7 +13,7 @@ from typing import Any
 import pika
 from dramatiq import Consumer
 from dramatiq.brokers.rabbitmq import DEAD_MESSAGE_TTL, RabbitmqBroker
-from dramatiq.common import xq_name
+from dramatiq.common import dq_name, q_name, xq_name
 from dramatiq.errors import ConnectionClosed
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
@@ -25,12 +25,14 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 _SOCKET_SECONDS = 3.0
 _BLOCKED_SECONDS = 10.0
-_QUORUM = {"x-queue-type": "quorum"}
+# pika lets pass what the look-up of a host name raises.
+_AWAY = (AMQPConnectionError, AMQPChannelError, OSError)
 
 
 class QuorumBroker(RabbitmqBroker):
     """Dramatiq's broker with quorum queues. They know no priorities; Dramatiq's own, of actors, remain.
 
+    Dramatiq has no option for the type of its queues, so they are declared here, before it would do it.
     A message counts as sent when most of the queue's replicas have it.
     """
 
@@ -38,52 +40,67 @@ class QuorumBroker(RabbitmqBroker):
         super().__init__(confirm_delivery=True, middleware=[])
         self.parameters = parameters(settings)
 
-    def waiting(self) -> int:
-        """Messages in the queue, by this thread's own connection.
-
-        Raises:
-            ConnectionClosed: RabbitMQ is away, or has no such queue yet.
-        """
+    def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
+        super().declare_queue(queue_name)
+        name = q_name(queue_name)
+        if not ensure or name not in self.queues_pending:
+            return
         try:
-            return _count(self.channel)
-        except (AMQPConnectionError, AMQPChannelError, OSError) as error:
+            for queue, arguments in _queues(name).items():
+                self.channel.queue_declare(queue, durable=True, arguments=arguments)
+        except _AWAY as error:
             del self.connection
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        self.queues_pending.discard(name)
+
+    def get_queue_message_counts(self, queue_name: str) -> tuple[int, int, int]:
+        """Messages in a queue, in its delayed one and among its dead letters, by this thread's own connection.
+
+        Raises:
+            ConnectionClosed: RabbitMQ is away.
+        """
+        try:
+            return self._counts(queue_name)
+        except _AWAY:
+            # The connection of a thread that had nothing to do was closed, or the queue has been deleted.
+            del self.connection
+            self.queues_pending.add(q_name(queue_name))
+        try:
+            return self._counts(queue_name)
+        except _AWAY as error:
+            del self.connection
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+    def _counts(self, queue_name: str) -> tuple[int, int, int]:
+        self.declare_queue(queue_name, ensure=True)
+        ready, delayed, dead = (_count(self.channel, name) for name in _queues(q_name(queue_name)))
+        return ready, delayed, dead
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         try:
             return super().consume(queue_name, prefetch, timeout)
         except OSError as error:
-            # pika lets pass what the look-up of a host name raises; Dramatiq tries again after this one only.
+            # Dramatiq tries again after this one only.
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
-    # Dramatiq has no public way to say of what type its queues are.
 
-    def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
-        arguments: dict[str, Any] = super()._build_queue_arguments(queue_name)  # type: ignore[no-untyped-call]
-        return arguments | _QUORUM
-
-    def _declare_xq_queue(self, queue_name: str) -> Any:
-        arguments = {"x-message-ttl": DEAD_MESSAGE_TTL, **_QUORUM}
-        return self.channel.queue_declare(queue=xq_name(queue_name), durable=True, arguments=arguments)
+def _queues(name: str) -> dict[str, dict[str, Any]]:
+    """A queue, its delayed one and that of its dead letters, with Dramatiq's arguments and the type."""
+    quorum = {"x-queue-type": "quorum"}
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": xq_name(name), **quorum}
+    return {name: dead, dq_name(name): dead, xq_name(name): {"x-message-ttl": DEAD_MESSAGE_TTL, **quorum}}
 
 
 def waiting(settings: Settings) -> int | None:
     """Messages in the queue, by a connection for this one question; None: RabbitMQ does not answer."""
     try:
-        connection = pika.BlockingConnection(parameters(settings))
+        with pika.BlockingConnection(parameters(settings)) as connection:
+            try:
+                return _count(connection.channel(), QUEUE)
+            except AMQPChannelError:
+                return 0  # nobody has sent or waited for a message yet
     except (AMQPConnectionError, OSError):
         return None
-    try:
-        return _count(connection.channel())
-    except AMQPChannelError:
-        # Nobody has sent or waited for a message yet.
-        return 0
-    except AMQPConnectionError:
-        return None
-    finally:
-        if connection.is_open:
-            connection.close()
 
 
 def trouble(settings: Settings) -> str:
@@ -120,5 +137,5 @@ def parameters(settings: Settings) -> list[pika.URLParameters]:
     return found
 
 
-def _count(channel: Any) -> int:
-    return int(channel.queue_declare(QUEUE, passive=True).method.message_count)
+def _count(channel: Any, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).method.message_count)

@@ -1,28 +1,30 @@
 """The rate-limit middleware: an actor's `limits` option names the gates each message must pass.
 
     @dramatiq.actor(limits=submit_limits)
-    @in_loop
     async def submit(job_id: str, provider: str) -> None: ...
 
-`limits` is called with the message and returns a `Demand`, which its step takes in the event loop before it does
-anything else (`take_gates`): a thread that asked Redis would wait for it, and every thread that waits costs the loop
-its turn. A refused message is skipped: that costs no attempt and holds nothing. `Demand.refused` is told how long to
-stay away. It leaves an event in the message's span. Knows nothing of jobs.
+`limits` is called with the message and returns a `Demand`. A refused message is skipped: that costs no
+attempt and holds no thread, and `Demand.refused` is told how long to stay away. The refusal is an event in
+the message's span. An actor without `limits` is left alone. Knows nothing of jobs.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import dramatiq
-from dramatiq.middleware import Middleware, MiddlewareError, SkipMessage
+from dramatiq.asyncio import get_event_loop_thread
+from dramatiq.middleware import Middleware, SkipMessage
 from opentelemetry import trace
-from redis.exceptions import RedisError
 
-from src.limits.limiter import Gate, Limiter, Refusal
+from src.limits import Gate, Limiter, Refusal
+
+# Dramatiq warns of each message that is skipped, and in a crowd most are, once or twice. The span and the
+# metric tell it too.
+logging.getLogger("dramatiq.worker.WorkerThread").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,68 +42,54 @@ class Demand:
     refused: Callable[[Refusal], Awaitable[None]]
 
 
-class MessageRefused(SkipMessage):
-    """By a gate: usual, unlike any other skip."""
-
-
-_owed: ContextVar[Demand | None] = ContextVar("gates_of_the_message", default=None)
-
-_ASKS = "_takes_its_gates"
-
-
-def takes_gates(function: Callable[..., None]) -> Callable[..., None]:
-    """Says of an actor's function that its step calls `take_gates`, in the context it was begun in."""
-    setattr(function, _ASKS, True)
-    return function
-
-
 class RateLimits(Middleware):
-    """Finds out which gates the messages of actors with a `limits` option have to take."""
+    """Takes the gates of a message before its actor runs. Stands after `AsyncIO`, whose loop asks for them.
+
+    Args:
+        limiter: called for the limiter to ask.
+        on_refusal: called with each refusal, to count it.
+    """
+
+    def __init__(self, limiter: Callable[[], Limiter], on_refusal: Callable[[Refusal], None]) -> None:
+        self._limiter = limiter
+        self._on_refusal = on_refusal
 
     @property
     def actor_options(self) -> set[str]:
         return {"limits"}
 
-    def before_declare_actor(self, broker: dramatiq.Broker, actor: Any) -> None:
-        """Refuses an actor whose limits nobody would ask for.
+    def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
+        """Let the message through, or skip it.
 
         Raises:
-            MiddlewareError: its function is not a step that takes its gates.
+            SkipMessage: a gate is closed, or the limiter cannot be asked.
         """
-        if actor.options.get("limits") and not getattr(actor.fn, _ASKS, False):
-            raise MiddlewareError(f"actor {actor.actor_name}: limits are for steps in the loop, use @in_loop")
-
-    def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:
-        # Should asking fail, the step must not take what the thread's last message was to take.
-        _owed.set(None)
         actor = broker.actors.get(message.actor_name)
         limits: Callable[[Any], Demand | None] | None = actor.options.get("limits") if actor else None
-        _owed.set(limits(message) if limits else None)
-
-
-async def take_gates(limiter: Limiter, on_refusal: Callable[[Refusal], None] | None = None) -> None:
-    """Take the gates that the message in hand needs.
-
-    Args:
-        on_refusal: called with a refusal, to count it.
-
-    Raises:
-        MessageRefused: a gate is closed.
-        SkipMessage: the limiter cannot be asked. Without its limits a step must not run.
-    """
-    demand = _owed.get()
-    if demand is None or not demand.gates:
-        return
-    try:
-        refusal = await limiter.take(demand.gates, ticket=demand.ticket)
-        if refusal is None:
+        if limits is None:
             return
-        await demand.refused(refusal)
-    except RedisError as error:
-        raise SkipMessage("the limiter cannot be asked") from error
-    trace.get_current_span().add_event(
-        "imagebot.limited", {"imagebot.gate": refusal.gate, "imagebot.retry_after": refusal.seconds}
-    )
-    if on_refusal:
-        on_refusal(refusal)
-    raise MessageRefused(f"gate {refusal.gate} is closed")
+        try:
+            refusal = self._take(limits(message))
+        except Exception as error:
+            # Dramatiq would only log it and run the actor, and without its gates a step must not run.
+            raise SkipMessage(f"the limiter cannot be asked: {type(error).__name__}") from error
+        if refusal is not None:
+            self._on_refusal(refusal)
+            trace.get_current_span().add_event(
+                "imagebot.limited", {"imagebot.gate": refusal.gate, "imagebot.retry_after": refusal.seconds}
+            )
+            raise SkipMessage(f"gate {refusal.gate} is closed")
+
+    def _take(self, demand: Demand | None) -> Refusal | None:
+        if demand is None or not demand.gates:
+            return None
+        loop = get_event_loop_thread()
+        if loop is None:
+            raise RuntimeError("AsyncIO must stand before RateLimits")
+        return loop.run_coroutine(self._ask(demand))
+
+    async def _ask(self, demand: Demand) -> Refusal | None:
+        refusal = await self._limiter().take(demand.gates, ticket=demand.ticket)
+        if refusal is not None:
+            await demand.refused(refusal)
+        return refusal

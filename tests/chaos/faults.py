@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,9 @@ from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from tests.chaos.machine import family, full_disk, set_clock
 from tests.system import System
+
+# Dramatiq's: its messages by their ids, of which `QUEUE_KEY` is the list.
+MESSAGES_KEY = f"{QUEUE_KEY}.msgs"
 
 KIE_KEY = b"sandbox-webhook-key"
 
@@ -186,9 +191,14 @@ def _messages(change: Callable[[Run, list[str]], list[str]]) -> Fault:
         while time.monotonic() < end:
             if (found := await redis.blpop([QUEUE_KEY], 0.2)) is None:
                 continue
-            caught = [found[1], *(await redis.lpop(QUEUE_KEY, 100) or ())]
-            if instead := change(run, caught):
-                await redis.rpush(QUEUE_KEY, *instead)
+            ids = [found[1], *(await redis.lpop(QUEUE_KEY, 100) or ())]
+            caught = [text for text in await redis.hmget(MESSAGES_KEY, ids) if text is not None]
+            await redis.hdel(MESSAGES_KEY, *ids)
+            for text in change(run, caught):
+                message = json.loads(text)
+                message["options"]["redis_message_id"] = own = str(uuid.uuid4())
+                await redis.hset(MESSAGES_KEY, own, json.dumps(message))
+                await redis.rpush(QUEUE_KEY, own)
             # Now it is the workers' turn, else we would only catch our own.
             await asyncio.sleep(0.02)
 

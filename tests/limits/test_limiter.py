@@ -5,15 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import dramatiq
 import pytest
-from dramatiq.brokers.stub import StubBroker
-from dramatiq.middleware import MiddlewareError, SkipMessage
 
-from src.limits import Gate, Limiter, Refusal, telegram_gates
+from src.limits import Gate, Limiter, telegram_gates
 from src.settings import load_settings
-from src.store.clients import make_redis
-from src.worker.rate_limits import Demand, MessageRefused, RateLimits, take_gates, takes_gates
 from tests.limits.conftest import Clock
 
 
@@ -168,54 +163,3 @@ async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
     while await passes("progress"):
         pass
     assert await passes("result")
-
-
-def _declared(demand: Demand | None) -> tuple[StubBroker, dramatiq.Actor[..., None]]:
-    broker = StubBroker(middleware=[RateLimits()])
-
-    def step() -> None:
-        pass
-
-    return broker, dramatiq.actor(takes_gates(step), broker=broker, limits=lambda message: demand)
-
-
-async def test_a_message_in_hand_takes_the_gates_of_its_actor(limiter: Limiter) -> None:
-    put_off: list[Refusal] = []
-    counted: list[Refusal] = []
-
-    async def refused(refusal: Refusal) -> None:
-        put_off.append(refusal)
-
-    broker, step = _declared(Demand([Gate("g", rate=0.1, burst=2)], "", refused))
-    for _ in range(2):
-        broker.emit_before("process_message", step.message())
-        await take_gates(limiter, counted.append)
-    with pytest.raises(MessageRefused):
-        await take_gates(limiter, counted.append)
-    assert [refusal.gate for refusal in put_off] == ["g"]
-    assert counted == put_off
-
-    others, free = _declared(None)
-    others.emit_before("process_message", free.message())
-    await take_gates(limiter)
-
-
-async def test_without_the_limiter_nothing_runs() -> None:
-    away = make_redis(load_settings(redis_url="redis://127.0.0.1:1/0"))
-
-    async def refused(refusal: Refusal) -> None:
-        raise AssertionError
-
-    broker, step = _declared(Demand([Gate("g", 1)], "", refused))
-    broker.emit_before("process_message", step.message())
-    with pytest.raises(SkipMessage, match="cannot be asked"):
-        await take_gates(Limiter(away))
-
-
-def test_limits_that_nobody_would_ask_for_are_refused() -> None:
-    broker = StubBroker(middleware=[RateLimits()])
-    with pytest.raises(MiddlewareError, match="actor step"):
-
-        @dramatiq.actor(broker=broker, limits=lambda message: None)
-        def step() -> None:
-            pass

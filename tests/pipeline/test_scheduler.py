@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 import dramatiq
 import redis
-from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
 from src.jobs import Ledger, State, transitions
@@ -17,8 +17,7 @@ from src.pipeline.notify import QUEUE_KEY
 from src.pipeline.scheduler import Scheduler
 from src.providers.base import Capabilities, Pending, Provider, Ticket
 from src.settings import load_settings
-from src.store.clients import make_sync_redis
-from src.worker.wakeups import WakeUps
+from src.worker.broker import make_broker
 from tests.jobs.states import admitted, claimed, in_state
 
 
@@ -54,7 +53,7 @@ async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
     ticket = {"provider": "kie", "external_id": "t"}
     ledger.run_sync(transitions.accepted(job_id, fence, ticket=ticket, after=0))
     provider = Hanging()
-    async with open_app(load_settings(redis_url=redis_url, lease=1), StubBroker()) as app:
+    async with open_app(load_settings(redis_url=redis_url, lease=1)) as app:
         providers = {"kie": cast(Provider, provider)}
         scheduler = Scheduler(Work(replace(app, providers=providers), cast(Any, None), cast(Any, None)))
         running = asyncio.create_task(scheduler.run())
@@ -70,34 +69,39 @@ async def test_a_poll_that_hangs_is_given_up_and_the_provider_asked_again(
 
 async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync_redis: redis.Redis) -> None:
     settings = load_settings(redis_url=redis_url)
-    broker = WakeUps(lambda: make_sync_redis(settings, decode_responses=False))
     previous = dramatiq.get_broker()
-    dramatiq.set_broker(broker)
-    try:
-        in_state(Ledger(sync_client=sync_redis), State.READY)
-        sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
-        # Nobody acted on it within the time that a wake-up takes.
-        (job,) = sync_redis.zrange("imagebot:due", 0, -1)
-        _, sent = sync_redis.zrange("imagebot:due", 0, -1, withscores=True)[0]
-        sync_redis.zadd("imagebot:due", {job: sent - 3600_000})
-        async with open_app(settings, broker) as app:
-            scheduler = Scheduler(Work(app, cast(Any, None), cast(Any, None)))
-            await scheduler._look()
-            assert sync_redis.llen(QUEUE_KEY) == 200
-            (later,) = [at for _, at in sync_redis.zrange("imagebot:due", 0, -1, withscores=True)]
-            assert later > sent, "it is looked at again"
+    dramatiq.set_broker(make_broker(settings))
+    ledger = Ledger(sync_client=sync_redis)
+    in_state(ledger, State.READY)
+    # Nobody acted on it within the time that a wake-up takes.
+    [(job, sent)] = sync_redis.zrange("imagebot:due", 0, -1, withscores=True)
+    sync_redis.rpush(QUEUE_KEY, *["id"] * 200)
 
-            sync_redis.ltrim(QUEUE_KEY, 0, 9)
-            sync_redis.zadd("imagebot:due", {job: later - 3600_000})
-            await scheduler._look()
-            assert sync_redis.llen(QUEUE_KEY) == 11
+    def due_since_long() -> None:
+        sync_redis.zadd("imagebot:due", {job: sent - 3600_000})
+
+    async def until(reached: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not reached():
+                await asyncio.sleep(0.02)
+
+    due_since_long()
+    async with open_app(settings) as app:
+        scheduler = Scheduler(Work(app, cast(Any, None), cast(Any, None)))
+        running = asyncio.create_task(scheduler.run())
+        try:
+            await until(lambda: sync_redis.zscore("imagebot:due", job) > sent)
+            assert sync_redis.llen(QUEUE_KEY) == 200, "only looked at again"
 
             # One that comes back, from a closed gate for one, has none in the queue.
-            sync_redis.rpush(QUEUE_KEY, *["{}"] * 200)
-            ledger = Ledger(sync_client=sync_redis)
             assert ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie"))
-            await scheduler._look()
-            assert sync_redis.llen(QUEUE_KEY) == 212
-    finally:
-        dramatiq.set_broker(previous)
-        broker.close()
+            await until(lambda: sync_redis.llen(QUEUE_KEY) == 201)
+
+            # Sent again as soon as the queue is known to be short.
+            sync_redis.ltrim(QUEUE_KEY, 0, 9)
+            await until(lambda: due_since_long() is None and sync_redis.llen(QUEUE_KEY) > 10)
+        finally:
+            await scheduler.stop(10)
+            await running
+            dramatiq.get_broker().close()
+            dramatiq.set_broker(previous)

@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from src.app import open_app
 from src.ops.snapshot import look
-from src.pipeline.notify import QUEUE
+from src.pipeline.notify import QUEUE, in_queue
 from src.settings import Settings, load_settings
 from src.worker.broker import make_broker
 from src.worker.rabbitmq import QuorumBroker, trouble, waiting
@@ -41,7 +41,8 @@ async def test_wake_ups_wait_in_quorum_queues_and_are_counted(settings: Settings
     assert isinstance(broker, QuorumBroker)
     for number in range(3):
         broker.enqueue(Message(QUEUE, "submit", (f"job{number}", "kie"), {}, {}))
-    assert broker.waiting() == waiting(settings) == 3
+    assert broker.get_queue_message_counts(QUEUE) == (3, 0, 0)
+    assert in_queue(broker) == waiting(settings) == 3
     assert trouble(settings) == ""
     async with open_app(settings) as app:
         assert (await look(app)).messages == 3

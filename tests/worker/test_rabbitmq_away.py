@@ -56,7 +56,7 @@ def test_what_is_wrong_is_said(settings: Settings) -> None:
     broker = make_broker(settings)
     assert isinstance(broker, QuorumBroker)
     with pytest.raises(ConnectionClosed):
-        broker.waiting()
+        notify.in_queue(broker)
     unknown = settings.model_copy(update={"broker_url": "amqp://nowhere.invalid/%2f"})
     assert trouble(unknown) == "does not answer: check that it runs and BROKER_URL"
 
