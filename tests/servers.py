@@ -24,7 +24,7 @@ from redis.sentinel import Sentinel
 from src.local.redis_server import redis_server
 
 _UP_SECONDS = 30.0
-RIGHTS = "~imagebot:* +@all -@dangerous -@admin +info +restore"
+RIGHTS = "~imagebot:* +@all -@dangerous -@admin +info +keys +restore"
 """What the system needs of Redis, as compose/README.md says."""
 
 

@@ -117,8 +117,6 @@ class System:
     async def _start(self, name: str, command: list[str]) -> None:
         settings = environment(self.url, self.redis_process.url, self.folder)
         env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", "PYTHONFAULTHANDLER": "1"}
-        # A worker's threads are told to end when they next look.
-        env["dramatiq_worker_timeout"] = "100"
         env |= self._env | (self.env_of(name) if self.env_of else {})
         self.logs[name] = self.folder / f"{name}.log"
         with self.logs[name].open("ab") as log:
