@@ -29,12 +29,9 @@ from __future__ import annotations
 from .instrumentor import DramatiqInstrumentor
 from .middleware import (
     TracingMiddleware,
-    after_processing,
     anchored,
     anchored_context,
     instrument_broker,
-    outlasting,
-    sending,
     uninstrument_broker,
 )
 from .version import __version__
@@ -43,11 +40,8 @@ __all__ = [
     "DramatiqInstrumentor",
     "TracingMiddleware",
     "__version__",
-    "after_processing",
     "anchored",
     "anchored_context",
     "instrument_broker",
-    "outlasting",
-    "sending",
     "uninstrument_broker",
 ]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dramatiq import Broker, Message, Middleware
 from dramatiq.errors import RateLimitExceeded, Retry
-from dramatiq.middleware import SkipMessage
 from opentelemetry import metrics, trace
 from opentelemetry.context import Context, attach, detach, get_value, set_value
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
@@ -127,31 +126,26 @@ class TracingMiddleware(Middleware):
         attempt = get_value(_ATTEMPT)
         if isinstance(attempt, _Attempt) and attempt.message.message_id == message.message_id:
             return enqueue(attempt.going_round(message, delay), delay=delay)
-        with (
-            self.sending(message, delay=delay) as (traced, span),
-            trace.use_span(span, record_exception=False, set_status_on_exception=False),
-        ):
-            return enqueue(traced, delay=delay)
+        return self._send_anew(enqueue, message, delay)
 
-    @contextmanager
-    def sending(
-        self, message: Message[Any], *, delay: int | None = None, context: Context | None = None
-    ) -> Iterator[tuple[Message[Any], Span]]:
-        """The PRODUCER span in `context`, open during the block, and the message to send in place of `message`."""
+    def _send_anew(
+        self, enqueue: Callable[..., Message[Any]], message: Message[Any], delay: int | None
+    ) -> Message[Any]:
         labels = labels_of("send", message)
         start = time.time_ns()
         span = self._tracer.start_span(
             f"send {message.actor_name}",
-            context,
             kind=SpanKind.PRODUCER,
             attributes=attributes_of(labels, message, delay=delay),
             start_time=start,
         )
-        context = trace.set_span_in_context(span, context)
+        context = trace.set_span_in_context(span)
         carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
+        traced = message.copy(options={OPTION: carrier.as_option()})
         failed: str | None = None
         try:
-            yield message.copy(options={OPTION: carrier.as_option()}), span
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                return enqueue(traced, delay=delay)
         except BaseException as error:
             failed = error_type(error)
             record_exception(span, error, event_name="messaging.send.exception")
@@ -202,8 +196,6 @@ class TracingMiddleware(Middleware):
         if attempt is None:
             return
         try:
-            if attempt.outlasts and exception is None:
-                return
             outcome = "done"
             if exception is not None:
                 outcome = "retried" if attempt.requeued else "dead" if message.failed else "dropped"
@@ -298,8 +290,6 @@ class _Attempt:
         self.start = start
         self.has_sender = has_sender
         self.requeued = False
-        self.outlasts = False
-        self.then: list[Callable[[int], None]] | None = []
         self.context = Context()
         self._metrics = metrics
         self._token: Any = None
@@ -313,10 +303,7 @@ class _Attempt:
             detach(self._token)
 
     def finish(self, outcome: str, error: BaseException | None = None) -> None:
-        """End the span, once."""
-        if self.then is None:
-            return
-        then, self.then = self.then, None
+        """End the span."""
         failure = None
         if error is not None:
             failure = error_type(error)
@@ -325,8 +312,6 @@ class _Attempt:
         took = time.time_ns() - self.start
         self._metrics.processed(self.labels, self.context, took / 1e9, outcome, failure)
         self.span.end(self.start + took)
-        for call in then:
-            call(self.start + took)
 
     def skip(self) -> None:
         """End the span of a message that was not processed."""
@@ -362,56 +347,3 @@ def _is_expected(broker: Broker, message: MessageProxy, exception: BaseException
 def _anchor_in(context: Context) -> SpanContext | None:
     anchor = get_value(_ANCHOR, context)
     return anchor if isinstance(anchor, SpanContext) and anchor.is_valid else None
-
-
-# For actors whose work goes on after they return, and brokers with a way of sending of their own.
-
-
-def outlasting() -> Callable[[BaseException | None], None]:
-    """Called in an actor whose work goes on after it returns, in a loop or a thread of its own: the CONSUMER
-    span of its message stays open.
-
-    Returns:
-      to be called when the work has ended, from anywhere and with its error, if any; a `SkipMessage` says that it
-      was not begun. Does nothing where nothing is traced, and when called again.
-    """
-    attempt = get_value(_ATTEMPT)
-    if not isinstance(attempt, _Attempt):
-        return lambda error: None
-    attempt.outlasts = True
-
-    def end(error: BaseException | None) -> None:
-        if isinstance(error, SkipMessage):
-            attempt.skip()
-        else:
-            attempt.finish("done" if error is None else "dropped", error)
-
-    return end
-
-
-def after_processing(then: Callable[[int], None]) -> None:
-    """Called in an actor, or in work that outlasts one: `then` is called once its CONSUMER span has ended, with the
-    moment in nanoseconds since the epoch; at once where nothing is traced."""
-    attempt = get_value(_ATTEMPT)
-    if isinstance(attempt, _Attempt) and attempt.then is not None:
-        attempt.then.append(then)
-    else:
-        then(time.time_ns())
-
-
-@contextmanager
-def sending(broker: Broker, message: Message[Any], context: Context | None = None) -> Iterator[Message[Any]]:
-    """For a broker with a way of sending of its own, such as one that is awaited: its PRODUCER span.
-
-    Args:
-      context: in which it is sent; None for the current one.
-
-    Yields:
-      the message to send within the block, in place of the one given; the same where nothing is traced.
-    """
-    tracing = next((m for m in broker.middleware if isinstance(m, TracingMiddleware)), None)
-    if tracing is None or not is_instrumentation_enabled():
-        yield message
-        return
-    with tracing.sending(message, context=context) as (traced, _):
-        yield traced

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
 import threading
 import time
-from collections.abc import Callable
 
 import dramatiq
 import pytest
@@ -13,7 +11,7 @@ from dramatiq import group, pipeline
 from dramatiq.middleware import Shutdown, SkipMessage, TimeLimitExceeded
 from dramatiq.rate_limits import ConcurrentRateLimiter
 from dramatiq.rate_limits.backends import StubBackend
-from harness import Bench, Recorded, tracing
+from harness import Bench, Recorded
 from opentelemetry import trace
 from opentelemetry.context import Context, attach
 from opentelemetry.sdk.trace import ReadableSpan
@@ -366,97 +364,3 @@ def test_callbacks_and_the_last_resort_belong_to_the_trace(bench: Bench, recorde
     assert_one_trace(recorded)
     assert recorded.one("send done").parent.span_id == recorded.one("process good").context.span_id
     assert recorded.one("send given_up").parent.span_id == recorded.one("process bad").context.span_id
-
-
-def test_work_that_outlasts_its_actor_is_within_the_span(bench: Bench, recorded: Recorded) -> None:
-    going, returned = threading.Event(), threading.Event()
-    threads: list[threading.Thread] = []
-
-    @bench.actor
-    def work(fails: bool) -> None:
-        ended = tracing.outlasting()
-        context = contextvars.copy_context()
-
-        def go_on() -> None:
-            going.wait(10)
-            with recorded.tracer.start_as_current_span("later"):
-                pass
-            ended(ValueError("broken") if fails else None)
-            ended(None)
-
-        threads.append(threading.Thread(target=context.run, args=(go_on,)))
-        threads[-1].start()
-        returned.set()
-
-    with bench.working():
-        work.send(False)
-        work.send(True)
-        assert returned.wait(10)
-    assert recorded.all("process work") == []
-    going.set()
-    for thread in threads:
-        thread.join(10)
-    spans = recorded.all("process work")
-    assert sorted(str(outcome(span)) for span in spans) == ["done", "dropped"]
-    (failed,) = [span for span in spans if span.status.status_code is StatusCode.ERROR]
-    assert outcome(failed) == "dropped"
-    ids = {span.context.span_id: span for span in spans}
-    later = recorded.all("later")
-    assert {span.parent.span_id for span in later} == set(ids)
-    assert all(ids[span.parent.span_id].end_time >= span.end_time for span in later)
-    durations = recorded.points("messaging.process.duration")
-    assert sum(point.count for point in durations) == 2
-
-
-def test_an_actor_that_raises_ends_its_span_though_work_was_to_outlast_it(
-    bench: Bench, recorded: Recorded
-) -> None:
-    kept: list[Callable[[BaseException | None], None]] = []
-
-    @bench.actor
-    def work() -> None:
-        kept.append(tracing.outlasting())
-        raise ValueError("broken")
-
-    with bench.working():
-        work.send()
-    kept[0](None)
-    assert outcome(recorded.one("process work")) == "dead"
-
-
-def test_what_follows_the_processing_is_told_when_its_span_ended(bench: Bench, recorded: Recorded) -> None:
-    told: list[int] = []
-
-    @bench.actor
-    def work() -> None:
-        ended = tracing.outlasting()
-        tracing.after_processing(told.append)
-        assert told == []
-        ended(None)
-        tracing.after_processing(told.append)
-
-    with bench.working():
-        work.send()
-    span = recorded.one("process work")
-    first, second = told
-    assert first == span.end_time <= second
-
-
-def test_work_that_was_not_begun_after_all_is_skipped(bench: Bench, recorded: Recorded) -> None:
-    @bench.actor
-    def work() -> None:
-        tracing.outlasting()(SkipMessage("not now"))
-
-    with bench.working():
-        work.send()
-    span = recorded.one("process work")
-    assert outcome(span) == "skipped"
-    assert event_names(span) == ["messaging.dramatiq.skipped"]
-    assert span.status.status_code is StatusCode.UNSET
-
-
-def test_without_a_message_nothing_outlasts() -> None:
-    tracing.outlasting()(None)
-    told: list[int] = []
-    tracing.after_processing(told.append)
-    assert len(told) == 1
