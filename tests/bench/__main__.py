@@ -72,7 +72,7 @@ class Way:
 
 def _ways(in_flight: int, seconds: float, redis_url: str) -> dict[str, Way]:
     """All contenders, in the order in which they run."""
-    ours = ["-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "4"]
+    ours = ["-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "32"]
     env = {"KIE_CONCURRENCY": str(in_flight), "KIE_RATE": "100000", "TELEGRAM_RATE": "100000"}
     env |= {"MAX_WAITING": "100000", "JOB_DEADLINE": "3600"}
     # As in production; the demo's page wants to see more.
@@ -85,12 +85,22 @@ def _ways(in_flight: int, seconds: float, redis_url: str) -> dict[str, Way]:
     rq = ["-m", "rq.cli", "worker", "--url", redis_url, "bench"]
     actors = ["-m", "dramatiq", "tests.bench.waiting_actors", "--processes", "1", "--threads", "8"]
 
+    short = ["-m", "dramatiq", "tests.bench.short_actors", "--processes", "1", "--threads", "64"]
+
     def floor(client: str, loop: str) -> list[str]:
         return ["-m", "tests.bench.floor", client, loop, str(in_flight)]
 
     return {
         "rq": Way("RQ, a poll a second (the guide)", rq, 1, 5, 75, orders="queue"),
         "actors": Way("Actors that wait, 8 threads", actors, 8, 35, 40, orders="queue"),
+        "short": Way(
+            "Short async actors on a stock broker, 64 threads",
+            short,
+            in_flight,
+            _WARM,
+            seconds,
+            orders="queue",
+        ),
         "ours": Way("Ours, tracing on", ours, in_flight, _WARM, seconds, env, "ledger"),
         "untraced": Way("Ours, tracing off", ours, in_flight, _WARM, seconds, untraced, "ledger"),
         "floor": Way(
@@ -131,7 +141,7 @@ class Bench:
             "BENCH_PEOPLE": json.dumps(self.people),
         }
         if way.orders == "queue":
-            _fill_queues(self.redis_url)
+            _fill_queue(key, self.redis_url, way.in_flight)
         elif way.orders == "ledger":
             await self.orders.fill(way.in_flight, way.waiting)
         else:
@@ -223,18 +233,25 @@ async def _bench(in_flight: int, seconds: float, only: list[str], rounds: int) -
         await supervisor.stop()
 
 
-def _fill_queues(redis_url: str) -> None:
-    """Work for the two that take it from a queue of their own."""
-    import redis
-    from rq import Queue
+def _fill_queue(key: str, redis_url: str, in_flight: int) -> None:
+    """Work for one that takes it from a queue of its own."""
+    if key == "rq":
+        import redis
+        from rq import Queue
 
-    queue = Queue("bench", connection=redis.Redis.from_url(redis_url))
-    for _ in range(30):
-        queue.enqueue("tests.bench.guide.make_picture")
-    from tests.bench.waiting_actors import make_picture
+        queue = Queue("bench", connection=redis.Redis.from_url(redis_url))
+        for _ in range(30):
+            queue.enqueue("tests.bench.guide.make_picture")
+    elif key == "actors":
+        from tests.bench.waiting_actors import make_picture
 
-    for _ in range(100):
-        make_picture.send()
+        for _ in range(100):
+            make_picture.send()
+    else:
+        from tests.bench.short_actors import begin
+
+        for _ in range(in_flight):
+            begin.send()
 
 
 def _markdown(results: list[Result], command: str) -> str:
