@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from src.cli import ops
+from src.local.supervisor import THREADS
 from src.settings import Settings, SettingsError, UserError, load_settings, table
 from src.worker import loop
 
@@ -59,7 +60,7 @@ def demo(
 @app.command()
 def run(
     processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each.")] = 4,
+    threads: Annotated[int, typer.Option(help="Threads of each.")] = THREADS,
 ) -> None:
     """The bot, a worker and (without REDIS_URL) Redis, on this machine."""
     settings = load_settings()
@@ -92,7 +93,7 @@ def load(
     users: Annotated[int, typer.Option(min=1, help="People who play.")] = 30,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long they ask for pictures.")] = 5.0,
     processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = 4,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = THREADS,
     heavy: Annotated[int, typer.Option(min=0, help="How many of them keep hundreds of jobs open.")] = 1,
     think: Annotated[
         float, typer.Option(min=0.5, help="Mean seconds from a picture to the next wish.")

@@ -22,7 +22,7 @@ from redis.asyncio import Redis
 from src.jobs import Job, Ledger, keys
 from src.load.machine import Commands, Machine, scripted_shares
 from src.local.demo import environment, free_port, start_redis, wait_for_page
-from src.local.supervisor import DRAIN, Part, Supervisor
+from src.local.supervisor import DRAIN, THREADS, Part, Supervisor
 from src.ops.heartbeat import alive
 
 _LISTENED_TIMES = 10
@@ -49,7 +49,7 @@ class Plan:
     users: int
     seconds: float
     processes: int = 1
-    threads: int = 4
+    threads: int = THREADS
     heavy: int = 1
     think: float = 45.0
     slots: int | None = None

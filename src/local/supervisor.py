@@ -23,6 +23,9 @@ from src.settings import UserError
 DRAIN = ("--worker-shutdown-timeout", "16000")
 """What a Dramatiq worker is started with, so that it ends within 20 s of SIGTERM whatever it does."""
 
+THREADS = 32
+"""Threads of a worker. Each carries one step, which is a second or two of HTTP."""
+
 _WORDS = 12
 _RESTARTS = 5
 _RESTART_WINDOW = 60.0

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dramatiq
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from src.jobs import NO_CHAT, Limits, Spec, Wake, new_id, transitions
 from src.pipeline import notify
 from src.settings import load_settings
 from src.worker.broker import make_broker
 from tests.servers import RABBITMQ_SERVER, RabbitAt, serving
-from tests.system import System, running
+from tests.system import System
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(500)]
 
@@ -62,34 +66,50 @@ async def _sent(system: System) -> float:
     return 1 + int(await system.redis.get("test:sent") or 0) / _JOBS
 
 
+def _slow(hurry: asyncio.Event) -> Any:
+    """The provider takes its time, until it is told to hurry."""
+
+    @web.middleware
+    async def slow(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.endswith("/createTask"):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(hurry.wait(), _ACCEPT_SECONDS)
+        return await handler(request)
+
+    return slow
+
+
 @asynccontextmanager
-async def _overloaded(folder: Path, through: str, guard: str) -> AsyncIterator[System]:
-    """A worker with all the jobs before it."""
+async def _overloaded(folder: Path, through: str, guard: str) -> AsyncIterator[tuple[System, asyncio.Event]]:
+    """A worker with all the jobs before it, and what makes the provider hurry."""
+    hurry = asyncio.Event()
     env = {"KIE_RATE": "1000", "KIE_CONCURRENCY": "10000", "GUARD": guard}
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         if through == "rabbitmq":
             rabbitmq = RabbitAt(folder / "rabbitmq")
             stack.enter_context(serving(rabbitmq))
             env["BROKER_URL"] = rabbitmq.url
-        async with running(folder, start=False, **env) as system:
-            settings = load_settings(redis_url=system.redis_process.url, broker_url=env.get("BROKER_URL"))
-            previous = dramatiq.broker.global_broker
-            broker = make_broker(settings)
-            dramatiq.set_broker(broker)
-            try:
-                system.faults.add("slow", path="createTask", seconds=_ACCEPT_SECONDS, times=None)
-                await system.start_worker(threads=1, module="tests.chaos.overloaded")
-                await system.until(lambda: system.redis.zcard("imagebot:workers"))
-                await _overload(system)
-                yield system
-            finally:
-                broker.close()
-                dramatiq.broker.global_broker = previous
+        system = System(folder, env)
+        system.middlewares.append(_slow(hurry))
+        await system.open()
+        stack.push_async_callback(system.close)
+        settings = load_settings(redis_url=system.redis_process.url, broker_url=env.get("BROKER_URL"))
+        previous = dramatiq.broker.global_broker
+        broker = make_broker(settings)
+        dramatiq.set_broker(broker)
+        try:
+            await system.start_worker(threads=1, module="tests.chaos.overloaded")
+            await system.until(lambda: system.redis.zcard("imagebot:workers"))
+            await _overload(system)
+            yield system, hurry
+        finally:
+            broker.close()
+            dramatiq.broker.global_broker = previous
 
 
 @_BROKERS
 async def test_without_the_guard_wake_ups_have_no_end(tmp_path: Path, through: str) -> None:
-    async with _overloaded(tmp_path, through, "off") as system:
+    async with _overloaded(tmp_path, through, "off") as (system, _):
 
         async def too_many() -> bool:
             return await _sent(system) >= _TOO_MANY_A_JOB
@@ -100,12 +120,12 @@ async def test_without_the_guard_wake_ups_have_no_end(tmp_path: Path, through: s
 
 @_BROKERS
 async def test_with_the_guard_a_long_queue_is_worked_off(tmp_path: Path, through: str) -> None:
-    async with _overloaded(tmp_path, through, "on") as system:
+    async with _overloaded(tmp_path, through, "on") as (system, hurry):
         # Each wake-up that nobody acted on would have been sent again by now, twice and more.
         began = time.monotonic()
         await system.until(lambda: time.monotonic() - began > 10)
         assert await _sent(system) < 2
-        system.faults.clear()
+        hurry.set()
         await system.start_worker("helper", threads=16)
 
         async def all_shown() -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from dramatiq.brokers.redis import RedisBroker
 
 from src.jobs import State
+from src.pipeline.notify import NAMESPACE, QUEUE, QUEUE_KEY
 from src.sandbox.telegram import Person
+from src.store.clients import make_sync_redis
 from tests.system import WAIT, System, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,6 +90,36 @@ async def test_a_provider_without_credits_is_left_for_another(system: System) ->
     await bob.send_text("a barn")
     await system.picture(bob)
     assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
+
+
+async def test_a_message_of_a_killed_worker_comes_back_and_does_nothing(system: System) -> None:
+    system.faults.add("hang", path="createTask", times=1)
+    ann = system.person()
+    await ann.send_text("a castle")
+
+    async def claimed() -> bool:
+        return any(job.holder for job in await system.jobs_of(ann))
+
+    await system.until(claimed)
+    await system.killed("worker")
+    await system.start_worker()
+    await system.picture(ann)
+    messages = f"{QUEUE_KEY}.msgs"
+
+    async def all_else_is_done() -> bool:
+        return bool(await system.redis.hlen(messages) == 1)
+
+    await system.until(all_else_is_done)
+    [job] = await system.jobs_of(ann)
+    # Dramatiq gives it back a minute later, when some command happens to look after the queue: this one does.
+    client = make_sync_redis(system.settings, decode_responses=False)
+    impatient = RedisBroker(  # type: ignore[no-untyped-call]
+        client=client, namespace=NAMESPACE, heartbeat_timeout=1, maintenance_chance=1_000_000, middleware=[]
+    )
+    await asyncio.to_thread(impatient.join, QUEUE, timeout=60_000)
+    assert await system.redis.hlen(messages) == 0
+    assert [again.story for again in await system.jobs_of(ann)] == [job.story]
+    assert sum(m.from_bot and m.has_photo for m in ann.messages) == 1
 
 
 @pytest.mark.soak
