@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
+from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.session.middlewares.base import BaseRequestMiddleware
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
@@ -20,43 +21,18 @@ from aiogram.exceptions import (
     TelegramForbiddenError,
     TelegramMigrateToChat,
 )
-from aiogram.methods import (
-    AnswerCallbackQuery,
-    DeleteMessage,
-    DeleteMessages,
-    EditMessageText,
-    GetUpdates,
-    Response,
-    SendMediaGroup,
-    SendMessage,
-)
+from aiogram.methods import Response
 from aiogram.types import LinkPreviewOptions, ReplyParameters
 
 from observability.aiogram import instrument_bot
 from src.limits import Limiter
 from src.settings import Settings, SettingsError
-from src.telegram.multipart import Session
 from src.telegram.throttle import Pace
 
 if TYPE_CHECKING:
     from aiogram.client.session.middlewares.base import NextRequestMiddlewareType
     from aiogram.methods import TelegramMethod
     from aiogram.methods.base import TelegramType
-
-# Held, because pydantic keeps the class of an answer only while somebody uses it, and makes it anew for
-# milliseconds of CPU: by and by at every call.
-_ANSWERS = tuple(
-    Response[method.__returning__]  # type: ignore[name-defined]
-    for method in (
-        SendMessage,
-        SendMediaGroup,
-        EditMessageText,
-        DeleteMessage,
-        DeleteMessages,
-        AnswerCallbackQuery,
-        GetUpdates,
-    )
-)
 
 
 def make_bot(
@@ -77,7 +53,7 @@ def make_bot(
     """
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
-    session = Session(api=TelegramAPIServer.from_base(settings.telegram_api_url))
+    session = AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url))
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,

@@ -20,9 +20,6 @@ _WORDS_AT_FAULT = frozenset({"moderated_input", "moderated_output", "invalid_req
 
 Rows = list[list[InlineKeyboardButton]]
 
-_BUTTON = InlineKeyboardButton.model_construct(text="", callback_data="")
-_MARKUP = InlineKeyboardMarkup.model_construct(inline_keyboard=[])
-
 
 class OfRequest(CallbackData, prefix="r"):
     """A button about all pictures of a request."""
@@ -36,10 +33,6 @@ class OfJob(CallbackData, prefix="j"):
 
     what: Literal["again", "vary", "file", "words", "show"]
     id: str
-
-
-# What `OfJob.pack` begins with; making one and packing it costs as much as sending a poll.
-_OF_JOB = f"{OfJob.__prefix__}{OfJob.__separator__}"
 
 
 class OfWaiting(CallbackData, prefix="w"):
@@ -69,9 +62,9 @@ def picture(say: Voice, job: str) -> InlineKeyboardMarkup:
     return markup(
         [
             [
-                _button(say("button-again"), f"{_OF_JOB}again:{job}"),
-                _button(say("button-variation"), f"{_OF_JOB}vary:{job}"),
-                _button(say("button-file"), f"{_OF_JOB}file:{job}"),
+                button(say("button-again"), OfJob(what="again", id=job)),
+                button(say("button-variation"), OfJob(what="vary", id=job)),
+                button(say("button-file"), OfJob(what="file", id=job)),
             ]
         ]
     )
@@ -105,14 +98,9 @@ def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup
 
 def button(text: str, data: CallbackData) -> InlineKeyboardButton:
     """A button that sends `data` when tapped."""
-    return _button(text, data.pack())
-
-
-def _button(text: str, data: str) -> InlineKeyboardButton:
-    # Nothing here comes from outside: pydantic's checks would only cost, and so would looking up its defaults.
-    return _BUTTON.model_copy(update={"text": text, "callback_data": data})
+    return InlineKeyboardButton(text=text, callback_data=data.pack())
 
 
 def markup(rows: Rows) -> InlineKeyboardMarkup:
     """A keyboard of these rows."""
-    return _MARKUP.model_copy(update={"inline_keyboard": rows})
+    return InlineKeyboardMarkup(inline_keyboard=rows)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from aiogram import Bot
 from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge, TelegramNetworkError
-from aiogram.methods import Response, TelegramMethod
 from aiogram.types import (
     BufferedInputFile,
     InlineKeyboardMarkup,
@@ -24,52 +23,17 @@ from aiogram.types import (
 )
 from aiogram.utils.formatting import Text
 from PIL import Image
-from pydantic import BaseModel
 
 from src.jobs import Job, Ledger, Request, keys
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import tiles
 from src.telegram.client import answer_to, is_missing, is_unchanged, says
-from src.telegram.multipart import SizedFile
-
-M = TypeVar("M", Message, "Shown")
 
 _UPLOAD_SECONDS = 120
 _DAY = 86_400
 
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
-
-
-class _File(BaseModel):
-    file_id: str
-
-
-class Shown(BaseModel):
-    """What is read of a message that was edited."""
-
-    photo: list[_File] | None = None
-    document: _File | None = None
-
-
-class EditMedia(TelegramMethod[Shown | bool]):
-    """`editMessageMedia`, without aiogram's whole `Message` of its answer, which takes longer to make than the
-    whole request."""
-
-    __returning__ = Shown | bool
-    __api_method__ = "editMessageMedia"
-
-    media: InputMediaPhoto | InputMediaDocument
-    chat_id: int
-    message_id: int
-    reply_markup: InlineKeyboardMarkup | None = None
-
-
-_PHOTO = InputMediaPhoto(media="")
-_EDIT = EditMedia(media=_PHOTO, chat_id=0, message_id=0)
-
-# Held as those in `src.telegram.client` are.
-_ANSWER = Response[Shown | bool]
 
 
 class Media:
@@ -90,7 +54,7 @@ class Media:
         caption: Text,
         markup: InlineKeyboardMarkup | None,
         album: bool,
-    ) -> Shown | None:
+    ) -> Message | None:
         """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long,
         in an album made to fit, alone as the file it is.
 
@@ -143,7 +107,7 @@ class Media:
     async def fail_tile(self, chat: int, message: int, aspect: str) -> None:
         """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
 
-        async def put(tile: InputFile | str) -> list[Shown]:
+        async def put(tile: InputFile | str) -> list[Message]:
             sent = await self._put(chat, message, InputMediaPhoto(media=tile), None)
             return [] if sent is None else [sent]
 
@@ -154,8 +118,8 @@ class Media:
                 raise
 
     async def _with_tile(
-        self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[M]]]
-    ) -> list[M]:
+        self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[Message]]]
+    ) -> list[Message]:
         """Show a tile by the id Telegram knows it by, or upload it and keep the id."""
         key = keys.TILE(self._bot.id, aspect, face)
         known: str | None = await self._ledger.client.get(key)
@@ -177,11 +141,15 @@ class Media:
         message: int,
         media: InputMediaPhoto | InputMediaDocument,
         markup: InlineKeyboardMarkup | None,
-    ) -> Shown | None:
-        told = {"media": media, "chat_id": chat, "message_id": message, "reply_markup": markup}
-        edit = _EDIT.model_copy(update=told)
+    ) -> Message | None:
         try:
-            sent = await self._bot(edit, request_timeout=_UPLOAD_SECONDS)
+            sent = await self._bot.edit_message_media(
+                media,
+                chat_id=chat,
+                message_id=message,
+                reply_markup=markup,
+                request_timeout=_UPLOAD_SECONDS,
+            )
         except TelegramNetworkError:
             if isinstance(media.media, PictureFile) and media.media.failure is not None:
                 raise media.media.failure from None
@@ -190,10 +158,10 @@ class Media:
             if not is_unchanged(error):
                 raise
             return None
-        return sent if isinstance(sent, Shown) else None
+        return sent if isinstance(sent, Message) else None
 
 
-class PictureFile(SizedFile):
+class PictureFile(InputFile):
     """A picture as aiogram sends it; again from its beginning when it is sent again.
 
     Attributes:
@@ -203,7 +171,6 @@ class PictureFile(SizedFile):
 
     def __init__(self, picture: Picture, filename: str) -> None:
         super().__init__(filename)
-        self.size = picture.size
         self.failure: ProviderError | None = None
         self._picture = picture
 
@@ -222,7 +189,7 @@ def file_name(job: Job, mime: str) -> str:
     return f"picture-{job.id}.{_SUFFIXES.get(mime, 'png')}"
 
 
-def file_id_of(message: Message | Shown) -> str | None:
+def file_id_of(message: Message) -> str | None:
     """The id by which Telegram sends a message's photo or document again."""
     if message.photo:
         return message.photo[-1].file_id
@@ -230,8 +197,7 @@ def file_id_of(message: Message | Shown) -> str | None:
 
 
 def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
-    # A copy, because nothing here comes from outside: pydantic's checks take longer.
-    return _PHOTO.model_copy(update={"media": file, **_captioned(caption)})
+    return InputMediaPhoto(media=file, **_captioned(caption))
 
 
 def _document(file: InputFile, caption: Text) -> InputMediaDocument:

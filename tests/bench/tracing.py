@@ -28,8 +28,9 @@ import httpx
 import structlog
 import typer
 from aiogram import Bot
+from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.methods import TelegramMethod
-from aiogram.types import InputMediaPhoto
+from aiogram.types import InputFile, InputMediaPhoto
 from dramatiq import MessageProxy
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.message import Message
@@ -41,8 +42,6 @@ from observability.addresses import address_hook
 from observability.aiogram import instrument_bot
 from observability.dramatiq import anchored, instrument_broker
 from src.jobs import Job, Spec, State, Wake, new_id
-from src.telegram.multipart import Session, SizedFile
-from src.telegram.photos import EditMedia
 from src.telemetry import job_spans, metrics
 
 _TOKEN = "123456789:AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -58,17 +57,15 @@ class _Provider(httpx.AsyncBaseTransport):
         return httpx.Response(200, json={"code": 200, "data": {"state": "generating"}}, request=request)
 
 
-class _Telegram(Session):
+class _Telegram(AiohttpSession):
     async def make_request(self, bot: Bot, method: TelegramMethod[Any], timeout: int | None = None) -> Any:
         self.build_form_data(bot, method)
         return True
 
 
-class _Picture(SizedFile):
-    size = 300_000
-
+class _Picture(InputFile):
     async def read(self, bot: Bot) -> AsyncGenerator[bytes, None]:
-        yield bytes(self.size)
+        yield bytes(300_000)
 
 
 class Worker:
@@ -103,7 +100,7 @@ class Worker:
         with self._processing("deliver", job):
             await self._http.get("/files/picture.png")
             media = InputMediaPhoto(media=_Picture("picture.png"))
-            await self._bot(EditMedia(media=media, chat_id=1, message_id=2))
+            await self._bot.edit_message_media(media, chat_id=1, message_id=2)
             outcome = {"imagebot.outcome": "delivered", "imagebot.provider": "kie"}
             metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})
             metrics.job_duration.record(30.0, outcome)

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from aiogram.exceptions import TelegramRetryAfter
 from PIL import Image
 
 from src.providers.base import ErrorKind, ImageBytes, ProviderError
@@ -83,3 +84,25 @@ async def test_eleven_megabytes_come_as_a_file(world: World) -> None:
     data = noise.tobytes()[:10_500_000]
     await world.finished(job, ImageBytes(data, "image/png", 1920, 1920))
     assert placeholder.media["file_size"] == len(data)
+
+
+async def test_an_upload_that_is_made_again_is_read_from_its_beginning(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    pieces = 3
+
+    class Counted(ImageBytes):
+        read = 0
+
+        async def pieces(self) -> AsyncIterator[bytes]:
+            for start in range(0, len(self.data), -(-len(self.data) // pieces)):
+                Counted.read += 1
+                yield self.data[start : start + -(-len(self.data) // pieces)]
+
+    world.sandbox.faults.add("429", "editMessageMedia", retry_after=1)
+    request, picture = await world.request_of(job), Counted(png(), "image/png", 64, 48)
+    with pytest.raises(TelegramRetryAfter):
+        await world.delivery.picture(job, request, picture)
+    await world.delivery.picture(job, request, picture)
+    assert placeholder.sha256 == hashlib.sha256(png()).hexdigest()
+    assert Counted.read == 2 * pieces
