@@ -14,8 +14,8 @@ from typing import Any
 
 import dramatiq
 
-from src.jobs import NO_CHAT, transitions
-from src.limits import Gate, Refusal, delivery_turn, provider_gates, ticket_of
+from src.jobs import transitions
+from src.limits import Refusal, provider_gates
 from src.pipeline import deliver as delivery
 from src.pipeline import submit as submission
 from src.pipeline.notify import QUEUE
@@ -33,26 +33,15 @@ except SettingsError as error:
 dramatiq.set_broker(broker)
 
 
-def _demand(job_id: str, gates: list[Gate], ticket: str) -> Demand:
+def submit_limits(message: Any) -> Demand:
+    """What a submit takes: one request to its provider."""
+    job_id, provider = message.args
+
     async def refused(refusal: Refusal) -> None:
         kind = refusal.gate.partition(":")[0]
         await work().app.ledger.run(transitions.defer(job_id, after=refusal.seconds, gate=kind))
 
-    return Demand(gates, ticket, refused)
-
-
-def submit_limits(message: Any) -> Demand:
-    """What a submit takes: one request to its provider."""
-    job_id, provider = message.args
-    return _demand(job_id, provider_gates(settings, provider), ticket_of("submit", job_id))
-
-
-def deliver_limits(message: Any) -> Demand | None:
-    """What a delivery takes: one Bot API call, in its chat and overall; nothing where there is no chat."""
-    job_id, chat, group = message.args
-    if chat == NO_CHAT:
-        return None
-    return _demand(job_id, *delivery_turn(settings, job_id, chat, group=group))
+    return Demand(provider_gates(settings, provider), refused)
 
 
 @dramatiq.actor(queue_name=QUEUE, priority=10, max_retries=0, limits=submit_limits)
@@ -69,7 +58,7 @@ async def submit(job_id: str, provider: str) -> None:
         await submission.begin(work(), job)
 
 
-@dramatiq.actor(queue_name=QUEUE, priority=0, max_retries=0, limits=deliver_limits)
+@dramatiq.actor(queue_name=QUEUE, priority=0, max_retries=0)
 async def deliver(job_id: str, chat: int, group: bool) -> None:
     """Show the person the picture, or why there is none."""
     app = work().app

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from src.app import App, cancel_all
 from src.bot.inbox import Inbox
 from src.ops.leader import Leader
-from src.telegram.throttle import lane
+from src.telegram.throttle import priority
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +135,7 @@ class Handling:
                 entry, update = waiting[0]
                 # A person gets every answer, however busy the chat is with placeholders; who floods it misses
                 # some, for the others' sake.
-                with lane("answer", chat_patience=_CHAT_PATIENCE if len(waiting) <= _A_FEW else None):
+                with priority("answer", chat_patience=_CHAT_PATIENCE if len(waiting) <= _A_FEW else None):
                     await self._feed(update)
                 await self._finish(entry)
                 waiting.popleft()

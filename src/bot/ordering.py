@@ -29,7 +29,7 @@ from src.telegram.client import Undeliverable
 from src.telegram.i18n import Voice, width
 from src.telegram.messages import Delivery
 from src.telegram.status_text import Offer
-from src.telegram.throttle import lane
+from src.telegram.throttle import priority
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,7 @@ class Asking:
             await self._send(self._reply(message, words))
 
     async def _reply(self, message: Message, words: str) -> None:
-        with lane("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
+        with priority("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
             await message.reply(words)
 
     def complaint(self, prompt: str, say: Voice) -> str | None:
@@ -160,7 +160,7 @@ class Asking:
         if offer is not None:
             _note(offer, estimates)
         try:
-            with lane("answer", patience=PLACE_PATIENCE):
+            with priority("answer", patience=PLACE_PATIENCE):
                 await self._delivery.placing.place(request, jobs, estimates, offer)
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)

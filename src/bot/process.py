@@ -83,7 +83,7 @@ async def run_bot(settings: Settings) -> None:
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
     async with open_app(settings) as app:
-        bot = make_bot(settings, app.limiter, lane="answer")
+        bot = make_bot(settings, app.limiter, priority="answer")
         parts = make_dispatcher(app, bot, get_texts())
         inbox = Inbox(app)
         handling = Handling(app, inbox, bot, parts.dispatcher)

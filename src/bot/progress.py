@@ -25,7 +25,7 @@ from src.limits import OVERALL
 from src.ops.leader import Leader
 from src.telegram.client import Undeliverable
 from src.telegram.messages import Delivery
-from src.telegram.throttle import GateClosed
+from src.telegram.throttle import GateClosed, seconds_of
 from src.telemetry import job_spans
 
 log = structlog.get_logger(__name__)
@@ -155,9 +155,8 @@ class Progress:
     def _leave_alone(self, chat: int, refused: TelegramRetryAfter) -> None:
         now = time.monotonic()
         self._closed = {which: until for which, until in self._closed.items() if until > now}
-        seconds = refused.seconds if isinstance(refused, GateClosed) else float(refused.retry_after)
         overall = isinstance(refused, GateClosed) and refused.gate == OVERALL
-        self._closed[None if overall else chat] = now + min(seconds, _AGAIN_SECONDS)
+        self._closed[None if overall else chat] = now + min(seconds_of(refused), _AGAIN_SECONDS)
 
     def _may_change(self, request: Request, snapshot: Snapshot, many: bool) -> bool:
         if not request.messages:

@@ -152,7 +152,6 @@ HINT = Key(
 GATE = Key(
     "gate:<name>", "hash", "always", "an hour unused", "limiter", "a limit's bucket, closure and breaker"
 )
-PASS = Key("pass:<ticket>", "string", "always", "a minute after its turn", "limiter", "a reserved turn")
 
 # Chats
 UPDATES = Key(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import secrets
 from asyncio import sleep
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +34,12 @@ class Gate:
         rate: calls a second.
         burst: calls at once after a pause; at least 1.
         patience: seconds that are worth waiting at this gate, where that is less than at the others.
-        taken: what the caller has of this call already, as a part of it: it took that here just before.
     """
 
     name: str
     rate: float
     burst: float = 1.0
     patience: float | None = None
-    taken: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +52,7 @@ class Refusal:
 
 @functools.cache
 def _text(name: str) -> str:
-    return script_text("src.limits", "common", name)
-
-
-def _request(gates: Sequence[Gate], ticket: str, wait: float, *, lasting: bool, again: bool = False) -> str:
-    rows = [
-        {
-            "n": g.name,
-            "t": 1000 / g.rate,
-            "b": max(1.0, g.burst),
-            "p": 1000 * g.taken / g.rate,
-            "w": 1000 * min(wait, wait if g.patience is None else g.patience),
-        }
-        for g in gates
-    ]
-    asked = {"gates": rows, "ticket": ticket, "wait": wait * 1000, "lasting": lasting, "again": again}
-    return json.dumps(asked)
+    return script_text("src.limits", name)
 
 
 class Limiter:
@@ -80,37 +62,39 @@ class Limiter:
         self._client = client
         self._script = functools.cache(lambda name: client.register_script(_text(name)))
 
-    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
-        """Pass the gates, sleeping up to `wait` seconds for one's turn.
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, spread: bool = False) -> Refusal | None:
+        """Pass the gates, sleeping up to `wait` seconds for a turn at each.
 
         Args:
-            ticket: names a step that will come again; its refused turn is reserved, so that a
-                thousand refused steps come back one by one and not all at once. One that comes too late
-                for its turn gets another where others would have to go at the same time.
+            spread: a refused call comes again when the refusal says, and a thousand refused ones are told to
+                come one by one, not all at once. What is told is no turn: others may go meanwhile.
         """
-        lasting = ticket != ""
-        own = ticket or (secrets.token_hex(8) if wait > 0 else "")
-        until, again = monotonic() + wait, False
+        until, taken = monotonic() + wait, set[str]()
         while True:
-            asked = _request(gates, own, max(0.0, until - monotonic()), lasting=lasting, again=again)
-            ms, gate, go = await self._eval("take", asked)
-            if int(go) == _REFUSED:
-                return Refusal(gate, int(ms) / 1000)
+            left = max(0.0, until - monotonic())
+            rows = [
+                {
+                    "n": gate.name,
+                    "t": 1000 / gate.rate,
+                    "b": max(1.0, gate.burst),
+                    "w": 1000 * (left if gate.patience is None else min(left, gate.patience)),
+                    "p": gate.name in taken,
+                }
+                for gate in gates
+            ]
+            ms, name, what = await self._eval("take", json.dumps({"gates": rows, "spread": spread}))
+            if int(what) == _REFUSED:
+                return Refusal(name, int(ms) / 1000)
             if int(ms) > 0:
                 await sleep(int(ms) / 1000)
-            if int(go) == _GO:
+            if int(what) == _GO:
                 return None
-            again = True
-
-    async def keep(self, gates: Sequence[Gate], ticket: str, seconds: float) -> None:
-        """A turn that was taken under a ticket came to nothing: the ticket's step has it in so many seconds."""
-        calls = [part for gate in gates for part in (gate.name, 1000 / gate.rate)]
-        await self._eval("keep", ticket, max(1, round(seconds * 1000)), *calls)
+            taken.add(name)
 
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays.
 
-        Turns reserved at it move behind the closure; it opens with one call and its rate, not with a burst.
+        It opens with one call and its rate, not with a burst.
         """
         await self._eval("close", gate, max(1, round(seconds * 1000)))
 

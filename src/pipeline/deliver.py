@@ -10,54 +10,51 @@ from typing import Any
 
 import structlog
 from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramRetryAfter
+from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
-from src.limits import delivery_turn, ticket_of
 from src.pipeline import failures, retry_policy, timeouts
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again, GiveUp
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
 from src.telegram.client import Undeliverable
 from src.telegram.placeholders import NotYet
-from src.telegram.throttle import GateClosed, lane
+from src.telegram.throttle import GateClosed, priority
 from src.telemetry import job_spans, metrics
 
 log = structlog.get_logger(__name__)
 
 _DAY = 86_400
-_CLOSE_PATIENCE = 2.0
 
 
 async def show(work: Work, job: Job, request: Request | None) -> None:
     """Show a claimed job's outcome and end it."""
+    with priority("result", patience=timeouts.DELIVERY_PATIENCE, comes_again=True):
+        await _show(work, job, request)
+
+
+async def _show(work: Work, job: Job, request: Request | None) -> None:
     if request is None:
         await _finish(work, job, {}, kind="request_lost")
         return
     with work.hold(job):
         try:
             if request.chat != NO_CHAT and not request.messages:
-                request, sent = await work.delivery.placing.hold(job, request)
-                if sent:
-                    await failures.again(work, job, retry_policy.PLACED)
-                    return
+                request = await work.delivery.placing.hold(job, request)
             if job.state is State.DELIVERING:
                 async with work.uploads, await _picture(work, job) as picture:
                     if request.chat == NO_CHAT:
                         shown = _kept(job, picture)
                     else:
-                        with lane("paid"):
-                            shown = await work.delivery.picture(job, request, picture)
+                        shown = await work.delivery.picture(job, request, picture)
             elif request.chat == NO_CHAT:
                 shown = {}
             else:
-                with lane("paid"):
-                    shown = await work.delivery.notice(job, request)
-        except NotYet as waits:
-            gates, ticket = delivery_turn(work.app.settings, job.id, request.chat, group=request.group)
-            await work.app.limiter.keep(gates, ticket, waits.turn)
-            await failures.again(work, job, retry_policy.no_turn(waits.seconds))
+                shown = await work.delivery.notice(job, request)
+        except NotYet:
+            await failures.again(work, job, retry_policy.no_turn(timeouts.ALBUM_AGAIN))
             return
         except (RedisError, OSError):
             raise  # its lease ends, and another tries
@@ -80,13 +77,12 @@ async def close(work: Work, request_id: str) -> None:
     standing = await ledger.standing(request_id)
     if standing is not None and standing.request.status_message is not None:
         try:
-            with lane("result", patience=_CLOSE_PATIENCE, ticket=ticket_of("close", request_id)):
+            with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
                 await work.delivery.close(standing.request, standing.jobs)
         except (Undeliverable, TelegramBadRequest) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
         except GateClosed as closed:
-            # Its turn is reserved: a little before it.
-            await ledger.close_later(request_id, max(0.0, closed.seconds - _CLOSE_PATIENCE / 2))
+            await ledger.close_later(request_id, closed.seconds)
             return
         except TelegramAPIError:
             return
@@ -119,7 +115,12 @@ async def _failed(work: Work, job: Job, request: Request, error: Exception) -> N
     kind = error.kind if isinstance(error, (ProviderError, Undeliverable)) else type(error).__name__
     if not isinstance(error, TelegramRetryAfter):
         job_spans.fail_step(kind)
-    if isinstance(error, ProviderError):
+    if isinstance(error, GateClosed):
+        metrics.limits_refused.add(1, {"imagebot.gate": metrics.gate_kind(error.gate)})
+        trace.get_current_span().add_event(
+            "imagebot.limited", {"imagebot.gate": error.gate, "imagebot.retry_after": error.seconds}
+        )
+    elif isinstance(error, ProviderError):
         await failures.provider_failed(work, job, error, "fetch")
     elif isinstance(error, TelegramBadRequest):
         log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
@@ -136,7 +137,11 @@ async def _failed(work: Work, job: Job, request: Request, error: Exception) -> N
 async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
     """End a picture that cannot be shown, unless it is: the answer to an earlier edit may have been lost."""
     if request.chat != NO_CHAT and job.unheard:
-        message = await work.delivery.shown_already(job, request)
+        try:
+            message = await work.delivery.shown_already(job, request)
+        except TelegramRetryAfter as error:
+            await _failed(work, job, request, error)
+            return
         if message is not None:
             await _finish(work, job, {"message": message})
             return

@@ -17,6 +17,7 @@ from src.jobs.transitions import Counter
 from src.pipeline import timeouts
 from src.providers.base import Capabilities, ErrorKind, ProviderError
 from src.telegram.client import Undeliverable
+from src.telegram.throttle import GateClosed
 
 BREAKER: Mapping[ErrorKind, Literal["counts", "at once"]] = {
     ErrorKind.UPSTREAM: "counts",
@@ -131,6 +132,8 @@ def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
             return GiveUp(error.kind, error.code)
         case Undeliverable():
             return GiveUp(error.kind, told=False)
+        case GateClosed():
+            return no_turn(error.seconds, error.gate.partition(":")[0])
         case TelegramRetryAfter():
             return no_turn(float(error.retry_after))
         case TelegramBadRequest():
@@ -146,13 +149,9 @@ def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
             return GiveUp("internal")
 
 
-def no_turn(seconds: float) -> Again:
+def no_turn(seconds: float, gate: str = "telegram") -> Again:
     """Telegram takes nothing from us before then."""
-    return Again(seconds, "limited", "telegram", free=True)
-
-
-PLACED = Again(0.0, "placed", free=True)
-"""The step's one call went into the placeholder, so the picture comes with the next."""
+    return Again(seconds, "limited", gate, free=True)
 
 
 def _others(job: Job, providers: Mapping[str, Capabilities]) -> tuple[str, ...]:

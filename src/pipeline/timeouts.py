@@ -39,6 +39,12 @@ FETCH_TRIES = 6
 """To get a finished picture, with a minute of pauses: it is paid for, and its host may be away."""
 REFUSAL_TRIES = 3
 """At what Telegram refuses or our own code breaks on: such a thing rarely passes, but sometimes does."""
+DELIVERY_PATIENCE = 30.0
+"""For a turn where Telegram takes no more: asleep, a delivery keeps its place; its chat's own gate refuses it sooner."""
+CLOSE_PATIENCE = 2.0
+"""For the turn of an album's last words, which nobody waits for: the ledger has them said later."""
+ALBUM_AGAIN = 50.0
+"""Fallback re-check of an album's other pictures; the placeholder's arrival normally wakes them."""
 PING_AFTER = 60.0
 """Who waited longer no longer looks at the chat: a short message says that the picture is there."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
@@ -27,7 +27,7 @@ from aiogram.types import LinkPreviewOptions, ReplyParameters
 from observability.aiogram import instrument_bot
 from src.limits import Limiter
 from src.settings import Settings, SettingsError
-from src.telegram.throttle import Pace
+from src.telegram.throttle import Priority, Throttle
 
 if TYPE_CHECKING:
     from aiogram.client.session.middlewares.base import NextRequestMiddlewareType
@@ -39,13 +39,13 @@ def make_bot(
     settings: Settings,
     limiter: Limiter,
     *,
-    lane: Literal["result", "answer"] = "result",
+    priority: Priority = "result",
     patience: float = 3.0,
 ) -> Bot:
     """The bot of `TELEGRAM_TOKEN`; close its session when done.
 
     Args:
-        lane: how calls are paced that are in no `lane` of their own.
+        priority: of calls that are made under no `priority` of their own.
         patience: seconds a call waits for its turn before it is refused with `TelegramRetryAfter`.
 
     Raises:
@@ -60,7 +60,7 @@ def make_bot(
         default=DefaultBotProperties(parse_mode=None, link_preview=LinkPreviewOptions(is_disabled=True)),
     )
     session.middleware(Migration())
-    session.middleware(Pace(settings, limiter, lane, patience))
+    session.middleware(Throttle(settings, limiter, priority, patience))
     # Innermost: a span of each call that really goes out.
     instrument_bot(bot)
     return bot

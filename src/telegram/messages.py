@@ -29,7 +29,7 @@ from src.telegram.i18n import Texts, shorten
 from src.telegram.photos import Media, file_id_of
 from src.telegram.placeholders import Placing, count_offer
 from src.telegram.status_text import Offer
-from src.telegram.throttle import lane
+from src.telegram.throttle import priority
 
 _CAPTION_PROMPT = 300
 
@@ -73,7 +73,7 @@ class Delivery:
             return False
         markup = keyboards.placeholder(say, request.id, status.offer)
         text = Text(status.text, status_text.note(say, request))
-        with lane("answer" if asked else "progress"), reaching():
+        with priority("answer" if asked else "progress"), reaching():
             changed = await self._edit_text(request.chat, message, text, markup)
         if changed:
             count_offer(request, status)
@@ -138,10 +138,9 @@ class Delivery:
             return None
         say = self._texts.voice(request.lang)
         try:
-            with lane("paid"):
-                await self._bot.edit_message_text(
-                    say("placeholder-sending"), chat_id=request.chat, message_id=message
-                )
+            await self._bot.edit_message_text(
+                say("placeholder-sending"), chat_id=request.chat, message_id=message
+            )
         except (TelegramBadRequest, TelegramForbiddenError) as error:
             return message if says(error, "no text in the message") else None
         return None

@@ -13,50 +13,31 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from aiogram import Bot
-from aiogram.exceptions import (
-    TelegramAPIError,
-    TelegramNetworkError,
-    TelegramRetryAfter,
-    TelegramServerError,
-)
+from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramRetryAfter, TelegramServerError
 from aiogram.types import InlineKeyboardMarkup, Message
 
 from src.jobs import PENDING, Job, Ledger, Request, transitions
 from src.jobs.estimate import Estimate
-from src.limits import pause_in
 from src.pipeline import notify
 from src.telegram import keyboards, status_text
 from src.telegram.client import answer_to, reaching
 from src.telegram.i18n import Texts
 from src.telegram.photos import Media
 from src.telegram.status_text import Offer, Status, offers
-from src.telegram.throttle import GateClosed, before_leaving, lane, paying
+from src.telegram.throttle import before_leaving, priority
 from src.telemetry import metrics
 
 # Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
-# What a wake-up may take.
-_LATE_SECONDS = 0.2
-# How long an album's tiles stand alone while Telegram says to wait.
+# How long the message under an album's tiles, which are there, waits for its turn.
 _STATUS_SECONDS = 30.0
 # How long a placeholder of which there is another waits for the turn that takes it away.
 _STRAY_SECONDS = 20.0
-# Until an album's other pictures look again: its placeholder wakes them. An unused turn is kept that long.
-_ALBUM_SECONDS = 50.0
 
 
 class NotYet(Exception):
-    """There is no placeholder yet to show anything in, and nothing was sent.
-
-    Attributes:
-        seconds: until it is worth coming again, unless it is woken.
-        turn: seconds until the turn that it has not used may be of use.
-    """
-
-    def __init__(self, seconds: float, *, turn: float) -> None:
-        super().__init__(f"in {seconds:.1f} s")
-        self.seconds, self.turn = seconds, turn
+    """There is no placeholder yet to show anything in: another job's step sends it, and wakes this one."""
 
 
 class _NotNeeded(Exception):
@@ -86,14 +67,11 @@ class Placing:
         jobs: Sequence[Job],
         estimates: Sequence[Estimate],
         offer: Offer | None = None,
-        *,
-        paid: bool = False,
     ) -> None:
         """Send the placeholder and let it count, unless another has already done so.
 
         Args:
             estimates: one for each of the jobs.
-            paid: one turn of the request's chat has been taken for it; an album needs more.
         """
         if request.messages:
             return
@@ -109,7 +87,7 @@ class Placing:
                     if len(jobs) == 1:
                         messages = [(await self.send_text(request, text, markup)).message_id]
                     else:
-                        messages, status_message = await self._send_album(request, jobs, text, markup, paid)
+                        messages, status_message = await self._send_album(request, jobs, text, markup)
         except _NotNeeded:
             return
         placed = await self._ledger.run(
@@ -117,7 +95,7 @@ class Placing:
         )
         if not placed.ours:
             strays = messages if status_message is None else [*messages, status_message]
-            with lane("answer", patience=_STRAY_SECONDS):
+            with priority("answer", patience=_STRAY_SECONDS):
                 gone = await self._take_back(request.chat, strays)
             if gone:
                 await self._ledger.sending(request.id, -1)
@@ -151,35 +129,21 @@ class Placing:
                     await self._ledger.sending(request.id, -1)
                 raise
 
-    async def hold(self, job: Job, request: Request) -> tuple[Request, bool]:
+    async def hold(self, job: Job, request: Request) -> Request:
         """Send the placeholder of a job that waits to be shown, if there is none yet: the bot died before it
-        could, or its turn has not come while Telegram is busy.
-
-        The turn that is paid for the job is the placeholder's, or a part of the one that an album's is reserved.
-        Of an album's jobs only the first that waits sends it.
-
-        Returns:
-            The request as it is now, and whether it was sent: the picture then needs a turn of its own.
+        could, or its turn has not come while Telegram is busy. The request as it is now.
 
         Raises:
-            NotYet: nothing was sent, and the turn that is paid for was not used.
+            NotYet: of an album's jobs only the first that waits sends it.
         """
         standing = await self._ledger.standing(request.id)
         current, jobs = (standing.request, standing.jobs) if standing else (request, ())
         if current.messages or not jobs:
-            return current, False
-        try:
-            if len(jobs) == 1:
-                with lane("paid"):
-                    await self.place(current, jobs, [_NO_ESTIMATE])
-            elif next((other.id for other in jobs if _waits(other)), job.id) != job.id:
-                raise NotYet(_ALBUM_SECONDS, turn=0.0)
-            else:
-                with lane("result", patience=_LATE_SECONDS, ticket=f"place:{current.id}"):
-                    await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs), paid=True)
-        except GateClosed as closed:
-            raise NotYet(closed.seconds, turn=closed.seconds) from closed
-        return await self._ledger.request(current.id) or current, True
+            return current
+        if next((other.id for other in jobs if _waits(other)), job.id) != job.id:
+            raise NotYet
+        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+        return await self._ledger.request(current.id) or current
 
     async def send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
         """Send a message that becomes the picture: without a sound, in answer to what was asked."""
@@ -193,17 +157,14 @@ class Placing:
         )
 
     async def _send_album(
-        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup, paid: bool
+        self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup
     ) -> tuple[list[int], int]:
-        """Send the tiles and the message under them, with one turn: the tiles' ids and that message's."""
-        with paying(ahead=1, taken=int(paid)):
-            tiled = await self._media.send_tiles(request, jobs)
-        await asyncio.sleep(pause_in(len(jobs) + 1, group=request.group))
+        """Send the tiles and the message under them: the tiles' ids and that message's."""
+        tiled = await self._media.send_tiles(request, jobs)
         try:
             status = await self._send_under_album(request, text, markup)
         except TelegramAPIError as error:
-            # With the turn that it has not used.
-            with lane("paid"):
+            with priority("result", patience=_STRAY_SECONDS, chat_patience=_STRAY_SECONDS):
                 gone = await self._take_back(request.chat, tiled)
             if gone:
                 raise
@@ -213,16 +174,16 @@ class Placing:
     async def _send_under_album(
         self, request: Request, text: str, markup: InlineKeyboardMarkup | None
     ) -> Message:
-        """Send the message whose turn the tiles have paid. They are there, so it waits where Telegram says so."""
+        """Send the message under tiles that are there, waiting where Telegram says so."""
         until = time.monotonic() + _STATUS_SECONDS
-        while True:
-            try:
-                with lane("paid"):
+        with priority("result", patience=_STATUS_SECONDS, chat_patience=_STATUS_SECONDS):
+            while True:
+                try:
                     return await self.send_text(request, text, markup)
-            except TelegramRetryAfter as error:
-                if time.monotonic() + error.retry_after > until:
-                    raise
-                await asyncio.sleep(error.retry_after)
+                except TelegramRetryAfter as error:
+                    if time.monotonic() + error.retry_after > until:
+                        raise
+                    await asyncio.sleep(error.retry_after)
 
     async def _take_back(self, chat: int, messages: list[int]) -> bool:
         """Delete messages that do not count; False: they may have stayed."""

@@ -33,12 +33,10 @@ class Demand:
 
     Attributes:
         gates: the gates it takes, all or none.
-        ticket: names the step, so that its reserved turn is found again.
         refused: awaited when it was refused; arranges that the step comes again.
     """
 
     gates: Sequence[Gate]
-    ticket: str
     refused: Callable[[Refusal], Awaitable[None]]
 
 
@@ -89,7 +87,7 @@ class RateLimits(Middleware):
         return loop.run_coroutine(self._ask(demand))
 
     async def _ask(self, demand: Demand) -> Refusal | None:
-        refusal = await self._limiter().take(demand.gates, ticket=demand.ticket)
+        refusal = await self._limiter().take(demand.gates, spread=True)
         if refusal is not None:
             await demand.refused(refusal)
         return refusal

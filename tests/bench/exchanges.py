@@ -29,7 +29,6 @@ from aiogram.client.telegram import TelegramAPIServer
 from aiogram.types import BufferedInputFile, InputMediaPhoto
 from aiogram.utils.formatting import Text
 
-from src.limits import Limiter
 from src.providers.base import Done, GenRequest, ImageRef
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
@@ -39,8 +38,8 @@ from src.telegram import keyboards
 from src.telegram.client import make_bot
 from src.telegram.i18n import Texts
 from src.telegram.photos import Media
-from src.telegram.throttle import lane
 from tests.bench import wire
+from tests.bot.bot_world import OpenGates
 
 Calls = dict[str, Callable[[int], Awaitable[object]]]
 
@@ -100,7 +99,7 @@ async def _world() -> AsyncIterator[Place]:
 @asynccontextmanager
 async def _ours(place: Place) -> AsyncIterator[Calls]:
     settings = place.settings()
-    async with make_client(settings) as client, make_bot(settings, Limiter()) as bot:
+    async with make_client(settings) as client, make_bot(settings, cast(Any, OpenGates())) as bot:
         kie = KieProvider(settings, client)
         media = Media(bot, cast(Any, SimpleNamespace()), settings)
         say = Texts().voice("en")
@@ -125,10 +124,9 @@ async def _ours(place: Place) -> AsyncIterator[Calls]:
             chat, message = place.messages[n % len(place.messages)]
             markup, caption = keyboards.picture(say, job.id), Text(f"a red fox in snow, no. {n}")
             async with kie.open(ImageRef(place.picture)) as found:
-                with lane("paid"):
-                    sent = await media.show(
-                        job, found, chat, message, caption=caption, markup=markup, album=False
-                    )
+                sent = await media.show(
+                    job, found, chat, message, caption=caption, markup=markup, album=False
+                )
             assert sent is not None
             return sent
 

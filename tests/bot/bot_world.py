@@ -108,7 +108,7 @@ class World:
     async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
         assert held is not None
-        request, _ = await self.delivery.placing.hold(held, await self.request_of(held))
+        request = await self.delivery.placing.hold(held, await self.request_of(held))
         shown = await self.delivery.picture(held, request, image)
         await self._finish(held, shown)
         return shown
@@ -137,10 +137,7 @@ class World:
 class OpenGates:
     """A limiter whose gates are open: the chats here are busier than Telegram would like."""
 
-    async def take(self, gates: Any, *, wait: float = 0.0, ticket: str = "") -> None:
-        return None
-
-    async def keep(self, gates: Any, ticket: str, seconds: float) -> None:
+    async def take(self, gates: Any, *, wait: float = 0.0, spread: bool = False) -> None:
         return None
 
     async def close(self, gate: str, seconds: float) -> None:

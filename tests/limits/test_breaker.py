@@ -69,12 +69,12 @@ async def test_late_failures_of_earlier_calls_change_nothing(limiter: Limiter) -
     assert refusal.seconds <= 10
 
 
-async def test_a_reserved_turn_can_be_the_trial(limiter: Limiter, clock: Clock) -> None:
-    slow = Gate(GATE.name, rate=2, burst=1)
-    assert await limiter.take([slow]) is None
-    refusal = await limiter.take([slow], ticket="job")
-    assert refusal is not None
+async def test_who_is_refused_by_an_open_breaker_is_told_when_it_tries(
+    limiter: Limiter, clock: Clock
+) -> None:
     await limiter.failed(GATE.name, at_once=True)
+    told = [await limiter.take([GATE], spread=True) for _ in range(3)]
+    assert {refusal and round(refusal.seconds) for refusal in told} == {10}
     clock.advance(10)
-    assert await limiter.take([slow], ticket="job") is None
-    assert await limiter.take([slow], ticket="other") is not None
+    assert await limiter.take([GATE], spread=True) is None
+    assert await limiter.take([GATE], spread=True) is not None

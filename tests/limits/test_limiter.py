@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import pytest
@@ -36,113 +35,46 @@ async def test_all_gates_or_none(limiter: Limiter) -> None:
     assert await limiter.take([wide]) is None
 
 
-async def test_refused_steps_get_turns_one_after_another(limiter: Limiter) -> None:
+async def test_refused_calls_are_told_to_come_one_after_another(limiter: Limiter, clock: Clock) -> None:
     gate = Gate("g", rate=1, burst=1)
-    assert await limiter.take([gate], ticket="first") is None
-    waits = [await limiter.take([gate], ticket=f"step {n}") for n in range(4)]
-    seconds = [refusal.seconds for refusal in waits if refusal is not None]
-    assert len(seconds) == 4
-    assert all(later - earlier == pytest.approx(1, abs=0.2) for earlier, later in itertools.pairwise(seconds))
-    # Asked again too early, a step keeps its turn and takes nobody else's.
-    again = await limiter.take([gate], ticket="step 0")
-    assert again is not None
-    assert again.seconds <= seconds[0]
+    assert await limiter.take([gate], spread=True) is None
+    told = [await limiter.take([gate], spread=True) for _ in range(4)]
+    assert [refusal and refusal.seconds for refusal in told] == pytest.approx([1, 2, 3, 4], abs=0.01)
+    # It is no turn: the gate is free for whoever comes.
+    clock.advance(1.01)
+    assert await limiter.take([gate]) is None
+    # Who does not come again when told to learns only when the gate is free.
+    refusal = await limiter.take([gate])
+    assert refusal is not None
+    assert refusal.seconds == pytest.approx(1, abs=0.01)
 
 
-async def test_a_reserved_turn_is_used_once(limiter: Limiter, clock: Clock) -> None:
-    gate = Gate("g", rate=0.1, burst=1)
-    await limiter.take([gate])
-    assert await limiter.take([gate], ticket="step") is not None
-    clock.advance(10)
-    assert await limiter.take([gate], ticket="step") is None
-    assert await limiter.take([gate], ticket="step") is not None
-
-
-async def test_a_reserved_turn_that_is_slept_for_is_used(limiter: Limiter, clock: Clock) -> None:
-    gate = Gate("g", rate=100, burst=1)
-    await limiter.take([gate])
-    assert await limiter.take([gate], ticket="step") is not None
-    assert await limiter.take([gate], ticket="step", wait=1) is None
-    again = await limiter.take([gate], ticket="step")
-    assert again is not None
-    assert again.seconds == pytest.approx(0.02, abs=0.002)
-
-
-async def test_a_turn_that_came_to_nothing_is_kept_for_later(limiter: Limiter, clock: Clock) -> None:
-    gate = Gate("g", rate=0.1, burst=1)
-    assert await limiter.take([gate], ticket="step") is None
-    await limiter.keep([gate], "step", 25)
-    # The line is not longer for it, and a closure moves it as it moves others.
-    waits = await limiter.take([gate], ticket="next")
-    assert waits is not None
-    assert waits.seconds == pytest.approx(10)
-    await limiter.close("g", 5)
-    clock.advance(25)
-    early = await limiter.take([gate], ticket="step")
-    assert early is not None
-    assert (early.gate, early.seconds) == ("turn", pytest.approx(5, abs=0.01))
-    clock.advance(5.01)
-    assert await limiter.take([gate], ticket="step") is None
-    assert await limiter.take([gate], ticket="step") is not None
-
-
-async def test_what_was_taken_just_before_is_a_part_of_the_call(limiter: Limiter, clock: Clock) -> None:
+async def test_an_album_counts_as_many(limiter: Limiter, clock: Clock) -> None:
     settings = load_settings()
-    one = telegram_gates(settings, 1)[1:]
-    album = telegram_gates(settings, 1, messages=5, taken=1)[1:]
-    assert await limiter.take(one, ticket="picture") is None
-    # The chat is as it was, for an album too.
-    assert await limiter.take(album, ticket="album") is None
+    one, album = telegram_gates(settings, 1)[1:], telegram_gates(settings, 1, messages=5)[1:]
+    assert await limiter.take(album) is None
     refusal = await limiter.take(one)
     assert refusal is not None
     assert refusal.seconds == pytest.approx(2)
 
 
-async def test_a_reserved_turn_has_what_was_taken_before_it_as_a_part(limiter: Limiter, clock: Clock) -> None:
-    settings = load_settings()
-    one = telegram_gates(settings, 1)[1:]
-    album = telegram_gates(settings, 1, messages=5, taken=1)[1:]
-    for _ in range(3):
-        assert await limiter.take(one) is None
-    assert await limiter.take(one, ticket="picture") is None
-    refusal = await limiter.take(album, ticket="album")
-    # Behind the three others, not behind its own part; whoever comes next is behind five in all.
+async def test_a_call_that_waits_long_at_one_gate_is_counted_at_the_other_when_it_goes(
+    limiter: Limiter, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(seconds)
+
+    monkeypatch.setattr("src.limits.limiter.sleep", sleep)
+    wide, chat = Gate("wide", rate=0.5, burst=1), Gate("chat", rate=1, burst=1)
+    assert await limiter.take([wide]) is None
+    assert await limiter.take([wide, chat], wait=5) is None
+    assert sum(slept) == pytest.approx(2, abs=0.01)
+    refusal = await limiter.take([chat])
     assert refusal is not None
-    assert refusal.seconds == pytest.approx(3)
-    await limiter.keep(one, "picture", refusal.seconds)
-    behind = await limiter.take(one, ticket="next")
-    assert behind is not None
-    assert behind.seconds == pytest.approx(3 + 2)
-    clock.advance(refusal.seconds + 0.01)
-    assert await limiter.take(one, ticket="picture") is None
-    assert await limiter.take(album, ticket="album") is None
-    # And so it is when it comes before its turn.
-    early = await limiter.take(one, ticket="next")
-    assert early is not None
-    assert early.seconds == pytest.approx(2, abs=0.02)
-
-
-async def test_a_closed_gate_holds_reserved_turns_too(limiter: Limiter, clock: Clock) -> None:
-    gate = Gate("g", rate=0.1, burst=1)
-    await limiter.take([gate])
-    await limiter.take([gate], ticket="next")
-    await limiter.take([gate], ticket="after it")
-    clock.advance(9)
-    await limiter.close("g", 30)
-    clock.advance(1)
-    refusals = [await limiter.take([gate], ticket=ticket) for ticket in ("after it", "next")]
-    assert [refusal and round(refusal.seconds) for refusal in refusals] == [40, 30]
-
-
-async def test_a_missed_turn_is_taken_anew_behind_a_closure(limiter: Limiter, clock: Clock) -> None:
-    gate = Gate("g", rate=0.1, burst=1)
-    await limiter.take([gate])
-    await limiter.take([gate], ticket="late")
-    await limiter.take([gate], ticket="next")
-    clock.advance(15)
-    await limiter.close("g", 30)
-    refusals = [await limiter.take([gate], ticket=ticket) for ticket in ("late", "next")]
-    assert [refusal and round(refusal.seconds) for refusal in refusals] == [45, 35]
+    assert refusal.seconds == pytest.approx(1, abs=0.01)
 
 
 async def test_the_longer_closure_stays(limiter: Limiter) -> None:
@@ -157,9 +89,9 @@ async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
     settings = load_settings()
     chats = iter(range(1000))
 
-    async def passes(lane: Any) -> bool:
-        return await limiter.take(telegram_gates(settings, next(chats), lane=lane)) is None
+    async def passes(*, droppable: bool) -> bool:
+        return await limiter.take(telegram_gates(settings, next(chats), droppable=droppable)) is None
 
-    while await passes("progress"):
+    while await passes(droppable=True):
         pass
     assert await passes("result")

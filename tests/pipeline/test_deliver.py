@@ -1,4 +1,4 @@
-"""Showing a picture whose placeholder the bot could not send: whose turn at Telegram it takes, and what is seen."""
+"""Showing a picture: whose placeholder the bot could not send, or which Telegram's limits put off."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import pytest
 
 from src.jobs import Job, State, transitions
 from src.jobs.estimate import Estimate
-from src.limits import Gate, Limiter, Refusal, telegram_gates, ticket_of
+from src.limits import Gate, Limiter, Refusal
 from src.pipeline import deliver
 from src.pipeline.leases import Work
 from src.sandbox.telegram import Message, Person
 from src.telegram.client import make_bot
 from src.telegram.i18n import get_texts
 from src.telegram.messages import Delivery
-from src.telegram.throttle import lane
+from src.telegram.throttle import priority
 from tests.bot.bot_world import OpenGates, World, image
+from tests.limits.busy import busy
 
 
 class Crowded(Limiter):
-    """Whoever has passed a chat's gate finds a hundred turns behind it reserved by others."""
+    """Whoever has passed a chat's gate finds two seconds of turns behind it taken by others."""
 
-    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, ticket: str = "") -> Refusal | None:
-        refusal = await super().take(gates, wait=wait, ticket=ticket)
-        for number in range(100):
-            await super().take(gates[-1:], ticket=f"other:{number}")
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, spread: bool = False) -> Refusal | None:
+        refusal = await super().take(gates, wait=wait, spread=spread)
+        await busy(self._client, 2, gates[-1].name)
         return refusal
 
 
@@ -58,12 +58,17 @@ async def _asked(world: World, person: Person, count: int = 1) -> list[Job]:
     return jobs
 
 
-async def _made_album(world: World, person: Person) -> tuple[list[Job], list[Gate], list[str]]:
-    """Two pictures that are made and have no placeholder, their chat's gates, and their deliveries' tickets."""
+async def _made_album(world: World, person: Person) -> list[Job]:
+    """Two pictures that are made and have no placeholder."""
     jobs = await _asked(world, person, 2)
     for job in jobs:
         await world.made(job, image().data)
-    return jobs, telegram_gates(world.settings, person.id), [ticket_of("deliver", job.id) for job in jobs]
+    return jobs
+
+
+async def _asked_again_at(world: World, member: str) -> float:
+    """Seconds until the ledger is due to look at it."""
+    return float(await world.app.redis.zscore("imagebot:due", member) - await world.app.ledger.now()) / 1000
 
 
 async def _show(work: Work, job: Job) -> Job:
@@ -81,34 +86,38 @@ def _shown(person: Person) -> list[Message]:
     return [message for message in person.messages if message.from_bot]
 
 
-async def test_the_turn_that_is_paid_for_is_the_placeholders_and_the_picture_comes_with_its_own(
+async def test_the_placeholder_and_the_picture_each_take_a_turn(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
     [job] = await _asked(world, anna)
     await world.made(job, image().data)
-    # Whoever has not paid for a turn in this chat is refused.
-    await world.app.limiter.close(f"chat:{anna.id}", 600)
-    work = worker(world.app.limiter)
-    audit = world.sandbox.audit
-    before = audit.by_method.copy()
-
-    waits = await _show(work, job)
+    await world.app.redis.delete(f"imagebot:gate:chat:{anna.id}")
+    before = world.sandbox.audit.by_method.copy()
+    assert (await _show(worker(Limiter(world.app.redis)), job)).state is State.DELIVERED
     [placeholder] = _shown(anna)
-    assert not placeholder.has_photo
-    assert (await world.request_of(job)).messages == (placeholder.message_id,)
-    # It comes again at once, and this was no attempt at showing the picture.
-    assert (waits.state, waits.holder, waits.deliveries) == (State.READY, "", 0)
-    assert " placed@" in waits.story
-    rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
-    assert [(row.what, row.id) for row in rows] == [("deliver", job.id)]
-
-    assert (await _show(work, job)).state is State.DELIVERED
-    assert _shown(anna) == [placeholder]
     assert placeholder.has_photo
-    calls = audit.by_method - before
+    assert (await world.request_of(job)).messages == (placeholder.message_id,)
+    calls = world.sandbox.audit.by_method - before
     calls.pop("getUpdates", 0)
     assert calls == {"sendMessage": 1, "editMessageMedia": 1}
+
+
+async def test_a_delivery_that_its_chat_refuses_comes_when_it_is_told_to_and_it_was_no_attempt(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    await world.made(job, image().data)
+    limiter = Limiter(world.app.redis)
+    await limiter.close(f"chat:{anna.id}", 20)
+    waits = await _show(worker(limiter), job)
+    assert (waits.state, waits.holder, waits.deliveries) == (State.READY, "", 0)
+    assert " limited:telegram@" in waits.story
+    assert 19 < await _asked_again_at(world, job.id) <= 20
+    await world.app.redis.delete(f"imagebot:gate:chat:{anna.id}")
+    assert (await _show(worker(limiter), job)).state is State.DELIVERED
+    assert placeholder.has_photo
 
 
 async def test_of_two_workers_placeholders_one_stays_and_counts(
@@ -129,14 +138,12 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     monkeypatch.setattr(ledger, "sending", sending)
     before = world.sandbox.audit.by_method["sendMessage"]
     both = await asyncio.gather(*(worker(OpenGates()).delivery.placing.hold(job, request) for _ in range(2)))
-    # Each has used its turn, so the picture needs another.
-    assert [sent for _, sent in both] == [True, True]
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
     [placeholder] = _shown(anna)
-    assert [request.messages for request, _ in both] == [(placeholder.message_id,)] * 2
+    assert [request.messages for request in both] == [(placeholder.message_id,)] * 2
     kept = await world.request_of(job)
     assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
-    assert await worker(OpenGates()).delivery.placing.hold(job, request) == (kept, False)
+    assert await worker(OpenGates()).delivery.placing.hold(job, request) == kept
     assert _shown(anna) == [placeholder]
 
 
@@ -147,109 +154,83 @@ async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_t
     await boris.reply_after(await boris.send_text("/start"))
     [job] = await _asked(world, anna)
     request, limiter, audit = await world.request_of(job), world.app.limiter, world.sandbox.audit
-    before, busy = audit.by_method["sendMessage"], worker(limiter)
-    for other in range(30):
-        await limiter.take(telegram_gates(world.settings, None), ticket=f"other:{other}")
-    with lane("answer", patience=30):
-        first = asyncio.create_task(busy.bot.send_message(boris.id, "before it"))
-        waiting = asyncio.create_task(busy.delivery.placing.place(request, [job], [Estimate(None, 20, 40)]))
+    before, waits = audit.by_method["sendMessage"], worker(limiter)
+    await busy(world.app.redis, 1.5)
+    with priority("answer", patience=30):
+        first = asyncio.create_task(waits.bot.send_message(boris.id, "before it"))
+        waiting = asyncio.create_task(waits.delivery.placing.place(request, [job], [Estimate(None, 20, 40)]))
     async with asyncio.timeout(40):
-        while len(await world.app.redis.keys("*pass:answer:*")) < 2:
+        while len(await world.app.redis.keys("*gate:chat:*")) < 2:
             await asyncio.sleep(0.01)
-    assert (await worker(OpenGates()).delivery.placing.hold(job, request))[1]
+    assert (await worker(OpenGates()).delivery.placing.hold(job, request)).messages
     await asyncio.gather(first, waiting)
     assert (audit.by_method["sendMessage"], audit.by_method["deleteMessages"]) == (before + 2, 0)
     assert not (await world.request_of(job)).may_have_stray
 
 
-async def test_an_album_is_placed_once_and_its_pictures_come_with_turns_of_their_own(
+async def test_an_album_is_placed_once_by_the_first_of_its_jobs_that_waits(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
-    jobs, gates, (_, ticket) = await _made_album(world, anna)
-    limiter, work = world.app.limiter, worker(OpenGates())
-    assert await limiter.take(gates, ticket=ticket) is None
-    # Of those that wait the first sends it; the other has not used its turn.
+    jobs = await _made_album(world, anna)
+    work = worker(OpenGates())
     other = await _show(work, jobs[1])
     assert (other.state, other.deliveries) == (State.READY, 0)
     assert _shown(anna) == []
-    # Woken by the placeholder, it goes at once.
-    for n in range(60):
-        await limiter.take(telegram_gates(world.settings, 1), ticket=f"somebody's:{n}")
-    assert await limiter.take(gates, ticket=ticket) is None
-    assert " placed@" in (await _show(work, jobs[0])).story
+    assert (await _show(work, jobs[0])).state is State.DELIVERED
     *tiles, _ = _shown(anna)
+    # Woken by the placeholder, the other goes at once.
+    assert (await _show(work, jobs[1])).state is State.DELIVERED
     assert [tile.has_photo for tile in tiles] == [True, True]
-    for job in jobs:
-        assert (await _show(work, job)).state is State.DELIVERED
     *same, status = _shown(anna)
     assert same == tiles
     assert "All 2 pictures are ready" in status.text
     assert world.sandbox.audit.by_method["sendMediaGroup"] == 2
 
 
-async def test_the_message_under_an_album_has_its_turn_with_the_tiles(
+async def test_the_message_under_an_album_follows_the_tiles_however_busy_the_chat_is(
     world: World, worker: Callable[[Any], Work], redis_client: Any
 ) -> None:
     anna = world.sandbox.person()
     jobs = await _asked(world, anna, 2)
     work, request = worker(Crowded(redis_client)), await world.request_of(jobs[0])
-    with lane("answer", patience=10):
+    with priority("answer", patience=10):
         await work.delivery.placing.place(request, jobs, [Estimate(None, 20, 40)] * 2)
     assert [message.has_photo for message in _shown(anna)] == [True, True, False]
     assert (await world.request_of(jobs[0])).status_message == _shown(anna)[-1].message_id
     assert world.sandbox.audit.by_method["deleteMessages"] == 0
 
 
-async def test_an_album_whose_tiles_have_no_turn_keeps_the_one_that_is_paid(
+async def test_an_album_whose_tiles_have_no_turn_comes_when_it_is_told_to(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
-    jobs, gates, (first, second) = await _made_album(world, anna)
-    limiter = world.app.limiter
-    assert await limiter.take(gates, ticket=first) is None
-    # Two seconds of Telegram's turns are other chats'.
-    for other in range(1, 60):
-        await limiter.take(telegram_gates(world.settings, other), ticket=f"other:{other}")
-    work, before = worker(limiter), world.sandbox.audit.by_method["sendMediaGroup"]
-    waits = await _show(work, jobs[0])
+    jobs = await _made_album(world, anna)
+    await busy(world.app.redis, 10, f"chat:{anna.id}")
+    before = world.sandbox.audit.by_method["sendMediaGroup"]
+    waits = await _show(worker(Limiter(world.app.redis)), jobs[0])
     assert (waits.state, waits.deliveries) == (State.READY, 0)
     assert " limited:telegram@" in waits.story
+    assert await _asked_again_at(world, jobs[0].id) > 5
     assert world.sandbox.audit.by_method["sendMediaGroup"] == before
-    # It is kept for when the album's comes, of which it is a part; another's in this chat is behind both.
-    kept, behind = await limiter.take(gates, ticket=first), await limiter.take(gates, ticket=second)
-    assert kept is not None
-    assert behind is not None
-    assert kept.gate == "turn"
-    assert kept.seconds < behind.seconds
-    assert await limiter.take(gates, ticket=first, wait=kept.seconds + 1) is None
-    assert " placed@" in (await _show(work, jobs[0])).story
-    assert [message.has_photo for message in _shown(anna)] == [True, True, False]
 
 
-async def test_an_albums_last_words_have_a_turn_of_their_own_where_telegram_is_busy(
+async def test_an_albums_last_words_come_when_telegram_has_a_turn_for_them(
     world: World, worker: Callable[[Any], Work]
 ) -> None:
     anna = world.sandbox.person()
-    (first, last), _, _ = await _made_album(world, anna)
-    unlimited, limiter = worker(OpenGates()), world.app.limiter
-    for _ in range(2):
-        await _show(unlimited, first)
-    # Three seconds of Telegram's turns are other chats'.
-    for other in range(1, 86):
-        await limiter.take(telegram_gates(world.settings, other), ticket=f"other:{other}")
-    work = worker(limiter)
+    first, last = await _made_album(world, anna)
+    unlimited = worker(OpenGates())
+    await _show(unlimited, first)
+    work = worker(Limiter(world.app.redis))
+    await world.app.redis.delete(f"imagebot:gate:chat:{anna.id}")
+    # The last picture has the chat's last turn.
+    await busy(world.app.redis, 3.4, f"chat:{anna.id}")
     assert (await _show(work, last)).state is State.DELIVERED
     *_, status = _shown(anna)
     assert "All 2 pictures are ready" not in status.text
-    # It comes again a little before that turn, and not while it is far.
-    turn = await limiter.take(
-        telegram_gates(world.settings, anna.id), ticket=ticket_of("close", f"{last.request}:editMessageText")
-    )
-    assert turn is not None
-    assert turn.gate == "turn"
-    due, now = await world.app.redis.zscore("imagebot:due", f"r:{last.request}"), await world.app.ledger.now()
-    assert turn.seconds - 2 < (due - now) / 1000 < turn.seconds
+    member = f"r:{last.request}"
+    assert await _asked_again_at(world, member) < 2
     async with asyncio.timeout(40):
         while "All 2 pictures are ready" not in status.text:
             rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
@@ -257,4 +238,4 @@ async def test_an_albums_last_words_have_a_turn_of_their_own_where_telegram_is_b
                 assert (row.what, row.id) == ("close", last.request)
                 await deliver.close(work, row.id)
             await asyncio.sleep(0.05)
-    assert await world.app.redis.zscore("imagebot:due", f"r:{last.request}") is None
+    assert await world.app.redis.zscore("imagebot:due", member) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from src.limits import Limiter, telegram_gates
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import Settings, load_settings
 from src.telegram.client import make_bot
-from src.telegram.throttle import Lane, before_leaving, lane
+from src.telegram.throttle import GateClosed, Priority, before_leaving, priority
+from tests.limits.busy import busy
 
 
 @pytest.fixture
@@ -93,95 +95,83 @@ async def test_what_telegram_said_is_told_though_redis_is_away(
     await away.aclose()
 
 
-async def test_lanes(sandbox: TelegramSandbox, bot: Bot) -> None:
+async def test_progress_gives_way_and_what_changes_no_chat_is_not_held_up(
+    sandbox: TelegramSandbox, bot: Bot
+) -> None:
     anna = sandbox.person()
     await anna.send_text("hello")
     sent = [await bot.send_message(anna.id, str(n)) for n in range(4)]
-    with lane("progress"), pytest.raises(TelegramRetryAfter):
-        await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
-    with lane("paid"):
+    with priority("progress"), pytest.raises(TelegramRetryAfter):
         await bot.edit_message_text("changed", chat_id=anna.id, message_id=sent[0].message_id)
     with pytest.raises(TelegramRetryAfter):
         await bot.delete_messages(anna.id, [sent[0].message_id])
-    # What changes no chat is not held up.
     await bot.send_chat_action(anna.id, "upload_photo")
 
 
-async def is_sent(bot: Bot, chat: int) -> bool:
-    try:
-        await bot.send_message(chat, "a picture")
-    except TelegramRetryAfter:
-        return False
-    return True
-
-
-async def test_turns_paid_for_earlier_are_not_used_all_at_once(sandbox: TelegramSandbox, bot: Bot) -> None:
-    people = [sandbox.person(f"P{n}") for n in range(2)]
-    for person in people:
-        await person.send_text("hello")
-
-    with lane("paid"):
-        # A process that hung has eight turns of one chat: four at once and one a second later, no more.
-        sent = await asyncio.gather(*(is_sent(bot, people[0].id) for _ in range(8)))
-        assert sum(sent) == 5
-        assert await is_sent(bot, people[1].id)
-    assert sandbox.audit.by_method["sendMessage"] == 6
-
-
-async def test_turns_paid_for_earlier_are_not_used_all_at_once_in_many_chats(
-    sandbox: TelegramSandbox, redis_client: Any
-) -> None:
-    settings = _settings(sandbox, telegram_rate=2)
-    bot = make_bot(settings, Limiter(redis_client))
-    people = [sandbox.person(f"P{n}") for n in range(12)]
-    for person in people:
-        await person.send_text("hello")
-
-    try:
-        with lane("paid"):
-            sent = await asyncio.gather(*(is_sent(bot, person.id) for person in people))
-    finally:
-        await bot.session.close()
-    # One at once, and one more within the second that is worth waiting.
-    assert sum(sent) == 2
-
-
-async def test_a_paid_turn_is_void_where_telegram_has_said_to_wait(
+async def test_results_refused_by_their_chat_are_told_to_come_one_by_one(
     sandbox: TelegramSandbox, bot: Bot
 ) -> None:
-    anna = sandbox.person("Anna")
-    await anna.send_text("hello")
-    sandbox.faults.add("429", "sendMessage", retry_after=40)
-    with lane("paid"):
-        for _ in range(3):
-            with pytest.raises(TelegramRetryAfter) as refused:
-                await bot.send_message(anna.id, "a picture")
-            assert 39 <= refused.value.retry_after <= 40
-    assert sandbox.audit.by_method["sendMessage"] == 1
+    anna, boris = sandbox.person("Anna"), sandbox.person("Boris")
+    for person in (anna, boris):
+        await person.send_text("hello")
+    told = []
+
+    async def send() -> None:
+        try:
+            await bot.send_message(anna.id, "a picture")
+        except GateClosed as closed:
+            told.append(closed.seconds)
+
+    with priority("result", patience=30, comes_again=True):
+        await asyncio.gather(*(send() for _ in range(10)))
+        # Who has filled their chat keeps nobody else waiting.
+        await bot.send_message(boris.id, "a picture")
+    sent = sandbox.audit.by_method["sendMessage"] - 1
+    assert sent + len(told) == 10
+    assert 4 <= sent <= 5
+    assert [round(later - earlier, 1) for earlier, later in itertools.pairwise(sorted(told))] == [1.0] * (
+        len(told) - 1
+    )
+
+
+async def test_a_crowd_of_results_keeps_to_telegrams_rate_and_loses_nothing(redis_client: Any) -> None:
+    async with TelegramSandbox(limits=True) as sandbox:
+        people = [sandbox.person(f"P{n}") for n in range(100)]
+        for person in people:
+            await person.send_text("hello")
+        bots = [make_bot(_settings(sandbox), Limiter(redis_client)) for _ in range(2)]
+        try:
+            with priority("result", patience=30, comes_again=True):
+                await asyncio.gather(
+                    *(bots[n % 2].send_message(person.id, "a picture") for n, person in enumerate(people))
+                )
+        finally:
+            for bot in bots:
+                await bot.session.close()
+        assert sandbox.audit.by_method["sendMessage"] == 100
 
 
 async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_client: Any) -> None:
-    settings, limiter = _settings(sandbox, telegram_rate=5), Limiter(redis_client)
-    made = make_bot(settings, limiter, lane="answer", patience=30)
+    made = make_bot(
+        _settings(sandbox, telegram_rate=5), Limiter(redis_client), priority="answer", patience=30
+    )
     people = [sandbox.person(f"P{n}") for n in range(4)]
     for person in people:
         await person.send_text("hello")
     order: list[str] = []
 
-    async def send(name: str, chat: int, as_lane: Lane) -> None:
-        with lane(as_lane):
+    async def send(name: str, chat: int, of: Priority) -> None:
+        with priority(of):
             await made.send_message(chat, name)
         order.append(name)
 
-    # Results that have reserved the turns of the next second.
-    for number in range(4):
-        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    # The turns of the next second are other processes' results'.
+    await busy(redis_client, 1)
     answers = [asyncio.create_task(send(f"answer {n}", people[n].id, "answer")) for n in range(3)]
     await asyncio.sleep(0)
-    await send("result", people[3].id, "result")
+    await asyncio.gather(*(send("result", people[3].id, "result") for _ in range(3)))
     await asyncio.gather(*answers)
-    assert order[0] == "result"
-    assert sorted(order[1:]) == ["answer 0", "answer 1", "answer 2"]
+    assert order == ["result"] * 3 + ["answer 0", "answer 1", "answer 2"]
     await made.session.close()
 
 
@@ -189,12 +179,11 @@ async def test_an_answer_that_waits_behind_others_is_counted_when_it_goes(
     sandbox: TelegramSandbox, redis_client: Any
 ) -> None:
     settings, limiter = _settings(sandbox), Limiter(redis_client)
-    made = make_bot(settings, limiter, lane="answer", patience=30)
+    made = make_bot(settings, limiter, priority="answer", patience=30)
     anna = sandbox.person()
     await anna.send_text("hello")
     # A second and a half of Telegram's turns is others', and the chat's gate forgets a call in one.
-    for number in range(45):
-        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    await busy(redis_client, 1.5)
     await made.send_message(anna.id, "waited")
     gates = telegram_gates(settings, anna.id)[1:]
     assert [await limiter.take(gates) for _ in range(3)] == [None] * 3
@@ -214,16 +203,14 @@ async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
     async def goes() -> None:
         raise AssertionError
 
-    settings, limiter = _settings(sandbox), Limiter(redis_client)
-    made = make_bot(settings, limiter, lane="answer", patience=30)
+    made = make_bot(_settings(sandbox), Limiter(redis_client), priority="answer", patience=30)
     people = [sandbox.person(f"P{n}") for n in range(2)]
     for person in people:
         await person.send_text("hello")
-    for number in range(30):
-        await limiter.take(telegram_gates(settings, None), ticket=f"step:{number}")
+    await busy(redis_client, 1)
     first = asyncio.create_task(made.send_message(people[0].id, "first"))
     async with asyncio.timeout(40):
-        while not await redis_client.keys("*pass:answer:*"):
+        while not await redis_client.hget(f"imagebot:gate:chat:{people[0].id}", "used"):
             await asyncio.sleep(0.01)
     with before_leaving(goes, useful=useful), pytest.raises(Useless):
         await made.send_message(people[1].id, "second")
@@ -235,7 +222,7 @@ async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
 async def test_an_answer_whose_turn_is_too_far_is_refused(
     sandbox: TelegramSandbox, redis_client: Any
 ) -> None:
-    made = make_bot(_settings(sandbox), Limiter(redis_client), lane="answer", patience=1)
+    made = make_bot(_settings(sandbox), Limiter(redis_client), priority="answer", patience=1)
     anna = sandbox.person()
     await anna.send_text("hello")
     await Limiter(redis_client).close("telegram", 40)
