@@ -1,6 +1,7 @@
-"""The buttons under placeholders and pictures, and what they carry: ids of the ledger, at most 64 bytes.
+"""Every inline keyboard, in the person's language, and the callback data that its buttons send.
 
-They need nothing of a process, so they work after a restart and from whoever sent them.
+Callback data holds ids of the ledger or a choice, at most 64 bytes. It needs nothing of a process, so a button works
+after a restart. What a tap does is in `src.bot.handlers`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from typing import Literal
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
-from src.jobs import Job, State
-from src.telegram.i18n import Voice
+from src.jobs import Job, Person, State
+from src.providers.base import ASPECTS
+from src.telegram.i18n import LANGUAGES, Voice
 from src.telegram.status_text import Offer
 
-# Failures that the same words would only meet again.
+COUNTS = (1, 2, 3, 4)
+"""How many pictures a person can ask for at once."""
+
+# Errors that the same prompt would hit again.
 _WORDS_AT_FAULT = frozenset({"moderated_input", "moderated_output", "invalid_request", "too_long"})
 
 Rows = list[list[InlineKeyboardButton]]
@@ -40,6 +45,31 @@ class OfWaiting(CallbackData, prefix="w"):
 
     what: Literal["wait", "faster", "later"]
     id: str
+
+
+class OfDialog(CallbackData, prefix="d", sep="|"):
+    """A button of the /create dialog; what was chosen so far is in the conversation's state."""
+
+    what: Literal["aspect", "count", "go", "stop"]
+    value: str = ""
+
+
+class OfSettings(CallbackData, prefix="s", sep="|"):
+    """A choice in /settings."""
+
+    what: Literal["lang", "aspect", "count"]
+    value: str
+
+
+class OfQueue(CallbackData, prefix="q"):
+    """A button of /queue: look again, or cancel one request."""
+
+    what: Literal["look", "cancel"]
+    id: str = ""
+
+
+class Surprise(CallbackData, prefix="x"):
+    """Draw something of the bot's own choosing."""
 
 
 def placeholder(say: Voice, request: str, offer: Offer | None = None) -> InlineKeyboardMarkup:
@@ -94,6 +124,71 @@ def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup
     else:
         row.append(button(say("button-words"), OfJob(what="words", id=jobs[0].id)))
     return markup([variations, row] if variations else [row])
+
+
+def surprise(say: Voice) -> InlineKeyboardMarkup:
+    """Under the greeting."""
+    return markup([[button(say("button-surprise"), Surprise())]])
+
+
+def dialog_words(say: Voice) -> InlineKeyboardMarkup:
+    """While /create waits for the words."""
+    return markup([[button(say("button-surprise"), Surprise()), _stop(say)]])
+
+
+def dialog_choices(say: Voice, aspect: str, count: int) -> InlineKeyboardMarkup:
+    """Format and number, with what is chosen now, and go."""
+    return markup(
+        [
+            [_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in ASPECTS],
+            [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in COUNTS],
+            [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
+        ]
+    )
+
+
+def settings(say: Voice, person: Person) -> InlineKeyboardMarkup:
+    """The choices of /settings, with what is chosen now."""
+    names = {
+        "auto": say("language-auto"),
+        "en": say("language-en"),
+        "ru": say("language-ru"),
+    }
+    chosen = person.lang or "auto"
+    return markup(
+        [
+            [
+                _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
+                for code in ("auto", *LANGUAGES)
+            ],
+            [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in ASPECTS],
+            [_choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n))) for n in COUNTS],
+        ]
+    )
+
+
+def queue(say: Voice, requests: Sequence[str]) -> InlineKeyboardMarkup:
+    """Under /queue: cancel the request of that number, or look again."""
+    numbers = [
+        button(say("button-cancel-number", number=number), OfQueue(what="cancel", id=request))
+        for number, request in enumerate(requests, start=1)
+    ]
+    rows = [numbers[start : start + 4] for start in range(0, len(numbers), 4)]
+    return markup([*rows, [button(say("button-look"), OfQueue(what="look"))]])
+
+
+def history(jobs: Sequence[Job]) -> InlineKeyboardMarkup:
+    """Under /history: show the picture of that number."""
+    numbers = [button(str(number), OfJob(what="show", id=job.id)) for number, job in enumerate(jobs, start=1)]
+    return markup([numbers[start : start + 5] for start in range(0, len(numbers), 5)])
+
+
+def _choice(say: Voice, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:
+    return button(say("chosen", label=label) if chosen else label, data)
+
+
+def _stop(say: Voice) -> InlineKeyboardButton:
+    return button(say("button-stop"), OfDialog(what="stop"))
 
 
 def button(text: str, data: CallbackData) -> InlineKeyboardButton:

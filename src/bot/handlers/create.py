@@ -16,13 +16,13 @@ from aiogram.types import CallbackQuery, ForceReply, Message
 from aiogram.utils.formatting import BlockQuote, Code, Text
 
 from src.app import App
-from src.bot import keyboards
-from src.bot.callbacks import OfDialog, Surprise
 from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
 from src.jobs import Job, Person, keys
 from src.providers.base import ASPECTS
+from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged
 from src.telegram.i18n import Voice, shorten
+from src.telegram.keyboards import OfDialog, Surprise
 
 _PRIVATE = F.chat.type == "private"
 _DIALOG_PROMPT = 500

@@ -12,14 +12,13 @@ from aiogram.types import BufferedInputFile, CallbackQuery, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
-from src.bot import keyboards
 from src.bot.handlers.create import ask_for_words
 from src.bot.ordering import Asking, first
 from src.jobs import Job, Request, State, keys
 from src.pipeline import admission
 from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
-from src.telegram import keyboards as buttons
+from src.telegram import keyboards
 from src.telegram.client import answer_to
 from src.telegram.i18n import Voice, isolated, shorten
 from src.telegram.keyboards import OfJob, OfRequest
@@ -269,7 +268,7 @@ async def history(message: Message, app: App, say: Voice) -> None:
 async def _show(bot: Bot, job: Job, say: Voice) -> None:
     """Send a picture of the history once more."""
     file_id = str((job.shown or {})["file_id"])
-    markup = buttons.picture(say, job.id)
+    markup = keyboards.picture(say, job.id)
     try:
         await bot.send_photo(job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup)
     except TelegramBadRequest:

@@ -13,14 +13,14 @@ from aiogram.types import CallbackQuery, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
-from src.bot import keyboards
-from src.bot.callbacks import OfQueue
 from src.bot.estimates import Outlook
 from src.bot.handlers.gallery import cancel
 from src.jobs import Job, State
 from src.jobs.estimate import Estimate
+from src.telegram import keyboards
 from src.telegram.client import is_unchanged
 from src.telegram.i18n import Voice, isolated, shorten
+from src.telegram.keyboards import OfQueue
 from src.telegram.status_text import span, time_left
 
 _LINE = 60

@@ -9,11 +9,11 @@ from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
 
 from src.app import App
-from src.bot import keyboards
-from src.bot.callbacks import OfSettings
 from src.jobs import Person
 from src.providers.base import ASPECTS
+from src.telegram import keyboards
 from src.telegram.i18n import LANGUAGES, Texts, Voice, language_of
+from src.telegram.keyboards import OfSettings
 
 _NAMES = {"en": "language-en", "ru": "language-ru"}
 

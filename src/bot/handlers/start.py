@@ -9,8 +9,8 @@ from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, ChatMemberUpdated, Message
 
 from src.app import App
-from src.bot import keyboards
 from src.pipeline import admission
+from src.telegram import keyboards
 from src.telegram.i18n import Voice
 
 _UNUSABLE = frozenset(
