@@ -29,7 +29,7 @@ from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, last_hour
 from src.ops.snapshot import Ended, Snapshot, look
 from src.ops.thresholds import TIME, Level
-from src.telegram.i18n import Voice, get_texts, language_of
+from src.telegram.i18n import Translator, get_texts, language_of
 from src.telemetry import job_spans
 
 _LISTED = 8
@@ -58,7 +58,7 @@ def make_router(app: App) -> APIRouter:
         accepted = request.headers.get("accept-language", "")
         lang = language_of(request.query_params.get("lang"), accepted.split(",")[0].strip()[:8])
         nonce = secrets.token_urlsafe(16)
-        html = await render(app, get_texts().voice(lang), nonce)
+        html = await render(app, get_texts().translator(lang), nonce)
         policy = (
             f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
         )
@@ -125,7 +125,7 @@ def _password_in(header: str) -> bytes | None:
         return b""
 
 
-async def render(app: App, say: Voice, nonce: str) -> str:
+async def render(app: App, say: Translator, nonce: str) -> str:
     """The page.
 
     Raises:
@@ -155,7 +155,7 @@ async def render(app: App, say: Voice, nonce: str) -> str:
     )
 
 
-def _hour(say: Voice, samples: list[Sample]) -> list[tuple[str, list[tuple[str, Level]]]]:
+def _hour(say: Translator, samples: list[Sample]) -> list[tuple[str, list[tuple[str, Level]]]]:
     """One row for every ten minutes, newest first: when they began, and the highest value of each figure."""
     rows = []
     for minutes, group in itertools.groupby(samples, lambda sample: sample.at // _TEN_MINUTES_MS):
@@ -172,7 +172,7 @@ def _hour(say: Voice, samples: list[Sample]) -> list[tuple[str, list[tuple[str, 
     return rows
 
 
-def _process(say: Voice, beat: Beat) -> dict[str, Any]:
+def _process(say: Translator, beat: Beat) -> dict[str, Any]:
     return {
         "kind": beat.kind,
         "holder": beat.holder,
@@ -184,7 +184,7 @@ def _process(say: Voice, beat: Beat) -> dict[str, Any]:
     }
 
 
-async def _listed(app: App, say: Voice, ended: list[Ended], snapshot: Snapshot) -> list[dict[str, Any]]:
+async def _listed(app: App, say: Translator, ended: list[Ended], snapshot: Snapshot) -> list[dict[str, Any]]:
     jobs = {job.id: job for job in await app.ledger.jobs([job.id for job in ended])}
     return [
         {

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.jobs import Person
 from src.telegram.client import is_missing, is_unchanged, says
-from src.telegram.i18n import Texts, Voice, language_of
+from src.telegram.i18n import Texts, Translator, language_of
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Speaker(BaseMiddleware):
         if user is not None and isinstance(event, Update):
             person = await self._app.ledger.person(str(user.id))
             data["person"] = person
-            data["say"] = self._texts.voice(language_of(person.lang, user.language_code))
+            data["say"] = self._texts.translator(language_of(person.lang, user.language_code))
             data["update_id"] = event.update_id
         return await handler(event, data)
 
@@ -71,7 +71,7 @@ async def apologise(event: ErrorEvent, texts: Texts, app: App) -> Any:
     person = Person(str(user.id))
     with suppress(RedisError):
         person = await app.ledger.person(str(user.id))
-    words = _sorry(texts.voice(language_of(person.lang, user.language_code)))
+    words = _sorry(texts.translator(language_of(person.lang, user.language_code)))
     with suppress(TelegramAPIError):
         await _tell(message, callback, words)
     return None
@@ -84,7 +84,7 @@ async def _tell(message: Message | None, callback: CallbackQuery | None, words: 
         await message.answer(words)
 
 
-def _sorry(say: Voice) -> str:
+def _sorry(say: Translator) -> str:
     context = trace.get_current_span().get_span_context()
     if not context.is_valid:
         return say("sorry")

@@ -26,8 +26,8 @@ from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline.admission import NoProvider, Wish
 from src.telegram.client import Undeliverable
-from src.telegram.i18n import Voice, width
-from src.telegram.messages import Delivery
+from src.telegram.i18n import Translator, width
+from src.telegram.messages import Messages
 from src.telegram.status_text import Offer
 from src.telegram.throttle import priority
 
@@ -69,13 +69,13 @@ class BadSource(Exception):
 class Asking:
     """Takes wishes to the intake and shows what became of them."""
 
-    def __init__(self, app: App, delivery: Delivery, outlook: Outlook) -> None:
+    def __init__(self, app: App, messages: Messages, outlook: Outlook) -> None:
         self._app = app
-        self._delivery = delivery
+        self._messages = messages
         self._outlook = outlook
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, wish: Wish, say: Voice) -> str | None:
+    async def ask(self, wish: Wish, say: Translator) -> str | None:
         """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
         what to tell the person.
 
@@ -109,7 +109,7 @@ class Asking:
         with priority("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
             await message.reply(words)
 
-    def complaint(self, prompt: str, say: Voice) -> str | None:
+    def complaint(self, prompt: str, say: Translator) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""
         if not any(unicodedata.category(c)[0] in "LNS" and c not in _BLANKS for c in prompt):
             return say("prompt-empty")
@@ -161,7 +161,7 @@ class Asking:
             _note(offer, estimates)
         try:
             with priority("answer", patience=PLACE_PATIENCE):
-                await self._delivery.placing.place(request, jobs, estimates, offer)
+                await self._messages.placeholders.place(request, jobs, estimates, offer)
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:
@@ -208,7 +208,7 @@ def wish_in(
     user: int,
     prompt: str,
     data: Mapping[str, Any],
-    say: Voice,
+    say: Translator,
     *,
     update_id: int,
     reply_to: int | None = None,
@@ -236,7 +236,7 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
-def _refusal(say: Voice, admission: Admission) -> str:
+def _refusal(say: Translator, admission: Admission) -> str:
     match admission.verdict:
         case "rate":
             return say("refused-rate", seconds=max(1, admission.number))

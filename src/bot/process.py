@@ -33,7 +33,7 @@ from src.ops.monitor import Monitor
 from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import LANGUAGES, Texts, get_texts
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from src.worker.broker import make_broker
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class BotParts:
 
 def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     """The dispatcher with every conversation, and the progress loop that belongs to it (not started)."""
-    delivery = Delivery(bot, app.ledger, texts, app.settings)
+    messages = Messages(bot, app.ledger, texts, app.settings)
     outlook = Outlook(app)
     storage = RedisStorage(
         app.redis,
@@ -65,9 +65,9 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
         storage=storage,
         app=app,
         texts=texts,
-        delivery=delivery,
+        messages=messages,
         outlook=outlook,
-        asking=Asking(app, delivery, outlook),
+        asking=Asking(app, messages, outlook),
     )
     instrument_dispatcher(dispatcher)
     dispatcher.update.outer_middleware(Speaker(app, texts))
@@ -75,7 +75,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.errors.register(apologise)
     conversations = (start, admin, queue, settings, waiting, gallery, groups, create)
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
-    return BotParts(dispatcher, Progress(app, delivery, outlook))
+    return BotParts(dispatcher, Progress(app, messages, outlook))
 
 
 async def run_bot(settings: Settings) -> None:

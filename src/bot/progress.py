@@ -24,7 +24,7 @@ from src.jobs import PENDING, Request, Standing, keys
 from src.limits import OVERALL
 from src.ops.leader import Leader
 from src.telegram.client import Undeliverable
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from src.telegram.throttle import GateClosed, seconds_of
 from src.telemetry import job_spans
 
@@ -52,9 +52,9 @@ class Snapshot:
 class Progress:
     """The loop. Several bot processes may run one; the lease in Redis lets one of them act."""
 
-    def __init__(self, app: App, delivery: Delivery, outlook: Outlook) -> None:
+    def __init__(self, app: App, messages: Messages, outlook: Outlook) -> None:
         self._app = app
-        self._delivery = delivery
+        self._messages = messages
         self._outlook = outlook
         self._watched: dict[str, Request] = {}
         # When those without a placeholder are read again, in ms of Redis's clock.
@@ -180,15 +180,15 @@ class Progress:
         try:
             with job_spans.under(jobs[0].wake.trace):
                 if not request.messages:
-                    await self._delivery.placing.place(request, jobs, estimates, offer)
+                    await self._messages.placeholders.place(request, jobs, estimates, offer)
                     return True
-                changed = await self._delivery.progress(request, jobs, estimates, offer)
+                changed = await self._messages.progress(request, jobs, estimates, offer)
                 if changed and (current := await self._app.ledger.request(request.id)) is not None:
                     self._watched[request.id] = current
                     if current.chosen != request.chosen:
                         # The answer to that choice was on its way too, and this change may hide it.
                         shown = replace(current, shown="")
-                        await self._delivery.progress(shown, jobs, estimates, asked=True)
+                        await self._messages.progress(shown, jobs, estimates, asked=True)
         except TelegramRetryAfter as error:
             self._leave_alone(request.chat, error)
             return False

@@ -66,7 +66,7 @@ def status(
     async def read() -> int:
         async with open_app(load_settings()) as app:
             snapshot = await look(app)
-        print(json.dumps(asdict(snapshot)) if as_json else report(get_texts().voice(lang), snapshot))
+        print(json.dumps(asdict(snapshot)) if as_json else report(get_texts().translator(lang), snapshot))
         return int(snapshot.level is Level.PROBLEM)
 
     raise typer.Exit(asyncio.run(read()))

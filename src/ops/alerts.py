@@ -91,7 +91,7 @@ class Alerts:
         reached = not self._app.settings.admin_ids
         for admin in self._app.settings.admin_ids:
             person = await self._app.ledger.person(str(admin))
-            say = self._texts.voice(language_of(person.lang, None))
+            say = self._texts.translator(language_of(person.lang, None))
             name, value = say(f"ops-{figure.name}"), report.value_of(say, figure, snapshot)
             if level:
                 scale = report.scale_of(say, figure)

@@ -9,12 +9,12 @@ from src.ops import thresholds
 from src.ops.advice import Advice, advise
 from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 
 MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
 
 
-def report(say: Voice, snapshot: Snapshot) -> str:
+def report(say: Translator, snapshot: Snapshot) -> str:
     """The whole of it: the guide's table, the providers, what happened lately, and what to do."""
     lines = [f"{MARKS[snapshot.level]} {say(f'ops-level-{snapshot.level.word}')}", ""]
     for figure in snapshot.figures:
@@ -39,7 +39,7 @@ def report(say: Voice, snapshot: Snapshot) -> str:
     return "\n".join(lines)
 
 
-def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
+def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
     """What a figure is now, in words."""
     match figure.name:
         case "time":
@@ -65,7 +65,7 @@ def value_of(say: Voice, figure: Figure, snapshot: Snapshot) -> str:
             return str(round(figure.value or 0))
 
 
-def scale_of(say: Voice, figure: Figure) -> str:
+def scale_of(say: Translator, figure: Figure) -> str:
     """A figure's thresholds: what is normal, and from where it is a problem."""
     waiting, time = thresholds.WAITING, thresholds.TIME
     numbers = {
@@ -78,7 +78,7 @@ def scale_of(say: Voice, figure: Figure) -> str:
     return say(f"ops-{figure.name}-scale", attention=f"{attention:g}", problem=f"{problem:g}")
 
 
-def steps(say: Voice, snapshot: Snapshot) -> list[str]:
+def steps(say: Translator, snapshot: Snapshot) -> list[str]:
     """What to do, one line a step and one for its command."""
     advice = advise(snapshot)
     lines = [say("ops-next") + ":"]
@@ -91,13 +91,13 @@ def steps(say: Voice, snapshot: Snapshot) -> list[str]:
     return lines
 
 
-def words(say: Voice, step: Advice) -> str:
+def words(say: Translator, step: Advice) -> str:
     """A step without its command."""
     # As text: Fluent would print a number in its own way, and set one in a setting's name apart.
     return say(step.key, **{name: str(value) for name, value in step.args.items()})
 
 
-def lately(say: Voice, snapshot: Snapshot) -> str:
+def lately(say: Translator, snapshot: Snapshot) -> str:
     """The last ten minutes."""
     outcomes = [job.outcome for job in snapshot.recent]
     return say(
@@ -108,13 +108,13 @@ def lately(say: Voice, snapshot: Snapshot) -> str:
     )
 
 
-def counts(say: Voice, snapshot: Snapshot) -> str:
+def counts(say: Translator, snapshot: Snapshot) -> str:
     """The totals since the beginning."""
     names = ("admitted", "delivered", "failed", "cancelled")
     return say("ops-counts", **{name: snapshot.counts.get(name, 0) for name in names})
 
 
-def span(say: Voice, seconds: float) -> str:
+def span(say: Translator, seconds: float) -> str:
     """A length of time in its largest whole unit."""
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= length:

@@ -42,17 +42,17 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
     with work.hold(job):
         try:
             if request.chat != NO_CHAT and not request.messages:
-                request = await work.delivery.placing.hold(job, request)
+                request = await work.messages.placeholders.hold(job, request)
             if job.state is State.DELIVERING:
                 async with work.uploads, await _picture(work, job) as picture:
                     if request.chat == NO_CHAT:
                         shown = _kept(job, picture)
                     else:
-                        shown = await work.delivery.picture(job, request, picture)
+                        shown = await work.messages.picture(job, request, picture)
             elif request.chat == NO_CHAT:
                 shown = {}
             else:
-                shown = await work.delivery.notice(job, request)
+                shown = await work.messages.notice(job, request)
         except NotYet:
             await failures.again(work, job, retry_policy.no_turn(timeouts.ALBUM_AGAIN))
             return
@@ -78,7 +78,7 @@ async def close(work: Work, request_id: str) -> None:
     if standing is not None and standing.request.status_message is not None:
         try:
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
-                await work.delivery.close(standing.request, standing.jobs)
+                await work.messages.close(standing.request, standing.jobs)
         except (Undeliverable, TelegramBadRequest) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
         except GateClosed as closed:
@@ -138,7 +138,7 @@ async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
     """End a picture that cannot be shown, unless it is: the answer to an earlier edit may have been lost."""
     if request.chat != NO_CHAT and job.unheard:
         try:
-            message = await work.delivery.shown_already(job, request)
+            message = await work.messages.shown_already(job, request)
         except TelegramRetryAfter as error:
             await _failed(work, job, request, error)
             return
@@ -190,6 +190,6 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
             jobs = await work.app.ledger.jobs(request.jobs)
             done = any(job.state is State.DELIVERED for job in jobs)
         try:
-            await work.delivery.ping(job, request, done=done)
+            await work.messages.ping(job, request, done=done)
         except (TelegramAPIError, Undeliverable) as error:
             log.info("no ping", job_id=job.id, error=type(error).__name__)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.jobs import Job, transitions
 from src.pipeline.poll_schedule import ProgressCalibration
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from src.telegram.owner import Owner
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class Work:
 
     app: App
     bot: Bot
-    delivery: Delivery
+    messages: Messages
     durations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     progress: dict[tuple[str, str], ProgressCalibration] = field(default_factory=dict)
     troubled: set[str] = field(default_factory=set)

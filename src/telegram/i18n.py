@@ -26,7 +26,7 @@ def language_of(chosen: str | None, telegram_code: str | None) -> str:
 
 @functools.cache
 def _bundle(lang: str) -> Any:
-    # Our isolation marks would be counted as changes of a message; texts keep words on their own line instead.
+    # Bidi isolates off: they would make unchanged text look edited. Texts keep words on their own line instead.
     bundle = FluentBundle([lang], use_isolating=False)
     for file in sorted((_FOLDER / lang).glob("*.ftl")):
         bundle.add_resource(FluentResource(file.read_text("utf-8")))
@@ -61,12 +61,12 @@ class Texts:
             raise ValueError(f"{key}: {errors[0]}")
         return str(text)
 
-    def voice(self, lang: str) -> Voice:
+    def translator(self, lang: str) -> Translator:
         """The texts in one language."""
-        return Voice(self, lang)
+        return Translator(self, lang)
 
 
-class Voice:
+class Translator:
     """`say("key", name=value)` in one language."""
 
     def __init__(self, texts: Texts, lang: str) -> None:

@@ -14,7 +14,7 @@ from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from src.jobs import Job, Person, State
 from src.providers.base import ASPECTS
-from src.telegram.i18n import LANGUAGES, Voice
+from src.telegram.i18n import LANGUAGES, Translator
 from src.telegram.status_text import Offer
 
 COUNTS = (1, 2, 3, 4)
@@ -72,7 +72,7 @@ class Surprise(CallbackData, prefix="x"):
     """Draw something of the bot's own choosing."""
 
 
-def placeholder(say: Voice, request: str, offer: Offer | None = None) -> InlineKeyboardMarkup:
+def placeholder(say: Translator, request: str, offer: Offer | None = None) -> InlineKeyboardMarkup:
     """Under a placeholder."""
     rows: Rows = []
     if offer is not None:
@@ -87,7 +87,7 @@ def placeholder(say: Voice, request: str, offer: Offer | None = None) -> InlineK
     return markup([*rows, [button(say("button-cancel"), OfRequest(what="cancel", id=request))]])
 
 
-def picture(say: Voice, job: str) -> InlineKeyboardMarkup:
+def picture(say: Translator, job: str) -> InlineKeyboardMarkup:
     """Under a finished picture."""
     return markup(
         [
@@ -100,7 +100,7 @@ def picture(say: Voice, job: str) -> InlineKeyboardMarkup:
     )
 
 
-def no_picture(say: Voice, job: Job) -> InlineKeyboardMarkup | None:
+def no_picture(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
     """Under the words that say why there is none; None where nothing would help."""
     words = button(say("button-words"), OfJob(what="words", id=job.id))
     again = button(say("button-again"), OfJob(what="again", id=job.id))
@@ -111,7 +111,7 @@ def no_picture(say: Voice, job: Job) -> InlineKeyboardMarkup | None:
     return markup([[again, words]])
 
 
-def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup:
+def album(say: Translator, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup:
     """Under the status of an album that has ended: a variation of each picture, all again, all as files."""
     done = [job for job in jobs if job.state is State.DELIVERED]
     variations = [
@@ -126,17 +126,17 @@ def album(say: Voice, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup
     return markup([variations, row] if variations else [row])
 
 
-def surprise(say: Voice) -> InlineKeyboardMarkup:
+def surprise(say: Translator) -> InlineKeyboardMarkup:
     """Under the greeting."""
     return markup([[button(say("button-surprise"), Surprise())]])
 
 
-def dialog_words(say: Voice) -> InlineKeyboardMarkup:
+def dialog_words(say: Translator) -> InlineKeyboardMarkup:
     """While /create waits for the words."""
     return markup([[button(say("button-surprise"), Surprise()), _stop(say)]])
 
 
-def dialog_choices(say: Voice, aspect: str, count: int) -> InlineKeyboardMarkup:
+def dialog_choices(say: Translator, aspect: str, count: int) -> InlineKeyboardMarkup:
     """Format and number, with what is chosen now, and go."""
     return markup(
         [
@@ -147,7 +147,7 @@ def dialog_choices(say: Voice, aspect: str, count: int) -> InlineKeyboardMarkup:
     )
 
 
-def settings(say: Voice, person: Person) -> InlineKeyboardMarkup:
+def settings(say: Translator, person: Person) -> InlineKeyboardMarkup:
     """The choices of /settings, with what is chosen now."""
     names = {
         "auto": say("language-auto"),
@@ -167,7 +167,7 @@ def settings(say: Voice, person: Person) -> InlineKeyboardMarkup:
     )
 
 
-def queue(say: Voice, requests: Sequence[str]) -> InlineKeyboardMarkup:
+def queue(say: Translator, requests: Sequence[str]) -> InlineKeyboardMarkup:
     """Under /queue: cancel the request of that number, or look again."""
     numbers = [
         button(say("button-cancel-number", number=number), OfQueue(what="cancel", id=request))
@@ -183,11 +183,11 @@ def history(jobs: Sequence[Job]) -> InlineKeyboardMarkup:
     return markup([numbers[start : start + 5] for start in range(0, len(numbers), 5)])
 
 
-def _choice(say: Voice, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:
+def _choice(say: Translator, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:
     return button(say("chosen", label=label) if chosen else label, data)
 
 
-def _stop(say: Voice) -> InlineKeyboardButton:
+def _stop(say: Translator) -> InlineKeyboardButton:
     return button(say("button-stop"), OfDialog(what="stop"))
 
 

@@ -1,7 +1,6 @@
-"""What Telegram is sent for a request, and how it stays one picture.
+"""The messages that show a request: progress, the picture or why there is none, the album's last words, the ping.
 
-The placeholder is a message we own; the picture replaces it by an edit, so doing it twice shows one
-picture. Not here: how that message is sent (`src.telegram.placeholders`) and a picture gets into one (`src.telegram.photos`), what
+The placeholder is a message we own; the picture replaces it by an edit, so showing it twice shows one picture. Not here: how that message is sent (`src.telegram.placeholders`) and a picture gets into one (`src.telegram.photos`), what
 the words are (`src.telegram.status_text`), and what is done after an error (`src.pipeline.deliver`).
 """
 
@@ -27,14 +26,14 @@ from src.telegram import keyboards, status_text
 from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
 from src.telegram.i18n import Texts, shorten
 from src.telegram.photos import Media, file_id_of
-from src.telegram.placeholders import Placing, count_offer
+from src.telegram.placeholders import Placeholders, count_offer
 from src.telegram.status_text import Offer
 from src.telegram.throttle import priority
 
 _CAPTION_PROMPT = 300
 
 
-class Delivery:
+class Messages:
     """Shows requests and their pictures in their chats.
 
     Every method may raise `Undeliverable`, and lets aiogram's `TelegramRetryAfter`,
@@ -46,7 +45,7 @@ class Delivery:
         self._ledger = ledger
         self._texts = texts
         self._media = Media(bot, ledger, settings)
-        self.placing = Placing(bot, ledger, texts, self._media)
+        self.placeholders = Placeholders(bot, ledger, texts, self._media)
 
     # Before there is a picture
 
@@ -66,7 +65,7 @@ class Delivery:
             asked: by the person, who gets it after the results; else it is refused at once
                 (`TelegramRetryAfter`) while anything else wants to go.
         """
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         status = status_text.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
         if message is None or status.shape == request.shown:
@@ -102,7 +101,7 @@ class Delivery:
         Raises:
             ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
         """
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         single = len(request.jobs) == 1
         made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
         caption = Text(_words(job), made_by, status_text.note(say, request)) if single else Text()
@@ -136,7 +135,7 @@ class Delivery:
         message = request.message_of(job.id)
         if message is None or len(request.jobs) > 1:
             return None
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         try:
             await self._bot.edit_message_text(
                 say("placeholder-sending"), chat_id=request.chat, message_id=message
@@ -151,7 +150,7 @@ class Delivery:
         Returns:
             What was shown, for the ledger: `message`, or nothing where there is none.
         """
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         message = request.message_of(job.id)
         if message is None:
             return {}
@@ -177,7 +176,7 @@ class Delivery:
         """Let the message under an album say how it ended; nothing for a single picture."""
         if request.status_message is None or not jobs:
             return
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         text = Text(_words(jobs[0]), status_text.ending(say, jobs), status_text.note(say, request))
         with reaching():
             try:
@@ -194,7 +193,7 @@ class Delivery:
         Args:
             done: there is a picture; else the message says why there is none.
         """
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         key = ("ready" if len(request.jobs) == 1 else "ready-album") if done else "ready-not"
         # In a group only an answer to the person's own message calls them.
         answered = (request.reply_to if request.group else None) or request.message_of(job.id)
@@ -223,8 +222,8 @@ class Delivery:
     async def _replace(self, job: Job, request: Request) -> int:
         """A new placeholder for one that was deleted. It counts before anything is shown in it, so a
         repeat edits it instead of sending another."""
-        say = self._texts.voice(request.lang)
-        sent = await self.placing.send_text(request, say("placeholder-sending"), None)
+        say = self._texts.translator(request.lang)
+        sent = await self.placeholders.send_text(request, say("placeholder-sending"), None)
         await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
         return sent.message_id
 

@@ -76,7 +76,7 @@ class Owner:
         reached = not admins
         for admin in admins:
             person = await self._app.ledger.person(str(admin))
-            say = get_texts().voice(language_of(person.lang, None))
+            say = get_texts().translator(language_of(person.lang, None))
             try:
                 await self._bot.send_message(admin, say(reason, provider=provider, **facts))
                 reached = True

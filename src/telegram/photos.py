@@ -1,7 +1,6 @@
-"""Pictures in a chat: a finished one put into the message that held its place, and an album's tiles.
+"""Photos in messages: a finished picture put into its placeholder, and an album's tiles.
 
-A picture is read from where it is while it is sent, so none is whole in memory but one that must be
-fitted. Not here: which message, the words under it, and what happens when that message is gone (that is
+A picture is streamed from the provider to Telegram, so none is whole in memory but one that must be fitted. Not here: which message, the words under it, and what happens when that message is gone (that is
 `src.telegram.messages`); how tiles are drawn (`src.telegram.tiles`).
 """
 
@@ -37,7 +36,7 @@ _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "ima
 
 
 class Media:
-    """What one bot shows in its chats that is not words. Lets aiogram's errors through."""
+    """Puts photos and files into one bot's messages. Lets aiogram's errors through."""
 
     def __init__(self, bot: Bot, ledger: Ledger, settings: Settings) -> None:
         self._bot = bot

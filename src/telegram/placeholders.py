@@ -1,7 +1,8 @@
-"""Sending the message that will become the picture, and that only one of a request's counts.
+"""The placeholder: the message that will become the picture, sent once for a request.
 
-The Bot API has no key that makes a repeated message one: the ledger knows which placeholder counts,
-another is taken back, and where one may have stayed, the one that counts says so.
+The Bot API cannot tell a repeated message from a new one. So the ledger decides which placeholder counts, any other is
+deleted, and where one may be left in the chat, the placeholder that counts says so. Not here: what it says, that is
+`src.telegram.status_text`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from src.telegram.status_text import Offer, Status, offers
 from src.telegram.throttle import before_leaving, priority
 from src.telemetry import metrics
 
-# Of a placeholder sent only to be replaced by a picture that is there: no promise to be measured by.
+# No ETA: the picture already exists.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
 
-# How long the message under an album's tiles, which are there, waits for its turn.
+# Seconds the message under an album waits for its turn: the tiles above it are already in the chat.
 _STATUS_SECONDS = 30.0
-# How long a placeholder of which there is another waits for the turn that takes it away.
+# Seconds the deletion of a surplus placeholder waits for its turn.
 _STRAY_SECONDS = 20.0
 
 
@@ -52,8 +53,8 @@ class _Stayed(Exception):
         self.error = error
 
 
-class Placing:
-    """Sends placeholders. Raises what `Delivery` does."""
+class Placeholders:
+    """Sends placeholders. Raises what `Messages` does."""
 
     def __init__(self, bot: Bot, ledger: Ledger, texts: Texts, media: Media) -> None:
         self._bot = bot
@@ -75,7 +76,7 @@ class Placing:
         """
         if request.messages:
             return
-        say = self._texts.voice(request.lang)
+        say = self._texts.translator(request.lang)
         status = status_text.status(say, jobs, estimates, offer)
         markup = keyboards.placeholder(say, request.id, status.offer)
         request = replace(request, sendings=request.sendings + 1)

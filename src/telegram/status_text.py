@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from src.jobs import Job, Request, State
 from src.jobs.estimate import Estimate
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 
 # Times and places at which the words change, further apart the further away: an edit of each chat's
 # message at every step of the line would alone fill Telegram's 30 calls a second.
@@ -74,7 +74,7 @@ class Status:
 
 
 def status(
-    say: Voice,
+    say: Translator,
     jobs: Sequence[Job],
     estimates: Sequence[Estimate],
     offer: Offer | None = None,
@@ -107,7 +107,7 @@ def status(
     return Status(f"{done}/{len(jobs)} {line.shape}", head, line.offer)
 
 
-def _line(say: Voice, job: Job, estimate: Estimate) -> Status:
+def _line(say: Translator, job: Job, estimate: Estimate) -> Status:
     if job.state in (State.READY, State.DELIVERING):
         return Status("sending", say("placeholder-sending"))
     low, high = span(estimate.low, estimate.high)
@@ -126,7 +126,7 @@ def _line(say: Voice, job: Job, estimate: Estimate) -> Status:
     return Status(f"making {low}-{high}", say("placeholder-making", time=time_left(say, low, high)))
 
 
-def _offered(say: Voice, line: Status, offer: Offer) -> Status:
+def _offered(say: Translator, line: Status, offer: Offer) -> Status:
     """A place in a long line, with what the person can do about it."""
     shape, lines = f"{line.shape} offer", [line.text, say("offer")]
     if (faster := offer.faster) is not None:
@@ -159,7 +159,7 @@ def span(low: float, high: float) -> tuple[int, int]:
     return below, above
 
 
-def time_left(say: Voice, low: int, high: int) -> str:
+def time_left(say: Translator, low: int, high: int) -> str:
     """A range of seconds in words."""
     if high < _MINUTES_FROM:
         return say("time", unit="seconds", low=low, high=high)
@@ -167,14 +167,14 @@ def time_left(say: Voice, low: int, high: int) -> str:
     return say("time", unit="minutes", low=minutes[0], high=minutes[1])
 
 
-def reason(say: Voice, job: Job) -> str:
+def reason(say: Translator, job: Job) -> str:
     """Why there is no picture and what the person can do, never in the provider's words."""
     if job.state is State.CANCELLED:
         return say("cancelled")
     return say(_FAILURES.get(job.kind, "failed-other"))
 
 
-def ending(say: Voice, jobs: Sequence[Job]) -> str:
+def ending(say: Translator, jobs: Sequence[Job]) -> str:
     """How an album ended."""
     done = sum(job.state is State.DELIVERED for job in jobs)
     failed = [job for job in jobs if job.state is State.FAILED]
@@ -187,6 +187,6 @@ def ending(say: Voice, jobs: Sequence[Job]) -> str:
     return "\n".join(lines)
 
 
-def note(say: Voice, request: Request) -> str:
+def note(say: Translator, request: Request) -> str:
     """What is added where two placeholders may have arrived: the one whose id we know says that it counts."""
     return "\n" + say("placeholder-counts") if request.may_have_stray else ""

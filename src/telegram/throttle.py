@@ -104,7 +104,7 @@ def priority(
     Args:
         patience: seconds to wait for a turn; None: the bot's own.
         chat_patience: seconds to wait where only that chat is too busy; None: half a second, so that one person's
-            flood holds up nobody else.
+            flood holds up nobody else, or for an answer the patience that is given.
         comes_again: who is refused (`GateClosed`) comes when it was told to; each is told another time.
     """
     with _set(priority=name, patience=patience, chat_patience=chat_patience, comes_again=comes_again):
@@ -184,8 +184,9 @@ class Throttle(BaseRequestMiddleware):
         overall, *of_chat = telegram_gates(
             self._settings, chat, messages=messages, droppable=name == "progress"
         )
-        if pace.chat_patience is not None:
-            of_chat = [replace(gate, patience=pace.chat_patience) for gate in of_chat]
+        for_chat = pace.patience if pace.chat_patience is None and name == "answer" else pace.chat_patience
+        if for_chat is not None:
+            of_chat = [replace(gate, patience=for_chat) for gate in of_chat]
         if name == "answer":
             return await self._take_after_results(overall, of_chat, pace, patience)
         wait = 0.0 if name == "progress" else patience

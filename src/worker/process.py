@@ -25,7 +25,7 @@ from src.pipeline.scheduler import Scheduler
 from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import Texts
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class WorkerProcess(Middleware):
         app = await self._stack.enter_async_context(open_app(settings))
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
-        _work = Work(app, bot, Delivery(bot, app.ledger, Texts(), settings))
+        _work = Work(app, bot, Messages(bot, app.ledger, Texts(), settings))
         self._scheduler = Scheduler(_work)
         heartbeat = Heartbeat(app, "worker")
         self._stack.push_async_callback(heartbeat.retire)

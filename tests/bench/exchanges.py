@@ -102,7 +102,7 @@ async def _ours(place: Place) -> AsyncIterator[Calls]:
     async with make_client(settings) as client, make_bot(settings, cast(Any, OpenGates())) as bot:
         kie = KieProvider(settings, client)
         media = Media(bot, cast(Any, SimpleNamespace()), settings)
-        say = Texts().voice("en")
+        say = Texts().translator("en")
 
         async def submit(n: int) -> object:
             return await kie.submit(GenRequest("job", f"a red fox in snow, no. {n}", "nano-banana-2-1"))

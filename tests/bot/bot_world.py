@@ -18,7 +18,7 @@ from src.jobs import Job, Request, State, transitions
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.settings import Settings
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 
 
 @dataclass
@@ -32,7 +32,7 @@ class World:
     sandbox: TelegramSandbox
     app: App
     bot: Any
-    delivery: Delivery
+    messages: Messages
     parts: BotParts
     inbox: Inbox
     handling: Handling = field(init=False)
@@ -108,8 +108,8 @@ class World:
     async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
         assert held is not None
-        request = await self.delivery.placing.hold(held, await self.request_of(held))
-        shown = await self.delivery.picture(held, request, image)
+        request = await self.messages.placeholders.hold(held, await self.request_of(held))
+        shown = await self.messages.picture(held, request, image)
         await self._finish(held, shown)
         return shown
 
@@ -124,14 +124,14 @@ class World:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
         assert held is not None
         assert held.state in (State.FAILED, State.CANCELLED)
-        shown = await self.delivery.notice(held, await self.request_of(held))
+        shown = await self.messages.notice(held, await self.request_of(held))
         await self._finish(held, shown)
 
     async def _finish(self, job: Job, shown: dict[str, Any]) -> None:
         finish = await self.app.ledger.run(transitions.finish(job.id, job.fence, shown=shown, ttl=600))
         if finish.open_jobs == 0:
             request = await self.request_of(job)
-            await self.delivery.close(request, await self.app.ledger.jobs(request.jobs))
+            await self.messages.close(request, await self.app.ledger.jobs(request.jobs))
 
 
 class OpenGates:

@@ -16,7 +16,7 @@ from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import get_texts
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from tests.bot.bot_world import OpenGates, World
 
 
@@ -46,9 +46,9 @@ async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIt
         settings = load_settings(**{**given, **settings_of_world})
         async with open_app(settings) as app:
             bot = make_bot(settings, OpenGates())
-            delivery = Delivery(bot, app.ledger, get_texts(), settings)
+            messages = Messages(bot, app.ledger, get_texts(), settings)
             parts = make_dispatcher(app, bot, get_texts())
-            made = World(settings, sandbox, app, bot, delivery, parts, Inbox(app))
+            made = World(settings, sandbox, app, bot, messages, parts, Inbox(app))
             made.start()
             yield made
             await made.stop()

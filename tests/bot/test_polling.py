@@ -340,4 +340,4 @@ async def test_the_process_ends_at_sigterm(world: World, webhook: str | None) ->
 def test_an_apology_names_the_trace() -> None:
     context = SpanContext(0x1234567890ABCDEF1234567890ABCDEF, 1, is_remote=False)
     with trace.use_span(NonRecordingSpan(context)):
-        assert "code: 12345678" in _sorry(get_texts().voice("en"))
+        assert "code: 12345678" in _sorry(get_texts().translator("en"))

@@ -120,7 +120,7 @@ def test_the_guides_own_words() -> None:
     ],
 )
 def test_times_in_words(low: float, high: float, said: str) -> None:
-    assert time_left(get_texts().voice("en"), *span(low, high)) == said
+    assert time_left(get_texts().translator("en"), *span(low, high)) == said
 
 
 def test_places_far_back_change_rarely() -> None:

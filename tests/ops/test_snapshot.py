@@ -162,7 +162,7 @@ async def test_the_line_is_explained_by_littles_law(app: App) -> None:
 async def test_the_report_says_it_all_in_words(app: App, lang: str) -> None:
     await asked(app, 14)
     await worker_at_ease(app)
-    text = report(get_texts().voice(lang), await look(app))
+    text = report(get_texts().translator(lang), await look(app))
     assert text.startswith("🔴")
     assert "12" in text
     assert "KIE_CONCURRENCY" in text

@@ -16,7 +16,7 @@ from src.pipeline.leases import Work
 from src.sandbox.telegram import Message, Person
 from src.telegram.client import make_bot
 from src.telegram.i18n import get_texts
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from src.telegram.throttle import priority
 from tests.bot.bot_world import OpenGates, World, image
 from tests.limits.busy import busy
@@ -38,7 +38,7 @@ async def worker(world: World) -> AsyncIterator[Callable[[Any], Work]]:
 
     def make(limiter: Any) -> Work:
         bots.append(bot := make_bot(world.settings, limiter, patience=0))
-        return Work(world.app, bot, Delivery(bot, world.app.ledger, get_texts(), world.settings))
+        return Work(world.app, bot, Messages(bot, world.app.ledger, get_texts(), world.settings))
 
     yield make
     for bot in bots:
@@ -113,7 +113,7 @@ async def test_a_delivery_that_its_chat_refuses_comes_when_it_is_told_to_and_it_
     await limiter.close(f"chat:{anna.id}", 20)
     waits = await _show(worker(limiter), job)
     assert (waits.state, waits.holder, waits.deliveries) == (State.READY, "", 0)
-    assert " limited:telegram@" in waits.story
+    assert " limited:chat@" in waits.story
     assert 19 < await _asked_again_at(world, job.id) <= 20
     await world.app.redis.delete(f"imagebot:gate:chat:{anna.id}")
     assert (await _show(worker(limiter), job)).state is State.DELIVERED
@@ -137,13 +137,15 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
 
     monkeypatch.setattr(ledger, "sending", sending)
     before = world.sandbox.audit.by_method["sendMessage"]
-    both = await asyncio.gather(*(worker(OpenGates()).delivery.placing.hold(job, request) for _ in range(2)))
+    both = await asyncio.gather(
+        *(worker(OpenGates()).messages.placeholders.hold(job, request) for _ in range(2))
+    )
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
     [placeholder] = _shown(anna)
     assert [request.messages for request in both] == [(placeholder.message_id,)] * 2
     kept = await world.request_of(job)
     assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
-    assert await worker(OpenGates()).delivery.placing.hold(job, request) == kept
+    assert await worker(OpenGates()).messages.placeholders.hold(job, request) == kept
     assert _shown(anna) == [placeholder]
 
 
@@ -158,11 +160,13 @@ async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_t
     await busy(world.app.redis, 1.5)
     with priority("answer", patience=30):
         first = asyncio.create_task(waits.bot.send_message(boris.id, "before it"))
-        waiting = asyncio.create_task(waits.delivery.placing.place(request, [job], [Estimate(None, 20, 40)]))
+        waiting = asyncio.create_task(
+            waits.messages.placeholders.place(request, [job], [Estimate(None, 20, 40)])
+        )
     async with asyncio.timeout(40):
         while len(await world.app.redis.keys("*gate:chat:*")) < 2:
             await asyncio.sleep(0.01)
-    assert (await worker(OpenGates()).delivery.placing.hold(job, request)).messages
+    assert (await worker(OpenGates()).messages.placeholders.hold(job, request)).messages
     await asyncio.gather(first, waiting)
     assert (audit.by_method["sendMessage"], audit.by_method["deleteMessages"]) == (before + 2, 0)
     assert not (await world.request_of(job)).may_have_stray
@@ -195,7 +199,7 @@ async def test_the_message_under_an_album_follows_the_tiles_however_busy_the_cha
     jobs = await _asked(world, anna, 2)
     work, request = worker(Crowded(redis_client)), await world.request_of(jobs[0])
     with priority("answer", patience=10):
-        await work.delivery.placing.place(request, jobs, [Estimate(None, 20, 40)] * 2)
+        await work.messages.placeholders.place(request, jobs, [Estimate(None, 20, 40)] * 2)
     assert [message.has_photo for message in _shown(anna)] == [True, True, False]
     assert (await world.request_of(jobs[0])).status_message == _shown(anna)[-1].message_id
     assert world.sandbox.audit.by_method["deleteMessages"] == 0
@@ -210,7 +214,7 @@ async def test_an_album_whose_tiles_have_no_turn_comes_when_it_is_told_to(
     before = world.sandbox.audit.by_method["sendMediaGroup"]
     waits = await _show(worker(Limiter(world.app.redis)), jobs[0])
     assert (waits.state, waits.deliveries) == (State.READY, 0)
-    assert " limited:telegram@" in waits.story
+    assert " limited:chat@" in waits.story
     assert await _asked_again_at(world, jobs[0].id) > 5
     assert world.sandbox.audit.by_method["sendMediaGroup"] == before
 

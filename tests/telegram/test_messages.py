@@ -74,12 +74,12 @@ async def test_delivering_twice_shows_one_picture(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
-    once = await world.delivery.picture(job, request, image())
+    once = await world.messages.picture(job, request, image())
     # The process died before the ledger knew; Telegram's answer may have been lost too.
     world.sandbox.faults.add("timeout_after_commit", "editMessageMedia")
     with pytest.raises(TelegramNetworkError):
-        await world.delivery.picture(job, request, image())
-    twice = await world.delivery.picture(job, request, image())
+        await world.messages.picture(job, request, image())
+    twice = await world.messages.picture(job, request, image())
     assert once["message"] == twice["message"] == placeholder.message_id
     assert placeholder.pictures == [hashlib.sha256(png()).hexdigest()]
     assert len(anna.messages) == 2
@@ -92,11 +92,11 @@ async def test_a_placeholder_that_was_deleted_is_replaced_once(world: World) -> 
     request = await world.request_of(job)
     world.sandbox.faults.add("reset", "editMessageMedia")
     with pytest.raises(TelegramNetworkError):
-        await world.delivery.picture(job, request, image())
+        await world.messages.picture(job, request, image())
     world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", times=2)
     for _ in range(2):
         with pytest.raises(TelegramNetworkError):
-            await world.delivery.picture(job, request, image())
+            await world.messages.picture(job, request, image())
     shown = await world.shown(await world.made(job), image())
     pictures = [m for m in anna.messages if m.from_bot]
     assert [m.message_id for m in pictures] == [shown["message"]]
@@ -137,11 +137,11 @@ async def test_a_person_who_blocked_the_bot_cannot_be_reached(world: World, step
     unplaced = replace(request, messages=())
     anna.chat.blocked = True
     steps = {
-        "picture": lambda: world.delivery.picture(job, request, image()),
-        "notice": lambda: world.delivery.notice(job, request),
-        "ping": lambda: world.delivery.ping(job, request),
-        "progress": lambda: world.delivery.progress(request, [job], [Estimate(None, 100, 300)]),
-        "place": lambda: world.delivery.placing.place(unplaced, [job], [SOON]),
+        "picture": lambda: world.messages.picture(job, request, image()),
+        "notice": lambda: world.messages.notice(job, request),
+        "ping": lambda: world.messages.ping(job, request),
+        "progress": lambda: world.messages.progress(request, [job], [Estimate(None, 100, 300)]),
+        "place": lambda: world.messages.placeholders.place(unplaced, [job], [SOON]),
     }
     with pytest.raises(Undeliverable) as caught:
         await steps[step]()
@@ -154,11 +154,11 @@ async def test_flood_control_and_outages_are_the_callers_matter(world: World) ->
     request = await world.request_of(job)
     world.sandbox.faults.add("429", "editMessageMedia", retry_after=7)
     with pytest.raises(TelegramRetryAfter) as caught:
-        await world.delivery.picture(job, request, image())
+        await world.messages.picture(job, request, image())
     assert caught.value.retry_after == 7
     world.sandbox.faults.add("bare_429", "editMessageMedia")
     with pytest.raises(TelegramRetryAfter):
-        await world.delivery.picture(job, request, image())
+        await world.messages.picture(job, request, image())
     assert not placeholder.has_photo
 
 
@@ -166,11 +166,11 @@ async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
-    assert await world.delivery.shown_already(job, request) is None
+    assert await world.messages.shown_already(job, request) is None
     world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.0)
     with pytest.raises(TelegramNetworkError):
-        await world.delivery.picture(job, request, image())
-    assert await world.delivery.shown_already(job, request) == placeholder.message_id
+        await world.messages.picture(job, request, image())
+    assert await world.messages.shown_already(job, request) == placeholder.message_id
     assert placeholder.has_photo
 
 
@@ -187,7 +187,7 @@ async def test_progress_changes_only_what_it_says_and_no_more_than_that(world: W
     ]:
         request = await world.request_of(job)
         waiting = replace(job, state=State.WAITING if estimate.place is not None else State.RUNNING)
-        assert await world.delivery.progress(request, [waiting], [estimate]) is changes
+        assert await world.messages.progress(request, [waiting], [estimate]) is changes
     assert "longer than usual" in placeholder.text
     assert placeholder.buttons
 
@@ -199,12 +199,12 @@ async def test_progress_that_crosses_the_end_does_not_hide_it(world: World) -> N
     await world.failed(job, "timeout")
     assert "took too long" in placeholder.text
     # The progress loop had read the job before it failed.
-    await world.delivery.progress(request, [job], [Estimate(None, 60, 100)])
+    await world.messages.progress(request, [job], [Estimate(None, 60, 100)])
     assert "took too long" in placeholder.text
     [second], shown = await world.asked(anna)
     before = await world.request_of(second)
     await world.finished(second, image())
-    assert not await world.delivery.progress(before, [second], [Estimate(None, 60, 100)])
+    assert not await world.messages.progress(before, [second], [Estimate(None, 60, 100)])
     assert shown.has_photo
 
 
@@ -215,7 +215,7 @@ async def test_progress_of_an_album_that_crosses_the_end(world: World) -> None:
     request = await world.request_of(jobs[0])
     for job in jobs:
         await world.finished(job, image())
-    await world.delivery.progress(request, jobs, [Estimate(None, 60, 100)] * 2)
+    await world.messages.progress(request, jobs, [Estimate(None, 60, 100)] * 2)
     assert "All 2 pictures are ready" in status.text
 
 
@@ -223,7 +223,7 @@ async def test_ping_answers_the_picture(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
     await world.finished(job, image())
-    await world.delivery.ping(job, await world.request_of(job))
+    await world.messages.ping(job, await world.request_of(job))
     assert anna.messages[-1].reply_to == placeholder.message_id
     assert "ready" in anna.messages[-1].text
 

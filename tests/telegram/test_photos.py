@@ -56,7 +56,7 @@ async def test_a_photo_that_nobody_can_process_has_no_place_in_an_album(world: W
     jobs, _ = await world.asked(anna, 2)
     broken = ImageBytes(png()[:60], "image/png", 64, 48)
     with pytest.raises(ProviderError) as caught:
-        await world.delivery.picture(jobs[0], await world.request_of(jobs[0]), broken)
+        await world.messages.picture(jobs[0], await world.request_of(jobs[0]), broken)
     assert (caught.value.kind, caught.value.code) == (ErrorKind.BAD_RESULT, "undecodable")
 
 
@@ -72,7 +72,7 @@ async def test_a_picture_that_breaks_off_on_its_way_is_not_shown(world: World) -
     broken = Broken(png(), "image/png", 64, 48)
     request = await world.request_of(job)
     with pytest.raises(ProviderError) as caught:
-        await world.delivery.picture(job, request, broken)
+        await world.messages.picture(job, request, broken)
     assert caught.value.code == "truncated"
     assert not placeholder.has_photo
 
@@ -102,7 +102,7 @@ async def test_an_upload_that_is_made_again_is_read_from_its_beginning(world: Wo
     world.sandbox.faults.add("429", "editMessageMedia", retry_after=1)
     request, picture = await world.request_of(job), Counted(png(), "image/png", 64, 48)
     with pytest.raises(TelegramRetryAfter):
-        await world.delivery.picture(job, request, picture)
-    await world.delivery.picture(job, request, picture)
+        await world.messages.picture(job, request, picture)
+    await world.messages.picture(job, request, picture)
     assert placeholder.sha256 == hashlib.sha256(png()).hexdigest()
     assert Counted.read == 2 * pieces

@@ -32,7 +32,7 @@ async def test_of_two_placeholders_the_later_is_taken_back(world: World) -> None
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
     request = await world.request_of(job)
-    await world.delivery.placing.place(replace(request, messages=()), [job], [SOON])
+    await world.messages.placeholders.place(replace(request, messages=()), [job], [SOON])
     assert [m.message_id for m in anna.messages if m.from_bot] == [placeholder.message_id]
 
 
@@ -45,12 +45,12 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
     await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "sendings")
     world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
     with pytest.raises((TelegramNetworkError, Undeliverable)):
-        await world.delivery.placing.place(await world.request_of(job), [job], [SOON])
-    await world.delivery.placing.place(await world.request_of(job), [job], [SOON])
+        await world.messages.placeholders.place(await world.request_of(job), [job], [SOON])
+    await world.messages.placeholders.place(await world.request_of(job), [job], [SOON])
     shown = anna.messages[-1]
     counts = "this one counts"
     assert (counts in shown.text) is says_so
-    await world.delivery.progress(await world.request_of(job), [job], [Estimate(None, 100, 300)])
+    await world.messages.progress(await world.request_of(job), [job], [Estimate(None, 100, 300)])
     assert "Ready in about 1" in shown.text
     assert (counts in shown.text) is says_so
     await world.finished(job, image())
@@ -84,7 +84,7 @@ async def test_an_album_without_its_words_is_taken_back_or_said_not_to_count(
     if not taken_back:
         world.sandbox.faults.add("500", "deleteMessages")
     with pytest.raises(TelegramBadRequest):
-        await world.delivery.placing.place(await world.request_of(job), [job, other], [SOON] * 2)
+        await world.messages.placeholders.place(await world.request_of(job), [job, other], [SOON] * 2)
     assert len(anna.messages) - first == (0 if taken_back else 2)
-    await world.delivery.placing.place(await world.request_of(job), [job, other], [SOON] * 2)
+    await world.messages.placeholders.place(await world.request_of(job), [job, other], [SOON] * 2)
     assert ("this one counts" in anna.messages[-1].text) is not taken_back

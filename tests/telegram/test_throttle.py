@@ -166,7 +166,7 @@ async def test_answers_let_results_go_first(sandbox: TelegramSandbox, redis_clie
         order.append(name)
 
     # The turns of the next second are other processes' results'.
-    await busy(redis_client, 1)
+    await busy(redis_client, 3)
     answers = [asyncio.create_task(send(f"answer {n}", people[n].id, "answer")) for n in range(3)]
     await asyncio.sleep(0)
     await asyncio.gather(*(send("result", people[3].id, "result") for _ in range(3)))
@@ -207,7 +207,7 @@ async def test_an_answer_that_has_become_useless_while_it_waited_takes_no_turn(
     people = [sandbox.person(f"P{n}") for n in range(2)]
     for person in people:
         await person.send_text("hello")
-    await busy(redis_client, 1)
+    await busy(redis_client, 3)
     first = asyncio.create_task(made.send_message(people[0].id, "first"))
     async with asyncio.timeout(40):
         while not await redis_client.hget(f"imagebot:gate:chat:{people[0].id}", "used"):

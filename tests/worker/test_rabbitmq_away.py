@@ -36,7 +36,7 @@ async def test_the_line_stands_still_and_everybody_says_why(settings: Settings) 
     assert probe["line"] == "RabbitMQ does not answer: check that it runs and BROKER_URL"
     line = next(figure for figure in snapshot.figures if figure.name == "line")
     assert line.level is Level.PROBLEM
-    assert value_of(get_texts().voice("en"), line, snapshot) == "RabbitMQ does not answer"
+    assert value_of(get_texts().translator("en"), line, snapshot) == "RabbitMQ does not answer"
     # Nobody beats here; were there a worker, more of them would not help.
     assert [a.key for a in advise(replace(snapshot, workers=1))] == ["advice-no-broker"]
 

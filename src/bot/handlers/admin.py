@@ -13,7 +13,7 @@ from src.jobs.estimate import usual
 from src.ops import job_reports, report
 from src.ops.snapshot import look
 from src.pipeline import admission as intake
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 from src.telegram.keyboards import OfJob
 from src.telemetry import job_spans
 
@@ -27,7 +27,7 @@ class ByAdmin(Filter):
         return message.from_user is not None and message.from_user.id in app.settings.admin_ids
 
 
-async def stats(message: Message, app: App, say: Voice) -> None:
+async def stats(message: Message, app: App, say: Translator) -> None:
     lines = []
     for provider in app.providers:
         lines.append(
@@ -48,11 +48,11 @@ async def stats(message: Message, app: App, say: Voice) -> None:
     await message.answer("\n".join(lines))
 
 
-async def ops(message: Message, app: App, say: Voice) -> None:
+async def ops(message: Message, app: App, say: Translator) -> None:
     await message.answer(report.report(say, await look(app)))
 
 
-async def failures(message: Message, app: App, say: Voice) -> None:
+async def failures(message: Message, app: App, say: Translator) -> None:
     ids = await app.redis.zrevrange(keys.FAILED(), 0, _FAILURES - 1)
     jobs = await app.ledger.jobs(ids)
     if not jobs:
@@ -66,13 +66,13 @@ async def failures(message: Message, app: App, say: Voice) -> None:
     await message.answer("\n".join([say("admin-failures"), *lines]))
 
 
-async def story(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def story(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     job = await _job(message, command, app, say)
     if job is not None:
         await message.answer("\n".join(job_reports.story(job, app.settings)))
 
 
-async def _job(message: Message, command: CommandObject, app: App, say: Voice) -> Job | None:
+async def _job(message: Message, command: CommandObject, app: App, say: Translator) -> Job | None:
     """The job that a command names, or None when the admin was told that there is none."""
     job_id = (command.args or "").strip()
     job = await app.ledger.job(job_id) if job_id else None
@@ -81,7 +81,7 @@ async def _job(message: Message, command: CommandObject, app: App, say: Voice) -
     return job
 
 
-async def again(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def again(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     """Ask again for what a failed job was to be, for the same person."""
     job = await _job(message, command, app, say)
     if job is None:
@@ -98,7 +98,7 @@ async def again(message: Message, command: CommandObject, app: App, say: Voice) 
     await message.answer(say(key, job=job.id, verdict=admission.verdict))
 
 
-async def cancel(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def cancel(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     """Take back somebody's job; they are told."""
     job = await _job(message, command, app, say)
     if job is not None:
@@ -107,7 +107,7 @@ async def cancel(message: Message, command: CommandObject, app: App, say: Voice)
         await message.answer(say(key, job=job.id, state=ending.before or str(job.state)))
 
 
-async def drop(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def drop(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     """Keep a failed job no longer among the failed."""
     job = await _job(message, command, app, say)
     if job is not None:
@@ -115,7 +115,7 @@ async def drop(message: Message, command: CommandObject, app: App, say: Voice) -
         await message.answer(say(key, job=job.id, state=str(job.state)))
 
 
-async def trace(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def trace(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     """The trace of a job: of the picture replied to, of the id given, or of one's own last."""
     job_id = (command.args or "").strip() or _job_shown_in(message.reply_to_message)
     if not job_id and message.from_user is not None:
@@ -142,7 +142,7 @@ def _job_shown_in(message: Message | None) -> str:
     return ""
 
 
-async def block(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def block(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user = (command.args or "").strip()
     if not user.isdecimal():
         await message.answer(say("admin-usage"))
@@ -153,7 +153,7 @@ async def block(message: Message, command: CommandObject, app: App, say: Voice) 
     await message.answer(say("admin-blocked", user=user, number=number))
 
 
-async def tier(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def tier(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user, _, name = (command.args or "").strip().partition(" ")
     if not user.isdecimal() or name.strip() not in intake.TIERS:
         await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
@@ -162,7 +162,7 @@ async def tier(message: Message, command: CommandObject, app: App, say: Voice) -
     await message.answer(say("admin-tier", user=user, tier=name.strip()))
 
 
-async def unblock(message: Message, command: CommandObject, app: App, say: Voice) -> None:
+async def unblock(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user = (command.args or "").strip()
     if not user.isdecimal():
         await message.answer(say("admin-usage"))

@@ -21,7 +21,7 @@ from src.jobs import Job, Person, keys
 from src.providers.base import ASPECTS
 from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged
-from src.telegram.i18n import Voice, shorten
+from src.telegram.i18n import Translator, shorten
 from src.telegram.keyboards import OfDialog, Surprise
 
 _PRIVATE = F.chat.type == "private"
@@ -49,7 +49,7 @@ class Words(StatesGroup):
 
 
 async def begin(
-    message: Message, command: CommandObject, state: FSMContext, person: Person, say: Voice
+    message: Message, command: CommandObject, state: FSMContext, person: Person, say: Translator
 ) -> None:
     await state.set_data({"aspect": person.aspect, "count": person.count})
     await state.set_state(Dialog.words)
@@ -60,12 +60,12 @@ async def begin(
     await state.update_data(message=sent.message_id)
 
 
-async def begin_elsewhere(message: Message, say: Voice) -> None:
+async def begin_elsewhere(message: Message, say: Translator) -> None:
     await message.reply(say("dialog-in-groups"))
 
 
 async def dialog_words(
-    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+    message: Message, state: FSMContext, asking: Asking, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
@@ -77,7 +77,7 @@ async def dialog_words(
 
 
 async def dialog_photo(
-    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+    message: Message, state: FSMContext, asking: Asking, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_album(message, update_id):
         return
@@ -98,7 +98,7 @@ async def choose(
     state: FSMContext,
     asking: Asking,
     app: App,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     data = await state.get_data()
@@ -137,7 +137,7 @@ async def choose(
             await callback.answer(say("toast-old"))
 
 
-async def _offer_choices(message: Message, words: str, state: FSMContext, say: Voice) -> None:
+async def _offer_choices(message: Message, words: str, state: FSMContext, say: Translator) -> None:
     """Show format and number, in the dialog's own message where it is still there."""
     data = await state.update_data(prompt=words, reply_to=message.message_id)
     await state.set_state(Dialog.choices)
@@ -157,14 +157,14 @@ async def _offer_choices(message: Message, words: str, state: FSMContext, say: V
     await state.update_data(message=sent.message_id)
 
 
-async def _choose(message: Message, state: FSMContext, say: Voice, **choice: Any) -> None:
+async def _choose(message: Message, state: FSMContext, say: Translator, **choice: Any) -> None:
     before = await state.get_data()
     data = await state.update_data(**choice)
     if data != before:
         await message.edit_text(**_choices(data, say))
 
 
-def _choices(data: dict[str, Any], say: Voice) -> dict[str, Any]:
+def _choices(data: dict[str, Any], say: Translator) -> dict[str, Any]:
     about = say("dialog-choose-edit" if data.get("source") else "dialog-choose")
     text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", about)
     return {
@@ -173,7 +173,7 @@ def _choices(data: dict[str, Any], say: Voice) -> dict[str, Any]:
     }
 
 
-async def _retire(callback: CallbackQuery, say: Voice) -> None:
+async def _retire(callback: CallbackQuery, say: Translator) -> None:
     """A button of a dialog that is over: say so, and take the buttons away."""
     await callback.answer(say("dialog-over"))
     if isinstance(callback.message, Message):
@@ -190,7 +190,7 @@ async def _remove(message: Message) -> None:
 
 
 async def missing_words(
-    message: Message, state: FSMContext, asking: Asking, say: Voice, update_id: int
+    message: Message, state: FSMContext, asking: Asking, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
@@ -199,7 +199,9 @@ async def missing_words(
         await state.clear()
 
 
-async def plain_words(message: Message, asking: Asking, person: Person, say: Voice, update_id: int) -> None:
+async def plain_words(
+    message: Message, asking: Asking, person: Person, say: Translator, update_id: int
+) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
     data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
@@ -213,7 +215,7 @@ async def plain_words(message: Message, asking: Asking, person: Person, say: Voi
 
 
 async def photo(
-    message: Message, state: FSMContext, asking: Asking, person: Person, say: Voice, update_id: int
+    message: Message, state: FSMContext, asking: Asking, person: Person, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_album(message, update_id):
         return
@@ -235,7 +237,7 @@ async def surprise(
     asking: Asking,
     app: App,
     person: Person,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     message = callback.message
@@ -264,7 +266,7 @@ async def surprise(
     await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
 
 
-async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Voice) -> None:
+async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator) -> None:
     """Let whoever pressed the button send other words for a picture."""
     await state.set_state(Words.waiting)
     await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
@@ -279,7 +281,7 @@ async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Voice) -> No
 
 
 async def _ask(
-    message: Message, words: str, data: dict[str, Any], asking: Asking, say: Voice, update_id: int
+    message: Message, words: str, data: dict[str, Any], asking: Asking, say: Translator, update_id: int
 ) -> bool:
     """Ask for a picture; True if that was accepted."""
     if message.from_user is None:
@@ -299,7 +301,7 @@ async def _ask(
     return refusal is None
 
 
-async def _source_or_complaint(message: Message, say: Voice) -> str | None:
+async def _source_or_complaint(message: Message, say: Translator) -> str | None:
     """The picture of a message, or None when the person was told what is wrong with it."""
     try:
         source = source_of(message)
@@ -311,7 +313,7 @@ async def _source_or_complaint(message: Message, say: Voice) -> str | None:
     return source
 
 
-def _expecting_words(say: Voice) -> ForceReply:
+def _expecting_words(say: Translator) -> ForceReply:
     return ForceReply(input_field_placeholder=say("words-placeholder"))
 
 

@@ -20,7 +20,7 @@ from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
 from src.telegram import keyboards
 from src.telegram.client import answer_to
-from src.telegram.i18n import Voice, isolated, shorten
+from src.telegram.i18n import Translator, isolated, shorten
 from src.telegram.keyboards import OfJob, OfRequest
 from src.telegram.photos import file_name
 
@@ -39,7 +39,7 @@ async def of_request(
     app: App,
     bot: Bot,
     asking: Asking,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     request = await app.ledger.request(callback_data.id)
@@ -73,7 +73,7 @@ async def of_job(
     bot: Bot,
     asking: Asking,
     state: FSMContext,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     job = await app.ledger.job(callback_data.id)
@@ -133,7 +133,7 @@ async def _draw(
     source: str | None,
     count: int,
     asking: Asking,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     """Ask for the same once more, for whoever pressed the button."""
@@ -158,7 +158,7 @@ async def _draw(
 
 
 async def _is_refused(
-    callback: CallbackQuery, app: App, say: Voice, update_id: int, *, foreign: bool, once: bool = True
+    callback: CallbackQuery, app: App, say: Translator, update_id: int, *, foreign: bool, once: bool = True
 ) -> bool:
     """Answer a tap on somebody else's button, and the second of two quick taps; whether it was one.
 
@@ -184,7 +184,7 @@ async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
 # Files
 
 
-async def _send_file(app: App, bot: Bot, job: Job, say: Voice) -> None:
+async def _send_file(app: App, bot: Bot, job: Job, say: Translator) -> None:
     """Send a picture as the file the provider made, or as near to it as is still to be had."""
     key = keys.FILE(job.id)
     known: str | None = await app.redis.get(key)
@@ -243,7 +243,7 @@ async def _from_telegram(bot: Bot, file_id: str) -> bytes | None:
 # History
 
 
-async def history(message: Message, app: App, say: Voice) -> None:
+async def history(message: Message, app: App, say: Translator) -> None:
     if message.from_user is None:
         return
     user = str(message.from_user.id)
@@ -265,7 +265,7 @@ async def history(message: Message, app: App, say: Voice) -> None:
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
 
 
-async def _show(bot: Bot, job: Job, say: Voice) -> None:
+async def _show(bot: Bot, job: Job, say: Translator) -> None:
     """Send a picture of the history once more."""
     file_id = str((job.shown or {})["file_id"])
     markup = keyboards.picture(say, job.id)

@@ -19,7 +19,7 @@ from aiogram.types import Message, TelegramObject, User
 from src.bot.handlers.create import Words
 from src.bot.ordering import Asking, BadSource, source_of, wish_in
 from src.jobs import Person
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 
 _GROUP = F.chat.type != ChatType.PRIVATE
 
@@ -53,7 +53,7 @@ def _is_addressed(message: Message, me: User) -> bool:
 
 
 async def imagine(
-    message: Message, command: CommandObject, asking: Asking, person: Person, say: Voice, update_id: int
+    message: Message, command: CommandObject, asking: Asking, person: Person, say: Translator, update_id: int
 ) -> None:
     data = {"aspect": person.aspect, "count": person.count}
     await _ask(message, command.args or "", data, asking, say, update_id)
@@ -65,7 +65,7 @@ async def spoken_to(
     asking: Asking,
     person: Person,
     state: FSMContext,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> None:
     words = message.text or message.caption or ""
@@ -84,7 +84,7 @@ async def _ask(
     words: str,
     data: dict[str, Any],
     asking: Asking,
-    say: Voice,
+    say: Translator,
     update_id: int,
 ) -> bool:
     """Ask for a picture, or for a change of the one the message carries or answers; True if accepted."""

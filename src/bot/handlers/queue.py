@@ -19,20 +19,20 @@ from src.jobs import Job, State
 from src.jobs.estimate import Estimate
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
-from src.telegram.i18n import Voice, isolated, shorten
+from src.telegram.i18n import Translator, isolated, shorten
 from src.telegram.keyboards import OfQueue
 from src.telegram.status_text import span, time_left
 
 _LINE = 60
 
 
-async def queue(message: Message, app: App, outlook: Outlook, say: Voice) -> None:
+async def queue(message: Message, app: App, outlook: Outlook, say: Translator) -> None:
     if message.from_user is not None:
         await message.answer(**await _queue(app, outlook, message.from_user.id, say))
 
 
 async def of_queue(
-    callback: CallbackQuery, callback_data: OfQueue, app: App, outlook: Outlook, say: Voice
+    callback: CallbackQuery, callback_data: OfQueue, app: App, outlook: Outlook, say: Translator
 ) -> None:
     words: str | None = None
     if callback_data.what == "cancel":
@@ -57,7 +57,7 @@ def _is_own(callback: CallbackQuery) -> bool:
 
 
 async def cancel_something(
-    message: Message, app: App, outlook: Outlook, state: FSMContext, say: Voice
+    message: Message, app: App, outlook: Outlook, state: FSMContext, say: Translator
 ) -> None:
     """End the dialog; or else take back the one request that is open, or let the person choose."""
     if message.from_user is None:
@@ -77,7 +77,7 @@ async def cancel_something(
         await message.answer(say(await cancel(app, request, message.from_user.id)))
 
 
-async def _queue(app: App, outlook: Outlook, user: int, say: Voice) -> dict[str, Any]:
+async def _queue(app: App, outlook: Outlook, user: int, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /queue, as arguments of a call."""
     active = await app.ledger.active(str(user))
     ids = {job.id for job in active}
@@ -93,7 +93,7 @@ async def _queue(app: App, outlook: Outlook, user: int, say: Voice) -> dict[str,
     return {**Text("\n".join(lines)).as_kwargs(), "reply_markup": keyboards.queue(say, requests)}
 
 
-def _where(job: Job, estimate: Estimate, say: Voice) -> str:
+def _where(job: Job, estimate: Estimate, say: Translator) -> str:
     time = time_left(say, *span(estimate.low, estimate.high))
     if job.state in (State.READY, State.DELIVERING):
         return say("queue-sending")
@@ -102,7 +102,7 @@ def _where(job: Job, estimate: Estimate, say: Voice) -> str:
     return say("queue-making", time=time)
 
 
-async def _busy(app: App, say: Voice) -> str:
+async def _busy(app: App, say: Translator) -> str:
     waiting = running = 0
     for provider in app.providers:
         waiting += await app.ledger.waiting(provider)

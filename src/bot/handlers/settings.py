@@ -12,13 +12,13 @@ from src.app import App
 from src.jobs import Person
 from src.providers.base import ASPECTS
 from src.telegram import keyboards
-from src.telegram.i18n import LANGUAGES, Texts, Voice, language_of
+from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
 from src.telegram.keyboards import OfSettings
 
 _NAMES = {"en": "language-en", "ru": "language-ru"}
 
 
-async def settings(message: Message, person: Person, say: Voice) -> None:
+async def settings(message: Message, person: Person, say: Translator) -> None:
     await message.answer(**_settings(person, say))
 
 
@@ -28,7 +28,7 @@ async def choose(
     app: App,
     texts: Texts,
     person: Person,
-    say: Voice,
+    say: Translator,
 ) -> None:
     match callback_data.what, callback_data.value:
         case "lang", value if value in ("auto", *LANGUAGES):
@@ -41,13 +41,13 @@ async def choose(
             await callback.answer(say("toast-old"))
             return
     changed = await app.ledger.person(person.id)
-    say = texts.voice(language_of(changed.lang, callback.from_user.language_code))
+    say = texts.translator(language_of(changed.lang, callback.from_user.language_code))
     await callback.answer(say("toast-saved"))
     if changed != person and isinstance(callback.message, Message):
         await callback.message.edit_text(**_settings(changed, say))
 
 
-def _settings(person: Person, say: Voice) -> dict[str, Any]:
+def _settings(person: Person, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /settings, as arguments of a call."""
     language = say(_NAMES[person.lang]) if person.lang in _NAMES else say("language-auto")
     return {

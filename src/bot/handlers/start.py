@@ -11,7 +11,7 @@ from aiogram.types import CallbackQuery, ChatMemberUpdated, Message
 from src.app import App
 from src.pipeline import admission
 from src.telegram import keyboards
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 
 _UNUSABLE = frozenset(
     {
@@ -31,12 +31,12 @@ _UNUSABLE = frozenset(
 )
 
 
-async def start(message: Message, state: FSMContext, say: Voice) -> None:
+async def start(message: Message, state: FSMContext, say: Translator) -> None:
     await state.clear()
     await message.answer(say("start"), reply_markup=keyboards.surprise(say))
 
 
-async def help_(message: Message, app: App, say: Voice) -> None:
+async def help_(message: Message, app: App, say: Translator) -> None:
     settings = app.settings
     await message.answer(say("help", rate=settings.rate_limit, window=settings.rate_window))
 
@@ -49,15 +49,15 @@ async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None
             await admission.cancel(app, job.id, None)
 
 
-async def unknown_command(message: Message, say: Voice) -> None:
+async def unknown_command(message: Message, say: Translator) -> None:
     await message.answer(say("unknown-command"))
 
 
-async def unusable(message: Message, say: Voice) -> None:
+async def unusable(message: Message, say: Translator) -> None:
     await message.answer(say("only-words-or-pictures"))
 
 
-async def unknown_button(callback: CallbackQuery, say: Voice) -> None:
+async def unknown_button(callback: CallbackQuery, say: Translator) -> None:
     await callback.answer(say("toast-old"))
 
 

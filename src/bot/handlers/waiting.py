@@ -17,9 +17,9 @@ from src.bot.estimates import Outlook
 from src.jobs import PENDING, Job, Standing, State, transitions
 from src.pipeline import admission
 from src.telegram.client import Undeliverable
-from src.telegram.i18n import Voice
+from src.telegram.i18n import Translator
 from src.telegram.keyboards import OfWaiting
-from src.telegram.messages import Delivery
+from src.telegram.messages import Messages
 from src.telemetry import metrics
 
 log = structlog.get_logger(__name__)
@@ -29,9 +29,9 @@ async def choose(
     callback: CallbackQuery,
     callback_data: OfWaiting,
     app: App,
-    delivery: Delivery,
+    messages: Messages,
     outlook: Outlook,
-    say: Voice,
+    say: Translator,
 ) -> None:
     standing = await app.ledger.standing(callback_data.id)
     if standing is None:
@@ -53,10 +53,10 @@ async def choose(
     standing = await app.ledger.standing(request.id) or standing
     await callback.answer(words or _too_late(standing.jobs, say))
     if any(job.state in PENDING for job in standing.jobs):
-        await _show(delivery, outlook, standing)
+        await _show(messages, outlook, standing)
 
 
-async def _take_faster(app: App, outlook: Outlook, standing: Standing, say: Voice) -> str | None:
+async def _take_faster(app: App, outlook: Outlook, standing: Standing, say: Translator) -> str | None:
     """Switch what still waits; what to answer, None when nothing waits any more."""
     request, jobs = standing.request, standing.jobs
     if request.chosen == "faster":
@@ -76,7 +76,7 @@ def _count(choice: str) -> None:
     metrics.wait_choices.add(1, {"imagebot.choice": choice})
 
 
-def _too_late(jobs: Sequence[Job], say: Voice) -> str:
+def _too_late(jobs: Sequence[Job], say: Translator) -> str:
     if any(job.state in (State.SUBMITTING, State.RUNNING) for job in jobs):
         return say("toast-being-drawn")
     if any(job.state in (State.READY, State.DELIVERING) for job in jobs):
@@ -84,13 +84,13 @@ def _too_late(jobs: Sequence[Job], say: Voice) -> str:
     return say("toast-over")
 
 
-async def _show(delivery: Delivery, outlook: Outlook, standing: Standing) -> None:
+async def _show(messages: Messages, outlook: Outlook, standing: Standing) -> None:
     """Let the placeholder say what is so now."""
     request, jobs = standing.request, standing.jobs
     estimates = await outlook.estimates(jobs, standing.lines)
     try:
         offer = await outlook.offer(standing, estimates)
-        await delivery.progress(request, jobs, estimates, offer, asked=True)
+        await messages.progress(request, jobs, estimates, offer, asked=True)
     except (Undeliverable, TelegramAPIError) as error:
         log.info("choice not shown", request_id=request.id, error=type(error).__name__)
 
