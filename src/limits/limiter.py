@@ -20,6 +20,8 @@ from src.store.scripts import script_text
 
 # What the script says at its end.
 _REFUSED, _GO = 0, 1
+# How much later than its turn a call may come without a new one.
+_LATE_SECONDS = 0.25
 _FAILURES = 5
 _FIRST_PAUSE = 10_000
 _LONGEST_PAUSE = 300_000
@@ -85,11 +87,16 @@ class Limiter:
             ms, name, what = await self._eval("take", json.dumps({"gates": rows, "spread": spread}))
             if int(what) == _REFUSED:
                 return Refusal(name, int(ms) / 1000)
+            turn = monotonic() + int(ms) / 1000
             if int(ms) > 0:
                 await sleep(int(ms) / 1000)
             if int(what) == _GO:
                 return None
-            taken.add(name)
+            # One that a busy process has missed would now come on top of others'.
+            if monotonic() - turn < _LATE_SECONDS:
+                taken.add(name)
+            else:
+                taken.discard(name)
 
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays.

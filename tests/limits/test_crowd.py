@@ -34,6 +34,7 @@ class Crowd:
         self._events: list[tuple[float, int, int | asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._resting = asyncio.Event()
+        self.wakes: Callable[[float], float] = lambda due: due
         self.passed: dict[int, float] = {}
         self.asked: Counter[int] = Counter()
 
@@ -90,7 +91,7 @@ class Crowd:
 
     async def sleep(self, seconds: float) -> None:
         """In place of the limiter's own: the time is the test's."""
-        self._at(self._clock.now + seconds, waking := asyncio.get_running_loop().create_future())
+        self._at(self.wakes(self._clock.now + seconds), waking := asyncio.get_running_loop().create_future())
         self._resting.set()
         await waking
 
@@ -150,6 +151,14 @@ async def test_after_a_closure_a_crowd_goes_on_at_the_rate(crowd: Crowd, gate: G
     assert max(crowd.passed.values()) <= 11 + len(crowd.passed) / gate.rate
     # Once to be told when, once during each closure, once to pass.
     assert max(crowd.asked.values()) <= 4
+
+
+async def test_turns_that_a_hanging_process_slept_through_are_not_used_all_at_once(crowd: Crowd) -> None:
+    crowd.wakes = lambda due: 12.0 if 5 <= due < 12 else due
+    await crowd.run([0.0] * 20, lambda step: [_CHAT], sleeps=lambda step: 90.0)
+    assert crowd.passed_between(5, 12) == 0
+    assert crowd.most_in_a_second() <= 4
+    assert max(crowd.passed.values()) <= 12 + 20
 
 
 async def test_no_burst_as_soon_as_a_gate_opens(crowd: Crowd) -> None:
