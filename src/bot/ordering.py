@@ -24,6 +24,7 @@ from src.bot.estimates import Outlook
 from src.jobs import Admission, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
+from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
 from src.telegram.client import Undeliverable
 from src.telegram.i18n import Translator, width
@@ -161,7 +162,8 @@ class Asking:
             _note(offer, estimates)
         try:
             with priority("answer", patience=PLACE_PATIENCE):
-                await self._messages.placeholders.place(request, jobs, estimates, offer)
+                wakes = await self._messages.placeholders.place(request, jobs, estimates, offer)
+            await notify.deliver(wakes)
         except Undeliverable as error:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:

@@ -23,6 +23,7 @@ from src.bot.ordering import PLACE_PATIENCE
 from src.jobs import PENDING, Request, Standing, keys
 from src.limits import OVERALL
 from src.ops.leader import Leader
+from src.pipeline import notify
 from src.telegram.client import Undeliverable
 from src.telegram.messages import Messages
 from src.telegram.throttle import GateClosed, seconds_of
@@ -180,7 +181,8 @@ class Progress:
         try:
             with job_spans.under(jobs[0].wake.trace):
                 if not request.messages:
-                    await self._messages.placeholders.place(request, jobs, estimates, offer)
+                    wakes = await self._messages.placeholders.place(request, jobs, estimates, offer)
+                    await notify.deliver(wakes)
                     return True
                 changed = await self._messages.progress(request, jobs, estimates, offer)
                 if changed and (current := await self._app.ledger.request(request.id)) is not None:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
-from src.pipeline import failures, retry_policy, timeouts
+from src.pipeline import failures, notify, retry_policy, timeouts
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again, GiveUp
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
@@ -42,7 +42,8 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
     with work.hold(job):
         try:
             if request.chat != NO_CHAT and not request.messages:
-                request = await work.messages.placeholders.hold(job, request)
+                request, others = await work.messages.placeholders.hold(job, request)
+                await notify.deliver(others)
             if job.state is State.DELIVERING:
                 async with work.uploads, await _picture(work, job) as picture:
                     if request.chat == NO_CHAT:
@@ -190,6 +191,7 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
             jobs = await work.app.ledger.jobs(request.jobs)
             done = any(job.state is State.DELIVERED for job in jobs)
         try:
-            await work.messages.ping(job, request, done=done)
+            with priority("result"):
+                await work.messages.ping(job, request, done=done)
         except (TelegramAPIError, Undeliverable) as error:
             log.info("no ping", job_id=job.id, error=type(error).__name__)

@@ -17,9 +17,8 @@ from aiogram import Bot
 from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramRetryAfter, TelegramServerError
 from aiogram.types import InlineKeyboardMarkup, Message
 
-from src.jobs import PENDING, Job, Ledger, Request, transitions
+from src.jobs import PENDING, Job, Ledger, Request, Wake, transitions
 from src.jobs.estimate import Estimate
-from src.pipeline import notify
 from src.telegram import keyboards, status_text
 from src.telegram.client import answer_to, reaching
 from src.telegram.i18n import Texts
@@ -68,14 +67,17 @@ class Placeholders:
         jobs: Sequence[Job],
         estimates: Sequence[Estimate],
         offer: Offer | None = None,
-    ) -> None:
+    ) -> tuple[Wake, ...]:
         """Send the placeholder and let it count, unless another has already done so.
 
         Args:
             estimates: one for each of the jobs.
+
+        Returns:
+            The jobs that waited for it; the caller wakes them.
         """
         if request.messages:
-            return
+            return ()
         say = self._texts.translator(request.lang)
         status = status_text.status(say, jobs, estimates, offer)
         markup = keyboards.placeholder(say, request.id, status.offer)
@@ -90,7 +92,7 @@ class Placeholders:
                     else:
                         messages, status_message = await self._send_album(request, jobs, text, markup)
         except _NotNeeded:
-            return
+            return ()
         placed = await self._ledger.run(
             transitions.placed(request.id, messages, status_message, shown=status.shape, eta=_told(estimates))
         )
@@ -100,9 +102,9 @@ class Placeholders:
                 gone = await self._take_back(request.chat, strays)
             if gone:
                 await self._ledger.sending(request.id, -1)
-            return
+            return ()
         count_offer(request, status)
-        await notify.deliver(placed.wake)
+        return placed.wake
 
     @asynccontextmanager
     async def _counted(self, request: Request) -> AsyncIterator[None]:
@@ -130,9 +132,9 @@ class Placeholders:
                     await self._ledger.sending(request.id, -1)
                 raise
 
-    async def hold(self, job: Job, request: Request) -> Request:
+    async def hold(self, job: Job, request: Request) -> tuple[Request, tuple[Wake, ...]]:
         """Send the placeholder of a job that waits to be shown, if there is none yet: the bot died before it
-        could, or its turn has not come while Telegram is busy. The request as it is now.
+        could, or its turn has not come while Telegram is busy. The request as it is now, and the jobs to wake.
 
         Raises:
             NotYet: of an album's jobs only the first that waits sends it.
@@ -140,11 +142,11 @@ class Placeholders:
         standing = await self._ledger.standing(request.id)
         current, jobs = (standing.request, standing.jobs) if standing else (request, ())
         if current.messages or not jobs:
-            return current
+            return current, ()
         if next((other.id for other in jobs if _waits(other)), job.id) != job.id:
             raise NotYet
-        await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
-        return await self._ledger.request(current.id) or current
+        wakes = await self.place(current, jobs, [_NO_ESTIMATE] * len(jobs))
+        return await self._ledger.request(current.id) or current, wakes
 
     async def send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
         """Send a message that becomes the picture: without a sound, in answer to what was asked."""

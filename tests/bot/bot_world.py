@@ -108,7 +108,7 @@ class World:
     async def shown(self, job: Job, image: ImageBytes) -> dict[str, Any]:
         held = await self.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
         assert held is not None
-        request = await self.messages.placeholders.hold(held, await self.request_of(held))
+        request, _ = await self.messages.placeholders.hold(held, await self.request_of(held))
         shown = await self.messages.picture(held, request, image)
         await self._finish(held, shown)
         return shown

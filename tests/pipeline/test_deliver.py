@@ -142,10 +142,10 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     )
     assert world.sandbox.audit.by_method["sendMessage"] == before + 2
     [placeholder] = _shown(anna)
-    assert [request.messages for request in both] == [(placeholder.message_id,)] * 2
+    assert [request.messages for request, _ in both] == [(placeholder.message_id,)] * 2
     kept = await world.request_of(job)
     assert (kept.messages, kept.may_have_stray) == ((placeholder.message_id,), False)
-    assert await worker(OpenGates()).messages.placeholders.hold(job, request) == kept
+    assert await worker(OpenGates()).messages.placeholders.hold(job, request) == (kept, ())
     assert _shown(anna) == [placeholder]
 
 
@@ -166,7 +166,7 @@ async def test_a_placeholder_that_came_while_another_waited_for_its_turn_stays_t
     async with asyncio.timeout(40):
         while len(await world.app.redis.keys("*gate:chat:*")) < 2:
             await asyncio.sleep(0.01)
-    assert (await worker(OpenGates()).messages.placeholders.hold(job, request)).messages
+    assert (await worker(OpenGates()).messages.placeholders.hold(job, request))[0].messages
     await asyncio.gather(first, waiting)
     assert (audit.by_method["sendMessage"], audit.by_method["deleteMessages"]) == (before + 2, 0)
     assert not (await world.request_of(job)).may_have_stray
