@@ -7,7 +7,7 @@ both kinds of caller share one code. The rules are in the scripts, each of which
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -67,6 +67,7 @@ def admit(
     group: bool = False,
     reply_to: int | None = None,
     job_class: int = 1,
+    tiers: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
 
@@ -76,6 +77,7 @@ def admit(
         cap: generations in flight that the provider may have.
         deadline: seconds from now to the end of the jobs. ttl: seconds the history is kept.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
+        tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`.
     """
     spec = jobs[0][0]
     shown = {"chat": spec.chat, "lang": spec.lang}
@@ -99,6 +101,7 @@ def admit(
         "max_waiting": limits.waiting,
         "deadline": _ms(deadline),
         "ttl": ttl,
+        "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},
         "jobs": [{"id": w.job, "spec": s.dumps(), "wake": w.dumps()} for s, w in jobs],

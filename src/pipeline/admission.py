@@ -21,8 +21,12 @@ _NO_LIMIT = 1_000_000
 
 # What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
 # line; `unlimited` meets no personal limit.
-TIERS = ("ordinary", "first", "last", "unlimited")
-_CLASSES = {"first": 0, "last": 2}
+TIERS: dict[str, dict[str, int]] = {
+    "ordinary": {},
+    "first": {"class": 0},
+    "last": {"class": 2},
+    "unlimited": {"rate_limit": _NO_LIMIT, "max_active": _NO_LIMIT},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ async def ask(app: App, wish: Wish) -> Admission:
         redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
     """
     provider = await _provider_for(app, wish)
-    person = await app.ledger.person(str(wish.user))
+    is_admin = wish.user in app.settings.admin_ids
     model = app.model(provider, edit=wish.source is not None)
     jobs = []
     # In order by their ids too, which break ties of time everywhere else.
@@ -85,13 +89,14 @@ async def ask(app: App, wish: Wish) -> Admission:
             provider=provider,
             cap=app.cap(provider),
             jobs=jobs,
-            limits=limits_of(app.settings, person.tier),
+            limits=limits_of(app.settings),
             deadline=app.settings.job_deadline,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
             group=wish.group,
             reply_to=wish.reply_to,
-            job_class=0 if wish.user in app.settings.admin_ids else _CLASSES.get(person.tier, 1),
+            job_class=0 if is_admin else 1,
+            tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},
         )
     )
     await notify.submit(admission.released)
@@ -129,14 +134,12 @@ async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str,
     return number
 
 
-def limits_of(settings: Settings, tier: str = "ordinary") -> Limits:
-    """The limits of admission that the settings give; a person of the tier `unlimited` meets only the
-    line's."""
-    personal = tier != "unlimited"
+def limits_of(settings: Settings) -> Limits:
+    """The limits of admission that the settings give."""
     return Limits(
-        rate=settings.rate_limit if personal else _NO_LIMIT,
+        rate=settings.rate_limit,
         window=settings.rate_window,
-        active=settings.max_active_per_user if personal else _NO_LIMIT,
+        active=settings.max_active_per_user,
         waiting=settings.max_waiting,
     )
 

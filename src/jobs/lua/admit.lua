@@ -3,7 +3,7 @@
 --
 -- Keys  active, counts, due, history, job, line, open, request, slots, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), ttl (s), shown (request fields), jobs: [{id, spec, wake}]
+--               max_waiting, deadline (ms), ttl (s), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
@@ -16,7 +16,9 @@ if a.update ~= '' then
   local before = redis.call('GET', P .. 'update:' .. a.update)
   if before then return {'repeat', before} end
 end
-if redis.call('HGET', P .. 'user:' .. a.user, 'blocked') == '1' then return {'blocked'} end
+local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier')
+if person[1] == '1' then return {'blocked'} end
+for name, value in pairs(a.tiers[person[2] or ''] or {}) do a[name] = value end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
 if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
