@@ -1,8 +1,6 @@
 -- Take updates that Telegram gave: each once, however often it is given.
 --
--- KEYS[1]  the prefix P. Under it:
---   P seen:<bot>:<update id>   STRING  the update was taken; for as long as Telegram may give it again
---   P updates:<bot>            STREAM  field `update`: its JSON; an entry goes when the update is handled
+-- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
 -- Keys  seen, updates
 -- ARGV  1 bot's id  2 seconds for which an update is known  3 most entries  4.. per update its id and JSON
 -- Returns how many were new; -1: the stream is full and none was taken.

@@ -36,167 +36,96 @@ class Key:
         return ":".join((PREFIX + self.word, *map(str, parts)))
 
 
+# fmt: off
 # Jobs and what people sent (`src/jobs/lua`)
 JOB = Key("job:<id>", "hash", "later", "days of JOB_TTL_DAYS from its end", "ledger", "a job (records.Job)")
-REQUEST = Key(
-    "request:<id>",
-    "hash",
-    "later",
-    "as its last job",
-    "ledger",
-    "what a person sent, and the messages that show it",
-)
-UPDATE = Key(
-    "update:<id>", "string", "always", "2 days", "ledger", "request made from an update or idempotency key"
-)
-DUE = Key(
-    "due",
-    "zset",
-    "never",
-    "a row goes with its job's end",
-    "ledger",
-    "when a job or r:<request> is looked at, ms",
-)
-OPEN = Key(
-    "open", "zset", "never", "swept by progress", "ledger", "requests with a chat that may not have ended"
-)
-ACTIVE = Key(
-    "active:<user>", "zset", "never", "a row goes with its job's end", "ledger", "a person's jobs under way"
-)
-HISTORY = Key(
-    "history:<user>", "zset", "always", "JOB_TTL_DAYS from the last", "ledger", "a person's last 200 requests"
-)
+REQUEST = Key("request:<id>", "hash", "later", "as its last job",
+    "ledger", "what a person sent, and the messages that show it")
+UPDATE = Key("update:<id>", "string", "always", "2 days",
+    "ledger", "request made from an update or idempotency key")
+DUE = Key("due", "zset", "never", "a row goes with its job's end",
+    "ledger", "when a job or r:<request> is looked at, ms")
+OPEN = Key("open", "zset", "never", "swept by progress",
+    "ledger", "requests with a chat that may not have ended")
+ACTIVE = Key("active:<user>", "zset", "never", "a row goes with its job's end",
+    "ledger", "a person's jobs under way")
+HISTORY = Key("history:<user>", "zset", "always", "JOB_TTL_DAYS from the last",
+    "ledger", "a person's last 200 requests")
 WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
-USER = Key(
-    "user:<user>",
-    "hash",
-    "never",
-    "choices do not run out, nor does a block",
-    "bot",
-    "language, aspect, tier, …",
-)
-BLOB = Key(
-    "blob:<job>", "string", "always", "JOB_TTL_DAYS", "ledger", "a picture that came in the provider's answer"
-)
-BLOBS = Key(
-    "blobs",
-    "list",
-    "never",
-    "as many as are kept",
-    "ledger",
-    "delivered jobs whose blob is kept, newest first",
-)
-UPLOAD = Key(
-    "upload:<id>:<sum>", "string", "always", "until its job ended", "api", "a picture to change, over REST"
-)
-FAILED = Key(
-    "failed", "zset", "never", "trimmed by the monitor", "ledger", "failed jobs, for the operator, by time"
-)
-ENDED = Key(
-    "ended", "list", "never", "the last 1,000", "ledger", "<ms> <outcome> <ms it took> <id>, newest first"
-)
+USER = Key("user:<user>", "hash", "never", "choices do not run out, nor does a block",
+    "bot", "language, aspect, tier, …")
+BLOB = Key("blob:<job>", "string", "always", "JOB_TTL_DAYS",
+    "ledger", "a picture that came in the provider's answer")
+BLOBS = Key("blobs", "list", "never", "as many as are kept",
+    "ledger", "delivered jobs whose blob is kept, newest first")
+UPLOAD = Key("upload:<id>:<sum>", "string", "always", "until its job ended",
+    "api", "a picture to change, over REST")
+FAILED = Key("failed", "zset", "never", "trimmed by the monitor",
+    "ledger", "failed jobs, for the operator, by time")
+ENDED = Key("ended", "list", "never", "the last 1,000",
+    "ledger", "<ms> <outcome> <ms it took> <id>, newest first")
 COUNTS = Key("counts", "hash", "never", "four fields", "ledger", "jobs admitted, and ended by outcome")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")
 
 # The fair line
-LINE = Key("line:<provider>", "zset", "never", "a row goes with its turn", "ledger", "waiting jobs by place")
-TAGS = Key(
-    "tags:<provider>",
-    "hash",
-    "never",
-    "goes when the line is empty",
-    "ledger",
-    "a line's round, and people's last tags",
-)
+LINE = Key("line:<provider>", "zset", "never", "a row goes with its turn",
+    "ledger", "waiting jobs by class * 2^40 + round")
+TAGS = Key("tags:<provider>", "hash", "never", "goes when the line is empty",
+    "ledger", "now:<class>: the round; <class>:<user>: the last given")
 SLOTS = Key("slots:<provider>", "set", "never", "at most its cap", "ledger", "jobs with the provider")
-TOOK = Key(
-    "took:<provider>:<model>",
-    "list",
-    "never",
-    "the last 200",
-    "ledger",
-    "ms that generations took, newest first",
-)
-SAMPLED = Key(
-    "sampled:<provider>:<model>", "string", "always", "ms", "ledger", "one was added to that list just now"
-)
-MODELS = Key(
-    "models",
-    "set",
-    "never",
-    "models that were used",
-    "ledger",
-    "<provider>:<model> of each list of durations",
-)
+TOOK = Key("took:<provider>:<model>", "list", "never", "the last 200",
+    "ledger", "ms that generations took, newest first")
+SAMPLED = Key("sampled:<provider>:<model>", "string", "always", "ms",
+    "ledger", "one was added to that list just now")
+MODELS = Key("models", "set", "never", "models that were used",
+    "ledger", "<provider>:<model> of each list of durations")
 
 # Polls and callbacks
-LOOKED = Key(
-    "looked", "string", "never", "one value", "ledger", "when anybody last looked at what is due, ms"
-)
-GRACE = Key(
-    "grace", "string", "never", "one value", "ledger", "until when leases that ran out are left alone, ms"
-)
-TICKET = Key(
-    "ticket:<provider>:<task>", "string", "always", "the job's deadline", "ledger", "job of a provider's task"
-)
-HINT = Key(
-    "hint:<provider>:<task>",
-    "string",
-    "always",
-    "minutes",
-    "ledger",
-    "a callback that came before its ticket",
-)
+LOOKED = Key("looked", "string", "never", "one value",
+    "ledger", "when anybody last looked at what is due, ms")
+GRACE = Key("grace", "string", "never", "one value",
+    "ledger", "until when leases that ran out are left alone, ms")
+TICKET = Key("ticket:<provider>:<task>", "string", "always", "the job's deadline",
+    "ledger", "job of a provider's task")
+HINT = Key("hint:<provider>:<task>", "string", "always", "minutes",
+    "ledger", "a callback that came before its ticket")
 
 # Limits (`src/limits`)
-GATE = Key(
-    "gate:<name>", "hash", "always", "an hour unused", "limiter", "a limit's bucket, closure and breaker"
-)
+GATE = Key("gate:<name>", "hash", "always", "an hour unused",
+    "limiter", "a limit's bucket, closure and breaker")
 
 # Chats
-UPDATES = Key(
-    "updates:<bot>", "stream", "never", "an entry goes when handled", "inbox", "updates that wait for the bot"
-)
+UPDATES = Key("updates:<bot>", "stream", "never", "an entry goes when handled",
+    "inbox", "updates that wait for the bot")
 SEEN = Key("seen:<bot>:<update>", "string", "always", "a day", "inbox", "an update that was taken")
-DIALOG = Key(
-    "dialog:<bot>:<chat>:<user>:<what>", "string", "always", "a day", "aiogram", "where a conversation is"
-)
-TAP = Key(
-    "tap:<user>:<message>:<button>", "string", "always", "seconds", "bot", "the update that tapped it last"
-)
-ALBUM = Key(
-    "album:<chat>:<group>", "string", "always", "seconds", "bot", "the first update of an album that was sent"
-)
+DIALOG = Key("dialog:<bot>:<chat>:<user>:<what>", "string", "always", "a day",
+    "aiogram", "where a conversation is")
+TAP = Key("tap:<user>:<message>:<button>", "string", "always", "seconds",
+    "bot", "the update that tapped it last")
+ALBUM = Key("album:<chat>:<group>", "string", "always", "seconds",
+    "bot", "the first update of an album that was sent")
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
-REFUSED = Key(
-    "refused:<chat>:<user>:<why>", "string", "always", "seconds", "bot", "how often that was said of late"
-)
+REFUSED = Key("refused:<chat>:<user>:<why>", "string", "always", "seconds",
+    "bot", "how often that was said of late")
 FILE = Key("file:<job>", "string", "always", "JOB_TTL_DAYS", "bot", "Telegram's id of the original")
-TILE = Key(
-    "tile:<bot>:<aspect>:<face>",
-    "string",
-    "always",
-    "JOB_TTL_DAYS",
-    "placeholders",
-    "Telegram's id of a tile",
-)
+TILE = Key("tile:<bot>:<aspect>:<face>", "string", "always", "JOB_TTL_DAYS",
+    "placeholders", "Telegram's id of a tile")
 
 # Providers
 SECRET = Key("secret", "string", "never", "one value", "ledger", "what people's pseudonyms are keyed with")
-TOLD = Key(
-    "told:<provider>:<text>", "string", "always", "6 hours", "owner", "that the owner was told so of late"
-)
+TOLD = Key("told:<provider>:<text>", "string", "always", "6 hours",
+    "owner", "that the owner was told so of late")
 LIMITED = Key("limited:<provider>", "string", "always", "a week", "owner", "since when it says nothing else")
 
 # Processes
-HEARTBEATS = Key(
-    "heartbeats", "hash", "always", "a day", "heartbeat", "the last word of each process, by holder"
-)
+HEARTBEATS = Key("heartbeats", "hash", "always", "a day",
+    "heartbeat", "the last word of each process, by holder")
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
 PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
 SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")
 ALERTS = Key("alerts", "hash", "never", "a field a figure", "monitor", "what the admins were told of")
 DRAMATIQ = Key("dramatiq:<…>", "any", "never", "Dramatiq's own upkeep", "dramatiq", "wake-ups on their way")
+# fmt: on
 
 TABLE = {key.word: key for key in list(globals().values()) if isinstance(key, Key)}
 
