@@ -94,4 +94,4 @@ async def test_progress_leaves_room_for_results(limiter: Limiter) -> None:
 
     while await passes(droppable=True):
         pass
-    assert await passes("result")
+    assert await passes(droppable=False)

@@ -63,7 +63,7 @@ def _working(broker: StubBroker) -> Iterator[Worker]:
 def test_a_message_takes_the_gates_of_its_actor(redis_url: str) -> None:
     client = Redis.from_url(redis_url, decode_responses=True)
     actors = Actors(
-        lambda message: Demand([Gate("g", rate=0.1, burst=2)], "", actors.refused), lambda: client
+        lambda message: Demand([Gate("g", rate=0.1, burst=2)], actors.refused), lambda: client
     )
     for _ in range(3):
         actors.limited.send()
@@ -78,7 +78,7 @@ def test_none_and_no_gates_let_everything_through() -> None:
     def client() -> Any:
         raise AssertionError
 
-    found = iter([None, Demand([], "", lambda refusal: pytest.fail("refused"))])
+    found = iter([None, Demand([], lambda refusal: pytest.fail("refused"))])
     actors = Actors(lambda message: next(found), client)
     actors.limited.send()
     actors.limited.send()
@@ -91,7 +91,7 @@ def test_without_its_gates_a_step_does_not_run(broken: str) -> None:
     def limits(message: Any) -> Demand:
         if broken == "the limits cannot be read":
             raise ValueError(broken)
-        return Demand([Gate("g", 1)], "", actors.refused)
+        return Demand([Gate("g", 1)], actors.refused)
 
     away = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0))
     actors = Actors(limits, lambda: away)
