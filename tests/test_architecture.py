@@ -27,7 +27,7 @@ ROOMS = (
     ("telemetry",),
     ("app",),
     ("providers", "limits", "jobs"),
-    ("store", "settings", "fastjson"),
+    ("store", "settings"),
 )
 """The rooms of `src`, each of which imports only from those below it."""
 
