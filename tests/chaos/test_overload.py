@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from src.jobs import NO_CHAT, Limits, Spec, Wake, new_id, transitions
+from src.jobs import NO_CHAT, Limits, Spec, Wake, keys, new_id, transitions
 from src.pipeline import notify
 from src.settings import load_settings
 from src.worker.broker import make_broker
@@ -99,7 +99,7 @@ async def _overloaded(folder: Path, through: str, guard: str) -> AsyncIterator[t
         dramatiq.set_broker(broker)
         try:
             await system.start_worker(threads=1, module="tests.chaos.overloaded")
-            await system.until(lambda: system.redis.zcard("imagebot:workers"))
+            await system.until(lambda: system.redis.hlen(keys.HEARTBEATS()))
             await _overload(system)
             yield system, hurry
         finally:
@@ -129,7 +129,7 @@ async def test_with_the_guard_a_long_queue_is_worked_off(tmp_path: Path, through
         await system.start_worker("helper", threads=16)
 
         async def all_shown() -> bool:
-            return await system.redis.zcard("imagebot:due") == 0
+            return await system.redis.zcard(keys.DUE()) == 0
 
         await system.until(all_shown, 200)
         assert await _sent(system) < _TOO_MANY_A_JOB
