@@ -34,10 +34,6 @@ ROOMS = (
 UPWARD = {
     ("src.ops.snapshot", "src.worker.rabbitmq"): "the length of its queue is known to RabbitMQ alone",
     ("src.ops.doctor", "src.worker.rabbitmq"): "doctor tries the broker as the worker would",
-    (
-        "src.telegram.placeholders",
-        "src.pipeline.notify",
-    ): "a placeholder that came late wakes its picture's delivery",
 }
 """Imports against that order, and what each is for."""
 

@@ -20,8 +20,6 @@ from src.store.scripts import script_text
 
 # What the script says at its end.
 _REFUSED, _GO = 0, 1
-# How much later than its turn a call may come without a new one.
-_LATE_SECONDS = 0.25
 _FAILURES = 5
 _FIRST_PAUSE = 10_000
 _LONGEST_PAUSE = 300_000
@@ -71,7 +69,7 @@ class Limiter:
             spread: a refused call comes again when the refusal says, and a thousand refused ones are told to
                 come one by one, not all at once. What is told is no turn: others may go meanwhile.
         """
-        until, taken = monotonic() + wait, set[str]()
+        until, slept = monotonic() + wait, set[str]()
         while True:
             left = max(0.0, until - monotonic())
             rows = [
@@ -80,23 +78,18 @@ class Limiter:
                     "t": 1000 / gate.rate,
                     "b": max(1.0, gate.burst),
                     "w": 1000 * (left if gate.patience is None else min(left, gate.patience)),
-                    "p": gate.name in taken,
+                    "p": gate.name in slept,
                 }
                 for gate in gates
             ]
             ms, name, what = await self._eval("take", json.dumps({"gates": rows, "spread": spread}))
             if int(what) == _REFUSED:
                 return Refusal(name, int(ms) / 1000)
-            turn = monotonic() + int(ms) / 1000
             if int(ms) > 0:
                 await sleep(int(ms) / 1000)
             if int(what) == _GO:
                 return None
-            # One that a busy process has missed would now come on top of others'.
-            if monotonic() - turn < _LATE_SECONDS:
-                taken.add(name)
-            else:
-                taken.discard(name)
+            slept.add(name)
 
     async def close(self, gate: str, seconds: float) -> None:
         """Shut a gate for every process, for that long; a longer closure in force stays.
