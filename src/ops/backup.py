@@ -293,12 +293,12 @@ def _read(file: Path) -> Iterator[Key]:
     lines = _lines(file)
     next(lines)
     for line in lines:
-        if isinstance(line, dict):
-            whole = line["keys"] == keys
-            continue
-        name, expires, value = line
-        yield name.encode(), expires, base64.b64decode(value)
-        keys += 1
+        match line:
+            case [str(name), int(expires), str(value)]:
+                yield name.encode(), expires, base64.b64decode(value)
+                keys += 1
+            case {"keys": number}:
+                whole = number == keys
     if not whole:
         raise BackupError(f"{file} is cut short or damaged")
 
