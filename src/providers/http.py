@@ -75,7 +75,7 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     return httpx.AsyncClient(
-        transport=_Edge(AiohttpTransport(client=session)),
+        transport=_Edge(AiohttpTransport(verify=_certificates(), client=session)),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
         follow_redirects=False,
         trust_env=False,
