@@ -237,6 +237,7 @@ class KieSandbox:
         if len(self._tasks) > _KEPT_TASKS:
             self._tasks.popitem(last=False)
         self.audit.submits[task.prompt] += 1
+        self.audit.sources[task.prompt] += source is not None
         self.audit.seconds[task.prompt] = seconds
         return task
 
