@@ -195,6 +195,7 @@ class OpenAISandbox:
     async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
         number = next(self._count)
         self.audit.submits[order.prompt] += 1
+        self.audit.sources[order.prompt] += order.source is not None
         if job_id := request.headers.get("X-Client-Request-Id"):
             self.audit.job_ids[job_id] += 1
         fault = self.faults.behaviour(request.path, order.prompt)
