@@ -161,6 +161,13 @@ async def test_turns_that_a_hanging_process_slept_through_are_not_used_all_at_on
     assert max(crowd.passed.values()) <= 12 + 20
 
 
+async def test_calls_whose_process_is_always_late_use_the_whole_rate(crowd: Crowd) -> None:
+    crowd.wakes = lambda due: due + 0.6
+    await crowd.run([0.0] * 280, lambda step: [_ALL], sleeps=lambda step: 90.0)
+    assert max(crowd.passed.values()) <= 280 / _ALL.rate + 2
+    assert crowd.most_in_a_second() <= _ALL.rate * (1 + _LATE) + _ALL.burst
+
+
 async def test_no_burst_as_soon_as_a_gate_opens(crowd: Crowd) -> None:
     await crowd.run([5.0] * 6, lambda step: [_CHAT], closures=[(0.0, _CHAT.name, 5.0)])
     assert [round(at) for at in crowd.passed.values()] == [5, 6, 7, 8, 9, 10]
