@@ -55,6 +55,8 @@ _ALL_CHATS_SECONDS = 5.0
 
 # An answer takes a turn no further ahead than this; results take theirs up to their patience ahead, and so go first.
 _NEAR_SECONDS = 0.2
+# Answers of one process that ask at once; the others come after them, in their order.
+_ASKING = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class Throttle(BaseRequestMiddleware):
         self._limiter = limiter
         self._priority = priority
         self._patience = patience
-        self._answers = asyncio.Lock()
+        self._answers = asyncio.Semaphore(_ASKING)
         self._flooded: dict[int, float] = {}
 
     async def __call__(
@@ -195,21 +197,25 @@ class Throttle(BaseRequestMiddleware):
     async def _take_after_results(
         self, overall: Gate, of_chat: Sequence[Gate], pace: _Pace, patience: float
     ) -> Refusal | None:
-        """Take the turns of an answer: first its chat's, so that who waits for that holds up nobody; then one of all
-        chats' that no result wants."""
+        """Take the turns of an answer: both at once where they are near and nobody waits; else first its chat's, so
+        that who waits for that holds up nobody, then one of all chats' that no result wants."""
+        near = [replace(gate, patience=_NEAR_SECONDS) for gate in (overall, *of_chat)]
+        wait = min(patience, _NEAR_SECONDS)
+        if not self._answers.locked() and await self._limiter.take(near, wait=wait) is None:
+            return None
         for_chat = max(patience, pace.chat_patience or 0.0)
         if of_chat and (refusal := await self._limiter.take(of_chat, wait=for_chat)) is not None:
             return refusal
         began = time.monotonic()
-        # Whoever holds the lock asks for all: the others' turns cannot be nearer.
+        # A few ask for all: the others' turns cannot be nearer.
         try:
             await asyncio.wait_for(self._answers.acquire(), patience)
         except TimeoutError:
             return Refusal(overall.name, max(patience, 1.0))
         try:
-            if pace.useful is not None and time.monotonic() - began > _NEAR_SECONDS:
-                await pace.useful()
             while True:
+                if pace.useful is not None and time.monotonic() - began > _NEAR_SECONDS:
+                    await pace.useful()
                 left = max(0.0, began + patience - time.monotonic())
                 refusal = await self._limiter.take([overall], wait=min(left, _NEAR_SECONDS))
                 if refusal is None:
