@@ -62,9 +62,7 @@ def _working(broker: StubBroker) -> Iterator[Worker]:
 
 def test_a_message_takes_the_gates_of_its_actor(redis_url: str) -> None:
     client = Redis.from_url(redis_url, decode_responses=True)
-    actors = Actors(
-        lambda message: Demand([Gate("g", rate=0.1, burst=2)], actors.refused), lambda: client
-    )
+    actors = Actors(lambda message: Demand([Gate("g", rate=0.1, burst=2)], actors.refused), lambda: client)
     for _ in range(3):
         actors.limited.send()
     actors.free.send()
