@@ -54,7 +54,7 @@ def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
         try:
             content = json.loads(body)
         except (ValueError, RecursionError):
-            raise _no_json(answer, body) from None
+            raise _no_json(answer, body, prompt) from None
     if not isinstance(content, dict | list):
         raise _broken(answer, "wrong_type")
     if refusals.withheld(content):
@@ -144,30 +144,36 @@ def _streamed(body: bytes) -> Any:
     return last
 
 
-def _no_json(answer: Answer, body: bytes) -> ProviderError:
+def _no_json(answer: Answer, body: bytes, prompt: str) -> ProviderError:
     start = body[:1000].decode("utf-8", "replace")
     if body[:1] in (b"", b"{", b"[", b"<", b'"') or "\0" in start or "\ufffd" in start:
         return _broken(answer, "html" if body[:1] == b"<" else "not_json")
-    if _SENTENCE.search(start):
-        return _withheld(answer, "text_for_picture")
-    return _broken(answer, "not_json")
+    return _in_words(answer, start, prompt) if _SENTENCE.search(start) else _broken(answer, "not_json")
 
 
 def _without(answer: Answer, content: Any, instead: str | None, prompt: str) -> ProviderError:
     """Why there is no picture in an answer of success."""
     fields = content if isinstance(content, dict) else {}
-    if fields.get("error") or fields.get("errors"):
-        return refusals.refusal(answer, prompt)
+    said = refusals.refusal(answer, prompt)
+    if fields.get("error") or fields.get("errors") or said.kind is not ErrorKind.UPSTREAM:
+        return said
     if answer.status == 202 or str(fields.get("status")).lower() in _UNFINISHED:
         # A task of its own, which has no way to be followed here: asking again would be paid again.
         return ProviderError(ErrorKind.BAD_RESULT, "task_for_picture", status=answer.status)
-    if instead is not None and _SENTENCE.search(instead):
-        return _withheld(answer, "text_for_picture")
+    texts = [text for text in (instead, *_sentences(content)) if text and _SENTENCE.search(text)]
+    if texts:
+        return _in_words(answer, texts[0], prompt)
     if any(fields.get(name) == [] for name in _LISTS):
         return _withheld(answer, "no_picture")
-    if any(_SENTENCE.search(text) for text in _sentences(content)):
-        return _withheld(answer, "text_for_picture")
     return _broken(answer, "no_picture" if instead is None else "not_base64")
+
+
+def _in_words(answer: Answer, text: str, prompt: str) -> ProviderError:
+    """A text where a picture should be: a refusal, of the prompt where it does not say of what."""
+    kind = refusals.kind_of(answer.status, refusals.Said((), text, frozenset(), False), prompt)
+    if kind is ErrorKind.UPSTREAM:
+        kind = ErrorKind.MODERATED_OUTPUT
+    return ProviderError(kind, "text_for_picture", status=answer.status, request_id=answer.request_id)
 
 
 def _sentences(content: Any, depth: int = 0) -> Iterator[str]:
@@ -178,10 +184,12 @@ def _sentences(content: Any, depth: int = 0) -> Iterator[str]:
         for item in content[:16]:
             yield from _sentences(item, depth + 1)
     elif isinstance(content, dict):
-        for name in (*_WORDS, "choices", "data", "output", "candidates", "parts"):
+        for name in (*_WORDS, "choices", "data", "images", "output", "candidates", "parts"):
             value = content.get(name)
             if isinstance(value, str):
-                yield value
+                # A message about the whole answer may be anything.
+                if depth or name != "message":
+                    yield value
             else:
                 yield from _sentences(value, depth + 1)
 

@@ -284,7 +284,7 @@ def _refused(answer: Answer, body: dict[str, str]) -> _Parameter | None:
     said = refusals.read(answer)
     if refusals.kind_of(answer.status, said, body["prompt"]) in _NOT_OF_PARAMETERS:
         return None
-    text = said.text.replace(body["prompt"], " ")
+    text = refusals.without(said.text, body["prompt"])
     for name in _OPTIONAL:
         if name in body and (name in said.params or _refuses(text, name)):
             # A size that the model does not have says nothing about others.

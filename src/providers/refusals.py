@@ -18,6 +18,7 @@ from src.providers.http import Answer
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}|\d{1,6}")
 _DEEPEST = 6
 _LONGEST = 4000
+_SURELY_QUOTED = 24
 
 # Codes are compared without their punctuation, in lower case. The first that matches decides.
 _CODES: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
@@ -147,7 +148,7 @@ def kind_of(status: int, said: Said, prompt: str = "") -> ErrorKind:
     for kind, pattern in _CODES:
         if any(pattern.search(_plain(code)) for code in said.codes):
             return _side(kind, said)
-    text = said.text.replace(prompt, " ") if prompt else said.text
+    text = without(said.text, prompt)
     if said.signs:
         return _side(ErrorKind.MODERATED_INPUT, said)
     for kind, pattern in _WORDS:
@@ -170,6 +171,14 @@ def kind_of(status: int, said: Said, prompt: str = "") -> ErrorKind:
 def unclear(error: ProviderError) -> bool:
     """A 403 which does not say whether it is the key or the prompt that is refused."""
     return error.status == 403 and error.kind is ErrorKind.INVALID_REQUEST
+
+
+def without(text: str, prompt: str) -> str:
+    """A provider's sentence without the person's words, where it quotes them. A short prompt may be a word of the
+    provider's own, so it has to stand in quotation marks."""
+    if len(prompt) >= _SURELY_QUOTED:
+        return text.replace(prompt, " ")
+    return re.sub(rf"""(["'`“«]){re.escape(prompt)}["'`”»]""", " ", text) if prompt else text
 
 
 def withheld(content: Any, depth: int = 0) -> bool:

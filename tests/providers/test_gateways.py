@@ -303,6 +303,9 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
         OUTPUT,
         says(data(b64_json="Sorry, this image cannot be generated, try another one.")),
     ),
+    "a text that names the filter": (INPUT, says("Blocked by our safety filter.", content_type="text/plain")),
+    "a message with no data": (INPUT, says({"code": 0, "message": "Prompt was flagged", "data": None})),
+    "a text about money": (QUOTA, says("Insufficient balance, please top up", content_type="text/plain")),
     "a chat's answer": (
         OUTPUT,
         says({"choices": [{"message": {"content": "I cannot create that picture."}}]}),
@@ -389,6 +392,10 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
     "overloaded": (ErrorKind.OVERLOADED, says(HTML, 503, content_type="text/html")),
     "a wrong value": (ErrorKind.INVALID_REQUEST, says(error("Invalid prompt", param="prompt"), 400)),
     "a page for an answer": (ErrorKind.UPSTREAM, says(HTML, content_type="text/html")),
+    "success with nothing in it": (
+        ErrorKind.UPSTREAM,
+        says({"code": 200, "message": "success, all done", "data": None}),
+    ),
     "a task for a picture": (ErrorKind.BAD_RESULT, says({"id": "t1", "status": "processing"}, 202)),
     "a foreign address": (ErrorKind.BAD_RESULT, says(data(url="https://cdn.gateway.example/x.png"))),
 }
@@ -407,11 +414,23 @@ async def test_a_refusal_is_what_it_is(name: str) -> None:
 
 
 async def test_words_of_the_prompt_are_not_the_providers() -> None:
-    for prompt in ("safety system flagged by moderation", "insufficient balance, out of credits"):
+    for prompt in (
+        "safety system flagged by moderation",
+        "insufficient balance, out of credits",
+        "billing limit",
+    ):
         async with gateway(says(error(f"Could not draw '{prompt}': the server had an error"), 500)) as there:
             with pytest.raises(ProviderError) as caught:
                 await there.provider.submit(GenRequest("job", prompt, MODEL))
         assert caught.value.kind is ErrorKind.UPSTREAM
+
+
+async def test_a_prompt_that_is_a_word_of_the_providers_own_hides_no_refusal() -> None:
+    for prompt in ("safety", "moderation", "a"):
+        async with gateway(says(error(SAFETY), 400)) as there:
+            with pytest.raises(ProviderError) as caught:
+                await there.provider.submit(GenRequest("job", prompt, MODEL))
+        assert caught.value.kind is INPUT
 
 
 @pytest.mark.parametrize(
