@@ -131,7 +131,7 @@ async def test_with_the_guard_a_long_queue_is_worked_off(tmp_path: Path, through
         async def all_shown() -> bool:
             return await system.redis.zcard(keys.DUE()) == 0
 
-        await system.until(all_shown, 200)
+        await system.until(all_shown, 300)
         assert await _sent(system) < _TOO_MANY_A_JOB
         assert set(system.kie.audit.submits.values()) == {1}
         assert system.kie.audit.submits.total() == _JOBS
