@@ -24,7 +24,7 @@ def task() -> dict[str, object]:
     """The body of a new task."""
     fields = {
         "prompt": f"a red fox in snow, no. {next(_serial)}",
-        "image_size": "1:1",
+        "aspect_ratio": "1:1",
         "output_format": "png",
     }
     return {"model": "nano-banana-2-1", "input": fields}
