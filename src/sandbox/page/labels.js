@@ -4,7 +4,7 @@ const EN = {
   people: "People", newPerson: "New person", attach: "Attach a photo", send: "Send", menu: "Commands",
   write: "Describe a picture…", caption: "What to change, or a caption…", start: "Start",
   welcome: "Say what to draw", welcomeText: "Describe a picture in your own words and it appears here in the chat.",
-  note: "Demo sandbox: a stand-in of Telegram on this machine. The pictures are sketches made here, not by a model.",
+  note: "Demo sandbox: a stand-in of Telegram on this machine. The pictures are painted here, not by a model.",
   online: "bot", connecting: "connecting…", offline: "no connection, trying again…",
   typing: "is typing", upload_photo: "is sending a photo", upload_document: "is sending a file",
   reply: "Reply", copy: "Copy text", remove: "Delete", trace: "Show its trace", cancel: "Cancel",
