@@ -18,7 +18,7 @@ from src.jobs import transitions
 from src.limits import Refusal, provider_gates
 from src.pipeline import deliver as delivery
 from src.pipeline import submit as submission
-from src.pipeline.notify import QUEUE
+from src.pipeline.notify import DELIVERIES, SUBMITS
 from src.settings import SettingsError, get_settings
 from src.telemetry import job_spans
 from src.worker.broker import make_broker
@@ -44,7 +44,7 @@ def submit_limits(message: Any) -> Demand:
     return Demand(provider_gates(settings, provider), refused)
 
 
-@dramatiq.actor(queue_name=QUEUE, priority=10, max_retries=0, limits=submit_limits)
+@dramatiq.actor(queue_name=SUBMITS, priority=0, max_retries=0, limits=submit_limits)
 async def submit(job_id: str, provider: str) -> None:
     """Hand a job whose turn has come to its provider."""
     app = work().app
@@ -58,7 +58,7 @@ async def submit(job_id: str, provider: str) -> None:
         await submission.begin(work(), job)
 
 
-@dramatiq.actor(queue_name=QUEUE, priority=0, max_retries=0)
+@dramatiq.actor(queue_name=DELIVERIES, priority=10, max_retries=0)
 async def deliver(job_id: str, chat: int, group: bool) -> None:
     """Show the person the picture, or why there is none."""
     app = work().app

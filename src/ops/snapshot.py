@@ -18,7 +18,7 @@ from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
 from src.ops.thresholds import Level
-from src.pipeline.notify import QUEUE_KEY
+from src.pipeline.notify import QUEUE_KEYS
 from src.settings import Settings
 
 WINDOW = 600.0
@@ -111,7 +111,7 @@ class Snapshot:
         ended: the last jobs that ended, newest first, at most 1000.
         workers: worker processes alive, by their heartbeats.
         overdue: steps that are due for half a minute and that nobody takes.
-        messages: wake-ups in Dramatiq's queue; None: RabbitMQ, which has it, does not answer.
+        messages: wake-ups in Dramatiq's queues; None: RabbitMQ, which has it, does not answer.
         arrivals: jobs admitted a second, over the last ten minutes.
     """
 
@@ -216,7 +216,8 @@ async def look(app: App) -> Snapshot:
             pipe.lrange(keys.TOOK(name, app.model(name, edit=False)), 0, -1)
             pipe.hmget(keys.GATE("provider", name), "closed", "open", "probe")
         pipe.zcard(keys.DUE())
-        pipe.llen(QUEUE_KEY)
+        for key in QUEUE_KEYS:
+            pipe.llen(key)
         pipe.hvals(keys.HEARTBEATS())
         pipe.hgetall(keys.COUNTS())
         pipe.zcard(keys.FAILED())
@@ -227,7 +228,7 @@ async def look(app: App) -> Snapshot:
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
-    due, messages, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
+    due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
         4 * len(names) :
     ]
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
@@ -250,7 +251,9 @@ async def look(app: App) -> Snapshot:
         processes=tuple(processes),
         workers=sum(beat.kind == "worker" for beat in processes),
         overdue=int(overdue),
-        messages=int(messages) if app.settings.broker_url is None else await _in_rabbitmq(app.settings),
+        messages=int(submits) + int(deliveries)
+        if app.settings.broker_url is None
+        else await _in_rabbitmq(app.settings),
         store=_store(info),
         counts=totals,
         failed_kept=int(failed),

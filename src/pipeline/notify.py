@@ -22,12 +22,14 @@ from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
 from src.jobs.keys import DRAMATIQ, PREFIX
 
-QUEUE = "images"
+SUBMITS, DELIVERIES = "images.submit", "images.deliver"
+QUEUES = (SUBMITS, DELIVERIES)
+"""One for each actor: while deliveries wait for Telegram, a submit does not stand behind them."""
 NAMESPACE = PREFIX + DRAMATIQ.word
 """What the names of Dramatiq's keys in Redis begin with."""
 
-QUEUE_KEY = DRAMATIQ(QUEUE)
-"""The list of the messages that wait, where Redis is the broker."""
+QUEUE_KEYS = tuple(DRAMATIQ(queue) for queue in QUEUES)
+"""The lists of the messages that wait, where Redis is the broker."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +53,7 @@ async def send(*, deliver: Iterable[Wake] = (), submit: Iterable[Wake] = ()) -> 
 
 
 async def waiting() -> int:
-    """Wake-ups that wait in the queue.
+    """Wake-ups that wait in the queues.
 
     Raises:
         redis.RedisError: Redis is away.
@@ -61,11 +63,11 @@ async def waiting() -> int:
 
 
 def in_queue(broker: dramatiq.Broker) -> int:
-    """The same, asked from a thread. What a worker has taken and not begun is not in the queue."""
+    """The same, asked from a thread. What a worker has taken and not begun is in neither."""
     if isinstance(broker, RedisBroker):
-        return int(broker.client.llen(QUEUE_KEY))
+        return sum(int(broker.client.llen(key)) for key in QUEUE_KEYS)
     counts = getattr(broker, "get_queue_message_counts", None)
-    return int(counts(QUEUE)[0]) if counts is not None else 0
+    return sum(int(counts(queue)[0]) for queue in QUEUES) if counts is not None else 0
 
 
 def _send(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
@@ -80,8 +82,9 @@ def _send(broker: dramatiq.Broker, wakes: Sequence[tuple[str, Wake]]) -> None:
 
 
 def _message(step: str, wake: Wake) -> Message[None]:
-    args = (wake.job, wake.provider) if step == "submit" else (wake.job, wake.chat, wake.group)
-    return Message(QUEUE, step, args, {}, {})
+    if step == "submit":
+        return Message(SUBMITS, step, (wake.job, wake.provider), {}, {})
+    return Message(DELIVERIES, step, (wake.job, wake.chat, wake.group), {}, {})
 
 
 def _not_sent(wakes: Sequence[tuple[str, Wake]], error: Exception) -> None:

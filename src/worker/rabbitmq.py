@@ -17,7 +17,7 @@ from dramatiq.common import dq_name, q_name, xq_name
 from dramatiq.errors import ConnectionClosed
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
-from src.pipeline.notify import QUEUE
+from src.pipeline.notify import QUEUES
 from src.settings import Settings
 
 # It logs each failed attempt at ERROR, many times over; what it means is said by whoever asked.
@@ -92,13 +92,10 @@ def _queues(name: str) -> dict[str, dict[str, Any]]:
 
 
 def waiting(settings: Settings) -> int | None:
-    """Messages in the queue, by a connection for this one question; None: RabbitMQ does not answer."""
+    """Messages in the queues, by a connection for this one question; None: RabbitMQ does not answer."""
     try:
         with pika.BlockingConnection(parameters(settings)) as connection:
-            try:
-                return _count(connection.channel(), QUEUE)
-            except AMQPChannelError:
-                return 0  # nobody has sent or waited for a message yet
+            return sum(_count_if_there(connection, queue) for queue in QUEUES)
     except (AMQPConnectionError, OSError):
         return None
 
@@ -109,7 +106,7 @@ def trouble(settings: Settings) -> str:
         with pika.BlockingConnection(parameters(settings)) as connection:
             channel = connection.channel()
             try:
-                channel.queue_declare(QUEUE, durable=True, passive=True)
+                channel.queue_declare(QUEUES[0], durable=True, passive=True)
             except AMQPChannelError:
                 return ""  # it is made when it is needed
     except pika.exceptions.ProbableAuthenticationError:
@@ -135,6 +132,13 @@ def parameters(settings: Settings) -> list[pika.URLParameters]:
             node.ssl_options = pika.SSLOptions(context, node.host)
         found.append(node)
     return found
+
+
+def _count_if_there(connection: pika.BlockingConnection, queue: str) -> int:
+    try:
+        return _count(connection.channel(), queue)
+    except AMQPChannelError:
+        return 0  # nobody has sent or waited for a message yet
 
 
 def _count(channel: Any, queue: str) -> int:

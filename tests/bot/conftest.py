@@ -11,7 +11,7 @@ from dramatiq.brokers.stub import StubBroker
 from src.app import open_app
 from src.bot.inbox import Inbox
 from src.bot.process import make_dispatcher
-from src.pipeline.notify import QUEUE
+from src.pipeline.notify import QUEUES
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings
 from src.telegram.client import make_bot
@@ -30,7 +30,8 @@ def settings_of_world() -> dict[str, object]:
 async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIterator[World]:
     """A bot that receives; with one provider that nobody calls."""
     broker = StubBroker()
-    broker.declare_queue(QUEUE)
+    for queue in QUEUES:
+        broker.declare_queue(queue)
     previous = dramatiq.get_broker()
     dramatiq.set_broker(broker)
     async with TelegramSandbox() as sandbox:

@@ -15,14 +15,11 @@ from typing import Any, Protocol
 
 import httpx
 
-from src.pipeline.notify import QUEUE_KEY
+from src.pipeline.notify import QUEUE_KEYS
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from tests.chaos.machine import family, full_disk, set_clock
 from tests.system import System
-
-# Dramatiq's: its messages by their ids, of which `QUEUE_KEY` is the list.
-MESSAGES_KEY = f"{QUEUE_KEY}.msgs"
 
 KIE_KEY = b"sandbox-webhook-key"
 
@@ -189,16 +186,19 @@ def _messages(change: Callable[[Run, list[str]], list[str]]) -> Fault:
         end = time.monotonic() + event.seconds
         redis = run.system.redis
         while time.monotonic() < end:
-            if (found := await redis.blpop([QUEUE_KEY], 0.2)) is None:
+            if (found := await redis.blpop(QUEUE_KEYS, 0.2)) is None:
                 continue
-            ids = [found[1], *(await redis.lpop(QUEUE_KEY, 100) or ())]
-            caught = [text for text in await redis.hmget(MESSAGES_KEY, ids) if text is not None]
-            await redis.hdel(MESSAGES_KEY, *ids)
+            queue, first = found
+            # Dramatiq's: its messages by their ids, of which the queue is the list.
+            bodies = f"{queue}.msgs"
+            ids = [first, *(await redis.lpop(queue, 100) or ())]
+            caught = [text for text in await redis.hmget(bodies, ids) if text is not None]
+            await redis.hdel(bodies, *ids)
             for text in change(run, caught):
                 message = json.loads(text)
                 message["options"]["redis_message_id"] = own = str(uuid.uuid4())
-                await redis.hset(MESSAGES_KEY, own, json.dumps(message))
-                await redis.rpush(QUEUE_KEY, own)
+                await redis.hset(bodies, own, json.dumps(message))
+                await redis.rpush(queue, own)
             # Now it is the workers' turn, else we would only catch our own.
             await asyncio.sleep(0.02)
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 from dramatiq.brokers.redis import RedisBroker
 
 from src.jobs import State
-from src.pipeline.notify import NAMESPACE, QUEUE, QUEUE_KEY
+from src.pipeline.notify import NAMESPACE, SUBMITS
 from src.sandbox.telegram import Person
 from src.store.clients import make_sync_redis
 from tests.system import WAIT, System, running
@@ -100,19 +100,20 @@ async def test_a_message_of_a_killed_worker_comes_back_and_does_nothing(system: 
     await system.killed("worker")
     await system.start_worker()
     await system.picture(ann)
-    messages = f"{QUEUE_KEY}.msgs"
+    messages = f"{NAMESPACE}:{SUBMITS}.msgs"
 
     async def all_else_is_done() -> bool:
         return bool(await system.redis.hlen(messages) == 1)
 
     await system.until(all_else_is_done)
+    await system.until(lambda: system.all_ended(ann))
     [job] = await system.jobs_of(ann)
     # Dramatiq gives it back a minute later, when some command happens to look after the queue: this one does.
     client = make_sync_redis(system.settings, decode_responses=False)
     impatient = RedisBroker(  # type: ignore[no-untyped-call]
         client=client, namespace=NAMESPACE, heartbeat_timeout=1, maintenance_chance=1_000_000, middleware=[]
     )
-    await asyncio.to_thread(impatient.join, QUEUE, timeout=60_000)
+    await asyncio.to_thread(impatient.join, SUBMITS, timeout=60_000)
     assert await system.redis.hlen(messages) == 0
     assert [again.story for again in await system.jobs_of(ann)] == [job.story]
     assert sum(m.from_bot and m.has_photo for m in ann.messages) == 1

@@ -13,7 +13,7 @@ import redis
 from src.app import open_app
 from src.jobs import Ledger, State, transitions
 from src.pipeline.leases import Work
-from src.pipeline.notify import QUEUE_KEY
+from src.pipeline.notify import QUEUE_KEYS
 from src.pipeline.scheduler import Scheduler
 from src.providers.base import Capabilities, Pending, Provider, Ticket
 from src.settings import load_settings
@@ -75,7 +75,7 @@ async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync
     in_state(ledger, State.READY)
     # Nobody acted on it within the time that a wake-up takes.
     [(job, sent)] = sync_redis.zrange("imagebot:due", 0, -1, withscores=True)
-    sync_redis.rpush(QUEUE_KEY, *["id"] * 200)
+    sync_redis.rpush(QUEUE_KEYS[1], *["id"] * 200)
 
     def due_since_long() -> None:
         sync_redis.zadd("imagebot:due", {job: sent - 3600_000})
@@ -91,15 +91,15 @@ async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync
         running = asyncio.create_task(scheduler.run())
         try:
             await until(lambda: sync_redis.zscore("imagebot:due", job) > sent)
-            assert sync_redis.llen(QUEUE_KEY) == 200, "only looked at again"
+            assert sync_redis.llen(QUEUE_KEYS[1]) == 200, "only looked at again"
 
             # One that comes back, from a closed gate for one, has none in the queue.
             assert ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie"))
-            await until(lambda: sync_redis.llen(QUEUE_KEY) == 201)
+            await until(lambda: sync_redis.llen(QUEUE_KEYS[1]) == 201)
 
             # Sent again as soon as the queue is known to be short.
-            sync_redis.ltrim(QUEUE_KEY, 0, 9)
-            await until(lambda: due_since_long() is None and sync_redis.llen(QUEUE_KEY) > 10)
+            sync_redis.ltrim(QUEUE_KEYS[1], 0, 9)
+            await until(lambda: due_since_long() is None and sync_redis.llen(QUEUE_KEYS[1]) > 10)
         finally:
             await scheduler.stop(10)
             await running

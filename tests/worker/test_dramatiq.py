@@ -17,7 +17,7 @@ import pytest_asyncio
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from src.pipeline.notify import NAMESPACE
+from src.pipeline.notify import NAMESPACE, SUBMITS
 from src.worker.broker import make_broker
 from tests.servers import free_port
 from tests.system import System, running
@@ -100,7 +100,7 @@ async def test_the_dashboard_shows_our_queues(system: System, broker: dramatiq.B
     # Its release forbids Dramatiq 2, with which it works: pip install --no-deps dramatiq-dashboard
     dashboard = pytest.importorskip("dramatiq_dashboard")
     assert isinstance(broker, RedisBroker)
-    broker.declare_queue("images")
+    broker.declare_queue(SUBMITS)
 
     def page(path: str) -> str:
         said: list[str] = []
@@ -114,7 +114,7 @@ async def test_the_dashboard_shows_our_queues(system: System, broker: dramatiq.B
 
     sent = await asyncio.to_thread(own.note.send_with_options, args=("in a week",), delay=600_000_000)
     overview = await asyncio.to_thread(page, "/")
-    assert "images" in overview
+    assert SUBMITS in overview
     assert QUEUE in overview
     assert sent.options["redis_message_id"] in await asyncio.to_thread(page, f"/queues/{QUEUE}/delayed")
     await asyncio.to_thread(broker.flush, QUEUE)

@@ -11,7 +11,8 @@ from pika.exceptions import ChannelClosedByBroker
 
 from src.app import open_app
 from src.ops.snapshot import look
-from src.pipeline.notify import QUEUE, in_queue
+from src.pipeline.notify import SUBMITS as QUEUE
+from src.pipeline.notify import in_queue
 from src.settings import Settings, load_settings
 from src.worker.broker import make_broker
 from src.worker.rabbitmq import QuorumBroker, trouble, waiting
