@@ -80,18 +80,6 @@ async def test_messages_sent_while_the_bot_was_down_are_answered(system: System)
     await system.picture(ann)
 
 
-async def test_a_provider_without_credits_is_left_for_another(system: System) -> None:
-    system.faults.add("business", path="createTask", times=1, code=402, message="no credits")
-    ann, bob = system.person("Ann"), system.person("Bob")
-    await ann.send_text("a mill")
-    await system.picture(ann)
-    assert [job.provider for job in await system.jobs_of(ann)] == ["openai"]
-    # Its breaker is open now: what comes next does not even try.
-    await bob.send_text("a barn")
-    await system.picture(bob)
-    assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
-
-
 async def test_a_message_of_a_killed_worker_comes_back_and_does_nothing(system: System) -> None:
     system.faults.add("hang", path="createTask", times=1)
     ann = system.person()
@@ -117,6 +105,18 @@ async def test_a_message_of_a_killed_worker_comes_back_and_does_nothing(system: 
     assert await system.redis.hlen(messages) == 0
     assert [again.story for again in await system.jobs_of(ann)] == [job.story]
     assert sum(m.from_bot and m.has_photo for m in ann.messages) == 1
+
+
+async def test_a_provider_without_credits_is_left_for_another(system: System) -> None:
+    system.faults.add("business", path="createTask", times=1, code=402, message="no credits")
+    ann, bob = system.person("Ann"), system.person("Bob")
+    await ann.send_text("a mill")
+    await system.picture(ann)
+    assert [job.provider for job in await system.jobs_of(ann)] == ["openai"]
+    # Its breaker is open now: what comes next does not even try.
+    await bob.send_text("a barn")
+    await system.picture(bob)
+    assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
 
 
 @pytest.mark.soak
