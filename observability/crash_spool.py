@@ -13,8 +13,7 @@ Without a folder, or on a full disk, spans wait in memory, the newest 2,048.
 
 A process writes to one file at a time, which it holds locked: one whose lock is free was left behind, and whoever
 locks it first sends it. A file begins with its format's version; what follows are records, each with its length and
-checksum: a span's beginning or end as an OTLP request, or that what is still open is noted in a later file. Each is
-one write, and what was written before a process was killed is there; a machine that loses its power may lose some.
+checksum: a span's beginning or end as an OTLP request, or that what is still open is noted in a later file.
 """
 
 from __future__ import annotations
@@ -31,27 +30,21 @@ import weakref
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, SpanKind
 
-from observability.otlp_reader import spans_in
+from observability.otlp_reader import read_spans
 from observability.scrubbing import Scrubber
 
 logger = logging.getLogger(__name__)
-
-PROCESS_LOST = "process_lost"
-"""`error.type` of a span whose process did not live to end it."""
 
 _MAGIC, _VERSION = b"imagebot spans ", b"1\n"
 _RECORD = struct.Struct(">cII")  # kind, length, checksum
@@ -59,8 +52,6 @@ _BEGUN, _ENDED, _MOVED = b"b", b"e", b"m"
 _LOOK_SECONDS = 2.0
 _MOST_BYTES = 64_000_000
 _MOST_REFUSALS = 5  # of one file, while the Collector takes others
-_LEAST_NS = 1_000  # viewers count in microseconds, and wonder at spans that take none
-_IN_MEMORY = "spans are kept in memory only: %s"
 _ROOTS = (SpanKind.SERVER, SpanKind.CONSUMER, SpanKind.INTERNAL)
 
 
@@ -86,16 +77,12 @@ class CrashSpool(SpanProcessor):
         batch: int = 512,
         queue: int = 2048,
     ) -> None:
-        self._exporter = exporter
-        self._folder = folder
+        self._exporter, self._folder = exporter, folder
         self._first_to_write = first_to_write or (lambda _: True)
         self._scrubber = scrubber or Scrubber(())
         self._delay, self._batch, self._queue = delay, batch, queue
-        self._shut = self._away = False
-        self._file: _File | None = None
-        self._taken = self._taken_before = (
-            0  # requests the Collector took, and how many when that was last asked
-        )
+        self._shut = self._away = self._taken = False
+        self._file: FileIO | None = None
         self._looked = 0.0
         self._said: dict[str, float] = {}
         self._refusals: Counter[Path] = Counter()
@@ -107,25 +94,20 @@ class CrashSpool(SpanProcessor):
     def _begin(self) -> None:
         """At first, and again in a forked child: the parent's spans and file are the parent's."""
         if self._file is not None:
-            self._file.leave()
+            self._file.close()
         # A signal's handler may end a span while its thread is in here.
-        self._lock, self._sending = threading.RLock(), threading.Lock()
-        self._wake = threading.Event()
-        self._file = None
+        self._lock, self._sending, self._wake = threading.RLock(), threading.Lock(), threading.Event()
+        self._file = None  # what is in `_open` and in `_over` is all in it, where there is one
         self._open: dict[int, bytes] = {}
         self._over: list[ReadableSpan] = []
         if not self._shut:
             threading.Thread(target=self._run, name="spans", daemon=True).start()
 
-    # What spans do
-
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         if self._shut or self._folder is None or (context := _sampled(span)) is None:
             return
-        is_root = span.parent is None or span.parent.is_remote
-        if not (span.kind is SpanKind.PRODUCER or (is_root and span.kind in _ROOTS)):
-            return
-        if (encoded := self._encoded(span)) is not None:
+        is_root = (span.parent is None or span.parent.is_remote) and span.kind in _ROOTS
+        if (is_root or span.kind is SpanKind.PRODUCER) and (encoded := self._encoded(span)):
             with self._lock:
                 self._open[context.span_id] = encoded[1]
                 self._write(_BEGUN, encoded[1])
@@ -135,11 +117,11 @@ class CrashSpool(SpanProcessor):
             return
         with self._lock:
             self._open.pop(context.span_id, None)
-            if len(self._over) >= self._queue:
-                self._keep(*self._take(), self._queue - 1)
             self._over.append(encoded[0])
             self._write(_ENDED, encoded[1])
-            if len(self._over) == self._batch:
+            if len(self._over) > self._queue:
+                self._keep(*self._take())
+            elif len(self._over) == self._batch:
                 self._wake.set()
 
     def _encoded(self, span: ReadableSpan) -> tuple[ReadableSpan, bytes] | None:
@@ -167,52 +149,59 @@ class CrashSpool(SpanProcessor):
             self._said[text] = time.monotonic()
             logger.log(level, text, *of)
 
-    # The file; with the lock
+    # The next three are called with the lock.
 
     def _write(self, kind: bytes, content: bytes) -> None:
-        if self._folder is None:
-            return
+        """Into the file; one that cannot be written holds nothing, and the next is begun with the next batch."""
         try:
-            if self._file is None:
-                self._file = _File(self._folder, self._open.values())
-                if kind is _BEGUN:
-                    return  # among what is open
-            self._file.write(kind, content)
-        except OSError as error:
-            self._say(logging.WARNING, _IN_MEMORY, error)
             if self._file is not None:
-                self._file.remove()
-                self._file = None
+                _append(self._file, kind, content)
+            elif self._folder is not None and len(self._over) <= (kind == _ENDED):
+                self._file = _new_file(self._folder)
+                for note in self._open.values():
+                    _append(self._file, _BEGUN, note)
+                if kind == _ENDED:
+                    _append(self._file, kind, content)
+        except OSError as error:
+            self._say(logging.WARNING, "spans are kept in memory only: %s", error)
+            _removed(self._file)
+            self._file = None
 
-    def _take(self) -> tuple[list[ReadableSpan], _File | None]:
-        """What has ended since the last time, and the file that it is in, where there is one for it alone."""
+    def _take(self) -> tuple[list[ReadableSpan], FileIO | None]:
+        """What has ended since the last time, and the file that it is in; what is open is noted in another."""
         over, self._over = self._over, []
         file, self._file = self._file, None
-        if file is not None and self._open and self._folder is not None:
-            try:
-                self._file = _File(self._folder, self._open.values())
-            except OSError as error:
-                # Without room for another, what is noted stays where it is.
-                self._say(logging.WARNING, _IN_MEMORY, error)
-                self._file, file.ended = file, 0
-                return over, None
+        if self._open:
+            self._write(_BEGUN, b"")
         if file is not None:
             with suppress(OSError):
-                file.write(_MOVED, b"")
+                _append(file, _MOVED)
         return over, file
 
-    def _keep(self, over: list[ReadableSpan], file: _File | None, most: int) -> None:
-        """For later: on disk, where all of it is there, or `most` in memory."""
-        if file is not None and file.ended >= len(over):
-            file.leave()
+    def _keep(self, over: list[ReadableSpan], file: FileIO | None) -> None:
+        """For later: on disk, where it is there, or the newest in memory."""
+        if file is not None and self._folder is not None:
+            file.close()
+            self._trim(self._folder)
             return
-        if file is not None:
-            file.remove()
+        _removed(self._file)
+        self._file = None
         kept = [*over, *self._over]
-        self._over = kept[-most:]
+        self._over = kept[-self._queue :]
         self._drop(len(kept) - len(self._over), "the Collector does not keep up, and the disk is no help")
 
-    # What the thread does
+    def _trim(self, folder: Path) -> None:
+        """Delete the oldest files that nobody holds, whatever they are, until the folder is of bearable size."""
+        size = 0
+        for path in sorted(folder.glob("*"), reverse=True):
+            with suppress(OSError):
+                size += path.stat().st_size
+                if size > _MOST_BYTES:
+                    with _taken_over(path) as data:
+                        if data:
+                            path.unlink()
+                            lost = sum(kind == _ENDED for kind, _ in _records(data)[0])
+                            self._drop(lost, "the Collector is away for long, the oldest go")
 
     def _run(self) -> None:
         while True:
@@ -221,31 +210,28 @@ class CrashSpool(SpanProcessor):
             if self._shut:
                 return  # who shuts down sends the last
             try:
-                with suppress_instrumentation():
-                    if self._send() and self._folder is not None:
+                if self.force_flush() and self._folder is not None:
+                    with suppress_instrumentation():
                         self._look_around(self._folder)
             except Exception:
                 logger.exception("spans cannot be sent")
 
-    def _send(self) -> bool:
-        """Export what has ended so far; False if it has to wait."""
-        with self._sending:
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export what has ended; False if it has to wait, for this process or, on disk, for the next."""
+        with self._sending, suppress_instrumentation():
             with self._lock:
+                if self._file is not None:
+                    os.utime(self._file.fileno())  # shows that the process lives
                 if not self._over:
-                    if self._file is not None:
-                        self._file.touch()
                     return True
                 over, file = self._take()
-            if self._export(over):
-                if file is not None:
-                    file.remove()
-                return True
+            taken = self._export(over)
             with self._lock:
-                self._keep(over, file, self._queue)
-            if self._folder is not None:
-                with suppress(FileNotFoundError):  # somebody else's, gone meanwhile
-                    self._trim(self._folder)
-            return False
+                if not taken:
+                    self._keep(over, file)
+                else:
+                    _removed(file)
+            return taken
 
     def _export(self, spans: Sequence[ReadableSpan]) -> bool:
         taken = False
@@ -253,7 +239,7 @@ class CrashSpool(SpanProcessor):
             taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
         except Exception:
             logger.exception("spans cannot be sent")
-        self._taken += taken
+        self._taken |= taken
         if taken is self._away:
             self._away = not taken
             logger.warning(
@@ -266,150 +252,98 @@ class CrashSpool(SpanProcessor):
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        for path in sorted(folder.glob("[!.]*.spans"), key=lambda path: (self._refusals[path], path)):
+        for path in sorted(folder.glob("*.spans"), key=lambda path: (self._refusals[path], path)):
             try:
                 with _taken_over(path) as data:
-                    if data is None or self._send_left(path, data):
+                    if not data or self._send_left(path, data):
                         continue
             except Exception as error:
                 _set_aside(path, "unreadable", type(error).__name__)
                 continue
-            if self._taken == self._taken_before:
+            if not self._taken:
                 return  # away
-            self._taken_before = self._taken
             self._refusals[path] += 1
             if self._refusals[path] >= _MOST_REFUSALS:
                 _set_aside(path, "refused", "the Collector takes others and not these")
-        self._taken_before = self._taken
+        self._taken = False
 
     def _send_left(self, path: Path, data: bytes) -> bool:
         """False if its spans were not taken."""
+        if not data.startswith(_MAGIC):
+            raise ValueError("not a file of spans")
         if not data.startswith(_MAGIC + _VERSION):
-            if not data.startswith(_MAGIC):
-                raise ValueError("not a file of spans")
             return True  # another version's, which will be back
-        records = list(_records(data))
-        over = [_read(content) for kind, content in records if kind == _ENDED]
-        ids = {_span_of(request).span_id for request in over}
+        records, whole = _records(data)
+        spans = read_spans(b"".join(content for kind, content in records if kind == _ENDED))
         if records and records[-1][0] != _MOVED:
-            ended_ns = path.stat().st_mtime_ns
-            for request in (_read(content) for kind, content in records if kind == _BEGUN):
-                span = _span_of(request)
-                if span.span_id in ids:
-                    continue
+            known = {span.context.span_id for span in spans}
+            begun = b"".join(content for kind, content in records if kind == _BEGUN)
+            for span in read_spans(begun, lost_ns=path.stat().st_mtime_ns):
                 try:
-                    if self._first_to_write(span.span_id.hex()):
-                        over.append(_cut_short(request, ended_ns))
+                    if span.context.span_id not in known and self._first_to_write(
+                        f"{span.context.span_id:016x}"
+                    ):
+                        spans.append(span)
                 except Exception as error:
                     logger.info("a lost process's spans wait: %s", type(error).__name__)
                     return True
-        spans = [span for request in over for span in spans_in(request)]
         if spans and not self._export(spans):
             return False
-        if len(_MAGIC + _VERSION) + sum(_RECORD.size + len(content) for _, content in records) < len(data):
-            _set_aside(path, "unreadable", "its end is cut off")
-        else:
+        if whole:
             path.unlink()
+        else:
+            _set_aside(path, "unreadable", "its end is cut off")
         return True
-
-    def _trim(self, folder: Path) -> None:
-        """Delete the oldest files that nobody holds, whatever they are, until the folder is of bearable size."""
-        size = 0
-        for path in sorted(folder.glob("[!.]*"), key=os.path.getmtime, reverse=True):
-            with suppress(OSError):
-                size += path.stat().st_size
-                if size > _MOST_BYTES:
-                    with _taken_over(path) as data:
-                        if data is not None:
-                            path.unlink()
-                            lost = sum(kind == _ENDED for kind, _ in _records(data))
-                            self._drop(lost, "the Collector is away for long, the oldest go")
-
-    # The end
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what has ended; what cannot be sent stays for the next process."""
-        with suppress_instrumentation():
-            return self._send()
 
     def shutdown(self) -> None:
         if self._shut:
             return
         self._shut = True
         self._wake.set()
-        with suppress_instrumentation():
-            self._send()
-            self._exporter.shutdown()
+        self.force_flush()
+        self._exporter.shutdown()
         with self._lock:
-            # What is still open will not be ended any more: the next process says so.
-            if self._file is not None:
-                self._file.leave() if self._open else self._file.remove()
-                self._file = None
+            if self._file is not None and self._open:
+                self._file.close()  # what is open will not be ended any more: the next process says so
+            else:
+                _removed(self._file)
+            self._file = None
 
 
-class _File:
-    """A file of this process, locked while it is open. Errors of the disk end in `OSError`."""
+def _new_file(folder: Path) -> FileIO:
+    """A file of this process, locked while it is open."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # By name the oldest is first.
+    path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.spans"
+    file = FileIO(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600))
+    fcntl.flock(file, fcntl.LOCK_EX)  # who locked it meanwhile has seen that it is empty, and left it
+    file.write(_MAGIC + _VERSION)
+    return file
 
-    def __init__(self, folder: Path, notes: Any) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # By name the oldest is first.
-        self.path = folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.spans"
-        self.ended = 0  # spans that ended, in it
-        # Locked and with its notes in it before it has the name under which others look for it.
-        hidden = self.path.with_name(f".{self.path.name}")
-        self._fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            self._put(_MAGIC + _VERSION)
-            for note in notes:
-                self.write(_BEGUN, note)
-            os.rename(hidden, self.path)
-        except BaseException:
-            os.close(self._fd)
-            os.unlink(hidden)
-            raise
 
-    def write(self, kind: bytes, content: bytes) -> None:
-        self._put(_RECORD.pack(kind, len(content), zlib.crc32(content)) + content)
-        self.ended += kind == _ENDED
+def _append(file: FileIO, kind: bytes, content: bytes = b"") -> None:
+    data = _RECORD.pack(kind, len(content), zlib.crc32(content)) + content
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _put(self, data: bytes) -> None:
-        if os.write(self._fd, data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def touch(self) -> None:
-        """Show that its process lives: the time at which the file was last changed."""
-        os.utime(self._fd)
-
-    def remove(self) -> None:
-        """Delete it: its spans were sent."""
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
-        self.leave()
-
-    def leave(self) -> None:
-        """Leave it for whoever sees it first."""
-        os.close(self._fd)
+def _removed(file: FileIO | None) -> None:
+    if file is not None:
+        Path(file.name).unlink(missing_ok=True)
+        file.close()
 
 
 @contextmanager
-def _taken_over(path: Path) -> Iterator[bytes | None]:
-    """What is in a file that was left behind, ours while the block runs; None if it is held or gone."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        # Somebody else may have sent and deleted it since it was opened.
-        yield path.read_bytes() if os.fstat(fd).st_nlink else None
-    finally:
-        os.close(fd)
+def _taken_over(path: Path) -> Iterator[bytes]:
+    """What is in a file that was left behind, ours while the block runs; empty if it is held or gone."""
+    with ExitStack() as stack:
+        data = b""
+        with suppress(FileNotFoundError, BlockingIOError):
+            file = stack.enter_context(path.open("rb"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody else may have sent and deleted it since it was opened.
+            data = file.read() if os.fstat(file.fileno()).st_nlink else b""
+        yield data
 
 
 def _set_aside(path: Path, what: str, why: str) -> None:
@@ -418,39 +352,19 @@ def _set_aside(path: Path, what: str, why: str) -> None:
         path.rename(path.with_name(f"{path.name}.{what}"))
 
 
-def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and content of each, up to the first that is not whole."""
-    at = len(_MAGIC + _VERSION)
-    while at + _RECORD.size <= len(data):
+def _records(data: bytes) -> tuple[list[tuple[bytes, bytes]], bool]:
+    """Kind and content of each up to the first that is harmed, and whether there is none."""
+    records, at = [], len(_MAGIC + _VERSION)
+    while len(data) >= at + _RECORD.size:
         kind, length, checksum = _RECORD.unpack_from(data, at)
         content = data[at + _RECORD.size : at + _RECORD.size + length]
-        if kind not in (_BEGUN, _ENDED, _MOVED) or len(content) < length or zlib.crc32(content) != checksum:
-            return
-        yield kind, content
+        if zlib.crc32(content) != checksum:
+            break
+        records.append((kind, content))
         at += _RECORD.size + length
+    return records, len(data) == at
 
 
 def _sampled(span: ReadableSpan) -> SpanContext | None:
     context = span.get_span_context()
     return context if context is not None and context.trace_flags.sampled else None
-
-
-def _read(content: bytes) -> ExportTraceServiceRequest:
-    request = ExportTraceServiceRequest()
-    request.ParseFromString(content)
-    return request
-
-
-def _span_of(request: ExportTraceServiceRequest) -> otlp.Span:
-    span: otlp.Span = request.resource_spans[0].scope_spans[0].spans[0]
-    return span
-
-
-def _cut_short(request: ExportTraceServiceRequest, ended_ns: int) -> ExportTraceServiceRequest:
-    """A span that had begun and not ended: it ends when its process was last heard of."""
-    span = _span_of(request)
-    span.end_time_unix_nano = max(ended_ns, span.start_time_unix_nano + _LEAST_NS)
-    if span.kind != otlp.Span.SPAN_KIND_INTERNAL:
-        span.status.code, span.status.message = otlp.Status.STATUS_CODE_ERROR, "the process was lost"
-        span.attributes.append(KeyValue(key="error.type", value=AnyValue(string_value=PROCESS_LOST)))
-    return request

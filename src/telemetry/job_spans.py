@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
-from observability.crash_spool import PROCESS_LOST
+from observability.otlp_reader import PROCESS_LOST
 from observability.spans import (
     SpanEvent,
     SpanRef,

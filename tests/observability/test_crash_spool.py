@@ -136,7 +136,7 @@ def test_more_than_the_queue_waits_on_disk(tmp_path: Path) -> None:
     collector = Collector()
     with tracing(collector, tmp_path, queue=2) as (tracer, _):
         end(tracer, *"abcde")
-    assert collector.names == ["e"]
+    assert collector.names == ["d", "e"]
     with tracing(collector, tmp_path, delay=0.01):
         asyncio.run(until(lambda: len(collector.spans) == 5))
     assert sorted(collector.names) == list("abcde")
@@ -257,27 +257,6 @@ async def test_what_others_link_to_is_noted_when_it_begins(tmp_path: Path) -> No
     assert sorted(collector.names) == ["root", "sent"]
 
 
-async def test_notes_that_cannot_be_written_anew_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    collector = Collector()
-    opened = crash_spool._File
-    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
-        waits = tracer.start_span("waits", Context(), SpanKind.CONSUMER)
-        tracer.start_span("lost", Context(), SpanKind.CONSUMER)
-        monkeypatch.setattr(crash_spool, "_File", full_disk)
-        tracer.start_span("over", Context(), SpanKind.CONSUMER).end()
-        await until(lambda: "over" in collector.names)
-        waits.end()
-        await until(lambda: "waits" in collector.names)
-    monkeypatch.setattr(crash_spool, "_File", opened)
-    with tracing(collector, tmp_path, delay=0.01):
-        await until(lambda: "lost" in collector.names)
-        await until(lambda: not list(tmp_path.iterdir()))
-    assert {span.name for span in collector.spans if span.status == "unset"} == {"over", "waits"}
-    assert {span.name for span in collector.spans if span.status == "error"} == {"lost"}
-
-
 def full_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -288,8 +267,8 @@ def test_a_full_disk_costs_no_span(
     collector = Collector(AWAY)
     with tracing(collector, tmp_path) as (tracer, processor):
         end(tracer, "a")
-        monkeypatch.setattr(crash_spool, "_File", full_disk)
-        monkeypatch.setattr(os, "write", lambda fd, data: len(data) - 1)
+        monkeypatch.setattr(crash_spool, "_new_file", full_disk)
+        monkeypatch.setattr(crash_spool, "_append", full_disk)
         end(tracer, "large")
         tracer.start_span("noted", Context(), SpanKind.SERVER).end()
         assert not processor.force_flush()
