@@ -6,35 +6,27 @@ Attributes are few-valued; ids of jobs, people and chats never are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from opentelemetry import metrics
 
 _meter = metrics.get_meter("imagebot")
 _SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600]
 
+
+def _histogram(name: str, unit: str, text: str, buckets: Sequence[float]) -> metrics.Histogram:
+    return _meter.create_histogram(name, unit, text, explicit_bucket_boundaries_advisory=buckets)
+
+
 jobs = _meter.create_counter("imagebot.jobs", "{job}", "Jobs that ended, by outcome")
-job_duration = _meter.create_histogram(
-    "imagebot.job.duration",
-    "s",
-    "From asking to the end of a job",
-    explicit_bucket_boundaries_advisory=_SECONDS,
+job_duration = _histogram("imagebot.job.duration", "s", "From asking to the end of a job", _SECONDS)
+wait_duration = _histogram("imagebot.job.wait.duration", "s", "Time in line", _SECONDS)
+generation_duration = _histogram(
+    "imagebot.generation.duration", "s", "From accepted by the provider to ready", _SECONDS
 )
-wait_duration = _meter.create_histogram(
-    "imagebot.job.wait.duration", "s", "Time in line", explicit_bucket_boundaries_advisory=_SECONDS
-)
-generation_duration = _meter.create_histogram(
-    "imagebot.generation.duration",
-    "s",
-    "From accepted by the provider to ready",
-    explicit_bucket_boundaries_advisory=_SECONDS,
-)
-delivery_duration = _meter.create_histogram(
-    "imagebot.delivery.duration", "s", "From ready to shown", explicit_bucket_boundaries_advisory=_SECONDS
-)
-generation_polls = _meter.create_histogram(
-    "imagebot.generation.polls",
-    "{poll}",
-    "Polls of a generation",
-    explicit_bucket_boundaries_advisory=[1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60],
+delivery_duration = _histogram("imagebot.delivery.duration", "s", "From ready to shown", _SECONDS)
+generation_polls = _histogram(
+    "imagebot.generation.polls", "{poll}", "Polls of a generation", [1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 60]
 )
 limits_refused = _meter.create_counter("imagebot.limits.refused", "{refusal}", "Steps that met a closed gate")
 wait_offers = _meter.create_counter(
@@ -45,11 +37,11 @@ provider_errors = _meter.create_counter("imagebot.provider.errors", "{error}", "
 submit_unknown = _meter.create_counter(
     "imagebot.submit.unknown", "{job}", "Submits whose fate at the provider is unknown"
 )
-eta_error = _meter.create_histogram(
+eta_error = _histogram(
     "imagebot.eta.error",
     "1",
     "Estimate of the whole time against the real one, as a share of it",
-    explicit_bucket_boundaries_advisory=[0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5],
+    [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5],
 )
 
 
