@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,28 +157,29 @@ def _run(work: Coroutine[Any, Any, bool]) -> bool:
         return True
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 async def _demo(folder: Path, port: int, prompt: str | None, as_json: bool) -> bool:
     from src.local.demo import one_job, system
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     if prompt is None:
-        say("Starting Redis, the sandbox, a worker and the bot …")
-    async with system(folder, say, port=port, redis_url=os.environ.get("REDIS_URL")) as (url, parts, redis):
+        _say("Starting Redis, the sandbox, a worker and the bot …")
+    async with system(folder, _say, port=port, redis_url=os.environ.get("REDIS_URL")) as (url, parts, redis):
         if prompt is None:
             print(f"\n  The chat is at {url}\n", flush=True)
-            say(f"Its data and logs are in {folder.resolve()}. Ctrl-C stops everything.")
-            await _until_told_to_stop(parts.wait())
-            say("Stopping …")
+            _say(f"Its data and logs are in {folder.resolve()}. Ctrl-C stops everything.")
+            await parts.during(_told_to_stop())
+            _say("Stopping …")
             return True
-        outcome = await _first(one_job(url, redis, prompt, folder), parts.wait())
+        outcome = await parts.during(one_job(url, redis, prompt, folder))
     if as_json:
         print(outcome.dumps(), flush=True)
     elif outcome.image:
         print(f"{outcome.image}\n{outcome.seconds} s, {outcome.spans} spans in trace {outcome.trace_id}")
     else:
-        say(f"imagebot: {outcome.reason}")
+        _say(f"imagebot: {outcome.reason}")
     return outcome.image is not None
 
 
@@ -190,15 +191,12 @@ async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None)
     from src.load.figures import figures
     from src.load.run import run
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     if png is not None:
         report.pyplot()
     if folder is not None and (folder / "redis").exists():
         raise SettingsError(f"--data: {folder} has been used: a load run needs an empty one")
     with TemporaryDirectory(prefix="imagebot-load-") as temporary:
-        record = await run(plan, folder or Path(temporary), say)
+        record = await run(plan, folder or Path(temporary), _say)
     found = figures(record)
     print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
     if png is not None:
@@ -214,61 +212,36 @@ async def _capacity(plan: Any, folder: Path | None) -> bool:
     from src.load.figures import figures
     from src.load.run import run
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     found = []
     with TemporaryDirectory(prefix="imagebot-load-") as temporary:
         for users, _, _ in capacity.LINES:
             crowd = replace(plan, users=users)
-            found.append(figures(await run(crowd, (folder or Path(temporary)) / str(users), say)))
-            say(report.text(found[-1]))
+            found.append(figures(await run(crowd, (folder or Path(temporary)) / str(users), _say)))
+            _say(report.text(found[-1]))
     print(capacity.table(found), flush=True)
     return not any(one.lost or one.doubled for one in found)
 
 
 async def _production(settings: Settings, processes: int, threads: int) -> bool:
     from src.local.demo import start_redis
-    from src.local.supervisor import DRAIN, Part, Supervisor
+    from src.local.supervisor import Supervisor
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    supervisor = Supervisor(logs=None, say=say)
+    supervisor = Supervisor(logs=None, say=_say)
     address = settings.redis_url
     try:
         if address is None:
             address = await start_redis(supervisor, settings.data_dir.resolve())
-        env = {"REDIS_URL": address}
-        worker = [sys.executable, "-m", "dramatiq", "src.actors"]
-        worker += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
-        await supervisor.start(Part("worker", worker, env, grace=25.0))
-        await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
-        await _until_told_to_stop(supervisor.wait())
+        await supervisor.start_bot({"REDIS_URL": address}, processes=processes, threads=threads)
+        await supervisor.during(_told_to_stop())
     finally:
         await supervisor.stop()
     return True
 
 
-async def _until_told_to_stop(failing: Awaitable[None]) -> None:
-    """Wait for SIGINT or SIGTERM; what `failing` raises comes first if it does."""
+async def _told_to_stop() -> None:
+    """Wait for SIGINT or SIGTERM."""
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
-    await _first(stop.wait(), failing)
-
-
-async def _first(work: Awaitable[Any], failing: Awaitable[None]) -> Any:
-    """The result of `work`, unless `failing` raises first."""
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(failing)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[1].done():
-            tasks[1].result()
-        return await tasks[0]
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

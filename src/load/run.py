@@ -6,7 +6,6 @@ The parts are those of `src.local.demo`, each a process of its own; the world (s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import time
@@ -22,7 +21,7 @@ from redis.asyncio import Redis
 from src.jobs import Job, Ledger, keys
 from src.load.machine import Commands, Machine, scripted_shares
 from src.local.demo import environment, free_port, start_redis, wait_for_page
-from src.local.supervisor import DRAIN, THREADS, Part, Supervisor
+from src.local.supervisor import THREADS, Part, Supervisor
 from src.ops.heartbeat import alive
 
 _LISTENED_TIMES = 10
@@ -100,7 +99,7 @@ async def run(plan: Plan, data: Path, say: Callable[[str], None]) -> Record:
             watching = asyncio.create_task(machine.watch())
             try:
                 measuring = _measure(plan, client, ledger, redis_url, machine, say)
-                return await _unless_dead(measuring, supervisor)
+                return await supervisor.during(measuring)
             finally:
                 watching.cancel()
                 await redis.aclose()
@@ -198,10 +197,7 @@ async def _system(
         world += ["--heavy", str(plan.heavy), "--seed", str(plan.seed), "--think", str(plan.think)]
         world += ["--scale", str(plan.scale)]
         await supervisor.start(Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now")))
-        worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", str(plan.processes)]
-        worker += ["--threads", str(plan.threads), *DRAIN]
-        await supervisor.start(Part("worker", worker, env, grace=25.0))
-        await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+        await supervisor.start_bot(env, processes=plan.processes, threads=plan.threads)
         _share_cores(supervisor)
         yield url, supervisor, redis_url
     finally:
@@ -225,21 +221,6 @@ def _share_cores(supervisor: Supervisor) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 2:
         os.sched_setaffinity(supervisor.pids()["world"], {cores[0]})
-
-
-async def _unless_dead(measuring: Any, supervisor: Supervisor) -> Record:
-    tasks = [asyncio.ensure_future(measuring), asyncio.ensure_future(supervisor.wait())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[1].done():
-            tasks[1].result()
-        record: Record = await tasks[0]
-        return record
-    finally:
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _all_jobs(ledger: Ledger) -> list[Job]:

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from src.jobs import Job, Ledger, State
 from src.local.redis_server import redis_address, redis_command, socket_folder
-from src.local.supervisor import DRAIN, THREADS, Part, Supervisor
+from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import UserError
 from src.telemetry import job_spans
@@ -93,10 +93,7 @@ async def system(
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
             await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
-            worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1"]
-            worker += ["--threads", str(THREADS), *DRAIN]
-            await supervisor.start(Part("worker", worker, env, grace=25.0))
-            await supervisor.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+            await supervisor.start_bot(env)
             yield url, supervisor, redis_url
         finally:
             await supervisor.stop()

@@ -17,8 +17,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from src.settings import UserError
+
+T = TypeVar("T")
 
 DRAIN = ("--worker-shutdown-timeout", "16000")
 """What a Dramatiq worker is started with, so that it ends within 20 s of SIGTERM whatever it does."""
@@ -88,6 +91,13 @@ class Supervisor:
             await self._until_ready(part, part.ready)
         self._watchers[part.name] = asyncio.create_task(self._watch(part))
 
+    async def start_bot(self, env: Mapping[str, str], *, processes: int = 1, threads: int = THREADS) -> None:
+        """Start a worker of so many processes, and a bot."""
+        worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", str(processes)]
+        worker += ["--threads", str(threads), *DRAIN]
+        await self.start(Part("worker", worker, env, grace=25.0))
+        await self.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+
     async def stop_part(self, name: str) -> None:
         """Stop one part and forget it."""
         part = self._parts.pop(name)
@@ -101,13 +111,22 @@ class Supervisor:
         """Process ids of the parts that run, by name."""
         return {name: p.pid for name, p in self._running.items() if p.returncode is None}
 
-    async def wait(self) -> None:
-        """Return only when a part died for good.
+    async def during(self, work: Awaitable[T]) -> T:
+        """The result of `work`.
 
         Raises:
-            PartDied: always.
+            PartDied: a part died for good before.
         """
-        await asyncio.shield(self._failed)
+        task = asyncio.ensure_future(work)
+        try:
+            either: tuple[asyncio.Future[Any], ...] = task, self._failed
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def stop(self) -> None:
         """Stop all parts, the last started first."""
