@@ -7,6 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from src.sandbox.telegram import rights
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.entities import utf16_length
 from src.sandbox.telegram.errors import bad_request
@@ -110,8 +111,12 @@ async def accept(bot: Bot, call: Call) -> bool:
 @method("getChat")
 async def get_chat(bot: Bot, call: Call) -> dict[str, Any]:
     chat = bot.chat(call.text("chat_id"))
+    of_group = {} if chat.is_private else {"permissions": rights.permissions(chat)}
+    if chat.slow_mode:
+        of_group["slow_mode_delay"] = chat.slow_mode
     return {
         **chat.as_json(),
+        **of_group,
         "accent_color_id": 0,
         "max_reaction_count": 11,
         "accepted_gift_types": dict.fromkeys(
@@ -132,11 +137,11 @@ async def get_chat_member(bot: Bot, call: Call) -> dict[str, Any]:
     chat = bot.chat(call.text("chat_id"))
     user_id = call.integer("user_id")
     if user_id == bot.id:
-        return {"status": "left" if chat.blocked else "member", "user": bot.as_user()}
+        return rights.member(chat, bot.as_user())
     person = bot.people.get(user_id)
     if person is None:
         raise bad_request("invalid user_id specified")
-    return {"status": "member" if person.id in chat.members else "left", "user": person.as_user()}
+    return rights.member(chat, person.as_user())
 
 
 @method("getFile")

@@ -152,6 +152,7 @@ class Bot:
         markup: dict[str, Any] | None = None,
         reply_to: int | None = None,
         thread_id: int | None = None,
+        sender_chat: dict[str, Any] | None = None,
         sha256: str | None = None,
     ) -> Message:
         """A new message in the chat. Supergroups count their own ids, all other chats share one count."""
@@ -170,6 +171,7 @@ class Bot:
             markup=markup,
             reply_to=reply_to,
             thread_id=thread_id,
+            sender_chat=sender_chat,
         )
         message.revise(method, sha256)
         chat.messages[number] = message
@@ -309,7 +311,9 @@ class Bot:
             self._keep_file(FileRecord(**record))
         for record in self._stored("chat"):
             record["members"] = set(record["members"])
-            record["topics"] = {int(number): name for number, name in record["topics"].items()}
+            record["closed_topics"] = set(record["closed_topics"])
+            for numbered in ("topics", "roles"):
+                record[numbered] = {int(number): value for number, value in record[numbered].items()}
             chat = Chat(**record)
             self.chats[chat.id] = chat
         for record in self._stored("message"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from src.sandbox.telegram import rights
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.content import FILE_METHODS, read_call_caption, read_media, read_text
 from src.sandbox.telegram.errors import bad_request, not_modified
@@ -47,6 +48,7 @@ async def edit_media(bot: Bot, call: Call) -> dict[str, Any]:
     part = await read_media(bot, call, item)
     # Looked up again: making the photo's sizes took a while.
     message = _message(bot, call)
+    rights.check_content(bot, message.chat, part.content)
     content = part.content
     if "media_group_id" in message.content:
         _check_album(message.content, content)

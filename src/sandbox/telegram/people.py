@@ -7,6 +7,7 @@ is woken by changes of the chat.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -75,15 +76,17 @@ class Person:
         chat: Chat | None = None,
         reply_to: Message | None = None,
         thread_id: int | None = None,
+        as_chat: Chat | None = None,
     ) -> Message:
-        """Writes a message; raises ValueError for a text no client lets through (empty, over 4096)."""
+        """Writes a message, in the name of `as_chat` where it is given: of the group, as its admins may, or of
+        a channel; raises ValueError for a text no client lets through (empty, over 4096)."""
         text, found = entities.parse(text, "", None)
         if not text or entities.utf16_length(text) > entities.MAX_TEXT:
             raise ValueError("a message has 1 to 4096 UTF-16 units of text")
         content: Content = {"text": text}
         if found:
             content["entities"] = found
-        return self._write(content, chat, reply_to, thread_id)
+        return self._write(content, chat, reply_to, thread_id, as_chat=as_chat)
 
     async def send_photo(
         self,
@@ -271,6 +274,7 @@ class Person:
         reply_to: Message | None,
         thread_id: int | None,
         sha256: str | None = None,
+        as_chat: Chat | None = None,
     ) -> Message:
         where = chat or self._bot.private_chat(self.record)
         if where.blocked and where.is_private:
@@ -279,11 +283,12 @@ class Person:
             raise ValueError("the person is not in that chat")
         message = self._bot.add_message(
             where,
-            self.record.as_user(),
+            self.record.as_user() if as_chat is None else shared_sender(as_chat),
             content,
             method="person",
             reply_to=reply_to.message_id if reply_to else None,
             thread_id=thread_id,
+            sender_chat=None if as_chat is None else as_chat.as_json(),
             sha256=sha256,
         )
         if self._bot_sees(message, reply_to):
@@ -291,14 +296,24 @@ class Person:
         return message
 
     def _bot_sees(self, message: Message, reply_to: Message | None) -> bool:
-        """Privacy mode: in groups a bot gets only commands, mentions of it and replies to it."""
-        if message.chat.blocked:
+        """Privacy mode: in groups a bot that is no admin gets only commands that may be meant for it, mentions of
+        it and replies to it."""
+        chat, bot = message.chat, self._bot
+        if chat.blocked:
             return False
-        if message.chat.is_private or self._bot.reads_all_group_messages:
+        if chat.is_private or bot.reads_all_group_messages or chat.roles.get(bot.id) == "administrator":
             return True
-        if reply_to is not None and reply_to.from_bot:
+        if reply_to is not None and reply_to.sender["id"] == bot.id:
             return True
-        return message.text.startswith("/") or f"@{self._bot.username}" in message.text
+        if f"@{bot.username}".lower() in re.findall(r"(?<!\w)@\w+", message.text.lower()):
+            return True
+        if not message.text.startswith("/"):
+            return False
+        _, _, addressed = message.text.split(maxsplit=1)[0].partition("@")
+        if addressed:
+            return addressed.lower() == bot.username.lower()
+        last = next((m for m in reversed(chat.messages.values()) if m.from_bot), None)
+        return not chat.other_bots or (last is not None and last.sender["id"] == bot.id)
 
     def _set_blocked(self, blocked: bool) -> None:
         chat = self.chat
@@ -307,15 +322,24 @@ class Person:
         chat.blocked = blocked
         self._bot.save_chat(chat)
         status = {True: "kicked", False: "member"}
+        user = self._bot.as_user()
         update = {
             "chat": chat.as_json(),
             "from": self.record.as_user(),
             "date": int(time.time()),
-            "old_chat_member": {"user": self._bot.as_user(), "status": status[not blocked], "until_date": 0},
-            "new_chat_member": {"user": self._bot.as_user(), "status": status[blocked], "until_date": 0},
+            "old_chat_member": {"user": user, "status": status[not blocked], "until_date": 0},
+            "new_chat_member": {"user": user, "status": status[blocked], "until_date": 0},
         }
         self._bot.updates.push("my_chat_member", update, chat.id)
         self._bot.tell(chat, "person", {"person_id": self.id})
+
+
+def shared_sender(chat: Chat) -> dict[str, Any]:
+    """Who writes, by the Bot API, what is written in a chat's name: for a channel's one account, for all groups'
+    anonymous admins another."""
+    if chat.type == "channel":
+        return {"id": 136817688, "is_bot": True, "first_name": "Channel", "username": "Channel_Bot"}
+    return {"id": 1087968824, "is_bot": True, "first_name": "Group", "username": "GroupAnonymousBot"}
 
 
 def visible(chat: Chat) -> list[Message]:

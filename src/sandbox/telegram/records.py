@@ -115,6 +115,8 @@ class Message:
     markup: dict[str, Any] | None = None
     reply_to: int | None = None
     thread_id: int | None = None
+    sender_chat: dict[str, Any] | None = None
+    """The group or channel in whose name it was written."""
     edit_date: int | None = None
     update_id: int | None = None
     deleted: bool = False
@@ -123,7 +125,7 @@ class Message:
 
     @property
     def from_bot(self) -> bool:
-        return bool(self.sender["is_bot"])
+        return bool(self.sender["is_bot"]) and self.sender_chat is None
 
     @property
     def text(self) -> str:
@@ -186,6 +188,8 @@ class Message:
             "chat": self.chat.as_json(),
             "date": self.date,
         }
+        if self.sender_chat is not None:
+            shown["sender_chat"] = self.sender_chat
         if self.thread_id is not None:
             shown |= {"message_thread_id": self.thread_id, "is_topic_message": True}
         if self.edit_date is not None:
@@ -229,6 +233,19 @@ class Chat:
     blocked: bool = False
     """The person blocked the bot, or the group removed it."""
     migrated_to: int | None = None
+    permissions: dict[str, bool] = field(default_factory=dict)
+    """What its members may not (`can_send_photos`: False, …); all that is not named they may."""
+    slow_mode: int = 0
+    """Seconds between two messages of who is no admin."""
+    closed_topics: set[int] = field(default_factory=set)
+    roles: dict[int, str] = field(default_factory=dict)
+    """Status of those who are more or less than a member, the bot among them."""
+    restrictions: dict[str, bool] = field(default_factory=dict)
+    """What the bot may not while it is `restricted`."""
+    other_bots: bool = False
+    """Another bot is in it: a bare command is for the one that spoke last."""
+    sent_at: float = 0.0
+    """When the bot last sent something here; slow mode counts from it."""
     last_message_id: int = 0
     messages: dict[int, Message] = field(default_factory=dict)
     feed: Feed = field(default_factory=Feed)
@@ -250,7 +267,7 @@ class Chat:
     def dump(self) -> dict[str, Any]:
         """Everything but its messages, for the store."""
         plain = {key: value for key, value in vars(self).items() if key not in ("messages", "feed")}
-        return {**plain, "members": sorted(self.members)}
+        return {**plain, "members": sorted(self.members), "closed_topics": sorted(self.closed_topics)}
 
 
 @dataclass

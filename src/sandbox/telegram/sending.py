@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from src.sandbox.telegram import rights
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.content import (
     Part,
@@ -161,6 +162,7 @@ async def send_media_group(bot: Bot, call: Call) -> list[dict[str, Any]]:
     parts = [await read_media(bot, call, item) for item in items]
     album = {"media_group_id": str(secrets.randbelow(10**17) + 10**16)}
     reply_to, thread = _reply_to(call, chat), _thread(call, chat)
+    rights.check_sending(bot, chat, [part.content for part in parts], thread)
     sent = [
         bot.add_message(
             chat,
@@ -244,6 +246,7 @@ def _original(bot: Bot, call: Call, complaint: str) -> Message:
 def _send(bot: Bot, call: Call, chat: Chat, part: Part) -> Message:
     markup = read_markup(call)
     reply_to, thread = _reply_to(call, chat), _thread(call, chat)
+    rights.check_sending(bot, chat, [part.content], thread)
     return bot.add_message(
         chat,
         bot.as_user(),
@@ -259,6 +262,9 @@ def _send(bot: Bot, call: Call, chat: Chat, part: Part) -> Message:
 def _thread(call: Call, chat: Chat) -> int | None:
     thread = call.integer("message_thread_id")
     if not thread:
+        return None
+    # A group without topics takes any number, and forgets it.
+    if not chat.is_forum:
         return None
     if thread not in chat.topics:
         raise bad_request("message thread not found")

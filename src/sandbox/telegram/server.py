@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from src.sandbox.telegram import account, editing, sending
+from src.sandbox.telegram import account, editing, rights, sending
 from src.sandbox.telegram.audit import Audit
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.control import Control
@@ -23,7 +23,7 @@ from src.sandbox.telegram.errors import ApiError, unauthorized, unknown_method
 from src.sandbox.telegram.faults import Fault, Faults
 from src.sandbox.telegram.limits import Limits
 from src.sandbox.telegram.methods import METHODS
-from src.sandbox.telegram.people import Person
+from src.sandbox.telegram.people import Person, shared_sender
 from src.sandbox.telegram.photos import Darkroom
 from src.sandbox.telegram.records import Chat, Event, Feed, PersonRecord
 from src.sandbox.telegram.store import FolderStore, MemoryStore, Store
@@ -119,10 +119,10 @@ class TelegramSandbox:
         topics: Iterable[str] = (),
         bot: Bot | None = None,
     ) -> Chat:
-        """A new group with the bot in it; with `topics` a forum, its threads numbered from 2."""
+        """A new group (or "channel", in whose name people write) with the bot in it; with `topics` a forum, its threads numbered from 2."""
         bot = bot or self.bot
         number = len([chat for chat in bot.chats.values() if not chat.is_private]) + 1
-        chat_id = -1_000_000_000_000 - number if type == "supergroup" else -number
+        chat_id = -number if type == "group" else -1_000_000_000_000 - number
         chat = Chat(chat_id, type, title, members={person.id for person in members})
         chat.topics = dict(enumerate(topics, start=2))
         chat.is_forum = bool(chat.topics)
@@ -134,9 +134,36 @@ class TelegramSandbox:
         bot = bot or self.bot
         members = [Person(self.people[number], bot) for number in group.members]
         new = self.group(group.title, members, bot=bot)
+        new.permissions, new.roles = dict(group.permissions), dict(group.roles)
+        for chat, field, other in (
+            (group, "migrate_to_chat_id", new.id),
+            (new, "migrate_from_chat_id", group.id),
+        ):
+            told = bot.add_message(
+                chat, shared_sender(group), {field: other}, method="person", sender_chat=chat.as_json()
+            )
+            bot.note_update(told, bot.updates.push("message", told.as_json(), chat.id))
         group.migrated_to = new.id
         bot.save_chat(group)
+        bot.save_chat(new)
         return new
+
+    def set_role(
+        self, group: Chat, who: Person | None, status: str, *, by: Person, bot: Bot | None = None, **may: bool
+    ) -> None:
+        """Makes someone (None: the bot, which is told so) an `administrator`, `member`, `restricted`, `left` or
+        `kicked`; `may`: what the bot may not while it is restricted (`can_send_photos=False`)."""
+        bot = bot or self.bot
+        number, user = (bot.id, bot.as_user()) if who is None else (who.id, who.record.as_user())
+        before = rights.member(group, user)
+        group.roles[number] = status
+        if who is None:
+            group.blocked, group.restrictions = status in ("left", "kicked"), may
+        bot.save_chat(group)
+        if who is None:
+            update = {"chat": group.as_json(), "from": by.record.as_user(), "date": int(time.time())}
+            members = {"old_chat_member": before, "new_chat_member": rights.member(group, user)}
+            bot.updates.push("my_chat_member", update | members, group.id)
 
     def inject(self, kind: str, body: dict[str, Any], *, lane: int = 0, bot: Bot | None = None) -> int | None:
         """Sends the bot an update of any kind and content; returns its update_id."""
