@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -17,11 +18,13 @@ from aiogram.exceptions import (
     TelegramRetryAfter,
     TelegramServerError,
 )
+from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, ErrorEvent, Message, TelegramObject, Update, User
 from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.bot.chats import speaker_of, speaks_for
 from src.jobs import Person
 from src.telegram.client import is_missing, is_unchanged, says
 from src.telegram.i18n import Texts, Translator, language_of
@@ -32,7 +35,7 @@ Handler = Callable[[TelegramObject, dict[str, Any]], Awaitable[Any]]
 
 
 class Speaker(BaseMiddleware):
-    """Gives handlers the `person`, their `say` and the `update_id`."""
+    """Gives handlers the `speaker` (an id), the `person`, their `say`, their `state` and the `update_id`."""
 
     def __init__(self, app: App, texts: Texts) -> None:
         self._app = app
@@ -41,11 +44,19 @@ class Speaker(BaseMiddleware):
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         user: User | None = data.get("event_from_user")
         if user is not None and isinstance(event, Update):
-            person = await self._app.ledger.person(str(user.id))
-            data["person"] = person
+            speaker: int | str = user.id if event.message is None else speaker_of(event.message)
+            person = await self._app.ledger.person(str(speaker))
+            data["speaker"], data["person"] = speaker, person
+            if (chat := speaks_for(str(speaker))) is not None:
+                data["state"] = state_of(data["state"], chat)
             data["say"] = self._texts.translator(language_of(person.lang, user.language_code))
             data["update_id"] = event.update_id
         return await handler(event, data)
+
+
+def state_of(state: FSMContext, user: int) -> FSMContext:
+    """Where somebody else's conversation in the same chat is."""
+    return FSMContext(state.storage, replace(state.key, user_id=user))
 
 
 async def apologise(event: ErrorEvent, texts: Texts, app: App) -> Any:

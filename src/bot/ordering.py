@@ -9,24 +9,32 @@ import asyncio
 import re
 import unicodedata
 import zlib
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import structlog
+from aiogram import Bot
 from aiogram.enums import ChatType
-from aiogram.exceptions import TelegramAPIError, TelegramRetryAfter
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
+    TelegramRetryAfter,
+)
 from aiogram.types import Document, Message, PhotoSize
 from opentelemetry import trace
 
 from src.app import App
+from src.bot.chats import Chats, speaker_of
 from src.bot.estimates import Outlook
 from src.jobs import Admission, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
-from src.telegram.client import Undeliverable
+from src.telegram.client import Undeliverable, answer_to
 from src.telegram.i18n import Translator, width
 from src.telegram.messages import Messages
 from src.telegram.status_text import Offer
@@ -47,6 +55,7 @@ PLACE_PATIENCE = 60.0
 """Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
 # So long an update waits for its answer before the person's next one is handled.
 _SEND_SECONDS = 1.0
+_AT_ONCE_SECONDS = 2.0
 _REFUSALS = 2
 _REFUSED_SECONDS = 60
 _DIGITS = re.compile(r"\d+")
@@ -70,8 +79,10 @@ class BadSource(Exception):
 class Asking:
     """Takes wishes to the intake and shows what became of them."""
 
-    def __init__(self, app: App, messages: Messages, outlook: Outlook) -> None:
+    def __init__(self, app: App, bot: Bot, chats: Chats, messages: Messages, outlook: Outlook) -> None:
         self._app = app
+        self._bot = bot
+        self._chats = chats
         self._messages = messages
         self._outlook = outlook
         self._sending: set[asyncio.Task[None]] = set()
@@ -84,21 +95,26 @@ class Asking:
         """
         if complaint := self.complaint(wish.prompt, say):
             return complaint
+        if wish.group:
+            wish = replace(wish, chat=await self._chats.now(wish.chat))
+            rights = await self._chats.rights(wish.chat)
+            if rights.lacking is not None:
+                return say(rights.lacking)
+            wish = replace(wish, count=1 if rights.one_at_a_time else wish.count)
         try:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
             return say("refused-no-edits" if self._app.providers else "refused-unavailable")
         if not admission.accepted:
             return _refusal(say, admission)
-        await self._show(admission)
+        await self._show(admission, say)
         return None
 
     async def refuse(self, message: Message, words: str) -> None:
         """Say why not; the same (but for numbers) twice a minute at most, so that a flood of messages
-        meets no flood of answers."""
+        meets no flood of answers. In a group at once or not at all: others' talk goes on."""
         same = zlib.crc32(_DIGITS.sub("", words).encode())
-        sender = message.from_user.id if message.from_user else 0
-        key = keys.REFUSED(message.chat.id, sender, same)
+        key = keys.REFUSED(message.chat.id, speaker_of(message), same)
         async with self._app.redis.pipeline(transaction=False) as pipe:
             pipe.set(key, 0, nx=True, ex=_REFUSED_SECONDS)
             pipe.incr(key)
@@ -107,8 +123,27 @@ class Asking:
             await self._send(self._reply(message, words))
 
     async def _reply(self, message: Message, words: str) -> None:
-        with priority("answer", patience=PLACE_PATIENCE), suppress(TelegramRetryAfter):
-            await message.reply(words)
+        is_group = message.chat.type != ChatType.PRIVATE
+        with at_once() if is_group else priority("answer", patience=PLACE_PATIENCE):
+            thread = message.message_thread_id if message.is_topic_message else None
+            await self._tell(message.chat.id, thread, message.message_id, speaker_of(message), words)
+
+    async def _tell(
+        self, chat: int, thread: int | None, answered: int | None, speaker: int | str, words: str
+    ) -> None:
+        """Tell a person something, in private where their group lets us write nothing."""
+        reply = answer_to(answered)
+        try:
+            await self._bot.send_message(chat, words, message_thread_id=thread, reply_parameters=reply)
+        except TelegramRetryAfter:
+            return
+        except (TelegramBadRequest, TelegramForbiddenError) as error:
+            if chat > 0 or not isinstance(speaker, int):
+                log.info("nobody to tell", error=type(error).__name__)
+                return
+            # Who never wrote to the bot cannot be written to.
+            with suppress(TelegramAPIError):
+                await self._bot.send_message(speaker, words)
 
     def complaint(self, prompt: str, say: Translator) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""
@@ -134,10 +169,10 @@ class Asking:
         key = keys.ALBUM(message.chat.id, message.media_group_id)
         return not await first(self._app, key, update, _ALBUM_SECONDS)
 
-    async def _show(self, admission: Admission) -> None:
+    async def _show(self, admission: Admission, say: Translator) -> None:
         standing = await self._app.ledger.standing(admission.request)
         if standing is not None and not standing.request.messages:
-            await self._send(self._place(standing))
+            await self._send(self._place(standing, say))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
@@ -154,7 +189,7 @@ class Asking:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("not sent", error=type(error).__name__)
 
-    async def _place(self, standing: Standing) -> None:
+    async def _place(self, standing: Standing, say: Translator) -> None:
         request, jobs = standing.request, standing.jobs
         estimates = await self._outlook.estimates(jobs, standing.lines)
         offer = await self._outlook.offer(standing, estimates)
@@ -168,9 +203,21 @@ class Asking:
             log.info("nobody to draw for", request_id=request.id, kind=error.kind)
             for job in jobs:
                 await intake.cancel(self._app, job.id, None)
+            if error.kind == "no_rights":
+                await self._chats.forget(request.chat)
+                speaker = int(request.user) if request.user.isdecimal() else request.user
+                words = say("failed-no-rights")
+                await self._tell(request.chat, request.thread, request.reply_to, speaker, words)
         except TelegramAPIError as error:
             # The request stands; the progress loop or the delivery will send the placeholder.
             log.warning("no placeholder yet", request_id=request.id, error=type(error).__name__)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Calls inside go now, or are not made (`TelegramRetryAfter`)."""
+    with priority("answer", patience=_AT_ONCE_SECONDS, chat_patience=_AT_ONCE_SECONDS):
+        yield
 
 
 async def first(app: App, key: str, update: int, seconds: int) -> bool:
@@ -207,7 +254,7 @@ def _is_picture(file: Document) -> bool:
 
 def wish_in(
     message: Message,
-    user: int,
+    user: int | str,
     prompt: str,
     data: Mapping[str, Any],
     say: Translator,

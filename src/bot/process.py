@@ -18,6 +18,7 @@ from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandSc
 
 from observability.aiogram import instrument_dispatcher
 from src.app import App, cancel_all, open_app
+from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.bot.handlers import admin, create, gallery, groups, queue, settings, start, waiting
 from src.bot.handling import Handling
@@ -40,7 +41,6 @@ log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
 _PRIVATE_COMMANDS = ("create", "queue", "cancel", "history", "settings", "help")
-_GROUP_COMMANDS = ("imagine", "help")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     """The dispatcher with every conversation, and the progress loop that belongs to it (not started)."""
     messages = Messages(bot, app.ledger, texts, app.settings)
     outlook = Outlook(app)
+    chats = Chats(app, bot)
     storage = RedisStorage(
         app.redis,
         DefaultKeyBuilder(prefix=keys.DIALOG(), with_bot_id=True),
@@ -67,7 +68,8 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
         texts=texts,
         messages=messages,
         outlook=outlook,
-        asking=Asking(app, messages, outlook),
+        chats=chats,
+        asking=Asking(app, bot, chats, messages, outlook),
     )
     instrument_dispatcher(dispatcher)
     dispatcher.update.outer_middleware(Speaker(app, texts))
@@ -113,7 +115,7 @@ async def show_commands(bot: Bot, texts: Texts) -> None:
     """Give Telegram the command menus, in each language; without them the bot works as well."""
     scopes = (
         (BotCommandScopeAllPrivateChats(), _PRIVATE_COMMANDS),
-        (BotCommandScopeAllGroupChats(), _GROUP_COMMANDS),
+        (BotCommandScopeAllGroupChats(), groups.COMMANDS),
     )
     for lang in LANGUAGES:
         for scope, names in scopes:

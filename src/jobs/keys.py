@@ -102,6 +102,12 @@ DIALOG = Key("dialog:<bot>:<chat>:<user>:<what>", "string", "always", "a day",
     "aiogram", "where a conversation is")
 TAP = Key("tap:<user>:<message>:<button>", "string", "always", "seconds",
     "bot", "the update that tapped it last")
+BECAME = Key("became:<chat>", "string", "never", "one a group that became a supergroup",
+    "ledger", "the id that a group has now")
+RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")
+MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
+ORDER = Key("order:<chat>:<message>", "string", "always", "a day",
+    "bot", "words that are drawn if their writer says so")
 ALBUM = Key("album:<chat>:<group>", "string", "always", "seconds",
     "bot", "the first update of an album that was sent")
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")

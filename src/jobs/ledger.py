@@ -141,6 +141,11 @@ class Ledger:
         """A person's last requests, newest first."""
         return list(await self.client.zrevrange(keys.HISTORY(user), 0, count - 1))
 
+    async def open_in(self, chat: int) -> list[Request]:
+        """The requests of a chat that may not have ended."""
+        found = [await self.request(number) for number in await self.client.zrange(keys.OPEN(), 0, -1)]
+        return [request for request in found if request is not None and request.chat == chat]
+
     async def place(self, job: Job) -> int | None:
         """How many jobs will start before this one, or None when it no longer waits."""
         rank: int | None = await self.client.zrank(keys.LINE(job.provider), job.id)

@@ -336,6 +336,15 @@ def moved(request: str, index: int, message: int) -> Transition[bool]:
     return Transition("moved", [request, index, message], _yes)
 
 
+def migrated(group: int, supergroup: int, request: str = "") -> Transition[int]:
+    """A group has become a supergroup: what is open goes on there, with new messages; how many requests.
+
+    Args:
+        request: one of it, which nobody may look at just now; empty: none is known.
+    """
+    return Transition("migrated", [group, supergroup, request], int)
+
+
 def switch(
     request: str,
     user: str,

@@ -9,7 +9,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
-from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramRetryAfter
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramMigrateToChat,
+    TelegramRetryAfter,
+)
 from opentelemetry import trace
 from redis.exceptions import RedisError
 
@@ -113,6 +118,8 @@ def _kept(job: Job, picture: Picture) -> dict[str, Any]:
 async def _failed(work: Work, job: Job, request: Request, error: Exception) -> None:
     """Say what failed, and do what the policy decides."""
     decision = retry_policy.after_delivery(job, error)
+    if isinstance(error, TelegramMigrateToChat):
+        await work.app.commit(transitions.migrated(request.chat, error.migrate_to_chat_id, request.id))
     kind = error.kind if isinstance(error, (ProviderError, Undeliverable)) else type(error).__name__
     if not isinstance(error, TelegramRetryAfter):
         job_spans.fail_step(kind)

@@ -10,7 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aiogram.exceptions import TelegramAPIError, TelegramBadRequest, TelegramRetryAfter
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramMigrateToChat,
+    TelegramRetryAfter,
+)
 
 from src.jobs import Job
 from src.jobs.transitions import Counter
@@ -131,7 +136,10 @@ def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
         case ProviderError():
             return GiveUp(error.kind, error.code)
         case Undeliverable():
-            return GiveUp(error.kind, told=False)
+            # Where no picture may be sent, words may.
+            return GiveUp(error.kind, told=error.kind == "no_rights")
+        case TelegramMigrateToChat():
+            return no_turn(0.0, "moved")
         case GateClosed():
             return no_turn(error.seconds, error.gate.partition(":")[0])
         case TelegramRetryAfter():

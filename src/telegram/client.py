@@ -57,7 +57,11 @@ def make_bot(
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,
-        default=DefaultBotProperties(parse_mode=None, link_preview=LinkPreviewOptions(is_disabled=True)),
+        default=DefaultBotProperties(
+            parse_mode=None,
+            allow_sending_without_reply=True,
+            link_preview=LinkPreviewOptions(is_disabled=True),
+        ),
     )
     session.middleware(Migration())
     session.middleware(Throttle(settings, limiter, priority, patience))
@@ -67,7 +71,8 @@ def make_bot(
 
 
 class Migration(BaseRequestMiddleware):
-    """Follows a group that became a supergroup, once: the ledger keeps the id it was asked from."""
+    """Follows a group that became a supergroup with what is new there. What names a message is refused: it was the old
+    group's, and its number may be another's now."""
 
     async def __call__(
         self,
@@ -78,7 +83,9 @@ class Migration(BaseRequestMiddleware):
         try:
             return await make_request(bot, method)
         except TelegramMigrateToChat as error:
-            moved = method.model_copy(update={"chat_id": error.migrate_to_chat_id})
+            if getattr(method, "message_id", None) or getattr(method, "message_ids", None):
+                raise
+            moved = method.model_copy(update={"chat_id": error.migrate_to_chat_id, "reply_parameters": None})
             return await make_request(bot, moved)
 
 

@@ -68,6 +68,13 @@ class OfQueue(CallbackData, prefix="q"):
     id: str = ""
 
 
+class OfOrder(CallbackData, prefix="o"):
+    """Whether words are to be drawn; `id`: the message that holds them."""
+
+    what: Literal["yes", "no"]
+    id: int
+
+
 class Surprise(CallbackData, prefix="x"):
     """Draw something of the bot's own choosing."""
 
@@ -129,6 +136,18 @@ def album(say: Translator, request: str, jobs: Sequence[Job]) -> InlineKeyboardM
 def surprise(say: Translator) -> InlineKeyboardMarkup:
     """Under the greeting."""
     return markup([[button(say("button-surprise"), Surprise())]])
+
+
+def order(say: Translator, message: int) -> InlineKeyboardMarkup:
+    """Under the question whether a message's words are to be drawn."""
+    return markup(
+        [
+            [
+                button(say("button-draw"), OfOrder(what="yes", id=message)),
+                button(say("button-stop"), OfOrder(what="no", id=message)),
+            ]
+        ]
+    )
 
 
 def dialog_words(say: Translator) -> InlineKeyboardMarkup:

@@ -150,7 +150,7 @@ class Placeholders:
 
     async def send_text(self, request: Request, text: str, markup: InlineKeyboardMarkup | None) -> Message:
         """Send a message that becomes the picture: without a sound, in answer to what was asked."""
-        return await self._bot.send_message(
+        sent = await self._bot.send_message(
             request.chat,
             text,
             message_thread_id=request.thread,
@@ -158,6 +158,9 @@ class Placeholders:
             reply_markup=markup,
             disable_notification=True,
         )
+        if sent.chat.id != request.chat:
+            await self._ledger.run(transitions.migrated(request.chat, sent.chat.id, request.id))
+        return sent
 
     async def _send_album(
         self, request: Request, jobs: Sequence[Job], text: str, markup: InlineKeyboardMarkup

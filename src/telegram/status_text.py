@@ -38,6 +38,7 @@ _FAILURES = {
     "timeout": "failed-timeout",
     "deadline": "failed-timeout",
     "bad_result": "failed-bad-result",
+    "no_rights": "failed-no-rights",
 }
 
 

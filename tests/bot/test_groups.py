@@ -25,7 +25,12 @@ async def test_imagine_and_mention_and_answers(world: World) -> None:
     shown = await anna.wait_for(lambda m: m.has_photo, chat=group)
     assert "red fox" not in shown.text
     answer = await eve.send_text("in winter", chat=group, reply_to=shown)
-    await eve.reply_after(answer, chat=group)
+    question = await eve.reply_after(answer, chat=group)
+    assert "change the picture" in question.text
+    assert await world.active(eve.id) == []
+    assert "someone else" in (await (await anna.tap(question, "Draw")).answered())["text"]
+    await (await eve.tap(question, "Draw")).answered()
+    await eve.wait_until(lambda messages: question not in messages, chat=group)
     [edit] = await world.active(eve.id)
     assert edit.spec.source == shown.media["file_id"]
 
@@ -37,7 +42,6 @@ async def test_silence_when_not_spoken_to(world: World) -> None:
     await anna.send_text("what a fox", chat=group)
     await anna.send_text("/start", chat=group)
     await anna.send_text("/imagine@other_bot a fox", chat=group)
-    await anna.send_text(f"I like {BOT}", chat=group)
     await anna.send_text(f"{BOT}2 hello", chat=group)
     photo = await anna.send_photo(png(), "my holiday", chat=group)
     await eve.send_text("nice", chat=group, reply_to=photo)

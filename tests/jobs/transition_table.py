@@ -50,6 +50,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     ),
     "placed": ("its placeholder was sent", lambda j, f, r: transitions.placed(r, [1])),
     "moved": ("another message shows it", lambda j, f, r: transitions.moved(r, 0, 2)),
+    "migrated": ("its group became a supergroup", lambda j, f, r: transitions.migrated(1, 2, r)),
     "claim deliver": (
         "a worker takes it to show it",
         lambda j, f, r: transitions.claim(j, "deliver", holder="a", lease=9),

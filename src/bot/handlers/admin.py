@@ -3,6 +3,8 @@ tiers, and to block a person."""
 
 from __future__ import annotations
 
+import re
+
 from aiogram import F, Router
 from aiogram.filters import Command, CommandObject, Filter
 from aiogram.types import Message
@@ -18,6 +20,8 @@ from src.telegram.keyboards import OfJob
 from src.telemetry import job_spans
 
 _FAILURES = 10
+# By number, or a chat's in a chat (`src.bot.chats.speaker_of`).
+_PERSON = re.compile(r"\d+|-\d+@-\d+")
 
 
 class ByAdmin(Filter):
@@ -144,7 +148,7 @@ def _job_shown_in(message: Message | None) -> str:
 
 async def block(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user = (command.args or "").strip()
-    if not user.isdecimal():
+    if not _PERSON.fullmatch(user):
         await message.answer(say("admin-usage"))
         return
     await app.ledger.choose(user, blocked=1)
@@ -155,7 +159,7 @@ async def block(message: Message, command: CommandObject, app: App, say: Transla
 
 async def tier(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user, _, name = (command.args or "").strip().partition(" ")
-    if not user.isdecimal() or name.strip() not in intake.TIERS:
+    if not _PERSON.fullmatch(user) or name.strip() not in intake.TIERS:
         await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
         return
     await app.ledger.choose(user, tier=name.strip())
@@ -164,7 +168,7 @@ async def tier(message: Message, command: CommandObject, app: App, say: Translat
 
 async def unblock(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     user = (command.args or "").strip()
-    if not user.isdecimal():
+    if not _PERSON.fullmatch(user):
         await message.answer(say("admin-usage"))
         return
     await app.ledger.choose(user, blocked=0)

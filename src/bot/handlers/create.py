@@ -12,8 +12,8 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command, CommandObject, StateFilter
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
-from aiogram.types import CallbackQuery, ForceReply, Message
-from aiogram.utils.formatting import BlockQuote, Code, Text
+from aiogram.types import CallbackQuery, ForceReply, Message, User
+from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 
 from src.app import App
 from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
@@ -266,16 +266,19 @@ async def surprise(
     await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
 
 
-async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator) -> None:
-    """Let whoever pressed the button send other words for a picture."""
+async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator, user: User) -> None:
+    """Let whoever pressed the button send other words for a picture; in a group they are called, and only they see
+    the field for the answer opened."""
+    is_group = job.spec.chat < 0
     await state.set_state(Words.waiting)
     await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
     # As code a name in the words calls nobody, and a tap copies them.
-    text = Text(say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
+    called = [TextMention(user.first_name, user=user), "\n"] if is_group else []
+    text = Text(*called, say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
     await bot.send_message(
         job.spec.chat,
         message_thread_id=job.spec.thread,
-        reply_markup=_expecting_words(say),
+        reply_markup=_expecting_words(say, selective=is_group),
         **text.as_kwargs(),
     )
 
@@ -313,8 +316,8 @@ async def _source_or_complaint(message: Message, say: Translator) -> str | None:
     return source
 
 
-def _expecting_words(say: Translator) -> ForceReply:
-    return ForceReply(input_field_placeholder=say("words-placeholder"))
+def _expecting_words(say: Translator, *, selective: bool = False) -> ForceReply:
+    return ForceReply(input_field_placeholder=say("words-placeholder"), selective=selective or None)
 
 
 def make_router() -> Router:

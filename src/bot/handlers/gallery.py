@@ -12,9 +12,11 @@ from aiogram.types import BufferedInputFile, CallbackQuery, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
+from src.bot.chats import Chats, speaks_for
 from src.bot.handlers.create import ask_for_words
+from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first
-from src.jobs import Job, Request, State, keys
+from src.jobs import Job, Person, Request, State, keys
 from src.pipeline import admission
 from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
@@ -39,6 +41,7 @@ async def of_request(
     app: App,
     bot: Bot,
     asking: Asking,
+    chats: Chats,
     say: Translator,
     update_id: int,
 ) -> None:
@@ -47,11 +50,15 @@ async def of_request(
     if request is None or message is None:
         await callback.answer(say("toast-old"))
         return
-    foreign, once = request.chat != message.chat.id, callback_data.what != "cancel"
+    once = callback_data.what != "cancel"
+    if once:
+        foreign = not await chats.are_same(request.chat, message.chat.id)
+    else:
+        foreign = not await chats.may_act(callback, request.user)
     if await _is_refused(callback, app, say, update_id, foreign=foreign, once=once):
         return
     if callback_data.what == "cancel":
-        await callback.answer(say(await cancel(app, request, callback.from_user.id)))
+        await callback.answer(say(await cancel(app, request)))
         await _remove_if_stray(bot, message, request)
         return
     jobs = await app.ledger.jobs(request.jobs)
@@ -72,6 +79,7 @@ async def of_job(
     app: App,
     bot: Bot,
     asking: Asking,
+    chats: Chats,
     state: FSMContext,
     say: Translator,
     update_id: int,
@@ -81,7 +89,8 @@ async def of_job(
     if job is None or message is None:
         await callback.answer(say("toast-old"))
         return
-    foreign = job.spec.chat != message.chat.id and job.user != str(callback.from_user.id)
+    own = await chats.may_act(callback, job.user)
+    foreign = not own and not await chats.are_same(job.spec.chat, message.chat.id)
     if await _is_refused(callback, app, say, update_id, foreign=foreign):
         return
     picture = (job.shown or {}).get("file_id")
@@ -98,16 +107,17 @@ async def of_job(
             await _show(bot, job, say)
         case "words":
             await callback.answer()
-            await ask_for_words(bot, job, state, say)
+            # Who acts for a chat writes in its name.
+            if own and (chat := speaks_for(job.user)) is not None:
+                state = state_of(state, chat)
+            await ask_for_words(bot, job, state, say, callback.from_user)
         case _:
             await callback.answer(say("toast-old"))
 
 
-async def cancel(app: App, request: Request, user: int) -> str:
+async def cancel(app: App, request: Request) -> str:
     """Take back what a request has open, for its owner; the key of the words to answer with."""
-    if request.user != str(user):
-        return "toast-foreign"
-    endings = [await admission.cancel(app, job, user) for job in request.jobs]
+    endings = [await admission.cancel(app, job, request.user) for job in request.jobs]
     if any(ending.done for ending in endings):
         return "toast-cancelled"
     if any(ending.before in (State.DELIVERING, State.READY) for ending in endings):
@@ -243,15 +253,12 @@ async def _from_telegram(bot: Bot, file_id: str) -> bytes | None:
 # History
 
 
-async def history(message: Message, app: App, say: Translator) -> None:
-    if message.from_user is None:
-        return
-    user = str(message.from_user.id)
-    requests = [await app.ledger.request(number) for number in await app.ledger.history(user, _HISTORY)]
+async def history(message: Message, app: App, chats: Chats, person: Person, say: Translator) -> None:
+    requests = [await app.ledger.request(number) for number in await app.ledger.history(person.id, _HISTORY)]
     ids = [
         job
         for request in requests
-        if request is not None and request.chat == message.chat.id
+        if request is not None and await chats.are_same(request.chat, message.chat.id)
         for job in request.jobs
     ]
     jobs = [job for job in await app.ledger.jobs(ids) if job.state is State.DELIVERED][:_HISTORY]

@@ -1,27 +1,43 @@
 """Groups: the bot speaks only when spoken to, and answers in the topic it was asked in.
 
-Spoken to: /imagine, a command with the bot's name, a message that begins with its mention, and an
-answer to one of its messages. Others' photos are none of its business unless such a message carries
-or answers one.
+Spoken to: a command of its menu, any with its name, a message that mentions it, and an answer to one of its messages,
+which may be no more than thanks, so it asks. Others' photos are none of its business unless such a message carries or
+answers one.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 from aiogram import BaseMiddleware, Bot, F, Router
 from aiogram.enums import ChatType
+from aiogram.exceptions import TelegramBadRequest, TelegramRetryAfter
 from aiogram.filters import Command, CommandObject
 from aiogram.fsm.context import FSMContext
-from aiogram.types import Message, TelegramObject, User
+from aiogram.types import CallbackQuery, Message, TelegramObject, User
 
+from src.app import App
+from src.bot.chats import Chats
 from src.bot.handlers.create import Words
-from src.bot.ordering import Asking, BadSource, source_of, wish_in
-from src.jobs import Person
-from src.telegram.i18n import Translator
+from src.bot.ordering import Asking, BadSource, at_once, source_of, wish_in
+from src.jobs import Person, keys
+from src.pipeline.admission import Wish
+from src.telegram import keyboards
+from src.telegram.i18n import Translator, shorten
+from src.telegram.keyboards import OfOrder
 
 _GROUP = F.chat.type != ChatType.PRIVATE
+
+COMMANDS = ("imagine", "help")
+"""The commands of its menu in groups; where it is the only bot they come without its name."""
+
+_ORDER_SECONDS = 86_400
+_TOAST = 200
 
 
 class OnlyAddressed(BaseMiddleware):
@@ -41,76 +57,134 @@ class OnlyAddressed(BaseMiddleware):
 
 
 def _is_addressed(message: Message, me: User) -> bool:
-    text = (message.text or message.caption or "").lower()
-    name = f"@{(me.username or '').lower()}"
-    if text.startswith("/"):
-        command, _, mention = text.split(maxsplit=1)[0].partition("@")
-        return f"@{mention}" == name or (not mention and command == "/imagine")
-    if text.startswith(name) and not text[len(name) : len(name) + 1].isalnum():
+    if message.migrate_to_chat_id or message.migrate_from_chat_id:
         return True
+    text = message.text or message.caption or ""
+    if text.startswith("/"):
+        command, _, name = text.split(maxsplit=1)[0][1:].lower().partition("@")
+        return name == (me.username or "").lower() or (not name and command in COMMANDS)
+    return _answers(message, me.id) or _mention(me).search(text) is not None
+
+
+def _answers(message: Message, me: int) -> bool:
     answered = message.reply_to_message
-    return answered is not None and answered.from_user is not None and answered.from_user.id == me.id
+    return answered is not None and answered.from_user is not None and answered.from_user.id == me
+
+
+def _mention(me: User) -> re.Pattern[str]:
+    """The bot's name, with what stands between it and the words when they begin with it."""
+    return re.compile(rf"(?<!\w)@{me.username}(?!\w)[ ,:]*", re.IGNORECASE)
 
 
 async def imagine(
-    message: Message, command: CommandObject, asking: Asking, person: Person, say: Translator, update_id: int
+    message: Message,
+    command: CommandObject,
+    asking: Asking,
+    speaker: int | str,
+    person: Person,
+    say: Translator,
+    update_id: int,
 ) -> None:
     data = {"aspect": person.aspect, "count": person.count}
-    await _ask(message, command.args or "", data, asking, say, update_id)
+    if (wish := await _wish(message, command.args or "", data, speaker, say, update_id)) is not None:
+        await _ask(message, wish, asking, say)
 
 
 async def spoken_to(
     message: Message,
+    app: App,
     bot: Bot,
     asking: Asking,
+    speaker: int | str,
     person: Person,
     state: FSMContext,
     say: Translator,
     update_id: int,
 ) -> None:
-    words = message.text or message.caption or ""
-    name = f"@{(await bot.me()).username}"
-    if words.lower().startswith(name.lower()):
-        words = words[len(name) :].lstrip(" ,:")
+    said, mention = message.text or message.caption or "", _mention(await bot.me())
+    words = mention.sub("", said)
+    # What answers us may be thanks, unless it begins with our name.
+    called = mention.match(said) if _answers(message, bot.id) else mention.search(said)
     data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
-    if await state.get_state() == Words.waiting.state:
+    expected = await state.get_state() == Words.waiting.state
+    if expected:
         data = await state.get_data()
-    if await _ask(message, words, data, asking, say, update_id):
+    wish = await _wish(message, words, data, speaker, say, update_id)
+    if wish is None:
+        return
+    if not called and not expected:
+        await _ask_first(message, wish, app, say)
+    elif await _ask(message, wish, asking, say) and expected:
         await state.clear()
 
 
-async def _ask(
-    message: Message,
-    words: str,
-    data: dict[str, Any],
-    asking: Asking,
-    say: Translator,
-    update_id: int,
-) -> bool:
-    """Ask for a picture, or for a change of the one the message carries or answers; True if accepted."""
-    if message.from_user is None:
-        return False
+async def _wish(
+    message: Message, words: str, data: dict[str, Any], speaker: int | str, say: Translator, update_id: int
+) -> Wish | None:
+    """The wish for a picture, or for a change of the one the message carries or answers; without words of its own it
+    is for those that it answers. None: it was said why there is none."""
+    answered = message.reply_to_message
     try:
         shown = source_of(message)
-        if shown is None and message.reply_to_message is not None:
-            shown = source_of(message.reply_to_message)
+        if shown is None and answered is not None:
+            shown = source_of(answered)
     except BadSource as error:
         await message.reply(say(error.key))
-        return False
+        return None
+    if not words.strip() and answered is not None and answered.from_user is not None:
+        quoted = message.quote.text if message.quote else answered.text or answered.caption or ""
+        words = "" if message.bot is not None and _answers(message, message.bot.id) else quoted
     if shown is not None:
         data = {**data, "source": shown}
-    wish = wish_in(
-        message,
-        message.from_user.id,
-        words,
-        data,
-        say,
-        update_id=update_id,
-        reply_to=message.message_id,
-    )
+    return wish_in(message, speaker, words, data, say, update_id=update_id, reply_to=message.message_id)
+
+
+async def _ask(message: Message, wish: Wish, asking: Asking, say: Translator) -> bool:
+    """Ask for a picture; True if that was accepted."""
     if (refusal := await asking.ask(wish, say)) is not None:
         await asking.refuse(message, refusal)
     return refusal is None
+
+
+async def _ask_first(message: Message, wish: Wish, app: App, say: Translator) -> None:
+    """Ask whether words in answer to us are to be drawn; they are kept until then."""
+    kept = json.dumps(asdict(wish))
+    await app.redis.set(keys.ORDER(wish.chat, message.message_id), kept, ex=_ORDER_SECONDS)
+    question = say("order-edit" if wish.source else "order-draw")
+    with at_once(), suppress(TelegramRetryAfter):
+        await message.reply(question, reply_markup=keyboards.order(say, message.message_id))
+
+
+async def answer_order(
+    callback: CallbackQuery,
+    callback_data: OfOrder,
+    app: App,
+    asking: Asking,
+    chats: Chats,
+    say: Translator,
+    update_id: int,
+) -> None:
+    """Whoever wrote the words says whether they are an order."""
+    message = callback.message
+    key = keys.ORDER(message.chat.id if message else 0, callback_data.id)
+    kept = await app.redis.get(key)
+    if kept is None or not isinstance(message, Message):
+        await callback.answer(say("toast-old"))
+        return
+    wish = Wish(**json.loads(kept))
+    if not await chats.may_act(callback, str(wish.user)):
+        await callback.answer(say("toast-foreign"))
+        return
+    if callback_data.what == "yes":
+        refusal = await asking.ask(replace(wish, update=str(update_id), lang=say.lang), say)
+        if refusal is not None:
+            await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+            return
+    await app.redis.delete(key)
+    with suppress(TelegramBadRequest):
+        await callback.answer()
+    with suppress(TelegramBadRequest):
+        await message.delete()
 
 
 def make_router() -> Router:
@@ -120,4 +194,5 @@ def make_router() -> Router:
     router.message.register(
         spoken_to, _GROUP, F.text | F.caption, ~F.text.startswith("/"), ~F.caption.startswith("/")
     )
+    router.callback_query.register(answer_order, OfOrder.filter())
     return router

@@ -9,13 +9,14 @@ from aiogram.enums import ChatType
 from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
 from aiogram.fsm.context import FSMContext
-from aiogram.types import CallbackQuery, Message
+from aiogram.types import CallbackQuery, Chat, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
+from src.bot.chats import Chats, asked_by
 from src.bot.estimates import Outlook
 from src.bot.handlers.gallery import cancel
-from src.jobs import Job, State
+from src.jobs import Job, Person, State
 from src.jobs.estimate import Estimate
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
@@ -26,60 +27,93 @@ from src.telegram.status_text import span, time_left
 _LINE = 60
 
 
-async def queue(message: Message, app: App, outlook: Outlook, say: Translator) -> None:
-    if message.from_user is not None:
-        await message.answer(**await _queue(app, outlook, message.from_user.id, say))
+async def queue(
+    message: Message, app: App, chats: Chats, outlook: Outlook, person: Person, say: Translator
+) -> None:
+    await _list(message, await _open(app, chats, person.id, message.chat), app, outlook, say)
 
 
 async def of_queue(
-    callback: CallbackQuery, callback_data: OfQueue, app: App, outlook: Outlook, say: Translator
+    callback: CallbackQuery,
+    callback_data: OfQueue,
+    app: App,
+    chats: Chats,
+    outlook: Outlook,
+    say: Translator,
 ) -> None:
+    message = callback.message
+    owner = await _owner(callback, chats)
     words: str | None = None
     if callback_data.what == "cancel":
         request = await app.ledger.request(callback_data.id)
-        words = say("toast-old" if request is None else await cancel(app, request, callback.from_user.id))
+        if request is None:
+            words = say("toast-old")
+        elif await chats.may_act(callback, request.user):
+            words = say(await cancel(app, request))
+        else:
+            words = say("toast-foreign")
+    elif owner is None:
+        words = say("toast-foreign")
     await callback.answer(words)
-    if isinstance(callback.message, Message) and _is_own(callback):
+    if isinstance(message, Message) and owner is not None:
         try:
-            await callback.message.edit_text(**await _queue(app, outlook, callback.from_user.id, say))
+            jobs = await _open(app, chats, owner, message.chat)
+            await message.edit_text(**await _queue(app, outlook, jobs, say))
         except TelegramBadRequest as error:
             if not is_unchanged(error):
                 raise
 
 
-def _is_own(callback: CallbackQuery) -> bool:
-    """In a group everybody can press, but the list is of the one who asked."""
+async def _owner(callback: CallbackQuery, chats: Chats) -> str | None:
+    """Whose the list is, if whoever pressed may have it: in a group everybody can press."""
     message = callback.message
     if not isinstance(message, Message) or message.chat.type == ChatType.PRIVATE:
-        return True
-    asked = message.reply_to_message
-    return asked is not None and asked.from_user is not None and asked.from_user.id == callback.from_user.id
+        return str(callback.from_user.id)
+    owner = asked_by(message)
+    return str(owner) if owner is not None and await chats.may_act(callback, str(owner)) else None
+
+
+async def _open(app: App, chats: Chats, user: str, chat: Chat) -> list[Job]:
+    """A person's jobs under way; in a group those of that group, as the others there see them too."""
+    jobs = await app.ledger.active(user)
+    if chat.type == ChatType.PRIVATE:
+        return jobs
+    return [job for job in jobs if await chats.are_same(job.spec.chat, chat.id)]
+
+
+async def _list(message: Message, jobs: list[Job], app: App, outlook: Outlook, say: Translator) -> None:
+    """Show the list; in a group as an answer, which tells whose it is."""
+    show = message.answer if message.chat.type == ChatType.PRIVATE else message.reply
+    await show(**await _queue(app, outlook, jobs, say))
 
 
 async def cancel_something(
-    message: Message, app: App, outlook: Outlook, state: FSMContext, say: Translator
+    message: Message,
+    app: App,
+    chats: Chats,
+    outlook: Outlook,
+    person: Person,
+    state: FSMContext,
+    say: Translator,
 ) -> None:
     """End the dialog; or else take back the one request that is open, or let the person choose."""
-    if message.from_user is None:
-        return
     if await state.get_state() is not None:
         await state.clear()
         await message.answer(say("dialog-cancelled"))
         return
-    jobs = await app.ledger.active(str(message.from_user.id))
+    jobs = await _open(app, chats, person.id, message.chat)
     requests = list(dict.fromkeys(job.request for job in jobs))
     if not requests:
         await message.answer(say("cancel-nothing"))
     elif len(requests) > 1:
         await message.answer(say("cancel-which"))
-        await message.answer(**await _queue(app, outlook, message.from_user.id, say))
+        await _list(message, jobs, app, outlook, say)
     elif (request := await app.ledger.request(requests[0])) is not None:
-        await message.answer(say(await cancel(app, request, message.from_user.id)))
+        await message.answer(say(await cancel(app, request)))
 
 
-async def _queue(app: App, outlook: Outlook, user: int, say: Translator) -> dict[str, Any]:
+async def _queue(app: App, outlook: Outlook, active: list[Job], say: Translator) -> dict[str, Any]:
     """The text and keyboard of /queue, as arguments of a call."""
-    active = await app.ledger.active(str(user))
     ids = {job.id for job in active}
     requests = list(dict.fromkeys(job.request for job in active))
     lines = [say("queue-title", count=len(ids))] if ids else [say("queue-empty")]

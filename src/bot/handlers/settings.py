@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from aiogram import Router
+from aiogram.enums import ChatType
 from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
 
 from src.app import App
+from src.bot.chats import Chats, asked_by
 from src.jobs import Person
 from src.providers.base import ASPECTS
 from src.telegram import keyboards
@@ -19,17 +21,24 @@ _NAMES = {"en": "language-en", "ru": "language-ru"}
 
 
 async def settings(message: Message, person: Person, say: Translator) -> None:
-    await message.answer(**_settings(person, say))
+    # In a group as an answer, which tells whose they are.
+    show = message.answer if message.chat.type == ChatType.PRIVATE else message.reply
+    await show(**_settings(person, say))
 
 
 async def choose(
     callback: CallbackQuery,
     callback_data: OfSettings,
     app: App,
+    chats: Chats,
     texts: Texts,
     person: Person,
     say: Translator,
 ) -> None:
+    shown = await _shown(callback, chats)
+    if shown is not None and shown != person.id:
+        # A chat's, in whose name this admin speaks.
+        person = await app.ledger.person(shown)
     match callback_data.what, callback_data.value:
         case "lang", value if value in ("auto", *LANGUAGES):
             await app.ledger.choose(person.id, lang="" if value == "auto" else value)
@@ -43,8 +52,17 @@ async def choose(
     changed = await app.ledger.person(person.id)
     say = texts.translator(language_of(changed.lang, callback.from_user.language_code))
     await callback.answer(say("toast-saved"))
-    if changed != person and isinstance(callback.message, Message):
+    if changed != person and shown is not None and isinstance(callback.message, Message):
         await callback.message.edit_text(**_settings(changed, say))
+
+
+async def _shown(callback: CallbackQuery, chats: Chats) -> str | None:
+    """Whose settings the message shows, if whoever tapped may change them; else theirs are changed, unseen."""
+    message = callback.message
+    if not isinstance(message, Message) or message.chat.type == ChatType.PRIVATE:
+        return str(callback.from_user.id)
+    owner = asked_by(message)
+    return str(owner) if owner is not None and await chats.may_act(callback, str(owner)) else None
 
 
 def _settings(person: Person, say: Translator) -> dict[str, Any]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from aiogram import F, Router
+from contextlib import suppress
+
+from aiogram import Bot, F, Router
 from aiogram.enums import ChatMemberStatus, ChatType, ContentType
+from aiogram.exceptions import TelegramBadRequest, TelegramForbiddenError
 from aiogram.filters import Command, CommandStart
 from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, ChatMemberUpdated, Message
 
 from src.app import App
+from src.bot.chats import Chats
+from src.jobs import transitions
 from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import Translator
 
+_OUTSIDE = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.KICKED})
 _UNUSABLE = frozenset(
     {
         ContentType.STICKER,
@@ -33,7 +39,10 @@ _UNUSABLE = frozenset(
 
 async def start(message: Message, state: FSMContext, say: Translator) -> None:
     await state.clear()
-    await message.answer(say("start"), reply_markup=keyboards.surprise(say))
+    if message.chat.type == ChatType.PRIVATE:
+        await message.answer(say("start"), reply_markup=keyboards.surprise(say))
+    else:
+        await message.reply(say("start-group"))
 
 
 async def help_(message: Message, app: App, say: Translator) -> None:
@@ -47,6 +56,27 @@ async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None
     for job in await app.ledger.active(str(event.from_user.id)):
         if job.spec.chat == event.chat.id:
             await admission.cancel(app, job.id, None)
+
+
+async def of_group(event: ChatMemberUpdated, app: App, bot: Bot, chats: Chats, say: Translator) -> None:
+    """What the bot is in a group has changed: say hello and what is missing, or draw nothing more for it."""
+    chat = event.chat.id
+    await chats.forget(chat)
+    if event.new_chat_member.status in _OUTSIDE:
+        for request in await app.ledger.open_in(chat):
+            for job in request.jobs:
+                await admission.cancel(app, job, None)
+    elif event.old_chat_member.status in _OUTSIDE:
+        rights = await chats.rights(chat)
+        lines = [say("start-group"), *([say(rights.lacking)] if rights.lacking else [])]
+        with suppress(TelegramBadRequest, TelegramForbiddenError):
+            await bot.send_message(chat if rights.text else event.from_user.id, "\n\n".join(lines))
+
+
+async def migrated(message: Message, app: App) -> None:
+    """The group became a supergroup; both tell of it."""
+    old, new = message.migrate_from_chat_id, message.migrate_to_chat_id
+    await app.ledger.run(transitions.migrated(old or message.chat.id, new or message.chat.id))
 
 
 async def unknown_command(message: Message, say: Translator) -> None:
@@ -69,6 +99,8 @@ def make_router() -> Router:
     router.my_chat_member.register(
         blocked, F.chat.type == ChatType.PRIVATE, F.new_chat_member.status == ChatMemberStatus.KICKED
     )
+    router.my_chat_member.register(of_group, F.chat.type != ChatType.PRIVATE)
+    router.message.register(migrated, F.migrate_to_chat_id | F.migrate_from_chat_id)
     return router
 
 

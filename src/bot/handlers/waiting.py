@@ -13,6 +13,7 @@ from aiogram.exceptions import TelegramAPIError
 from aiogram.types import CallbackQuery
 
 from src.app import App
+from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.jobs import PENDING, Job, Standing, State, transitions
 from src.pipeline import admission
@@ -29,6 +30,7 @@ async def choose(
     callback: CallbackQuery,
     callback_data: OfWaiting,
     app: App,
+    chats: Chats,
     messages: Messages,
     outlook: Outlook,
     say: Translator,
@@ -38,7 +40,7 @@ async def choose(
         await callback.answer(say("toast-old"))
         return
     request = standing.request
-    if request.user != str(callback.from_user.id):
+    if not await chats.may_act(callback, request.user):
         await callback.answer(say("toast-foreign"))
         return
     if callback_data.what == "faster":

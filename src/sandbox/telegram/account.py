@@ -111,7 +111,7 @@ async def accept(bot: Bot, call: Call) -> bool:
 @method("getChat")
 async def get_chat(bot: Bot, call: Call) -> dict[str, Any]:
     chat = bot.chat(call.text("chat_id"))
-    of_group = {} if chat.is_private else {"permissions": rights.permissions(chat)}
+    of_group: dict[str, Any] = {} if chat.is_private else {"permissions": rights.permissions(chat)}
     if chat.slow_mode:
         of_group["slow_mode_delay"] = chat.slow_mode
     return {

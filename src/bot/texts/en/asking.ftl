@@ -46,3 +46,8 @@ surprises =
     an astronaut gardening on the moon, retro poster
     a sleepy dragon curled around a bell tower, pencil drawing
     a glass jar with a whole ocean inside, macro photo
+
+refused-no-text = 🔇 I’m not allowed to write in your group, so I drew nothing. An admin can allow it (Permissions → Send messages). It didn’t count.
+refused-no-pictures = 🔇 Pictures and files are not allowed in this group, so I can’t draw here. An admin can allow them (Permissions → Send photos, or files), or make me an admin. It didn’t count.
+order-draw = 🎨 Shall I draw that?
+order-edit = 🖼 Shall I change the picture like that?

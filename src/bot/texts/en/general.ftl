@@ -5,6 +5,13 @@ start = 👋 Hello! I draw pictures from words.
     Write what you’d like to see, for example “a red fox in the snow”. You’ll see your place in line at once, and the picture will appear in the same message.
 
     Send a photo with a few words, and I’ll change it. Or press /create and choose the format and how many.
+start-group = 👋 Hello! In a group I draw when asked:
+
+    • /imagine and what to draw, for example “/imagine a red fox in the snow”.
+    • /imagine in answer to a text draws that text, in answer to a photo changes it.
+    • My name anywhere in a message works as well.
+
+    /queue shows what you have in the works here, /settings keeps your format and number, /help tells more.
 help = 🎨 How to use me
 
     • Write what to draw, and that’s it.

@@ -55,6 +55,7 @@ failed-model-gone = 🔧 The picture service no longer has the model it is asked
 failed-busy = 🌧 The picture service is overloaded and did not answer. Please try again in a few minutes.
 failed-timeout = ⌛ It took too long, so I stopped. Please try again.
 failed-bad-result = 🌧 The picture arrived broken. Please try again.
+failed-no-rights = 🔇 I’m not allowed to send pictures here (or in this topic). An admin can allow photos or files, or make me an admin. Then ask again.
 failed-other = 🌧 It didn’t work out this time. Please try again.
 
 offer = The line is long right now. Your place is kept, whatever you press.
