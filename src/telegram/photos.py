@@ -72,7 +72,12 @@ class Media:
                 return await self._put(chat, message, _photo(original, caption), markup)
             except TelegramBadRequest as error:
                 if not says(
-                    error, "image_process_failed", "photo_invalid", "too big for a photo", "photo_ext"
+                    error,
+                    "not enough rights to send photos",
+                    "image_process_failed",
+                    "photo_invalid",
+                    "too big for a photo",
+                    "photo_ext",
                 ):
                     raise
         if not album:

@@ -119,11 +119,13 @@ class TelegramSandbox:
         topics: Iterable[str] = (),
         bot: Bot | None = None,
     ) -> Chat:
-        """A new group (or "channel", in whose name people write) with the bot in it; with `topics` a forum, its threads numbered from 2."""
+        """A new group (or "channel", in whose name people write) with the bot in it; with `topics` a forum, its threads numbered from 2.
+        The first of its members has made it."""
         bot = bot or self.bot
         number = len([chat for chat in bot.chats.values() if not chat.is_private]) + 1
         chat_id = -number if type == "group" else -1_000_000_000_000 - number
-        chat = Chat(chat_id, type, title, members={person.id for person in members})
+        people = [person.id for person in members]
+        chat = Chat(chat_id, type, title, members=set(people), roles=dict.fromkeys(people[:1], "creator"))
         chat.topics = dict(enumerate(topics, start=2))
         chat.is_forum = bool(chat.topics)
         bot.save_chat(chat)
