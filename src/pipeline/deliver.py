@@ -85,7 +85,7 @@ async def close(work: Work, request_id: str) -> None:
         try:
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
                 await work.messages.close(standing.request, standing.jobs)
-        except (Undeliverable, TelegramBadRequest) as error:
+        except (Undeliverable, TelegramBadRequest, TelegramMigrateToChat) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
         except GateClosed as closed:
             await ledger.close_later(request_id, closed.seconds)
