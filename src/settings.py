@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     telegram_api_url: str = Field(
         "https://api.telegram.org", description="Bot API server; a local one lifts the file limits."
     )
+    telegram_api_local: bool = Field(
+        False,
+        description="That server runs with `--local`: its files are read from a shared volume, at the path it names.",
+    )
     admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Telegram user ids of the admins, separated by commas."
     )

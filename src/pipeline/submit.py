@@ -11,7 +11,7 @@ import dataclasses
 import time
 from typing import cast
 
-from aiogram.exceptions import TelegramAPIError, TelegramBadRequest
+import structlog
 
 from src.jobs import Job, transitions
 from src.jobs.uploads import is_upload
@@ -29,7 +29,10 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.images import source_image
+from src.telegram import files
 from src.telemetry import job_spans, metrics
+
+log = structlog.get_logger(__name__)
 
 
 async def begin(work: Work, job: Job) -> None:
@@ -52,6 +55,13 @@ async def begin(work: Work, job: Job) -> None:
     with work.hold(job):
         try:
             request = await _request(work, job)
+        except ProviderError as error:
+            # The provider was not asked: nothing of this is its fault.
+            job_spans.fail_step(error.kind)
+            log.warning("source not to be had", job_id=job.id, kind=error.kind, code=error.code)
+            await failures.after_submit(work, job, error)
+            return
+        try:
             if provider.capabilities.synchronous:
                 await _begin_synchronous(work, job, provider, request)
                 return
@@ -120,14 +130,13 @@ async def _source(work: Work, source: str) -> SourceImage:
 
 async def _from_telegram(work: Work, file_id: str) -> SourceImage:
     try:
-        buffer = await work.bot.download(file_id, timeout=timeouts.SOURCE_TIMEOUT)
-    except TelegramBadRequest as error:
-        raise ProviderError(ErrorKind.BAD_SOURCE, "telegram_file") from error
-    except (TelegramAPIError, OSError) as error:
+        data = await files.download(work.bot, file_id, seconds=timeouts.SOURCE_TIMEOUT)
+    except files.NoFile as error:
+        code = "too_large" if error.too_big else "telegram_file"
+        raise ProviderError(ErrorKind.BAD_SOURCE, code) from error
+    except files.NotNow as error:
         raise ProviderError(ErrorKind.NETWORK, "telegram_file") from error
-    if buffer is None:
-        raise ProviderError(ErrorKind.BAD_SOURCE, "telegram_file")
-    return await asyncio.to_thread(source_image, buffer.read())
+    return await asyncio.to_thread(source_image, data)
 
 
 async def _begin_synchronous(work: Work, job: Job, provider: Provider, request: GenRequest) -> None:

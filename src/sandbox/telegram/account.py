@@ -154,7 +154,13 @@ async def get_file(bot: Bot, call: Call) -> dict[str, Any]:
         raise bad_request("invalid file_id")
     if record.size > MAX_DOWNLOAD:
         raise bad_request("file is too big")
-    return {**record.as_json(), "file_path": record.path}
+    if bot.local_files is None:
+        return {**record.as_json(), "file_path": record.path}
+    place = bot.local_files / record.path
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(bot.file_bytes(record) or b"")
+    return {**record.as_json(), "file_path": str(place)}
 
 
 @method("answerCallbackQuery")

@@ -12,7 +12,7 @@ import itertools
 import mimetypes
 import time
 from collections import OrderedDict
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from src.sandbox.telegram.errors import bad_request, forbidden
@@ -53,6 +53,7 @@ class Bot:
         username: str = "imagebot_sandbox_bot",
         first_name: str = "Image Bot",
         keep_messages: int | None = None,
+        local_files: Path | None = None,
     ) -> None:
         self.token = token
         self.id = int(token.split(":")[0])
@@ -71,6 +72,7 @@ class Bot:
         self.taps: OrderedDict[str, CallbackQuery] = OrderedDict()
         self.feed = Feed()
         self.store = store
+        self.local_files = local_files
         self._keep_messages = keep_messages
         self._order: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._last_message_id = 0

@@ -140,7 +140,7 @@ def _known_file(bot: Bot, file_id: str, kind: str) -> FileRecord:
         raise bad_request("failed to get HTTP URL content")
     record = bot.files.get(file_id)
     if record is None:
-        raise bad_request("wrong remote file identifier specified: can't unserialize it. Wrong last symbol")
+        raise bad_request("wrong file identifier/HTTP URL specified")
     if record.kind != kind:
         raise bad_request(f"can't use file of type {record.kind} as {kind}")
     return record

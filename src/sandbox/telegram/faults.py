@@ -1,7 +1,7 @@
 """Faults of the Bot API that can be switched on while it runs.
 
 Kinds: an HTTP status as a number (`400`, `403`, `500` …), `429` (with `retry_after`), `bare_429`
-(without), `html` (a gateway's error page), `reset` (the connection breaks before anything happened),
+(without), `html` (a gateway's error page), `cut` (of method `file`, a download: half of it comes), `reset` (the connection breaks before anything happened),
 `timeout_after_commit` (the call takes effect, its answer never arrives), `slow` (answers after `seconds`).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from src.sandbox.telegram.errors import ApiError, too_many_requests
 
-KINDS = ("429", "bare_429", "html", "reset", "timeout_after_commit", "slow")
+KINDS = ("429", "bare_429", "html", "cut", "reset", "timeout_after_commit", "slow")
 
 _DESCRIPTIONS = {
     400: "Bad Request: fault of the sandbox",
@@ -57,6 +57,8 @@ class Fault:
             return too_many_requests(self.retry_after)
         if self.kind == "bare_429":
             return ApiError(429, "Too Many Requests")
+        if self.kind == "cut":
+            return ApiError(502, "Bad Gateway")
         status = int(self.kind)
         return ApiError(status, self.description or _DESCRIPTIONS.get(status, "Error"))
 

@@ -46,7 +46,8 @@ class TelegramSandbox:
 
     `data_dir`: where its state survives a restart; None: nowhere. `limits`: answer 429 as Telegram does.
     `strict_images=False` skips decoding pictures; `keep_bytes`, `keep_messages` and `keep_calls` bound
-    the memory of long runs (hashes and counters stay).
+    the memory of long runs (hashes and counters stay). `local_files`: be a local server (`--local`), which puts
+    files there and serves none.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class TelegramSandbox:
         keep_bytes: int | None = None,
         keep_messages: int | None = None,
         keep_calls: int = 10_000,
+        local_files: Path | None = None,
     ) -> None:
         self.store: Store = FolderStore(data_dir) if data_dir else MemoryStore(keep_bytes)
         self.people: dict[int, PersonRecord] = {}
@@ -69,6 +71,7 @@ class TelegramSandbox:
         self._darkroom = Darkroom(strict=strict_images)
         self._limits = limits
         self._keep_messages = keep_messages
+        self._local_files = local_files
         self._runner: web.AppRunner | None = None
         self.url = ""
         for record in self.store.load("person"):
@@ -87,6 +90,7 @@ class TelegramSandbox:
             Limits(self._limits),
             username=username,
             keep_messages=self._keep_messages,
+            local_files=self._local_files,
         )
         bot.feed.listeners.add(self.feed.tell)
         self.bots[token] = bot
@@ -288,10 +292,25 @@ class TelegramSandbox:
         bot = self.bots.get(request.match_info["token"])
         if bot is None:
             return _json(unauthorized().body(), 401)
-        record = bot.file_paths.get(request.match_info["path"])
+        fault = self.faults.take("file", None)
+        if fault is not None and fault.kind != "cut":
+            try:
+                early = await self._fail(request, fault)
+            except ApiError as error:
+                early = _json(error.body(), error.code)
+            if early is not None:
+                return early
+        record = bot.file_paths.get(request.match_info["path"]) if bot.local_files is None else None
         data = bot.file_bytes(record) if record is not None else None
         if data is None or len(data) > account.MAX_DOWNLOAD:
             return _json(ApiError(404, "Not Found").body(), 404)
+        if fault is not None:
+            # With no length announced, the end of the connection looks like the end of the file.
+            cut = web.StreamResponse(headers={"Connection": "close"})
+            cut.force_close()
+            await cut.prepare(request)
+            await cut.write(data[: len(data) // 2])
+            return cut
         return web.Response(body=data, content_type="application/octet-stream")
 
 
