@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -23,7 +23,7 @@ from src.jobs import Ledger
 from src.jobs.transitions import Transition
 from src.limits import Limiter
 from src.providers import make_providers
-from src.providers.base import Provider
+from src.providers.base import Capabilities, Provider
 from src.providers.http import make_client
 from src.settings import Settings
 from src.store.clients import is_passing, is_replicated, make_redis
@@ -69,6 +69,11 @@ class App:
     def cap(self, provider: str) -> int:
         """Generations in flight that a provider may have."""
         return int(getattr(self.settings, f"{provider}_concurrency", 1))
+
+    def offered(self) -> Capabilities:
+        """What people are offered: what the provider of new jobs can do, and edits where any can."""
+        first = next((p.capabilities for p in self.providers.values()), Capabilities())
+        return replace(first, edit=any(p.capabilities.edit for p in self.providers.values()))
 
     def model(self, provider: str, *, edit: bool) -> str:
         """Name of the model for new jobs."""

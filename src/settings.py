@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     job_ttl_days: int = Field(30, ge=1, le=3650, description="Days a finished job stays in the history.")
 
     # Providers
+    models_file: Path | None = Field(
+        None, description="A catalog of models in place of the shipped `src/providers/models.toml`."
+    )
     provider: Literal["auto", "openai", "kie"] = Field(
         "auto", description="Provider of new jobs; `auto`: the first that has a key."
     )

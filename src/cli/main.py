@@ -69,6 +69,9 @@ def run(
         missing.append("TELEGRAM_TOKEN: the bot's token from @BotFather")
     if not settings.providers:
         missing.append("OPENAI_API_KEY or KIE_API_KEY: the key of an image provider")
+    from src.providers import open_catalog
+
+    open_catalog(settings)
     if missing:
         raise SettingsError("Settings that are needed here:\n  " + "\n  ".join(missing))
     _run(_production(settings, processes, threads))
@@ -143,6 +146,15 @@ def doctor() -> None:
 def settings() -> None:
     """The table of all settings, in Markdown."""
     print(table())
+
+
+@app.command()
+def models() -> None:
+    """The catalog of models as a table, in Markdown."""
+    from src.providers import open_catalog
+    from src.providers.catalog import rows
+
+    print("\n".join(rows(open_catalog(load_settings()))))
 
 
 def load_data_dir() -> Path:

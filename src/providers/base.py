@@ -23,6 +23,7 @@ class Capabilities:
     """What a provider can do; the pipeline chooses its way by these, never by the provider's name.
 
     Attributes:
+        aspects: formats it makes, of those we know. counts: most pictures that are asked for at once.
         synchronous: `submit` answers with the finished picture (10-180 s), so it is awaited beside the
             actor, which ends before.
         callback: the provider can call `callback_url` when the generation has ended.
@@ -33,6 +34,8 @@ class Capabilities:
         result_ttl: seconds the provider keeps a result; None when the result is in the answer.
     """
 
+    aspects: tuple[Aspect, ...] = ASPECTS
+    counts: int = 4
     synchronous: bool = False
     callback: bool = False
     edit: bool = False
@@ -64,6 +67,7 @@ class GenRequest:
         model: the provider's model name.
         aspect: one of `ASPECTS`; each provider maps it to its own sizes.
         source: picture to edit, or None for text to image.
+        quality, seed, negative_prompt: left out where the model takes none.
         user_hash: salted hash of the person for the provider's abuse reports.
         callback_url: where the provider may report the end, or None.
         deadline: seconds from now after which nobody waits any more.
@@ -75,6 +79,9 @@ class GenRequest:
     model: str
     aspect: Aspect = "1:1"
     source: SourceImage | None = None
+    quality: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = field(default=None, repr=False)
     user_hash: str | None = None
     callback_url: str | None = None
     deadline: float = 600.0

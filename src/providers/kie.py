@@ -37,8 +37,8 @@ from src.providers.base import (
     SourceImage,
     Ticket,
 )
+from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.http import Answer, bearer, exchange
-from src.providers.kie_inputs import family_of
 from src.providers.refusals import may_have_run, safe_code
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
@@ -51,6 +51,10 @@ _ANSWER_LIMIT = 2_000_000
 _VISIBLE_AFTER = 30.0
 _CALLBACK_TOLERANCE = 300.0
 _KNOWN_HOSTS = (".aiquickdraw.com", ".redpandaai.co", ".kie.ai")
+# As most of its models are asked, and those that the catalog need not have.
+_MOST = Offer(
+    provider="kie", family="", id="-", takes=Takes(shape="aspect_ratio", source="image_urls"), prompt_max=5000
+)
 _WORKING = frozenset({"waiting", "queuing", "generating"})
 _TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 # recordInfo's 422 means "no such record", not a validation error.
@@ -109,13 +113,24 @@ class KieProvider:
             (*_KNOWN_HOSTS, *settings.provider_result_hosts),
             private=settings.allow_private_hosts,
         )
+        self._catalog = get_catalog(settings.models_file)
+        draws, edits = self._offer(settings.kie_model), self._offer(settings.kie_edit_model)
+        model = self._catalog.model(self.name, settings.kie_model)
         self.capabilities = Capabilities(
-            callback=bool(self._webhook_key), edit=True, max_prompt=5000, result_ttl=14 * 86_400
+            aspects=draws.aspects,
+            counts=model.counts if model else 4,
+            callback=bool(self._webhook_key),
+            edit=edits.edits,
+            max_prompt=min(draws.prompt_max, edits.prompt_max),
+            result_ttl=14 * 86_400,
         )
 
     async def submit(self, request: GenRequest) -> Ticket:
-        source = await self._upload(request.job_id, request.source) if request.source else None
-        body: dict[str, Any] = {"model": request.model, "input": _input(request, source)}
+        sources = [await self._upload(request.job_id, request.source)] if request.source else []
+        body: dict[str, Any] = {
+            "model": request.model,
+            "input": self._offer(request.model).fields(request, sources),
+        }
         if request.callback_url:
             body["callBackUrl"] = request.callback_url
         answer = await exchange(
@@ -203,6 +218,9 @@ class KieProvider:
             return Health(False, f"{self._base} accepts the key, but no credits are left: top up at kie.ai")
         return Health(True, f"{self._base} accepts the key; {credits_left:g} credits left")
 
+    def _offer(self, model: str) -> Offer:
+        return self._catalog.offer(self.name, model, _MOST)
+
     async def _upload(self, job_id: str, source: SourceImage) -> str:
         suffix = "png" if source.mime == "image/png" else "jpg"
         name = f"{hashlib.sha256(job_id.encode()).hexdigest()[:24]}.{suffix}"
@@ -253,11 +271,6 @@ class KieProvider:
 def sign(key: bytes, task: str, stamp: str) -> str:
     """kie's callback signature: base64 of HMAC-SHA256 over `task.stamp`."""
     return base64.b64encode(hmac.new(key, f"{task}.{stamp}".encode(), hashlib.sha256).digest()).decode()
-
-
-def _input(request: GenRequest, source: str | None) -> dict[str, Any]:
-    """The model's own input, with the address of the uploaded source."""
-    return family_of(request.model).fields(request.prompt, request.aspect, source)
 
 
 def _envelope(answer: Answer, *, creates: bool = False, prompt: str = "") -> dict[str, Any]:

@@ -19,6 +19,7 @@ import structlog
 from src.providers import refusals
 from src.providers.answers import picture_in
 from src.providers.base import (
+    ASPECTS,
     Aspect,
     Capabilities,
     Done,
@@ -32,6 +33,7 @@ from src.providers.base import (
     ProviderError,
     Ticket,
 )
+from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.http import Answer, bearer, exchange
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
@@ -43,23 +45,18 @@ _CHECK_LIMIT = 4_000_000
 # Where results of OpenAI's and xAI's own lie.
 _KNOWN_HOSTS = ("oaidalleapiprodscus.blob.core.windows.net", "imgen.x.ai")
 
-_FIXED_SIZES: dict[Aspect, str] = {
-    "1:1": "1024x1024",
-    "3:2": "1536x1024",
-    "2:3": "1024x1536",
-    "16:9": "1536x1024",
-    "9:16": "1024x1536",
-}
-# Of gpt-image-2 and 2.5 any size whose sides are multiples of 16 is documented.
-_FREE_SIZES: dict[Aspect, str] = {**_FIXED_SIZES, "16:9": "1536x864", "9:16": "864x1536"}
-_DALLE3_SIZES: dict[Aspect, str] = {
-    "1:1": "1024x1024",
-    "3:2": "1792x1024",
-    "2:3": "1024x1792",
-    "16:9": "1792x1024",
-    "9:16": "1024x1792",
-}
-_FREE_SIZE_MODEL = re.compile(r"gpt-image-2(?:\.5)?(?:$|-)")
+_FIXED_SIZES: dict[Aspect, str] = {"1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
+_DALLE3_SIZES: dict[Aspect, str] = {"1:1": "1024x1024", "16:9": "1792x1024", "9:16": "1024x1792"}
+
+
+def _offer(shapes: dict[Aspect, str], name: str) -> Offer:
+    takes = Takes(shape="size", shapes=shapes, source="image", n="n")
+    return Offer(provider="openai", id=name, takes=takes, prompt_max=32_000)
+
+
+# How gateways are asked for what the catalog does not have.
+_MOST = _offer(_FIXED_SIZES, "-")
+_DALLE3 = _offer(_DALLE3_SIZES, "dall-e-3")
 # They answer with the bytes themselves and refuse to be asked for them.
 _ALWAYS_BYTES = ("gpt-image", "chatgpt-image")
 # What a server may do without, should it not know it.
@@ -78,7 +75,6 @@ class OpenAIProvider:
     """Client of the images API at `settings.openai_base_url`."""
 
     name = "openai"
-    capabilities = Capabilities(synchronous=True, edit=True, max_prompt=32_000)
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -91,6 +87,16 @@ class OpenAIProvider:
             (self._base,),
             (*_KNOWN_HOSTS, *settings.provider_result_hosts),
             private=settings.allow_private_hosts,
+        )
+        self._catalog = get_catalog(settings.models_file)
+        known = self._offer(settings.openai_model)
+        model = self._catalog.model(self.name, settings.openai_model)
+        self.capabilities = Capabilities(
+            aspects=known.aspects if model else ASPECTS,
+            counts=model.counts if model else 4,
+            synchronous=True,
+            edit=known.edits,
+            max_prompt=known.prompt_max,
         )
         # What this address refused, and then did without.
         self._left_out: set[_Parameter] = set()
@@ -135,7 +141,8 @@ class OpenAIProvider:
     def _body(self, request: GenRequest, without: set[_Parameter]) -> dict[str, str]:
         """What is said of the picture, without what this address refuses."""
         model = request.model
-        body = {"model": model, "prompt": request.prompt, "size": _size(model, request.aspect), "n": "1"}
+        said = self._offer(model).fields(request)
+        body = {"model": model, "n": "1", **{name: str(value) for name, value in said.items()}}
         bare = model.rpartition("/")[2]
         if not bare.startswith(_ALWAYS_BYTES) or model in self._gives_addresses:
             body["response_format"] = "b64_json"
@@ -145,6 +152,10 @@ class OpenAIProvider:
             if (self._left_out | without) & {(model, name, ""), (model, name, body.get(name, ""))}:
                 body.pop(name, None)
         return body
+
+    def _offer(self, model: str) -> Offer:
+        bare = model.rpartition("/")[2]
+        return self._catalog.offer(self.name, model, _DALLE3 if bare.startswith("dall-e-3") else _MOST)
 
     async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
         sent: dict[str, Any]
@@ -293,13 +304,6 @@ def _refused(answer: Answer, body: dict[str, str]) -> _Parameter | None:
             )
             return body["model"], name, body[name] if of_value else ""
     return None
-
-
-def _size(model: str, aspect: Aspect) -> str:
-    bare = model.rpartition("/")[2]
-    if bare.startswith("dall-e-3"):
-        return _DALLE3_SIZES[aspect]
-    return (_FREE_SIZES if _FREE_SIZE_MODEL.match(bare) else _FIXED_SIZES)[aspect]
 
 
 def _picture(answer: Answer, prompt: str = "", asked: str = "") -> ImageRef:

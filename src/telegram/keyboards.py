@@ -13,7 +13,7 @@ from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from src.jobs import Job, Person, State
-from src.providers.base import ASPECTS
+from src.providers.base import Capabilities
 from src.telegram.i18n import LANGUAGES, Translator
 from src.telegram.status_text import Offer
 
@@ -22,6 +22,12 @@ COUNTS = (1, 2, 3, 4)
 
 # Errors that the same prompt would hit again.
 _WORDS_AT_FAULT = frozenset({"moderated_input", "moderated_output", "invalid_request", "too_long"})
+
+
+def counts(can: Capabilities) -> list[int]:
+    """How many pictures may be asked for at once of who can do this."""
+    return [n for n in COUNTS if n <= can.counts]
+
 
 Rows = list[list[InlineKeyboardButton]]
 
@@ -94,17 +100,13 @@ def placeholder(say: Translator, request: str, offer: Offer | None = None) -> In
     return markup([*rows, [button(say("button-cancel"), OfRequest(what="cancel", id=request))]])
 
 
-def picture(say: Translator, job: str) -> InlineKeyboardMarkup:
-    """Under a finished picture."""
-    return markup(
-        [
-            [
-                button(say("button-again"), OfJob(what="again", id=job)),
-                button(say("button-variation"), OfJob(what="vary", id=job)),
-                button(say("button-file"), OfJob(what="file", id=job)),
-            ]
-        ]
-    )
+def picture(say: Translator, job: str, *, edits: bool = True) -> InlineKeyboardMarkup:
+    """Under a finished picture; a variation is an edit of it."""
+    row = [button(say("button-again"), OfJob(what="again", id=job))]
+    if edits:
+        row.append(button(say("button-variation"), OfJob(what="vary", id=job)))
+    row.append(button(say("button-file"), OfJob(what="file", id=job)))
+    return markup([row])
 
 
 def no_picture(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
@@ -118,12 +120,13 @@ def no_picture(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
     return markup([[again, words]])
 
 
-def album(say: Translator, request: str, jobs: Sequence[Job]) -> InlineKeyboardMarkup:
+def album(say: Translator, request: str, jobs: Sequence[Job], *, edits: bool = True) -> InlineKeyboardMarkup:
     """Under the status of an album that has ended: a variation of each picture, all again, all as files."""
     done = [job for job in jobs if job.state is State.DELIVERED]
     variations = [
         button(say("button-variation-of", number=job.spec.index + 1), OfJob(what="vary", id=job.id))
         for job in done
+        if edits
     ]
     row = [button(say("button-again"), OfRequest(what="again", id=request))]
     if done:
@@ -155,18 +158,18 @@ def dialog_words(say: Translator) -> InlineKeyboardMarkup:
     return markup([[button(say("button-surprise"), Surprise()), _stop(say)]])
 
 
-def dialog_choices(say: Translator, aspect: str, count: int) -> InlineKeyboardMarkup:
+def dialog_choices(say: Translator, aspect: str, count: int, can: Capabilities) -> InlineKeyboardMarkup:
     """Format and number, with what is chosen now, and go."""
     return markup(
         [
-            [_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in ASPECTS],
-            [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in COUNTS],
+            [_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in can.aspects],
+            [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in counts(can)],
             [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
         ]
     )
 
 
-def settings(say: Translator, person: Person) -> InlineKeyboardMarkup:
+def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboardMarkup:
     """The choices of /settings, with what is chosen now."""
     names = {
         "auto": say("language-auto"),
@@ -180,8 +183,11 @@ def settings(say: Translator, person: Person) -> InlineKeyboardMarkup:
                 _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
                 for code in ("auto", *LANGUAGES)
             ],
-            [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in ASPECTS],
-            [_choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n))) for n in COUNTS],
+            [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in can.aspects],
+            [
+                _choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n)))
+                for n in counts(can)
+            ],
         ]
     )
 

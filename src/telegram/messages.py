@@ -21,6 +21,7 @@ from aiogram.utils.formatting import BlockQuote, Text
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.providers.base import Picture
+from src.providers.catalog import get_catalog
 from src.settings import Settings
 from src.telegram import keyboards, status_text
 from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
@@ -40,10 +41,14 @@ class Messages:
     `TelegramAPIError` and `TelegramNetworkError` through for what may go better later.
     """
 
-    def __init__(self, bot: Bot, ledger: Ledger, texts: Texts, settings: Settings) -> None:
+    def __init__(
+        self, bot: Bot, ledger: Ledger, texts: Texts, settings: Settings, *, edits: bool = True
+    ) -> None:
         self._bot = bot
         self._ledger = ledger
         self._texts = texts
+        self._edits = edits
+        self._catalog = get_catalog(settings.models_file)
         self._media = Media(bot, ledger, settings)
         self.placeholders = Placeholders(bot, ledger, texts, self._media)
 
@@ -103,9 +108,13 @@ class Messages:
         """
         say = self._texts.translator(request.lang)
         single = len(request.jobs) == 1
-        made_by = say("caption-made-by", model=job.spec.model, aspect=job.spec.aspect)
+        made_by = say(
+            "caption-made-by",
+            model=self._catalog.shown(job.provider, job.spec.model, say.lang),
+            aspect=job.spec.aspect,
+        )
         caption = Text(_words(job), made_by, status_text.note(say, request)) if single else Text()
-        markup = keyboards.picture(say, job.id) if single else None
+        markup = keyboards.picture(say, job.id, edits=self._edits) if single else None
         message = request.message_of(job.id)
         if message is None:
             raise Undeliverable("chat_gone")
@@ -181,7 +190,10 @@ class Messages:
         with reaching():
             try:
                 await self._edit_text(
-                    request.chat, request.status_message, text, keyboards.album(say, request.id, jobs)
+                    request.chat,
+                    request.status_message,
+                    text,
+                    keyboards.album(say, request.id, jobs, edits=self._edits),
                 )
             except TelegramBadRequest as error:
                 if not is_missing(error):

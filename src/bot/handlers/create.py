@@ -18,7 +18,6 @@ from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 from src.app import App
 from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
 from src.jobs import Job, Person, keys
-from src.providers.base import ASPECTS
 from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged
 from src.telegram.i18n import Translator, shorten
@@ -49,12 +48,12 @@ class Words(StatesGroup):
 
 
 async def begin(
-    message: Message, command: CommandObject, state: FSMContext, person: Person, say: Translator
+    message: Message, command: CommandObject, state: FSMContext, app: App, person: Person, say: Translator
 ) -> None:
     await state.set_data({"aspect": person.aspect, "count": person.count})
     await state.set_state(Dialog.words)
     if words := (command.args or "").strip():
-        await _offer_choices(message, words, state, say)
+        await _offer_choices(message, words, state, app, say)
         return
     sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
     await state.update_data(message=sent.message_id)
@@ -65,7 +64,7 @@ async def begin_elsewhere(message: Message, say: Translator) -> None:
 
 
 async def dialog_words(
-    message: Message, state: FSMContext, asking: Asking, say: Translator, update_id: int
+    message: Message, state: FSMContext, asking: Asking, app: App, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
@@ -73,11 +72,11 @@ async def dialog_words(
     if complaint := asking.complaint(words, say):
         await message.reply(complaint)
         return
-    await _offer_choices(message, words, state, say)
+    await _offer_choices(message, words, state, app, say)
 
 
 async def dialog_photo(
-    message: Message, state: FSMContext, asking: Asking, say: Translator, update_id: int
+    message: Message, state: FSMContext, asking: Asking, app: App, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_album(message, update_id):
         return
@@ -87,7 +86,7 @@ async def dialog_photo(
     await state.update_data(source=source)
     words = (message.caption or "").strip() or (await state.get_data()).get("prompt")
     if words:
-        await _offer_choices(message, words, state, say)
+        await _offer_choices(message, words, state, app, say)
     else:
         await message.reply(say("photo-ask-words"))
 
@@ -111,11 +110,11 @@ async def choose(
             await state.clear()
             await message.edit_text(say("dialog-cancelled"))
             await callback.answer()
-        case "aspect", value if value in ASPECTS:
-            await _choose(message, state, say, aspect=value)
+        case "aspect", value if value in app.offered().aspects:
+            await _choose(message, state, app, say, aspect=value)
             await callback.answer()
-        case "count", value if value in map(str, keyboards.COUNTS):
-            await _choose(message, state, say, count=int(value))
+        case "count", value if value in map(str, keyboards.counts(app.offered())):
+            await _choose(message, state, app, say, count=int(value))
             await callback.answer()
         case "go", _ if data.get("prompt"):
             wish = wish_in(
@@ -137,14 +136,14 @@ async def choose(
             await callback.answer(say("toast-old"))
 
 
-async def _offer_choices(message: Message, words: str, state: FSMContext, say: Translator) -> None:
+async def _offer_choices(message: Message, words: str, state: FSMContext, app: App, say: Translator) -> None:
     """Show format and number, in the dialog's own message where it is still there."""
     data = await state.update_data(prompt=words, reply_to=message.message_id)
     await state.set_state(Dialog.choices)
     if (known := data.get("message")) is not None and message.bot is not None:
         try:
             await message.bot.edit_message_text(
-                chat_id=message.chat.id, message_id=known, **_choices(data, say)
+                chat_id=message.chat.id, message_id=known, **_choices(data, app, say)
             )
         except TelegramBadRequest as error:
             if is_unchanged(error):
@@ -153,23 +152,23 @@ async def _offer_choices(message: Message, words: str, state: FSMContext, say: T
                 raise
         else:
             return
-    sent = await message.answer(**_choices(data, say))
+    sent = await message.answer(**_choices(data, app, say))
     await state.update_data(message=sent.message_id)
 
 
-async def _choose(message: Message, state: FSMContext, say: Translator, **choice: Any) -> None:
+async def _choose(message: Message, state: FSMContext, app: App, say: Translator, **choice: Any) -> None:
     before = await state.get_data()
     data = await state.update_data(**choice)
     if data != before:
-        await message.edit_text(**_choices(data, say))
+        await message.edit_text(**_choices(data, app, say))
 
 
-def _choices(data: dict[str, Any], say: Translator) -> dict[str, Any]:
+def _choices(data: dict[str, Any], app: App, say: Translator) -> dict[str, Any]:
     about = say("dialog-choose-edit" if data.get("source") else "dialog-choose")
     text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", about)
     return {
         **text.as_kwargs(),
-        "reply_markup": keyboards.dialog_choices(say, data["aspect"], data["count"]),
+        "reply_markup": keyboards.dialog_choices(say, data["aspect"], data["count"], app.offered()),
     }
 
 
@@ -252,7 +251,7 @@ async def surprise(
     words = random.Random(update_id).choice(say("surprises").splitlines())
     if await state.get_state() == Dialog.words.state:
         await callback.answer()
-        await _offer_choices(message, words, state, say)
+        await _offer_choices(message, words, state, app, say)
         return
     wish = wish_in(
         message,

@@ -104,7 +104,7 @@ async def of_job(
             await _send_file(app, bot, job, say)
         case "show" if picture:
             await callback.answer()
-            await _show(bot, job, say)
+            await _show(bot, job, say, edits=app.offered().edit)
         case "words":
             await callback.answer()
             # Who acts for a chat writes in its name.
@@ -272,10 +272,10 @@ async def history(message: Message, app: App, chats: Chats, person: Person, say:
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
 
 
-async def _show(bot: Bot, job: Job, say: Translator) -> None:
+async def _show(bot: Bot, job: Job, say: Translator, *, edits: bool) -> None:
     """Send a picture of the history once more."""
     file_id = str((job.shown or {})["file_id"])
-    markup = keyboards.picture(say, job.id)
+    markup = keyboards.picture(say, job.id, edits=edits)
     try:
         await bot.send_photo(job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup)
     except TelegramBadRequest:

@@ -12,7 +12,6 @@ from aiogram.types import CallbackQuery, Message
 from src.app import App
 from src.bot.chats import Chats, asked_by
 from src.jobs import Person
-from src.providers.base import ASPECTS
 from src.telegram import keyboards
 from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
 from src.telegram.keyboards import OfSettings
@@ -20,10 +19,10 @@ from src.telegram.keyboards import OfSettings
 _NAMES = {"en": "language-en", "ru": "language-ru"}
 
 
-async def settings(message: Message, person: Person, say: Translator) -> None:
+async def settings(message: Message, app: App, person: Person, say: Translator) -> None:
     # In a group as an answer, which tells whose they are.
     show = message.answer if message.chat.type == ChatType.PRIVATE else message.reply
-    await show(**_settings(person, say))
+    await show(**_settings(person, app, say))
 
 
 async def choose(
@@ -42,9 +41,9 @@ async def choose(
     match callback_data.what, callback_data.value:
         case "lang", value if value in ("auto", *LANGUAGES):
             await app.ledger.choose(person.id, lang="" if value == "auto" else value)
-        case "aspect", value if value in ASPECTS:
+        case "aspect", value if value in app.offered().aspects:
             await app.ledger.choose(person.id, aspect=value)
-        case "count", value if value in map(str, keyboards.COUNTS):
+        case "count", value if value in map(str, keyboards.counts(app.offered())):
             await app.ledger.choose(person.id, count=int(value))
         case _:
             await callback.answer(say("toast-old"))
@@ -53,7 +52,7 @@ async def choose(
     say = texts.translator(language_of(changed.lang, callback.from_user.language_code))
     await callback.answer(say("toast-saved"))
     if changed != person and shown is not None and isinstance(callback.message, Message):
-        await callback.message.edit_text(**_settings(changed, say))
+        await callback.message.edit_text(**_settings(changed, app, say))
 
 
 async def _shown(callback: CallbackQuery, chats: Chats) -> str | None:
@@ -65,12 +64,12 @@ async def _shown(callback: CallbackQuery, chats: Chats) -> str | None:
     return str(owner) if owner is not None and await chats.may_act(callback, str(owner)) else None
 
 
-def _settings(person: Person, say: Translator) -> dict[str, Any]:
+def _settings(person: Person, app: App, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /settings, as arguments of a call."""
     language = say(_NAMES[person.lang]) if person.lang in _NAMES else say("language-auto")
     return {
         "text": say("settings", language=language, aspect=person.aspect, count=person.count),
-        "reply_markup": keyboards.settings(say, person),
+        "reply_markup": keyboards.settings(say, person, app.offered()),
     }
 
 

@@ -1,0 +1,313 @@
+"""The catalog of models: what each is called and good for, who makes it, and how it is asked there.
+
+`models.toml` beside this file is the catalog, unless MODELS_FILE names another. A client asks it how a model's input
+is said (`Catalog.offer`, `Offer.fields`), so a model of a known kind needs no code. A model that is not in it is asked
+as most at its provider are.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from src.providers.base import ASPECTS, Aspect, GenRequest
+from src.settings import SettingsError
+
+SHIPPED = Path(__file__).parent / "models.toml"
+
+_Name = Annotated[str, Field(pattern=r"^[\w./:@-]{1,128}$")]
+_FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,63}$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Words(_Entry):
+    """A short text in both languages."""
+
+    en: str = Field(min_length=1, max_length=80)
+    ru: str = Field(min_length=1, max_length=80)
+
+
+class Price(_Entry):
+    """What a picture costs. `of`: which picture, where that matters. `day` and `source`: when and where it was read."""
+
+    amount: float = Field(ge=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    unit: Literal["picture", "megapixel", "second"] = "picture"
+    of: str = ""
+    day: date
+    source: str = Field(min_length=1)
+
+
+class Takes(_Entry):
+    """What a model takes beside its prompt, and under which field; what is not here it is not sent.
+
+    Attributes:
+        shape: field of the picture's size or ratio. shapes: what our formats are called there; empty: all of them,
+            under their own names.
+        source: field of the pictures to be changed; sources: how many at most; one: it holds one, not a list.
+        qualities: the words `quality` knows. most: the largest `n`. fixed: what is always said.
+    """
+
+    shape: _FieldName | None = None
+    shapes: dict[Aspect, str] = {}
+    source: _FieldName | None = None
+    sources: int = Field(default=1, ge=1, le=100)
+    one: bool = False
+    mask: _FieldName | None = None
+    quality: _FieldName | None = None
+    qualities: tuple[str, ...] = ()
+    n: _FieldName | None = None
+    most: int = Field(default=1, ge=1, le=100)
+    seed: _FieldName | None = None
+    negative_prompt: _FieldName | None = None
+    format: _FieldName | None = None
+    formats: tuple[str, ...] = ()
+    fixed: dict[_FieldName, str | int | float | bool] = {}
+
+
+class Offer(_Entry):
+    """A model at one provider.
+
+    Attributes:
+        id: its name there for text to image; edit_id: for edits, None where it makes none.
+        family: other names there that begin so are asked in the same way.
+        can: what else it can do.
+        prompt_max: longest prompt, in characters. usual_seconds: how long a picture usually takes.
+    """
+
+    provider: str
+    id: _Name | None = None
+    edit_id: _Name | None = None
+    family: str = ""
+    takes: Takes = Takes()
+    can: frozenset[Literal["upscale", "variation", "previews", "progress", "cancel"]] = frozenset()
+    prompt_max: int = Field(default=4000, ge=1)
+    price: Price | None = None
+    usual_seconds: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Offer:
+        if self.id is None and self.edit_id is None:
+            raise ValueError("needs `id`, `edit_id` or both")
+        if self.edit_id is not None and self.takes.source is None:
+            raise ValueError("`edit_id` needs `takes.source`, the field of the picture to be changed")
+        return self
+
+    @property
+    def edits(self) -> bool:
+        """Whether a picture can be changed."""
+        return self.takes.source is not None
+
+    @property
+    def aspects(self) -> tuple[Aspect, ...]:
+        """The formats it makes."""
+        return tuple(a for a in ASPECTS if a in self.takes.shapes) or ASPECTS
+
+    def fields(self, request: GenRequest, sources: Sequence[Any] = ()) -> dict[str, Any]:
+        """A request as this model takes it; what the model lacks is left out.
+
+        Args:
+            sources: the pictures to be changed, as the provider wants them (addresses, base64).
+        """
+        takes = self.takes
+        said: dict[str, Any] = {"prompt": request.prompt, **takes.fixed}
+        if takes.shape:
+            shape = _nearest(request.aspect, self.aspects)
+            said[takes.shape] = takes.shapes.get(shape, shape)
+        if takes.quality and request.quality in takes.qualities:
+            said[takes.quality] = request.quality
+        if takes.seed and request.seed is not None:
+            said[takes.seed] = request.seed
+        if takes.negative_prompt and request.negative_prompt:
+            said[takes.negative_prompt] = request.negative_prompt
+        if takes.source and sources:
+            said[takes.source] = sources[0] if takes.one else list(sources[: takes.sources])
+        return said
+
+
+class Model(_Entry):
+    """A model as people know it. `by`: its providers, the preferred first. `counts`: pictures asked for at once."""
+
+    name: Words
+    good_at: Words
+    counts: int = Field(default=4, ge=1, le=4)
+    by: tuple[Offer, ...] = Field(min_length=1)
+
+
+class Catalog:
+    """The models by their keys, in the order of the file."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self.models = dict(models)
+
+    def offers(self, provider: str) -> list[Offer]:
+        """All models of a provider."""
+        return [offer for model in self.models.values() for offer in model.by if offer.provider == provider]
+
+    def offer(self, provider: str, name: str, otherwise: Offer) -> Offer:
+        """How a model is asked: by its own entry, else by that of its family, else as `otherwise` says.
+
+        A gateway's prefix (`openai/…`) is looked past.
+        """
+        offers = self.offers(provider)
+        for known in (name, name.rpartition("/")[2]):
+            for offer in offers:
+                if known in (offer.id, offer.edit_id):
+                    return offer
+            kin = [offer for offer in offers if offer.family and known.startswith(offer.family)]
+            if kin:
+                return max(kin, key=lambda offer: len(offer.family))
+        return otherwise
+
+    def model(self, provider: str, name: str) -> Model | None:
+        """The model that a provider's name means."""
+        for model in self.models.values():
+            if any(o.provider == provider and name in (o.id, o.edit_id) for o in model.by):
+                return model
+        return None
+
+    def shown(self, provider: str, name: str, lang: str) -> str:
+        """What people see as a model's name; the provider's own where the catalog does not have it."""
+        model = self.model(provider, name)
+        return name if model is None else model.name.ru if lang == "ru" else model.name.en
+
+
+def _nearest(aspect: Aspect, known: Sequence[Aspect]) -> Aspect:
+    """The same format, or of those that are known the one whose sides are most like it."""
+
+    def ratio(name: Aspect) -> float:
+        wide, _, high = name.partition(":")
+        return int(wide) / int(high)
+
+    return min(known, key=lambda name: max(ratio(name), ratio(aspect)) / min(ratio(name), ratio(aspect)))
+
+
+@functools.cache
+def get_catalog(file: Path | None = None, providers: frozenset[str] | None = None) -> Catalog:
+    """The catalog of MODELS_FILE, or ours.
+
+    Raises:
+        SettingsError: an entry is wrong; with its line.
+    """
+    return read_catalog(SHIPPED if file is None else file, providers)
+
+
+def read_catalog(file: Path, providers: Collection[str] | None = None) -> Catalog:
+    """Read and check a catalog.
+
+    Args:
+        providers: the names of the providers there are; None: any.
+
+    Raises:
+        SettingsError: it cannot be read, or an entry is wrong; with file and line.
+    """
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"MODELS_FILE: {file} cannot be read") from None
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: {error}") from None
+    models, wrong, names = {}, [], set()
+    for key, table in tables.items():
+        try:
+            models[key] = model = Model.model_validate(table)
+        except ValidationError as error:
+            wrong += [
+                (_line(text, (key, *item["loc"])), _said(key, item["loc"], item["msg"]))
+                for item in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+            continue
+        for index, offer in enumerate(model.by):
+            at = _line(text, (key, "by", index, "provider"))
+            if providers is not None and offer.provider not in providers:
+                known = ", ".join(sorted(providers))
+                wrong.append((at, f"{key}: there is no provider {offer.provider!r}, only {known}"))
+            for name in {offer.id, offer.edit_id} - {None}:
+                if (offer.provider, name) in names:
+                    wrong.append((at, f"{key}: {offer.provider} has {name!r} in another entry too"))
+                names.add((offer.provider, name))
+    if wrong:
+        lines = "\n  ".join(f"{file}:{line}: {what}" for line, what in sorted(wrong))
+        raise SettingsError(f"The catalog of models needs mending:\n  {lines}")
+    return Catalog(models)
+
+
+def _said(key: str, where: tuple[int | str, ...], message: str) -> str:
+    path = ".".join(str(part) for part in (key, *where))
+    return f"{path}: {message.removeprefix('Value error, ')}"
+
+
+def _line(text: str, where: Sequence[int | str]) -> int:
+    """The line that a path in the tables is said on: its key's, else that of the table around it."""
+    lines = text.splitlines()
+    section, best, seen = [str(part) for part in where if isinstance(part, str)], 1, 0
+    index = next((part for part in where if isinstance(part, int)), 0)
+    inside = False
+    for number, line in enumerate(lines, 1):
+        if header := re.match(r"\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?$", line):
+            parts = [part.strip().strip("\"'") for part in _dotted(header[2])]
+            inside = parts == section[: len(parts)]
+            if inside and header[1] == "[[":
+                seen += 1
+                inside = seen == index + 1
+            elif inside and len(parts) > 1 and "by" in parts:
+                inside = seen == index + 1
+            if inside:
+                best, depth = number, len(parts)
+        elif inside and depth < len(section):
+            said = re.match(r"\s*(?:\"([^\"]+)\"|([\w-]+))\s*(?:\.[\w.-]+\s*)?=", line)
+            if said and (said[1] or said[2]) == section[depth]:
+                best = number
+    return best
+
+
+def _dotted(header: str) -> list[str]:
+    """The keys of a header, of which a quoted one may hold dots."""
+    return re.findall(r"\"[^\"]*\"|'[^']*'|[^.\s]+", header)
+
+
+def rows(catalog: Catalog) -> list[str]:
+    """The catalog as a table in Markdown: a line for each model at each provider."""
+    found = [
+        "| model | good at | provider | id | formats | sources | also takes | longest prompt | price |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for model in catalog.models.values():
+        for offer in model.by:
+            takes = offer.takes
+            also = [
+                n for n in ("quality", "n", "seed", "negative_prompt", "mask", "format") if getattr(takes, n)
+            ]
+            names = " · ".join(dict.fromkeys(n for n in (offer.id, offer.edit_id) if n))
+            cells = (
+                model.name.en,
+                model.good_at.en,
+                offer.provider,
+                f"`{names}`",
+                " ".join(offer.aspects),
+                str(takes.sources) if offer.edits else "",
+                ", ".join(also).replace("_", " "),
+                f"{offer.prompt_max:,}",
+                _priced(offer.price),
+            )
+            found.append("| " + " | ".join(cells) + " |")
+    return found
+
+
+def _priced(price: Price | None) -> str:
+    if price is None:
+        return ""
+    of = f" ({price.of})" if price.of else ""
+    return f"{price.amount:g} {price.currency} a {price.unit}{of}, {price.source}, {price.day}"
