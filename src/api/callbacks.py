@@ -12,6 +12,7 @@ from src.api import bodies
 from src.api.problems import Problem
 from src.app import App
 from src.jobs import transitions
+from src.providers.base import Callback
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ async def callback(provider: str, request: Request) -> Response:
     known = app.providers.get(provider)
     if known is None or not known.capabilities.callback:
         raise Problem(404, "unknown_provider", "no such provider calls back here")
-    task = known.callback_hint(request.headers, body)
+    task = await known.callback_hint(Callback(request.headers, body, request.url.path, request.query_params))
     if task is None:
         raise Problem(401, "not_genuine", "the signature is not ours, or too old")
     found = await app.ledger.run(transitions.hurry(provider, task, remember=_EARLY_SECONDS))

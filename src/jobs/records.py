@@ -74,6 +74,7 @@ class Spec:
         index: place of the picture in its request, from 0; count: pictures in the request.
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.
+        quality, seed, negative_prompt: what a model may take besides.
     """
 
     prompt: str = field(repr=False)
@@ -85,6 +86,9 @@ class Spec:
     count: int = 1
     thread: int | None = None
     source: str | None = None
+    quality: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = field(default=None, repr=False)
 
     def dumps(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)

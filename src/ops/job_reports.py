@@ -86,6 +86,11 @@ def story(job: Job, settings: Settings) -> Iterator[str]:
     )
     why = f": {job.kind}{f' ({job.code})' if job.code else ''}" if job.kind else ""
     yield f"state     {job.state}{why}"
+    told = job.result or job.shown or {}
+    if "cost" in told:
+        yield f"cost      {told['cost']:g} {told.get('unit', '')}".rstrip()
+    if "seed" in told:
+        yield f"seed      {told['seed']}"
     if job.ticket:
         yield f"task      {job.ticket.get('external_id', '')}"
     if number := job_spans.trace_id(job):

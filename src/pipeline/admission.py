@@ -38,6 +38,7 @@ class Wish:
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
         source: Telegram file id of the picture to edit, or the name of an upload.
         reply_to: the person's own message. thread: topic of the chat.
+        quality, seed, negative_prompt: left out where the model takes none.
     """
 
     user: int | str
@@ -51,6 +52,9 @@ class Wish:
     thread: int | None = None
     reply_to: int | None = None
     group: bool = False
+    quality: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = field(default=None, repr=False)
 
 
 class NoProvider(Exception):
@@ -80,6 +84,9 @@ async def ask(app: App, wish: Wish) -> Admission:
             count=wish.count,
             thread=wish.thread,
             source=wish.source,
+            quality=wish.quality,
+            seed=wish.seed,
+            negative_prompt=wish.negative_prompt,
         )
         jobs.append((spec, Wake(job_id, provider, wish.chat, wish.group, job_spans.open_job())))
     admission = await app.ledger.run(

@@ -110,9 +110,7 @@ async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]
 def _kept(job: Job, picture: Picture) -> dict[str, Any]:
     """What is kept of a picture that nobody's chat shows: what it is, and where it can be fetched again."""
     shown: dict[str, Any] = {"mime": picture.mime, "width": picture.width, "height": picture.height}
-    if job.result and job.result.get("url"):
-        shown["url"] = job.result["url"]
-    return shown
+    return shown | (job.result or {})
 
 
 async def _failed(work: Work, job: Job, request: Request, error: Exception) -> None:

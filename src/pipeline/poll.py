@@ -5,6 +5,8 @@ When it is asked is `poll_schedule`'s to say, and the scheduler's to do.
 
 from __future__ import annotations
 
+from opentelemetry.util.types import AttributeValue
+
 from src.jobs import Job, transitions
 from src.jobs.transitions import GoesOn
 from src.pipeline import failures, notify, poll_schedule, retry_policy, timeouts
@@ -53,7 +55,7 @@ async def ended(work: Work, job: Job, error: ProviderError) -> None:
 async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
     """The picture is there, so many seconds after the provider took the job."""
     data = done.image.data or b""
-    result = {"url": done.image.url} if done.image.url else {}
+    result = ({"url": done.image.url} if done.image.url else {}) | done.told()
     ours, released = await work.app.commit(
         transitions.ready(
             job.id,
@@ -67,10 +69,21 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
         )
     )
     if ours:
-        facts = {"gen_ai.response.finish_reasons": (done.finish_reason or "stop",)}
+        facts = _facts(job, done)
         job_spans.write_generation(job, attributes=facts)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
         metrics.generation_duration.record(seconds, labels)
         if job.ticket is not None:
             metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
     await notify.send(deliver=[job.wake] if ours else (), submit=released)
+
+
+def _facts(job: Job, done: Done) -> dict[str, AttributeValue]:
+    """What the generation's span tells of its outcome."""
+    facts: dict[str, AttributeValue] = {"gen_ai.response.finish_reasons": (done.finish_reason or "stop",)}
+    if (seed := job.spec.seed if done.seed is None else done.seed) is not None:
+        facts["gen_ai.request.seed"] = seed
+    if done.cost is not None:
+        facts["imagebot.cost"] = done.cost
+        facts["imagebot.cost.unit"] = done.unit
+    return facts

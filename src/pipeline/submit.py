@@ -1,7 +1,7 @@
 """The first step: hand a job to its provider.
 
-A provider that has tasks gives a ticket, which `poll` asks about from then on. One that answers only with the
-finished picture is awaited here, in the worker's loop.
+An answer is a ticket, which `poll` asks about from then on, or at once the picture. A provider whose answer may take
+as long as the picture is awaited in the worker's loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ log = structlog.get_logger(__name__)
 
 
 async def begin(work: Work, job: Job) -> None:
-    """Submit a claimed job. A synchronous provider is awaited in the loop, not here."""
+    """Submit a claimed job. A synchronous provider is awaited in the loop, not here. Both may answer with a ticket
+    or with the picture."""
     provider = work.app.providers.get(job.provider)
     if provider is None:
         await failures.fail(work, job, ErrorKind.AUTH, "no_key")
@@ -65,16 +66,19 @@ async def begin(work: Work, job: Job) -> None:
             if provider.capabilities.synchronous:
                 await _begin_synchronous(work, job, provider, request)
                 return
-            ticket = await provider.submit(request)
+            generation, began = job_spans.open_generation(job), time.monotonic()
+            answer = await provider.submit(request)
         except ProviderError as error:
             if error.kind is not ErrorKind.RATE_LIMITED:
                 job_spans.fail_step(error.kind)
             await failures.provider_failed(work, job, error, "submit")
             await failures.after_submit(work, job, error)
             return
-        if isinstance(ticket, Done):
-            raise TypeError(f"{provider.name} is not synchronous but answered with a picture")
-        await _accepted(work, job, provider, request, ticket)
+        if isinstance(answer, Ticket):
+            await _accepted(work, job, provider, request, answer)
+        elif await _runs(work, job, generation):
+            running = dataclasses.replace(job, generation=generation)
+            await _done(work, running, answer, time.monotonic() - began)
 
 
 async def lost(work: Work, job: Job) -> None:
@@ -104,7 +108,10 @@ async def _request(work: Work, job: Job) -> GenRequest:
         prompt=job.spec.prompt,
         model=job.spec.model,
         aspect=cast(Aspect, job.spec.aspect),
-        source=await _source(work, job.spec.source) if job.spec.source else None,
+        sources=(await _source(work, job.spec.source),) if job.spec.source else (),
+        quality=job.spec.quality,
+        seed=job.spec.seed,
+        negative_prompt=job.spec.negative_prompt,
         user_hash=await work.app.ledger.pseudonym(job.user),
         callback_url=_callback_url(work, job.provider),
         deadline=max(1.0, (job.deadline - job.now) / 1000),
@@ -141,6 +148,13 @@ async def _from_telegram(work: Work, file_id: str) -> SourceImage:
 
 async def _begin_synchronous(work: Work, job: Job, provider: Provider, request: GenRequest) -> None:
     generation = job_spans.open_generation(job)
+    if await _runs(work, job, generation):
+        running = dataclasses.replace(job, generation=generation)
+        work.spawn(_synchronous(work, running, provider, request))
+
+
+async def _runs(work: Work, job: Job, generation: str) -> bool:
+    """Note that a job runs in this process's hands, without a ticket; whether it is still ours."""
     ours = await work.app.commit(
         transitions.accepted(
             job.id,
@@ -153,35 +167,42 @@ async def _begin_synchronous(work: Work, job: Job, provider: Provider, request: 
     )
     if ours:
         metrics.wait_duration.record(_waited(job), {"imagebot.provider": job.provider})
-        running = dataclasses.replace(job, generation=generation)
-        work.spawn(_synchronous(work, running, provider, request))
+    return ours
+
+
+async def _done(work: Work, job: Job, done: Done, took: float) -> None:
+    """The provider answered with the picture."""
+    await failures.provider_answered(work, job)
+    await poll.ready(work, job, done, took)
 
 
 async def _synchronous(work: Work, job: Job, provider: Provider, request: GenRequest) -> None:
-    """Await the answer of a provider that has no tasks; the lease is kept meanwhile."""
+    """Await the answer of a provider that takes its time over it; the lease is kept meanwhile."""
     async with work.room() as room:
         with work.hold(job, stop_if_lost=True):
             try:
                 began = time.monotonic()
                 with job_spans.under(job.generation):
                     async with asyncio.timeout(request.deadline):
-                        done = await provider.submit(dataclasses.replace(request, room=room))
+                        answer = await provider.submit(dataclasses.replace(request, room=room))
             except ProviderError as error:
                 await failures.provider_failed(work, job, error, "submit")
                 await poll.ended(work, job, error)
             except TimeoutError:
                 await failures.fail(work, job, ErrorKind.TIMEOUT, "deadline")
             else:
-                if isinstance(done, Ticket):
-                    raise TypeError(f"{provider.name} is synchronous but answered with a ticket")
-                took = time.monotonic() - began
-                await failures.provider_answered(work, job)
-                await poll.ready(work, job, done, took)
+                if isinstance(answer, Ticket):
+                    await _accepted(work, job, provider, request, answer, runs=True)
+                else:
+                    await _done(work, job, answer, time.monotonic() - began)
 
 
-async def _accepted(work: Work, job: Job, provider: Provider, request: GenRequest, ticket: Ticket) -> None:
+async def _accepted(
+    work: Work, job: Job, provider: Provider, request: GenRequest, ticket: Ticket, *, runs: bool = False
+) -> None:
+    """Keep the ticket. `runs`: the answer was awaited beside the actor, so the job runs already."""
     known = work.durations.get((job.provider, job.spec.model), [])
-    generation = job_spans.open_generation(job)
+    generation = job.generation if runs else job_spans.open_generation(job)
     task = ticket.to_json()
     ours = await work.app.commit(
         transitions.accepted(
@@ -194,11 +215,13 @@ async def _accepted(work: Work, job: Job, provider: Provider, request: GenReques
         )
     )
     await failures.provider_answered(work, job)
-    if ours:
+    if ours and not runs:
         metrics.wait_duration.record(_waited(job), {"imagebot.provider": job.provider})
-    else:
+    elif not ours:
         running = dataclasses.replace(job, ticket=task, generation=generation)
-        job_spans.write_generation(running, error="cancelled")
+        if not runs:
+            # Else it is written by whoever ends the job, who knows of it.
+            job_spans.write_generation(running, error="cancelled")
         await failures.stop(work, running)
 
 

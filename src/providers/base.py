@@ -24,8 +24,8 @@ class Capabilities:
 
     Attributes:
         aspects: formats it makes, of those we know. counts: most pictures that are asked for at once.
-        synchronous: `submit` answers with the finished picture (10-180 s), so it is awaited beside the
-            actor, which ends before.
+        synchronous: `submit` may take as long as a picture (10-180 s), so it is awaited beside the actor, which
+            ends before. Whether it then answers with the picture or with a ticket is seen when it does.
         callback: the provider can call `callback_url` when the generation has ended.
         edit: a source picture can be given.
         cancel: a running generation can be stopped.
@@ -66,7 +66,7 @@ class GenRequest:
         prompt: the person's words; never logged.
         model: the provider's model name.
         aspect: one of `ASPECTS`; each provider maps it to its own sizes.
-        source: picture to edit, or None for text to image.
+        sources: pictures to edit; none: text to image. mask: what of the first may change.
         quality, seed, negative_prompt: left out where the model takes none.
         user_hash: salted hash of the person for the provider's abuse reports.
         callback_url: where the provider may report the end, or None.
@@ -78,7 +78,8 @@ class GenRequest:
     prompt: str = field(repr=False)
     model: str
     aspect: Aspect = "1:1"
-    source: SourceImage | None = None
+    sources: tuple[SourceImage, ...] = ()
+    mask: SourceImage | None = None
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
@@ -175,14 +176,30 @@ class Pending:
 class Done:
     """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them.
 
-    `cost` is in the provider's own unit (kie: credits). `seconds`: how long it says the picture took.
+    `unit`: what `cost` is counted in (USD, credits). `seconds`: how long it says the picture took.
     """
 
     image: ImageRef
     seed: int | None = None
     cost: float | None = None
+    unit: str = ""
     finish_reason: str | None = None
     seconds: float | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What is kept of it in the job's record, beside the picture."""
+        found = {"seed": self.seed, "cost": self.cost, "unit": self.unit or None}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A call of a provider's to us, as it came. `path` and `query` are those it was made to."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    path: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 class ErrorKind(StrEnum):
@@ -283,7 +300,7 @@ class Provider(Protocol):
     capabilities: Capabilities
 
     async def submit(self, request: GenRequest) -> Ticket | Done:
-        """Ask for one picture. A synchronous provider returns `Done`."""
+        """Ask for one picture: a ticket to ask about from then on, or at once the picture."""
         ...
 
     async def poll(self, ticket: Ticket) -> Pending | Done:
@@ -303,7 +320,7 @@ class Provider(Protocol):
         """Stop a generation where the provider can."""
         ...
 
-    def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
+    async def callback_hint(self, call: Callback) -> str | None:
         """External id that a callback speaks of, or None if it is not genuine. A hint only: poll next."""
         ...
 

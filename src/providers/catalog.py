@@ -113,11 +113,11 @@ class Offer(_Entry):
         """The formats it makes."""
         return tuple(a for a in ASPECTS if a in self.takes.shapes) or ASPECTS
 
-    def fields(self, request: GenRequest, sources: Sequence[Any] = ()) -> dict[str, Any]:
+    def fields(self, request: GenRequest, sources: Sequence[Any] = (), mask: Any = None) -> dict[str, Any]:
         """A request as this model takes it; what the model lacks is left out.
 
         Args:
-            sources: the pictures to be changed, as the provider wants them (addresses, base64).
+            sources: the pictures to be changed, as the provider wants them (addresses, base64); mask: likewise.
         """
         takes = self.takes
         said: dict[str, Any] = {"prompt": request.prompt, **takes.fixed}
@@ -132,6 +132,8 @@ class Offer(_Entry):
             said[takes.negative_prompt] = request.negative_prompt
         if takes.source and sources:
             said[takes.source] = sources[0] if takes.one else list(sources[: takes.sources])
+        if takes.mask and mask is not None:
+            said[takes.mask] = mask
         return said
 
 

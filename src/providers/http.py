@@ -12,7 +12,7 @@ import functools
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -173,6 +173,10 @@ class Answer:
             raise ValueError("nested too deep") from None
 
 
+File = tuple[str, tuple[str, bytes, str]]
+"""A field of a form that is a file: its name, then (file name, bytes, media type)."""
+
+
 async def exchange(
     client: httpx.AsyncClient,
     method: str,
@@ -183,7 +187,7 @@ async def exchange(
     limit: int,
     json_body: Any = None,
     fields: Mapping[str, str] | None = None,
-    files: Mapping[str, tuple[str, bytes, str]] | None = None,
+    files: Sequence[File] | None = None,
     creates: bool = False,
     room: Callable[[], Awaitable[None]] | None = None,
 ) -> Answer:
@@ -198,7 +202,7 @@ async def exchange(
         limit: largest body accepted, in bytes.
         json_body: sent as JSON.
         fields: form fields, sent as multipart with `files`.
-        files: name to (file name, bytes, media type).
+        files: their fields, which may come again.
         creates: the request makes something that may be billed: when it fails after the connection
             was made, the error says `submitted`.
         room: awaited when the body proves to be large; the rest of it waits in the network meanwhile.

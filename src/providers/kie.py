@@ -14,7 +14,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 from urllib.parse import quote
@@ -24,6 +24,7 @@ import structlog
 
 from src.providers import refusals
 from src.providers.base import (
+    Callback,
     Capabilities,
     Done,
     ErrorKind,
@@ -126,10 +127,12 @@ class KieProvider:
         )
 
     async def submit(self, request: GenRequest) -> Ticket:
-        sources = [await self._upload(request.job_id, request.source)] if request.source else []
+        offer = self._offer(request.model)
+        given = request.sources[: 1 if offer.takes.one else offer.takes.sources]
+        sources = [await self._upload(f"{request.job_id}.{n}", source) for n, source in enumerate(given)]
         body: dict[str, Any] = {
             "model": request.model,
-            "input": self._offer(request.model).fields(request, sources),
+            "input": offer.fields(request, sources),
         }
         if request.callback_url:
             body["callBackUrl"] = request.callback_url
@@ -177,19 +180,19 @@ class KieProvider:
     async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
         return "unsupported"
 
-    def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
+    async def callback_hint(self, call: Callback) -> str | None:
         """The task a callback names, if its signature is ours and at most five minutes old.
 
         The signature covers the task id and the time, not the body: nothing else in it is believed.
         """
         if not self._webhook_key:
             return None
-        lower = {name.lower(): value for name, value in headers.items()}
+        lower = {name.lower(): value for name, value in call.headers.items()}
         stamp = lower.get("x-webhook-timestamp", "")
         given = lower.get("x-webhook-signature", "")
         if not self._is_recent(stamp):
             return None
-        for task in _task_ids(body):
+        for task in _task_ids(call.body):
             expected = sign(self._webhook_key, task, stamp)
             if hmac.compare_digest(expected.encode(), given.encode()):
                 return task
@@ -221,9 +224,9 @@ class KieProvider:
     def _offer(self, model: str) -> Offer:
         return self._catalog.offer(self.name, model, _MOST)
 
-    async def _upload(self, job_id: str, source: SourceImage) -> str:
+    async def _upload(self, name: str, source: SourceImage) -> str:
         suffix = "png" if source.mime == "image/png" else "jpg"
-        name = f"{hashlib.sha256(job_id.encode()).hexdigest()[:24]}.{suffix}"
+        name = f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.{suffix}"
         answer = await exchange(
             self._client,
             "POST",
@@ -232,7 +235,7 @@ class KieProvider:
             seconds=_UPLOAD_SECONDS,
             limit=_ANSWER_LIMIT,
             fields={"uploadPath": "sources", "fileName": name},
-            files={"file": (name, source.data, source.mime)},
+            files=[("file", (name, source.data, source.mime))],
         )
         data = _data(answer)
         url = data.get("downloadUrl") or data.get("fileUrl")
@@ -244,7 +247,12 @@ class KieProvider:
         state = record.get("state")
         if state == "success":
             cost = _number(record.get("creditsConsumed"))
-            return Done(ImageRef(url=_result_url(record.get("resultJson"))), cost=cost, seconds=_took(record))
+            return Done(
+                ImageRef(url=_result_url(record.get("resultJson"))),
+                cost=cost,
+                unit="credits",
+                seconds=_took(record),
+            )
         if state == "fail":
             raise _failed(record)
         if not isinstance(state, str):

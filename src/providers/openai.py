@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from src.providers.answers import picture_in
 from src.providers.base import (
     ASPECTS,
     Aspect,
+    Callback,
     Capabilities,
     Done,
     ErrorKind,
@@ -34,7 +34,7 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
-from src.providers.http import Answer, bearer, exchange
+from src.providers.http import Answer, File, bearer, exchange
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
@@ -60,7 +60,16 @@ _DALLE3 = _offer(_DALLE3_SIZES, "dall-e-3")
 # They answer with the bytes themselves and refuse to be asked for them.
 _ALWAYS_BYTES = ("gpt-image", "chatgpt-image")
 # What a server may do without, should it not know it.
-_OPTIONAL = ("safety_identifier", "user", "response_format", "size", "n")
+_OPTIONAL = (
+    "safety_identifier",
+    "user",
+    "response_format",
+    "size",
+    "n",
+    "quality",
+    "seed",
+    "negative_prompt",
+)
 _NOT_OF_PARAMETERS = frozenset({ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA})
 # Model, parameter and value; "" stands for any value.
 _Parameter = tuple[str, str, str]
@@ -159,11 +168,10 @@ class OpenAIProvider:
 
     async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
         sent: dict[str, Any]
-        if (source := request.source) is None:
+        if not request.sources:
             path, sent = "generations", {"json_body": body | ({"n": 1} if "n" in body else {})}
         else:
-            name = f"source.{source.mime.rpartition('/')[2]}"
-            path, sent = "edits", {"fields": body, "files": {"image": (name, source.data, source.mime)}}
+            path, sent = "edits", {"fields": body, "files": self._files(request)}
         return await exchange(
             self._client,
             "POST",
@@ -175,6 +183,19 @@ class OpenAIProvider:
             room=request.room,
             **sent,
         )
+
+    def _files(self, request: GenRequest) -> list[File]:
+        """The pictures to be changed: several have another field than one."""
+        takes = self._offer(request.model).takes
+        sources = request.sources[: takes.sources]
+        field = f"{takes.source}{'[]' if len(sources) > 1 else ''}"
+        files = [(field, source) for source in sources]
+        if takes.mask and request.mask:
+            files.append((takes.mask, request.mask))
+        return [
+            (name, (f"{n}.{image.mime.rpartition('/')[2]}", image.data, image.mime))
+            for n, (name, image) in enumerate(files)
+        ]
 
     async def _explained(self, error: ProviderError) -> ProviderError:
         """What a 403 without a reason means: the key's, where a harmless call gets one too, else the prompt's."""
@@ -199,7 +220,7 @@ class OpenAIProvider:
     async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
         return "unsupported"
 
-    def callback_hint(self, headers: Mapping[str, str], body: bytes) -> str | None:
+    async def callback_hint(self, call: Callback) -> str | None:
         return None
 
     async def _get(self, path: str) -> Answer:
@@ -284,7 +305,7 @@ class OpenAIProvider:
             headers=self._headers,
             seconds=_CHECK_SECONDS,
             limit=_CHECK_LIMIT,
-            **({"json_body": body} if path == "generations" else {"fields": body, "files": {}}),  # type: ignore[arg-type]
+            **({"json_body": body} if path == "generations" else {"fields": body, "files": []}),
         )
 
 

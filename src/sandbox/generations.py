@@ -34,7 +34,8 @@ class Audit:
     """What a provider could testify to, for tests that count what must not happen twice.
 
     Attributes:
-        submits: requests for a picture that were well-formed, by prompt. sources: those with a picture to change.
+        submits: requests for a picture that were well-formed, by prompt. sources, masks: the pictures to be
+            changed that came with them, and the masks.
         job_ids: the same by our job id, where the wire carries one.
         charged: generations billed, by prompt.
         refused: refusals by code.
@@ -48,6 +49,7 @@ class Audit:
 
     submits: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    masks: Counter[str] = field(default_factory=Counter)
     job_ids: Counter[str] = field(default_factory=Counter)
     charged: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)

@@ -136,7 +136,7 @@ class OpenAISandbox:
         if (refused := self._unauthorized(request)) is not None:
             return refused
         try:
-            fields, images = await _read_form(request)
+            fields, images, masked = await _read_form(request)
             if not images:
                 raise _BadRequest(
                     "Missing required parameter: 'image'.", param="image", code="missing_required_parameter"
@@ -149,6 +149,8 @@ class OpenAISandbox:
                         code="invalid_image_file",
                     )
             order = self._order(fields, images[0])
+            self.audit.sources[order.prompt] += len(images)
+            self.audit.masks[order.prompt] += masked
         except _BadRequest as error:
             return self._bad(error)
         return await self._fulfil(request, order)
@@ -194,7 +196,6 @@ class OpenAISandbox:
     async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
         number = next(self._count)
         self.audit.submits[order.prompt] += 1
-        self.audit.sources[order.prompt] += order.source is not None
         if job_id := request.headers.get("X-Client-Request-Id"):
             self.audit.job_ids[job_id] += 1
         fault = self.faults.behaviour(request.path, order.prompt)
@@ -390,20 +391,23 @@ def _whole(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.isdigit() else None
 
 
-async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes]]:
-    """The fields and images of an edit, read part by part so that the server's body limit does not bind."""
+async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes], bool]:
+    """The fields and images of an edit, and whether it has a mask; read part by part so that the server's body limit does not bind."""
     if not request.content_type.startswith("multipart/"):
         raise _BadRequest("Unsupported content type; expected multipart/form-data.", code="invalid_type")
     fields: dict[str, str] = {}
     images: list[bytes] = []
+    masked = False
     async for part in await request.multipart():
         name = getattr(part, "name", None) or ""
         content = bytes(await part.read())  # type: ignore[union-attr]
         if name in ("image", "image[]", "mask"):
             if len(content) > _MAX_IMAGE or len(images) >= _MAX_IMAGES:
                 raise _BadRequest("Too many or too large images.", param="image", code="image_too_large")
-            if name != "mask":
+            if name == "mask":
+                masked = True
+            else:
                 images.append(content)
         else:
             fields[name] = content.decode("utf-8", "replace")
-    return fields, images
+    return fields, images, masked

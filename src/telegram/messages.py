@@ -132,9 +132,7 @@ class Messages:
         shown: dict[str, Any] = {"message": message}
         if sent is not None and (file_id := file_id_of(sent)):
             shown["file_id"] = file_id
-        if job.result and job.result.get("url"):
-            shown["url"] = job.result["url"]
-        return shown
+        return shown | (job.result or {})
 
     async def shown_already(self, job: Job, request: Request) -> int | None:
         """The message that has become the job's picture though nobody heard so; None: there is none.

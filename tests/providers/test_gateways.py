@@ -499,7 +499,7 @@ async def test_a_parameter_that_is_not_known_is_left_out_and_stays_out(
 async def test_several_are_left_out_one_after_another() -> None:
     async with gateway(refusing("size", "user", "response_format", "n")) as there:
         await there.picture("flux-2-pro")
-        await there.picture("flux-2-pro", source=SourceImage(PNG, "image/png"))
+        await there.picture("flux-2-pro", sources=(SourceImage(PNG, "image/png"),))
     assert len(there.asked) == 6
     assert there.paths[-1] == "/v1/images/edits"
     assert set(there.asked[-1]) == {"model", "prompt", "image"}

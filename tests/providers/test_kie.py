@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from src.providers.base import (
+    Callback,
     Done,
     ErrorKind,
     GenRequest,
@@ -59,7 +60,7 @@ async def test_gets_the_picture(kie: KieProvider, edge: Edge) -> None:
 async def test_edits_an_uploaded_source(kie: KieProvider, edge: Edge) -> None:
     image = await made(kie, ask())
     source = SourceImage(image.data, image.mime)
-    again = await made(kie, ask("as an oil painting", "google/nano-banana-edit", source=source))
+    again = await made(kie, ask("as an oil painting", "google/nano-banana-edit", sources=(source,)))
     assert again.width == 1024
     assert edge.kie.audit.uploads == 1
 
@@ -101,7 +102,7 @@ async def test_speaks_each_familys_fields(kie: KieProvider, model: str) -> None:
 async def test_sends_the_source_where_each_family_takes_it(kie: KieProvider, edge: Edge, model: str) -> None:
     image = await made(kie, ask())
     source = SourceImage(image.data, image.mime)
-    again = await made(kie, ask("as an oil painting", model, source=source))
+    again = await made(kie, ask("as an oil painting", model, sources=(source,)))
     assert (again.width, edge.kie.audit.uploads) == (1024, 1)
 
 
@@ -297,7 +298,7 @@ async def test_a_failed_upload_submits_nothing(kie: KieProvider, edge: Edge) -> 
     for fault in ("reset_after_accept", "500", "html", "wrong_types"):
         edge.faults.add(fault, path="file-stream-upload")
         error = await refused(
-            kie, ask(model="google/nano-banana-edit", source=SourceImage(b"x", "image/png"))
+            kie, ask(model="google/nano-banana-edit", sources=(SourceImage(b"x", "image/png"),))
         )
         assert not error.submitted
     assert not edge.kie.audit.submits
@@ -345,17 +346,19 @@ class TestCallbacks:
     async def test_genuine(self, edge: Edge, client: httpx.AsyncClient, body: object) -> None:
         kie = self.provider(edge, client)
         raw = json.dumps(body).encode()
-        assert kie.callback_hint(self.call(), raw) == "task_1"
-        assert kie.callback_hint(httpx.Headers(self.call()), raw) == "task_1"
-        assert kie.callback_hint(self.call(age=-200), raw) == "task_1", "clocks differ a little"
+        assert await kie.callback_hint(Callback(self.call(), raw)) == "task_1"
+        assert await kie.callback_hint(Callback(httpx.Headers(self.call()), raw)) == "task_1"
+        assert await kie.callback_hint(Callback(self.call(age=-200), raw)) == "task_1", (
+            "clocks differ a little"
+        )
 
     async def test_a_changed_body_is_still_only_a_hint(self, edge: Edge, client: httpx.AsyncClient) -> None:
         body = json.dumps({"taskId": "task_1", "code": 501, "data": {"state": "fail"}}).encode()
-        assert self.provider(edge, client).callback_hint(self.call(), body) == "task_1"
+        assert await self.provider(edge, client).callback_hint(Callback(self.call(), body)) == "task_1"
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"taskId":null}', b"\xff", b"[" * 100_000])
     async def test_nonsense(self, edge: Edge, client: httpx.AsyncClient, body: bytes) -> None:
-        assert self.provider(edge, client).callback_hint(self.call(), body) is None
+        assert await self.provider(edge, client).callback_hint(Callback(self.call(), body)) is None
 
     async def test_forged_or_stale(self, edge: Edge, client: httpx.AsyncClient) -> None:
         kie, body = self.provider(edge, client), b'{"taskId":"task_1"}'
@@ -370,13 +373,13 @@ class TestCallbacks:
             self.call(X_Webhook_Timestamp="١٢٣"),
             self.call(X_Webhook_Timestamp="9" * 400),
         ):
-            assert kie.callback_hint(headers, body) is None
+            assert await kie.callback_hint(Callback(headers, body)) is None
 
     async def test_without_a_key_nothing_is_genuine(self, edge: Edge, client: httpx.AsyncClient) -> None:
         kie = self.provider(edge, client, kie_webhook_key=None)
         stamp = str(int(self.NOW))
         headers = {"X-Webhook-Timestamp": stamp, "X-Webhook-Signature": sign(b"", "task_1", stamp)}
-        assert kie.callback_hint(headers, b'{"taskId":"task_1"}') is None
+        assert await kie.callback_hint(Callback(headers, b'{"taskId":"task_1"}')) is None
         assert not kie.capabilities.callback
 
 

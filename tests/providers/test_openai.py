@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from src.providers.base import ErrorKind, GenRequest, ImageRef, ProviderError, SourceImage, Ticket
+from src.providers.base import Callback, ErrorKind, GenRequest, ImageRef, ProviderError, SourceImage, Ticket
 from src.providers.http import make_client
 from src.providers.openai import OpenAIProvider
 
@@ -45,9 +45,22 @@ async def test_gets_the_picture(openai: OpenAIProvider, edge: Edge) -> None:
 async def test_edits_a_source(openai: OpenAIProvider, edge: Edge) -> None:
     done = await openai.submit(ask())
     assert done.image.data is not None
-    again = await openai.submit(ask("as an oil painting", source=SourceImage(done.image.data, "image/png")))
+    again = await openai.submit(
+        ask("as an oil painting", sources=(SourceImage(done.image.data, "image/png"),))
+    )
     assert (await openai.fetch(again.image)).width == 1024
     assert edge.openai.audit.submits["as an oil painting"] == 1
+
+
+async def test_sends_several_sources_and_a_mask(openai: OpenAIProvider, edge: Edge) -> None:
+    done = await openai.submit(ask())
+    assert done.image.data is not None
+    image = SourceImage(done.image.data, "image/png")
+    await openai.submit(ask("one picture of two", sources=(image, image), mask=image))
+    assert edge.openai.audit.sources["one picture of two"] == 2
+    assert edge.openai.audit.masks["one picture of two"] == 1
+    await openai.submit(ask("of too many", sources=(image,) * 17))
+    assert edge.openai.audit.sources["of too many"] == 16
 
 
 @pytest.mark.parametrize(
@@ -230,7 +243,7 @@ async def test_a_model_that_is_not_there_is_an_error_of_its_own(
 
 
 async def test_half_a_character_is_an_invalid_request(openai: OpenAIProvider) -> None:
-    for request in (ask("\ud83d"), ask("\ud83d", source=SourceImage(b"x", "image/png"))):
+    for request in (ask("\ud83d"), ask("\ud83d", sources=(SourceImage(b"x", "image/png"),))):
         error = await refused(openai, request)
         assert (error.kind, error.submitted) == (ErrorKind.INVALID_REQUEST, False)
         assert "ud83d" not in repr(error.__cause__)
@@ -246,6 +259,6 @@ async def test_has_no_tasks(openai: OpenAIProvider) -> None:
         await openai.poll(ticket)
     assert caught.value.ended
     assert await openai.cancel(ticket) == "unsupported"
-    assert openai.callback_hint({}, b"{}") is None
+    assert await openai.callback_hint(Callback({}, b"{}")) is None
     with pytest.raises(ProviderError):
         await openai.fetch(ImageRef(data=b"x" * 60_000_000))

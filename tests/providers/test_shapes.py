@@ -10,7 +10,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.providers.base import Done, GenRequest, ProviderError, SourceImage, Ticket
+from src.providers.base import Callback, Done, GenRequest, ProviderError, SourceImage, Ticket
 from src.providers.kie import KieProvider
 from src.providers.openai import OpenAIProvider
 from src.settings import load_settings
@@ -68,7 +68,7 @@ async def ask_everything(status: int, body: bytes) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(status, content=body, headers={"location": "https://x/"})
 
-    request = GenRequest("j", "p", "m", source=SourceImage(b"x", "image/png"))
+    request = GenRequest("j", "p", "m", sources=(SourceImage(b"x", "image/png"),))
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         openai, kie = OpenAIProvider(SETTINGS, client), KieProvider(SETTINGS, client)
 
@@ -94,4 +94,4 @@ def test_only_provider_errors_come_out(status: int, body: bytes) -> None:
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)), st.binary(max_size=60))
 def test_a_callback_from_anyone_is_no_error(headers: dict[str, str], body: bytes) -> None:
     kie = KieProvider(SETTINGS, UNUSED)
-    assert kie.callback_hint(headers, body) is None
+    assert asyncio.run(kie.callback_hint(Callback(headers, body))) is None
