@@ -1,4 +1,5 @@
-"""Every setting of the system: its environment variable, unit, default and check.
+"""Every setting of the system: its environment variable, unit, default and check. A provider's own are declared in its
+file and found through its client.
 
 Read once a process by `get_settings()`. A missing or malformed setting stops the start with its
 name and what was expected; the value itself is never shown, it may be a secret.
@@ -7,15 +8,26 @@ name and what was expected; the value itself is never shown, it may be a secret.
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.metadata
 import ipaddress
 import os
+import pkgutil
 import re
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -38,8 +50,21 @@ class SettingsError(UserError):
     """Settings that cannot be started with; its text names each one and says what to do."""
 
 
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected an address such as https://example.com")
+    if parts.username or parts.password:
+        raise ValueError("expected an address without a user name or password in it")
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""An http or https address."""
+
+
 class Settings(BaseSettings):
-    """The settings. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
+    """The settings but those of the providers, which `load_settings` adds. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
 
     model_config = SettingsConfigDict(
         env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
@@ -52,7 +77,7 @@ class Settings(BaseSettings):
 
     # Telegram
     telegram_token: SecretStr | None = Field(None, description="Bot token from @BotFather (`123456:ABC…`).")
-    telegram_api_url: str = Field(
+    telegram_api_url: Address = Field(
         "https://api.telegram.org", description="Bot API server; a local one lifts the file limits."
     )
     telegram_api_local: bool = Field(
@@ -100,32 +125,9 @@ class Settings(BaseSettings):
     models_file: Path | None = Field(
         None, description="A catalog of models in place of the shipped `src/providers/models.toml`."
     )
-    provider: Literal["auto", "openai", "kie"] = Field(
-        "auto", description="Provider of new jobs; `auto`: the first that has a key."
+    provider: str = Field(
+        "auto", description="Provider of new jobs, by its name; `auto`: the first that has a key."
     )
-    openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI or a compatible gateway.")
-    openai_base_url: str = Field(
-        "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
-    )
-    openai_model: str = Field("gpt-image-2.5-flare", description="Model for OpenAI.")
-    openai_fast_model: str | None = Field(
-        None, description="A faster model there, which people are offered when the line is long."
-    )
-    openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
-    openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
-    kie_api_key: SecretStr | None = Field(None, description="Key of kie.ai.")
-    kie_base_url: str = Field("https://api.kie.ai", description="Address of kie.ai's API.")
-    kie_upload_url: str = Field(
-        "https://kieai.redpandaai.co", description="Address kie.ai takes source pictures at."
-    )
-    kie_model: str = Field("nano-banana-2-1", description="Model for text to image at kie.ai.")
-    kie_edit_model: str = Field("nano-banana-2-1", description="Model for edits at kie.ai.")
-    kie_fast_model: str | None = Field(
-        None, description="A faster model for text to image there, offered when the line is long."
-    )
-    kie_concurrency: int = Field(100, ge=1, le=10_000, description="Generations in flight at kie.ai.")
-    kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
-    kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
     failover: bool = Field(
         True,
         description="When a provider fails, another that has a key makes the picture (never after a refusal).",
@@ -301,16 +303,6 @@ class Settings(BaseSettings):
                 raise ValueError("expected a readable file of certificates in PEM") from None
         return value
 
-    @field_validator("telegram_api_url", "openai_base_url", "kie_base_url", "kie_upload_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("expected an address such as https://example.com")
-        if parts.username or parts.password:
-            raise ValueError("expected an address without a user name or password in it")
-        return value.rstrip("/")
-
     @field_validator("webhook_url")
     @classmethod
     def _https(cls, value: str | None) -> str | None:
@@ -327,19 +319,27 @@ class Settings(BaseSettings):
             raise ValueError(
                 "WEBHOOK_SECRET: is needed with WEBHOOK_URL; make one with `openssl rand -hex 32`"
             )
-        for name in ("openai", "kie"):
-            if self.provider == name and getattr(self, f"{name}_api_key") is None:
-                raise ValueError(f"{name.upper()}_API_KEY: is needed with PROVIDER={name}")
+        known = provider_clients()
+        if self.provider not in ("auto", *known):
+            raise ValueError(f"PROVIDER: expected auto or one of {', '.join(known)}")
+        if self.provider != "auto" and self.provider not in self.providers:
+            raise ValueError(f"{key_of(self.provider)}: is needed with PROVIDER={self.provider}")
         return self
 
     @property
     def providers(self) -> tuple[str, ...]:
         """Names of the providers that have a key, the one for new jobs first."""
-        keyed = [n for n in ("openai", "kie") if getattr(self, f"{n}_api_key") is not None]
+        keyed = [n for n in provider_clients() if getattr(self, key_of(n).lower(), None) is not None]
         if self.provider in keyed:
             keyed.remove(self.provider)
             keyed.insert(0, self.provider)
         return tuple(keyed)
+
+    @property
+    def provider_addresses(self) -> tuple[str, ...]:
+        """The addresses of all providers, which their settings name."""
+        fields = (name for client in provider_clients().values() for name in client.settings.model_fields)
+        return tuple(str(getattr(self, name)) for name in fields if name.endswith("_url"))
 
     @property
     def api_clients(self) -> dict[str, str]:
@@ -365,6 +365,51 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
+PLUGINS = "imagebot.providers"
+"""The entry point group by which an installed package offers a provider's client."""
+
+
+@functools.cache
+def provider_clients() -> dict[str, Any]:
+    """The clients of the image providers by name, the preferred first: each module of `src.providers` that has a
+    `PROVIDER`, and what installed packages offer.
+
+    Raises:
+        SettingsError: a package's cannot be loaded, or has the name of another.
+    """
+    package = importlib.import_module("src.providers")
+    modules = (
+        importlib.import_module(f"src.providers.{m.name}") for m in pkgutil.iter_modules(package.__path__)
+    )
+    clients = [module.PROVIDER for module in modules if hasattr(module, "PROVIDER")]
+    for point in importlib.metadata.entry_points(group=PLUGINS):
+        try:
+            clients.append(point.load())
+        except Exception as error:
+            raise SettingsError(
+                f"The provider {point.name} ({point.value}) cannot be loaded: {error!r}"
+            ) from error
+    found: dict[str, Any] = {}
+    for client in sorted(clients, key=lambda client: getattr(client, "rank", 100)):
+        if client.name in found:
+            raise SettingsError(f"Two packages offer a provider {client.name}: uninstall one")
+        found[client.name] = client
+    return found
+
+
+def key_of(provider: str) -> str:
+    """The variable that holds a provider's key; without it the provider is not used."""
+    return f"{provider.upper()}_API_KEY"
+
+
+@functools.cache
+def settings_class() -> type[Settings]:
+    """The settings with those of every provider."""
+    parts = (client.settings for client in provider_clients().values())
+    made: type[Settings] = create_model("Settings", __base__=(Settings, *parts))
+    return made
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read and check the settings.
 
@@ -372,7 +417,7 @@ def load_settings(**overrides: Any) -> Settings:
         SettingsError: naming each wrong variable and what was expected of it, never its value.
     """
     try:
-        return Settings(**overrides)
+        return settings_class()(**overrides)
     except ValidationError as error:
         lines = []
         for item in error.errors(include_input=False, include_url=False, include_context=False):
@@ -391,7 +436,10 @@ def get_settings() -> Settings:
 def table() -> str:
     """The README's table of settings, in Markdown."""
     rows = ["| variable | default | what it is |", "|---|---|---|"]
-    for name, info in Settings.model_fields.items():
+    fields = dict(Settings.model_fields)
+    at = list(fields).index("provider") + 1
+    theirs = [field for c in provider_clients().values() for field in c.settings.model_fields.items()]
+    for name, info in [*list(fields.items())[:at], *theirs, *list(fields.items())[at:]]:
         default = info.default
         shown = "" if default is None or default == () else f"`{default}`"
         rows.append(f"| `{name.upper()}` | {shown} | {info.description} |")

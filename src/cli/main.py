@@ -15,7 +15,15 @@ import typer
 
 from src.cli import ops
 from src.local.supervisor import THREADS
-from src.settings import Settings, SettingsError, UserError, load_settings, table
+from src.settings import (
+    Settings,
+    SettingsError,
+    UserError,
+    key_of,
+    load_settings,
+    provider_clients,
+    table,
+)
 from src.worker import loop
 
 app = typer.Typer(
@@ -68,7 +76,7 @@ def run(
     if settings.telegram_token is None:
         missing.append("TELEGRAM_TOKEN: the bot's token from @BotFather")
     if not settings.providers:
-        missing.append("OPENAI_API_KEY or KIE_API_KEY: the key of an image provider")
+        missing.append(f"{' or '.join(map(key_of, provider_clients()))}: the key of an image provider")
     from src.providers import open_catalog
 
     open_catalog(settings)

@@ -139,7 +139,7 @@ class Job:
     Attributes:
         tries, deliveries: attempts at its submit (to this provider) and at showing its outcome.
         unknown: submits of which nobody knows whether the provider took them.
-        failovers: providers that it was handed to after another failed, in order.
+        failovers: providers that have had it, in order, once one has failed.
         refused: attempts at showing it that Telegram refused as a bad request.
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.

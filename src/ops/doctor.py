@@ -21,7 +21,7 @@ from observability.addresses import safe_url
 from src.app import open_app
 from src.limits import Limiter
 from src.local.redis_server import NoRedis, redis_server
-from src.settings import Settings, SettingsError, load_settings
+from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 
@@ -121,7 +121,8 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _providers(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.providers:
-        yield Finding("providers", False, "none has a key: set OPENAI_API_KEY or KIE_API_KEY")
+        keys = " or ".join(map(key_of, provider_clients()))
+        yield Finding("providers", False, f"none has a key: set {keys}")
         return
     # The providers alone: whatever is wrong with Redis was said above.
     known = settings.model_copy(update={"redis_url": settings.redis_url or "redis://localhost"})

@@ -163,8 +163,6 @@ def no_turn(seconds: float, gate: str = "telegram") -> Again:
 
 
 def _others(job: Job, providers: Mapping[str, Capabilities]) -> tuple[str, ...]:
-    if len(job.failovers) >= len(providers) - 1:
-        return ()
     tried, edit = {job.provider, *job.failovers}, job.spec.source is not None
     return tuple(
         name

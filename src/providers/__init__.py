@@ -1,4 +1,8 @@
-"""Clients of the image providers; the pipeline knows only `src.providers.base`."""
+"""Clients of the image providers; the pipeline knows only `src.providers.base`.
+
+A client is a class with a `name` and a pydantic model `settings`; its file says `PROVIDER = …`, and that is all there is
+to its registration (`src.settings.provider_clients`).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,7 @@ import httpx
 
 from src.providers.base import Provider
 from src.providers.catalog import Catalog, get_catalog
-from src.providers.kie import KieProvider
-from src.providers.openai import OpenAIProvider
-from src.settings import Settings
-
-_PROVIDERS: dict[str, type[OpenAIProvider] | type[KieProvider]] = {
-    "openai": OpenAIProvider,
-    "kie": KieProvider,
-}
+from src.settings import Settings, provider_clients
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -22,10 +19,10 @@ def open_catalog(settings: Settings) -> Catalog:
     Raises:
         SettingsError: an entry of it is wrong; with its line.
     """
-    return get_catalog(settings.models_file, frozenset(_PROVIDERS))
+    return get_catalog(settings.models_file, frozenset(provider_clients()))
 
 
 def make_providers(settings: Settings, client: httpx.AsyncClient) -> dict[str, Provider]:
     """The providers that have a key, by name, the one for new jobs first."""
     open_catalog(settings)
-    return {name: _PROVIDERS[name](settings, client) for name in settings.providers}
+    return {name: provider_clients()[name](settings, client) for name in settings.providers}

@@ -59,10 +59,7 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
         resolver: for tests, in place of the system's name resolution.
     """
     named = (host for host in settings.provider_result_hosts if "://" in host)
-    trusted = frozenset(
-        urlsplit(url).hostname or ""
-        for url in (settings.openai_base_url, settings.kie_base_url, settings.kie_upload_url, *named)
-    )
+    trusted = frozenset(urlsplit(url).hostname or "" for url in (*settings.provider_addresses, *named))
 
     def session() -> aiohttp.ClientSession:
         inner = resolver or aiohttp.ThreadedResolver()

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import httpx
 import structlog
+from pydantic import BaseModel, Field, SecretStr
 
 from src.providers import refusals
 from src.providers.base import (
@@ -42,7 +43,7 @@ from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.http import Answer, bearer, exchange
 from src.providers.refusals import may_have_run, safe_code
 from src.providers.results import ResultHosts, fetch_ref, open_ref
-from src.settings import Settings
+from src.settings import Address, Settings
 
 _SUBMIT_SECONDS = 30.0
 _UPLOAD_SECONDS = 60.0
@@ -85,6 +86,24 @@ _SAID_IN_WORDS = frozenset(
 log = structlog.get_logger(__name__)
 
 
+class KieSettings(BaseModel):
+    """What is set for kie.ai."""
+
+    kie_api_key: SecretStr | None = Field(None, description="Key of kie.ai.")
+    kie_base_url: Address = Field("https://api.kie.ai", description="Address of kie.ai's API.")
+    kie_upload_url: Address = Field(
+        "https://kieai.redpandaai.co", description="Address kie.ai takes source pictures at."
+    )
+    kie_model: str = Field("nano-banana-2-1", description="Model for text to image at kie.ai.")
+    kie_edit_model: str = Field("nano-banana-2-1", description="Model for edits at kie.ai.")
+    kie_fast_model: str | None = Field(
+        None, description="A faster model for text to image there, offered when the line is long."
+    )
+    kie_concurrency: int = Field(100, ge=1, le=10_000, description="Generations in flight at kie.ai.")
+    kie_rate: float = Field(2.0, gt=0, description="New tasks a second at kie.ai (it allows 20 in 10 s).")
+    kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
+
+
 class KieProvider:
     """Client of kie.ai.
 
@@ -95,10 +114,13 @@ class KieProvider:
     """
 
     name = "kie"
+    rank = 2
+    settings = KieSettings
 
     def __init__(
         self, settings: Settings, client: httpx.AsyncClient, *, clock: Callable[[], float] = time.time
     ) -> None:
+        assert isinstance(settings, KieSettings)
         webhook_key = settings.kie_webhook_key
         self._client = client
         self._clock = clock
@@ -386,3 +408,6 @@ def _number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+PROVIDER = KieProvider

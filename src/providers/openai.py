@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import httpx
 import structlog
+from pydantic import BaseModel, Field, SecretStr
 
 from src.providers import refusals
 from src.providers.answers import picture_in
@@ -36,7 +37,7 @@ from src.providers.base import (
 from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.http import Answer, File, bearer, exchange
 from src.providers.results import ResultHosts, fetch_ref, open_ref
-from src.settings import Settings
+from src.settings import Address, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -80,12 +81,30 @@ _A_PICTURE_MODEL = re.compile(
 )
 
 
+class OpenAISettings(BaseModel):
+    """What is set for OpenAI or a gateway with its API."""
+
+    openai_api_key: SecretStr | None = Field(None, description="Key of OpenAI or a compatible gateway.")
+    openai_base_url: Address = Field(
+        "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
+    )
+    openai_model: str = Field("gpt-image-2.5-flare", description="Model for OpenAI.")
+    openai_fast_model: str | None = Field(
+        None, description="A faster model there, which people are offered when the line is long."
+    )
+    openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
+    openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
+
+
 class OpenAIProvider:
     """Client of the images API at `settings.openai_base_url`."""
 
     name = "openai"
+    rank = 1
+    settings = OpenAISettings
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
+        assert isinstance(settings, OpenAISettings)
         self._client = client
         self._base = settings.openai_base_url.rstrip("/")
         self._headers = bearer(settings.openai_api_key)
@@ -365,3 +384,6 @@ def _seen(answer: Answer) -> str:
     if start.startswith(b"<"):
         return "a web page"
     return "JSON" if start[:1] in (b"{", b"[") else "something else"
+
+
+PROVIDER = OpenAIProvider

@@ -33,7 +33,7 @@ from src.providers.base import Done, GenRequest, ImageRef
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.sandbox.telegram import DEMO_TOKEN
-from src.settings import Settings
+from src.settings import Settings, load_settings
 from src.telegram import keyboards
 from src.telegram.client import make_bot
 from src.telegram.i18n import Texts
@@ -59,7 +59,7 @@ class Place:
         self.record = f"{url}/kie/api/v1/jobs/recordInfo?taskId={task}"
 
     def settings(self) -> Settings:
-        return Settings(
+        return load_settings(
             kie_base_url=f"{self.url}/kie",
             kie_api_key="bench",
             telegram_api_url=self.url,

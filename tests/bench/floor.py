@@ -26,14 +26,14 @@ from aiogram.types import BufferedInputFile, InputMediaPhoto
 
 from src.pipeline import poll_schedule
 from src.providers.http import make_client
-from src.settings import Settings
+from src.settings import load_settings
 from tests.bench import wire
 
 KNOWN = [20 + 20 * n / 199 for n in range(200)]
 
 
 async def _with_httpx(flight: int) -> None:
-    settings = Settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)
+    settings = load_settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)
     session = AiohttpSession(api=TelegramAPIServer.from_base(wire.URL))
     async with make_client(settings) as client, Bot(wire.TOKEN, session=session) as bot:
 

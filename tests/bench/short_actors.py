@@ -13,7 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO, Retries
 
 from src.providers.http import make_client
-from src.settings import Settings
+from src.settings import load_settings
 from tests.bench import wire
 
 dramatiq.set_broker(
@@ -28,7 +28,7 @@ _clients: list[httpx.AsyncClient] = []
 
 def _client() -> httpx.AsyncClient:
     if not _clients:
-        _clients.append(make_client(Settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)))
+        _clients.append(make_client(load_settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)))
     return _clients[0]
 
 

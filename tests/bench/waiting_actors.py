@@ -14,7 +14,7 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO
 
 from src.providers.http import make_client
-from src.settings import Settings
+from src.settings import load_settings
 from tests.bench import wire
 
 dramatiq.set_broker(
@@ -29,7 +29,7 @@ _clients: list[httpx.AsyncClient] = []
 async def make_picture() -> None:
     """One job from its placeholder to its picture."""
     if not _clients:
-        _clients.append(make_client(Settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)))
+        _clients.append(make_client(load_settings(kie_base_url=f"{wire.URL}/kie", allow_private_hosts=True)))
     client = _clients[0]
     chat = random.choice(wire.PEOPLE)
     sent = (await client.post(wire.method("sendMessage"), json={"chat_id": chat, "text": "a moment"})).json()

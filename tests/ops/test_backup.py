@@ -18,13 +18,13 @@ import redis
 
 from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
 from src.ops.backup import BackupError, backup, every, restore, verify
-from src.settings import Settings
+from src.settings import Settings, load_settings
 from tests.conftest import RedisProcess
 from tests.system import System, running
 
 
 def settings_of(url: str) -> Settings:
-    return Settings(redis_url=url)
+    return load_settings(redis_url=url)
 
 
 async def _command(system: System, *words: str) -> None:

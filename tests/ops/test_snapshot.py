@@ -19,7 +19,7 @@ from src.ops.report import report
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
-from src.settings import Settings
+from src.settings import load_settings
 from src.telegram.i18n import get_texts
 
 ADMIN = 4711
@@ -27,7 +27,7 @@ ADMIN = 4711
 
 @pytest.fixture
 async def app(redis_url: str) -> AsyncIterator[App]:
-    settings = Settings(
+    settings = load_settings(
         redis_url=redis_url, kie_api_key="key", kie_concurrency=2, admin_ids="4711", max_active_per_user=100
     )
     async with open_app(settings) as app:

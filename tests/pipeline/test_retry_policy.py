@@ -73,6 +73,18 @@ SUBMITS: dict[str, tuple[Job, ProviderError, dict[str, Capabilities], Again | El
         {**TWO, "third": TEXT},
         Elsewhere(("openai", "third"), UPSTREAM),
     ),
+    "last try, of three that two have had": (
+        _job(tries=4, failovers=("openai", "kie")),
+        _error(),
+        {**TWO, "third": TEXT},
+        Elsewhere(("third",), UPSTREAM),
+    ),
+    "last try, of three that all have had": (
+        _job(tries=4, failovers=("openai", "third", "kie")),
+        _error(),
+        {**TWO, "third": TEXT},
+        UPSTREAM,
+    ),
     "last try, an edit": (
         _job(tries=4, source="file"),
         _error(),

@@ -17,7 +17,7 @@ from src.jobs import Job, Ledger, State, keys, transitions
 from src.ops import job_reports
 from src.pipeline import failures, poll, submit
 from src.pipeline.leases import Work
-from src.pipeline.notify import QUEUE
+from src.pipeline.notify import QUEUES
 from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Provider, Ticket
 from src.settings import load_settings
 from tests.jobs.states import admitted, claimed
@@ -55,7 +55,8 @@ class Either:
 async def work(redis_url: str) -> AsyncIterator[Work]:
     """What a worker process shares, without its Telegram."""
     broker = StubBroker()
-    broker.declare_queue(QUEUE)
+    for queue in QUEUES:
+        broker.declare_queue(queue)
     previous = dramatiq.get_broker()
     dramatiq.set_broker(broker)
     async with open_app(load_settings(redis_url=redis_url)) as app:

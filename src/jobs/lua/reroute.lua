@@ -11,7 +11,7 @@ redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),
   'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1,
-  'failovers', (f.failovers == '' and '' or f.failovers .. ' ') .. to)
+  'failovers', (f.failovers == '' and f.provider or f.failovers) .. ' ' .. to)
 -- It has waited its turn once: it stands in the round that is now, before the next.
 local round = tonumber(redis.call('HGET', P .. 'tags:' .. to, 'now:' .. f.class) or '0')
 redis.call('ZADD', P .. 'line:' .. to, tonumber(f.class) * CLASS + round, id)

@@ -1,0 +1,159 @@
+"""An installed package offers a provider: it is found, set up, asked, and stands in the line of those that fail over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import dramatiq
+import pytest
+import redis
+from dramatiq.brokers.stub import StubBroker
+
+from src import settings
+from src.app import App, open_app
+from src.jobs import Job, Ledger, State
+from src.pipeline import submit
+from src.pipeline.leases import Work
+from src.pipeline.notify import QUEUES
+from src.providers.base import ErrorKind, GenRequest, ImageRef, ProviderError
+from src.settings import SettingsError, load_settings, table
+from tests.jobs.states import admitted, claimed
+
+SOURCE = """
+import io
+from contextlib import asynccontextmanager
+from PIL import Image
+from pydantic import BaseModel, Field, SecretStr
+from src.providers.base import Capabilities, Done, Health, ImageRef
+from src.providers.images import inspect
+
+class FoxSettings(BaseModel):
+    foxpaint_api_key: SecretStr | None = Field(None, description="Key of Foxpaint.")
+    foxpaint_model: str = Field("fox-1", description="Its model.")
+    foxpaint_concurrency: int = Field(3, ge=1, description="Generations in flight there.")
+    foxpaint_rate: float = Field(5.0, gt=0, description="Requests a second.")
+
+class Foxpaint:
+    name = "foxpaint"
+    settings = FoxSettings
+    capabilities = Capabilities(aspects=("1:1",))
+
+    def __init__(self, settings, client):
+        self.key = settings.foxpaint_api_key.get_secret_value()
+
+    async def submit(self, request):
+        out = io.BytesIO()
+        Image.new("RGB", (64, 64), "orange").save(out, "PNG")
+        return Done(ImageRef(data=out.getvalue()), seed=request.seed)
+
+    async def fetch(self, ref):
+        return inspect(ref.data)
+
+    async def check(self):
+        return Health(True, "it paints")
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a package in it, as pip leaves it."""
+    (tmp_path / "foxpaint.py").write_text(SOURCE)
+    info = tmp_path / "foxpaint-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foxpaint\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[imagebot.providers]\nfoxpaint = foxpaint:Foxpaint\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = (settings.provider_clients, settings.settings_class)
+    for cached in found:
+        cached.cache_clear()
+    yield info
+    monkeypatch.undo()
+    for cached in found:
+        cached.cache_clear()
+
+
+@pytest.fixture
+async def app(installed: Path, redis_url: str) -> AsyncIterator[App]:
+    broker = StubBroker()
+    for queue in QUEUES:
+        broker.declare_queue(queue)
+    previous = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    keys = dict.fromkeys(("kie_api_key", "openai_api_key", "foxpaint_api_key"), "a-secret-of-a-test")
+    async with open_app(load_settings(redis_url=redis_url, **keys)) as made:
+        yield made
+    dramatiq.set_broker(previous)
+
+
+def _work(app: App) -> Work:
+    return Work(app, cast(Any, None), cast(Any, None))
+
+
+async def test_its_settings_are_read_checked_masked_and_in_the_table(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENV_FILE", ".env")
+    (tmp_path / ".env").write_text("FOXPAINT_API_KEY=fox-secret\nPROVIDER=foxpaint\n")
+    found = load_settings()
+    assert found.providers == ("foxpaint",)
+    assert "fox-secret" in found.secrets()
+    assert "fox-secret" not in repr(found)
+    assert "| `FOXPAINT_MODEL` | `fox-1` | Its model. |" in table()
+    monkeypatch.setenv("FOXPAINT_CONCURRENCY", "0")
+    with pytest.raises(SettingsError, match="FOXPAINT_CONCURRENCY"):
+        load_settings()
+
+
+async def test_it_makes_a_picture(app: App, sync_redis: redis.Redis) -> None:
+    assert (list(app.providers), app.cap("foxpaint")) == (["openai", "kie", "foxpaint"], 3)
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    job = claimed(ledger, job_id, "submit")
+    await submit.begin(_work(app), replace(job, provider="foxpaint"))
+    job = cast(Job, await app.ledger.job(job_id))
+    assert job.state is State.READY
+    data = await app.ledger.blob(job_id)
+    picture = await app.providers["foxpaint"].fetch(ImageRef(data=data))
+    assert (picture.mime, picture.width) == ("image/png", 64)
+
+
+class Refusing:
+    """A provider whose key is bad."""
+
+    def __init__(self, name: str, like: Any) -> None:
+        self.name, self.capabilities = name, like.capabilities
+        self.asked = 0
+
+    async def submit(self, request: GenRequest) -> Any:
+        self.asked += 1
+        raise ProviderError(ErrorKind.AUTH)
+
+
+async def test_of_three_that_fail_each_is_asked_once(app: App, sync_redis: redis.Redis) -> None:
+    for name, provider in app.providers.items():
+        app.providers[name] = cast(Any, Refusing(name, provider))
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    for _ in range(3):
+        await submit.begin(work := _work(app), claimed(ledger, job_id, "submit"))
+        await work.drain(20)
+    job = cast(Job, await app.ledger.job(job_id))
+    assert (job.state, job.kind, job.failovers) == (State.FAILED, "auth", ("kie", "openai", "foxpaint"))
+    assert [cast(Refusing, p).asked for p in app.providers.values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("points", "told"),
+    [
+        ("kie = foxpaint:Foxpaint\nsecond = foxpaint:Foxpaint", "Two packages offer a provider foxpaint"),
+        ("foxpaint = foxpaint:Nothing", "The provider foxpaint \\(foxpaint:Nothing\\) cannot be loaded"),
+    ],
+)
+def test_what_is_wrong_with_a_package_is_said(installed: Path, points: str, told: str) -> None:
+    (installed / "entry_points.txt").write_text(f"[imagebot.providers]\n{points}\n")
+    with pytest.raises(SettingsError, match=told):
+        load_settings()
