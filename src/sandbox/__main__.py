@@ -20,6 +20,7 @@ from aiohttp import web
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
+from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.page import ChatPage
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
@@ -37,6 +38,7 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     pictures, faults = PictureMaker(), Faults()
     TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits).add_to(app)
     OpenAISandbox(pictures=pictures, faults=faults).add_to(app)
+    OpenRouterSandbox(pictures=pictures, faults=faults).add_to(app)
     KieSandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)

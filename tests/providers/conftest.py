@@ -17,6 +17,7 @@ from src.providers.openai import OpenAIProvider
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
+from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.pictures import PictureMaker
 from src.settings import Settings, load_settings
 
@@ -31,6 +32,7 @@ class Edge:
     faults: Faults
     openai: OpenAISandbox
     kie: KieSandbox
+    openrouter: OpenRouterSandbox
 
     def settings(self, **overrides: Any) -> Settings:
         return load_settings(
@@ -42,6 +44,8 @@ class Edge:
                 "kie_base_url": f"{self.base}/kie",
                 "kie_upload_url": f"{self.base}/kie-upload",
                 "kie_webhook_key": "callback-key",
+                "openrouter_api_key": KEY,
+                "openrouter_base_url": f"{self.base}/openrouter/api/v1",
                 **overrides,
             }
         )
@@ -52,11 +56,12 @@ async def edge() -> AsyncIterator[Edge]:
     faults, pictures = Faults(), PictureMaker(cached=True)
     openai = OpenAISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
     kie = KieSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), webhook_key="callback-key")
+    router = OpenRouterSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
     app = web.Application()
-    openai.add_to(app)
-    kie.add_to(app)
+    for part in (openai, kie, router):
+        part.add_to(app)
     async with TestServer(app) as server:
-        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie)
+        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie, router)
 
 
 @pytest.fixture

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 async def test_a_client_for_each_key_the_chosen_one_first(edge: Edge, client: httpx.AsyncClient) -> None:
-    assert list(make_providers(edge.settings(provider="kie"), client)) == ["kie", "openai"]
-    assert list(make_providers(edge.settings(kie_api_key=None), client)) == ["openai"]
+    assert list(make_providers(edge.settings(provider="kie"), client)) == ["kie", "openai", "openrouter"]
+    assert list(make_providers(edge.settings(kie_api_key=None, openrouter_api_key=None), client)) == [
+        "openai"
+    ]
     for name, provider in make_providers(edge.settings(), client).items():
         assert isinstance(provider, Provider)
         assert provider.name == name
