@@ -27,7 +27,7 @@ from src.jobs import Job, Ledger, State
 from src.local.redis_server import redis_address, redis_command, socket_folder
 from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_TOKEN
-from src.settings import UserError
+from src.settings import UserError, key_of, provider_clients
 from src.telemetry import job_spans
 
 _UP_SECONDS = 60.0
@@ -212,6 +212,8 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "TELEGRAM_TOKEN": DEMO_TOKEN,
         "TELEGRAM_API_URL": url,
         "WEBHOOK_URL": "",
+        "MODELS_FILE": "",
+        **{key_of(provider): "" for provider in provider_clients()},
         "PROVIDER": "kie",
         "KIE_API_KEY": "sandbox-key",
         "KIE_BASE_URL": f"{url}/kie",

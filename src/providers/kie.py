@@ -15,8 +15,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -31,18 +30,16 @@ from src.providers.base import (
     ErrorKind,
     GenRequest,
     Health,
-    ImageBytes,
     ImageRef,
     Pending,
-    Picture,
     ProviderError,
     SourceImage,
     Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
+from src.providers.client import Client
 from src.providers.http import Answer, bearer, exchange
 from src.providers.refusals import may_have_run, safe_code
-from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Address, Settings
 
 _SUBMIT_SECONDS = 30.0
@@ -104,7 +101,7 @@ class KieSettings(BaseModel):
     kie_webhook_key: SecretStr | None = Field(None, description="kie.ai's callback signing key.")
 
 
-class KieProvider:
+class KieProvider(Client):
     """Client of kie.ai.
 
     Args:
@@ -122,7 +119,8 @@ class KieProvider:
     ) -> None:
         assert isinstance(settings, KieSettings)
         webhook_key = settings.kie_webhook_key
-        self._client = client
+        own = (settings.kie_base_url, settings.kie_upload_url)
+        super().__init__(settings, client, *own, known=_KNOWN_HOSTS)
         self._clock = clock
         self._jobs = f"{settings.kie_base_url.rstrip('/')}/api/v1/jobs"
         self._credit = f"{settings.kie_base_url.rstrip('/')}/api/v1/chat/credit"
@@ -130,12 +128,6 @@ class KieProvider:
         self._base = settings.kie_base_url
         self._headers = bearer(settings.kie_api_key)
         self._webhook_key = webhook_key.get_secret_value().encode() if webhook_key else b""
-        self._max_bytes = settings.image_max_bytes
-        self._hosts = ResultHosts(
-            (settings.kie_base_url, settings.kie_upload_url),
-            (*_KNOWN_HOSTS, *settings.provider_result_hosts),
-            private=settings.allow_private_hosts,
-        )
         self._catalog = get_catalog(settings.models_file)
         draws, edits = self._offer(settings.kie_model), self._offer(settings.kie_edit_model)
         model = self._catalog.model(self.name, settings.kie_model)
@@ -192,15 +184,6 @@ class KieProvider:
                 return Pending()
             raise ProviderError(ErrorKind.NOT_FOUND, error.code, status=error.status, ended=True) from None
         return self._outcome(record)
-
-    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
-        return open_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def fetch(self, ref: ImageRef) -> ImageBytes:
-        return await fetch_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
-        return "unsupported"
 
     async def callback_hint(self, call: Callback) -> str | None:
         """The task a callback names, if its signature is ours and at most five minutes old.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import structlog
@@ -21,22 +20,17 @@ from src.providers.answers import picture_in
 from src.providers.base import (
     ASPECTS,
     Aspect,
-    Callback,
     Capabilities,
     Done,
     ErrorKind,
     GenRequest,
     Health,
-    ImageBytes,
     ImageRef,
-    Pending,
-    Picture,
     ProviderError,
-    Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
+from src.providers.client import Client
 from src.providers.http import Answer, File, bearer, exchange
-from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Address, Settings
 
 log = structlog.get_logger(__name__)
@@ -96,7 +90,7 @@ class OpenAISettings(BaseModel):
     openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
 
 
-class OpenAIProvider:
+class OpenAIProvider(Client):
     """Client of the images API at `settings.openai_base_url`."""
 
     name = "openai"
@@ -105,17 +99,11 @@ class OpenAIProvider:
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         assert isinstance(settings, OpenAISettings)
-        self._client = client
+        super().__init__(settings, client, settings.openai_base_url, known=_KNOWN_HOSTS)
         self._base = settings.openai_base_url.rstrip("/")
         self._headers = bearer(settings.openai_api_key)
         self._models = [m for m in (settings.openai_model, settings.openai_fast_model) if m]
-        self._max_bytes = settings.image_max_bytes
         self._result_hosts = settings.provider_result_hosts
-        self._hosts = ResultHosts(
-            (self._base,),
-            (*_KNOWN_HOSTS, *settings.provider_result_hosts),
-            private=settings.allow_private_hosts,
-        )
         self._catalog = get_catalog(settings.models_file)
         known = self._offer(settings.openai_model)
         model = self._catalog.model(self.name, settings.openai_model)
@@ -225,22 +213,6 @@ class OpenAIProvider:
         refused = harmless is not None and harmless.status in (401, 403)
         kind = ErrorKind.AUTH if refused else ErrorKind.MODERATED_INPUT
         return ProviderError(kind, error.code, status=error.status, request_id=error.request_id)
-
-    async def poll(self, ticket: Ticket) -> Pending | Done:
-        """Nothing can be polled here: a submit has answered or its picture is lost."""
-        raise ProviderError(ErrorKind.NOT_FOUND, "no_tasks", ended=True)
-
-    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
-        return open_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def fetch(self, ref: ImageRef) -> ImageBytes:
-        return await fetch_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
-        return "unsupported"
-
-    async def callback_hint(self, call: Callback) -> str | None:
-        return None
 
     async def _get(self, path: str) -> Answer:
         return await exchange(

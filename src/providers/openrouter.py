@@ -7,8 +7,7 @@ refused, so the catalog says what each takes. `GET {base}/images/models` lists t
 from __future__ import annotations
 
 import base64
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr
@@ -16,23 +15,17 @@ from pydantic import BaseModel, Field, SecretStr
 from src.providers import refusals
 from src.providers.answers import picture_in
 from src.providers.base import (
-    Callback,
     Capabilities,
     Done,
     ErrorKind,
     GenRequest,
     Health,
-    ImageBytes,
-    ImageRef,
-    Pending,
-    Picture,
     ProviderError,
     SourceImage,
-    Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
+from src.providers.client import Client
 from src.providers.http import Answer, bearer, exchange
-from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Address, Settings
 
 _CHECK_SECONDS = 10.0
@@ -60,7 +53,7 @@ class OpenRouterSettings(BaseModel):
     openrouter_rate: float = Field(5.0, gt=0, description="Requests a second to OpenRouter.")
 
 
-class OpenRouterProvider:
+class OpenRouterProvider(Client):
     """Client of OpenRouter."""
 
     name = "openrouter"
@@ -69,14 +62,10 @@ class OpenRouterProvider:
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         assert isinstance(settings, OpenRouterSettings)
-        self._client = client
+        super().__init__(settings, client, settings.openrouter_base_url)
         self._base = settings.openrouter_base_url
         self._headers = bearer(settings.openrouter_api_key)
         self._model = settings.openrouter_model
-        self._max_bytes = settings.image_max_bytes
-        self._hosts = ResultHosts(
-            (self._base,), settings.provider_result_hosts, private=settings.allow_private_hosts
-        )
         self._catalog = get_catalog(settings.models_file)
         known, model = self._offer(self._model), self._catalog.model(self.name, self._model)
         self.capabilities = Capabilities(
@@ -113,22 +102,6 @@ class OpenRouterProvider:
         if image.url is not None:
             self._hosts.check(httpx.URL(image.url))
         return Done(image, cost=_cost(answer), unit="USD")
-
-    async def poll(self, ticket: Ticket) -> Pending | Done:
-        """Nothing can be polled here: a submit has answered or its picture is lost."""
-        raise ProviderError(ErrorKind.NOT_FOUND, "no_tasks", ended=True)
-
-    def open(self, ref: ImageRef) -> AbstractAsyncContextManager[Picture]:
-        return open_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def fetch(self, ref: ImageRef) -> ImageBytes:
-        return await fetch_ref(self._client, self._hosts, ref, limit=self._max_bytes)
-
-    async def cancel(self, ticket: Ticket) -> Literal["cancelled", "too_late", "unsupported"]:
-        return "unsupported"
-
-    async def callback_hint(self, call: Callback) -> str | None:
-        return None
 
     async def check(self) -> Health:
         """Look the model up in the list, which is free."""

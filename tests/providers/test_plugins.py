@@ -1,7 +1,9 @@
-"""An installed package offers a provider: it is found, set up, asked, and stands in the line of those that fail over."""
+"""An installed package, which is README's example, offers a provider: it is found, set up, asked, and stands in the line
+of those that fail over."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,10 @@ from typing import Any, cast
 import dramatiq
 import pytest
 import redis
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from dramatiq.brokers.stub import StubBroker
+from PIL import Image
 
 from src import settings
 from src.app import App, open_app
@@ -22,39 +27,8 @@ from src.providers.base import ErrorKind, GenRequest, ImageRef, ProviderError
 from src.settings import SettingsError, load_settings, table
 from tests.jobs.states import admitted, claimed
 
-SOURCE = """
-import io
-from contextlib import asynccontextmanager
-from PIL import Image
-from pydantic import BaseModel, Field, SecretStr
-from src.providers.base import Capabilities, Done, Health, ImageRef
-from src.providers.images import inspect
-
-class FoxSettings(BaseModel):
-    foxpaint_api_key: SecretStr | None = Field(None, description="Key of Foxpaint.")
-    foxpaint_model: str = Field("fox-1", description="Its model.")
-    foxpaint_concurrency: int = Field(3, ge=1, description="Generations in flight there.")
-    foxpaint_rate: float = Field(5.0, gt=0, description="Requests a second.")
-
-class Foxpaint:
-    name = "foxpaint"
-    settings = FoxSettings
-    capabilities = Capabilities(aspects=("1:1",))
-
-    def __init__(self, settings, client):
-        self.key = settings.foxpaint_api_key.get_secret_value()
-
-    async def submit(self, request):
-        out = io.BytesIO()
-        Image.new("RGB", (64, 64), "orange").save(out, "PNG")
-        return Done(ImageRef(data=out.getvalue()), seed=request.seed)
-
-    async def fetch(self, ref):
-        return inspect(ref.data)
-
-    async def check(self):
-        return Health(True, "it paints")
-"""
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+SOURCE = README.partition("## Add a provider")[2].partition("```python\n")[2].partition("```")[0]
 
 
 @pytest.fixture
@@ -64,7 +38,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     info = tmp_path / "foxpaint-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foxpaint\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[imagebot.providers]\nfoxpaint = foxpaint:Foxpaint\n")
+    (info / "entry_points.txt").write_text("[imagebot.providers]\nfoxpaint = foxpaint:PROVIDER\n")
     monkeypatch.syspath_prepend(tmp_path)
     found = (settings.provider_clients, settings.settings_class)
     for cached in found:
@@ -76,14 +50,36 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.fixture
-async def app(installed: Path, redis_url: str) -> AsyncIterator[App]:
+def paintings() -> list[Any]:
+    """What Foxpaint was asked: the key and the body."""
+    return []
+
+
+@pytest.fixture
+async def foxpaint(paintings: list[Any]) -> AsyncIterator[str]:
+    """Foxpaint's server."""
+
+    async def draw(request: web.Request) -> web.Response:
+        paintings.append((request.headers["Authorization"], await request.json()))
+        out = io.BytesIO()
+        Image.new("RGB", (64, 64), "orange").save(out, "PNG")
+        return web.Response(body=out.getvalue(), content_type="image/png")
+
+    server = web.Application()
+    server.router.add_post("/draw", draw)
+    async with TestServer(server) as running:
+        yield str(running.make_url("")).rstrip("/")
+
+
+@pytest.fixture
+async def app(installed: Path, redis_url: str, foxpaint: str) -> AsyncIterator[App]:
     broker = StubBroker()
     for queue in QUEUES:
         broker.declare_queue(queue)
     previous = dramatiq.get_broker()
     dramatiq.set_broker(broker)
     keys = dict.fromkeys(("kie_api_key", "openai_api_key", "foxpaint_api_key"), "a-secret-of-a-test")
-    async with open_app(load_settings(redis_url=redis_url, **keys)) as made:
+    async with open_app(load_settings(redis_url=redis_url, foxpaint_base_url=foxpaint, **keys)) as made:
         yield made
     dramatiq.set_broker(previous)
 
@@ -108,12 +104,14 @@ async def test_its_settings_are_read_checked_masked_and_in_the_table(
         load_settings()
 
 
-async def test_it_makes_a_picture(app: App, sync_redis: redis.Redis) -> None:
+async def test_it_makes_a_picture(app: App, sync_redis: redis.Redis, paintings: list[Any]) -> None:
     assert (list(app.providers), app.cap("foxpaint")) == (["openai", "kie", "foxpaint"], 3)
     ledger = Ledger(sync_client=sync_redis)
     (job_id,) = admitted(ledger)
     job = claimed(ledger, job_id, "submit")
-    await submit.begin(_work(app), replace(job, provider="foxpaint"))
+    await submit.begin(work := _work(app), replace(job, provider="foxpaint"))
+    await work.drain(20)
+    assert paintings == [("Bearer a-secret-of-a-test", {"model": "m", "prompt": "a fox"})]
     job = cast(Job, await app.ledger.job(job_id))
     assert job.state is State.READY
     data = await app.ledger.blob(job_id)
