@@ -65,6 +65,8 @@ FAILED = Key("failed", "zset", "never", "trimmed by the monitor",
 ENDED = Key("ended", "list", "never", "the last 1,000",
     "ledger", "<ms> <outcome> <ms it took> <id>, newest first")
 COUNTS = Key("counts", "hash", "never", "four fields", "ledger", "jobs admitted, and ended by outcome")
+OWED = Key("owed", "hash", "never", "a field goes when its span is written",
+    "ledger", "by job, or by a generation's span: what is needed to write it")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")
 
 # The fair line

@@ -21,6 +21,7 @@ from src.jobs import Job, transitions
 from src.pipeline.poll_schedule import ProgressCalibration
 from src.telegram.messages import Messages
 from src.telegram.owner import Owner
+from src.telemetry.owed_spans import OwedSpans
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class Work:
         durations: per provider and model, seconds of the last generations, in order; refreshed now and then.
         progress: per provider and model, what its progress means; learned by this process.
         owner: who is told at once of what only the owner can mend.
+        owed: takes back the ledger's notes of spans that are written.
         uploads: pictures on their way to Telegram at once.
     """
 
@@ -54,6 +56,7 @@ class Work:
     troubled: set[str] = field(default_factory=set)
     suspects: dict[str, int] = field(default_factory=dict)
     owner: Owner = field(init=False)
+    owed: OwedSpans = field(init=False)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS))
     _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ANSWERS))
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -63,6 +66,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self.owner = Owner(self.app, self.bot)
+        self.owed = OwedSpans(self.app.ledger)
 
     def heard(self, job: Job, elapsed: float, progress: float) -> None:
         """Remember what a provider said of a generation, to learn from it when it has ended."""

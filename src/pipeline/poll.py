@@ -50,6 +50,7 @@ async def ended(work: Work, job: Job, error: ProviderError) -> None:
     """A generation ended without a picture: a new one, or the job's end."""
     if await failures.after_submit(work, job, error):
         job_spans.write_generation(job, error=error.kind)
+        work.owed.written(job.generation)
 
 
 async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
@@ -71,6 +72,7 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
     if ours:
         facts = _facts(job, done)
         job_spans.write_generation(job, attributes=facts)
+        work.owed.written(job.generation)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
         metrics.generation_duration.record(seconds, labels)
         if job.ticket is not None:

@@ -20,6 +20,7 @@ from src.jobs.answers import Row
 from src.jobs.transitions import GoesOn
 from src.pipeline import deliver, failures, notify, poll, submit, timeouts
 from src.pipeline.leases import Work
+from src.telemetry import owed_spans
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class Scheduler:
         self._spawn(self._record_last())
         self._spawn(self._learn())
         self._spawn(self._count_waiting())
+        self._spawn(self._write_owed_spans())
         while not self._stopping.is_set():
             self._give_up_late()
             try:
@@ -179,6 +181,15 @@ class Scheduler:
             except RedisError as error:
                 log.warning("nothing learned", error=type(error).__name__)
             await self._sleep(timeouts.LEARN)
+
+    async def _write_owed_spans(self) -> None:
+        """Write the spans of what has ended whose process died before it did."""
+        while not self._stopping.is_set():
+            try:
+                await self._work.owed.look()
+            except RedisError as error:
+                log.warning("spans that are owed not looked at", error=type(error).__name__)
+            await self._sleep(owed_spans.EVERY)
 
     async def _count_waiting(self) -> None:
         """Ask how long the queue is; between two answers each look adds what it sends."""

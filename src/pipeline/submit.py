@@ -92,6 +92,7 @@ async def lost(work: Work, job: Job) -> None:
     await failures.carry_out(work, job, decision)
     if isinstance(decision, Again):
         job_spans.write_generation(job, error="worker_lost")
+        work.owed.written(job.generation)
         await notify.submit([job.wake])
 
 

@@ -206,6 +206,14 @@ def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
         step.spans.append(span)
 
 
+def write_owed_end(job: Job) -> None:
+    """Write the span of a job whose process died before it could, as the ledger tells it."""
+    span = _begin_end(job, job.state, job.kind)
+    ref, ms = job_ref(job), max((ms for _, ms in story(job)), default=0)
+    if ref is not None:
+        span.end(ref.start_ns + ms * 1_000_000)
+
+
 @dataclass(slots=True)
 class _Step:
     """What ends with the message in hand."""

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, due, job, line, slots, tags
+-- Keys  active, due, job, line, owed, slots, tags
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -56,6 +56,12 @@ local function noted(story, note, created) return story .. ' ' .. note .. '@' ..
 -- Move a job to a state.
 local function move(id, state, created, story, ...)
   redis.call('HSET', job_key(id), 'state', state, 'story', noted(story, state, created), ...)
+end
+
+-- A generation is over: until its span is written the ledger holds what belongs into it (`src/telemetry/owed_spans.py`).
+local function owe_generation(id, f, error)
+  if f.generation == '' then return end
+  redis.call('HSET', P .. 'owed', f.generation, cjson.encode({id, NOW, f.provider, cjson.decode(f.spec).model, error}))
 end
 
 -- Give free slots to the head of the line. Returns what is needed to wake each job: id, wake, id, wake, …

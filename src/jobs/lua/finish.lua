@@ -1,12 +1,13 @@
 -- The person has it: delivering → delivered, or failed / cancelled and now told. The job has ended.
 --
--- Keys  active, blob, blobs, counts, due, ended, failed, job, request
+-- Keys  active, blob, blobs, counts, due, ended, failed, job, owed, request
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
 --       6 how many delivered pictures are kept in blobs
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local ENDED = 1000 -- jobs that `ended` keeps
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result', 'spec')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result', 'spec', 'tries', 'deliveries',
+  'ready', 'generation')
 local request = P .. 'request:' .. f.request
 
 -- How many other jobs of the request have not ended (an ended one was also told to the person), and its status message.
@@ -37,6 +38,7 @@ if f.state == 'delivering' then
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
+redis.call('HSET', P .. 'owed', id, cjson.encode({NOW, f.tries, f.deliveries, f.ready, f.generation}))
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'deadline', 'released', 'limited',
   'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
   'refused', 'unheard')

@@ -18,11 +18,12 @@ local function sample(model, ms)
 end
 
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec')
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
 if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
 if ARGV[4] ~= '' then redis.call('SET', P .. 'blob:' .. id, ARGV[4], 'EX', ARGV[7]) end
 move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
+owe_generation(id, f, '')
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 sample(f.provider .. ':' .. ARGV[6], ARGV[8] ~= '' and tonumber(ARGV[8]) or NOW - tonumber(f.accepted))
 local out = {1}

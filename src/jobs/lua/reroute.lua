@@ -4,9 +4,11 @@
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]
-local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers')
+local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers',
+  'generation', 'spec')
 if let_go(f, ARGV[2]) and f.provider == to then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
+owe_generation(id, f, 'failover')
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),

@@ -6,11 +6,12 @@
 --       6 counter of the job that goes up by one (empty: none)
 -- Returns 1 (also when it is said again), or 0 when the job is no longer ours.
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told')
+local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told', 'provider', 'generation', 'spec')
 if let_go(f, ARGV[2]) and (f.state == 'submitting' or f.state == 'ready') then return 1 end
 if f.fence ~= ARGV[2] then return 0 end
 local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
+  owe_generation(id, f, string.match(ARGV[4], '[^:]*$'))
   move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '')
 elseif f.state == 'delivering' then
   move(id, 'ready', f.created, story, 'fence', fence, 'holder', '')
