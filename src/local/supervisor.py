@@ -42,6 +42,7 @@ class Part:
     Attributes:
         ready: awaited after the start; raises when the part does not come up.
         grace: seconds between SIGTERM and SIGKILL.
+        files: open files of this process that it inherits.
         restart: start again when it dies; otherwise its death ends everything.
     """
 
@@ -51,10 +52,13 @@ class Part:
     ready: Callable[[], Awaitable[None]] | None = None
     grace: float = 10.0
     restart: bool = True
+    files: Sequence[int] = ()
 
 
 class PartDied(UserError):
     """A part ended and was not started again; the text says which, how, and its last words."""
+
+    exit_code = os.EX_SOFTWARE
 
 
 class Supervisor:
@@ -74,6 +78,8 @@ class Supervisor:
         self._readers: set[asyncio.Task[None]] = set()
         self._words: dict[str, deque[str]] = {}
         self._deaths: dict[str, deque[float]] = {}
+        self.until_stopped = contextlib.ExitStack()
+        """What is kept until all parts are stopped."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stopping = False
         if logs is not None:
@@ -141,6 +147,7 @@ class Supervisor:
                 await self._end(process, self._parts[name].grace)
         if self._failed.done():
             self._failed.exception()
+        self.until_stopped.close()
 
     async def _spawn(self, part: Part) -> None:
         env = {**os.environ, **part.env}
@@ -151,6 +158,7 @@ class Supervisor:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=part.files,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         self._running[part.name] = process

@@ -62,6 +62,7 @@ _LEFT_OUT = (
     "heartbeats",
     "probe",
     "lease:",
+    "owed",
 )
 # What changes with every job: read in the one moment only.
 _OF_THE_MOMENT = ("due", "open", "counts", "ended", "failed", "blobs", "line:", "tags:", "slots:", "active:")
@@ -74,6 +75,8 @@ Key = tuple[bytes, int, bytes]
 
 class BackupError(UserError):
     """A backup that cannot be made, read or restored; the text says why and what to do."""
+
+    exit_code = os.EX_DATAERR
 
 
 @dataclass(frozen=True, slots=True)

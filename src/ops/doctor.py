@@ -20,8 +20,13 @@ from redis.exceptions import RedisError
 from observability.addresses import safe_url
 from src.app import open_app
 from src.limits import Limiter
-from src.local.redis_server import NoRedis, redis_server
+<<<<<<< HEAD
+from src.local.redis_server import NoRedis, found, redis_server
 from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
+=======
+from src.local.redis_server import NoRedis, found, redis_server
+from src.settings import Settings, SettingsError, load_settings
+>>>>>>> 717ebd0 (One run at a time has a data folder, and its operator finds it)
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 
@@ -44,7 +49,7 @@ class Finding:
 async def examine(say: Callable[[str], None]) -> bool:
     """Say every finding; whether all is well."""
     try:
-        settings = load_settings()
+        settings = found(load_settings())
     except SettingsError as error:
         say(str(error))
         return False
@@ -60,11 +65,11 @@ async def examine(say: Callable[[str], None]) -> bool:
 async def _redis(settings: Settings) -> AsyncIterator[Finding]:
     if settings.redis_url is None:
         try:
-            found = redis_server()
+            program = redis_server()
         except NoRedis as error:
             yield Finding("Redis", False, str(error))
         else:
-            yield Finding("Redis", True, f"REDIS_URL is not set; `imagebot run` starts {found}")
+            yield Finding("Redis", True, f"REDIS_URL is not set; `imagebot run` starts {program}")
         return
     client = make_redis(settings)
     try:

@@ -55,5 +55,5 @@ def test_redis_away_is_said_in_one_line(tmp_path: Path) -> None:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
+    assert done.returncode == os.EX_UNAVAILABLE
     assert done.stderr == "imagebot: Redis: nothing listens at its address: check REDIS_URL\n"

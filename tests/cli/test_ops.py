@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from src.cli.main import app
 from src.jobs import State
 from src.local.demo import environment
-from src.settings import SettingsError
+from src.settings import UserError
 from tests.system import System, running
 
 
@@ -21,7 +21,7 @@ async def typed(system: System, *words: str) -> tuple[int, str]:
     env["JAEGER_UI_URL"] = "http://jaeger.example"
     result = await asyncio.to_thread(CliRunner().invoke, app, words, env=env)
     error = result.exception
-    return result.exit_code, str(error) if isinstance(error, SettingsError) else result.output
+    return result.exit_code, str(error) if isinstance(error, UserError) else result.output
 
 
 async def test_a_jobs_story_is_told_and_goes_on(tmp_path: Path) -> None:

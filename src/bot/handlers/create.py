@@ -194,7 +194,7 @@ async def missing_words(
     if await asking.is_rest_of_cut(message, update_id):
         return
     data = await state.get_data()
-    if await _ask(message, message.text or "", data, asking, say, update_id):
+    if await asking.ask_by(message, message.text or "", data, say, update_id):
         await state.clear()
 
 
@@ -210,7 +210,7 @@ async def plain_words(
         except BadSource as error:
             await message.reply(say(error.key))
             return
-    await _ask(message, message.text or "", data, asking, say, update_id)
+    await asking.ask_by(message, message.text or "", data, say, update_id)
 
 
 async def photo(
@@ -223,7 +223,7 @@ async def photo(
         return
     data = {"aspect": person.aspect, "count": person.count, "source": source}
     if (message.caption or "").strip():
-        await _ask(message, message.caption or "", data, asking, say, update_id)
+        await asking.ask_by(message, message.caption or "", data, say, update_id)
         return
     await state.set_state(Words.waiting)
     await state.set_data(data)

@@ -1,0 +1,118 @@
+"""`imagebot run` on one machine: one at a time on a data folder, and its operator finds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from src.local.demo import start_redis
+from src.local.folders import FolderInUse, NoFolder, held
+from src.local.supervisor import Supervisor
+
+ROOT = Path(__file__).parents[2]
+UP_SECONDS = 90
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """A bot whose Telegram answers nothing: that is not what is looked at."""
+    (tmp_path / "tmp").mkdir()
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(tmp_path / "tmp"),
+        "ENV_FILE": "",
+        "DATA_DIR": str(tmp_path / "data"),
+        "TELEGRAM_TOKEN": "123456789:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "TELEGRAM_API_URL": "http://127.0.0.1:9",
+        "KIE_API_KEY": "none",
+        "KIE_BASE_URL": "http://127.0.0.1:9",
+    }
+
+
+def imagebot(*words: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "src.cli", *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=UP_SECONDS, check=False)
+
+
+@pytest.fixture
+def run(env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A running `imagebot run`, once its bot has said that it runs."""
+    process = subprocess.Popen([sys.executable, "-m", "src.cli", "run"], env=env, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = b""
+    for line in process.stderr:
+        said += line
+        if b"bot started" in line:
+            break
+    else:
+        pytest.fail(said.decode())
+    yield process
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=UP_SECONDS)
+
+
+def test_an_operator_finds_it_and_a_second_one_is_refused(
+    run: subprocess.Popen[bytes], env: dict[str, str], tmp_path: Path
+) -> None:
+    second = imagebot("run", env=env)
+    assert second.returncode == os.EX_TEMPFAIL
+    (line,) = second.stderr.splitlines()
+    assert "is in use by" in line
+    figures = imagebot("status", "--json", env=env)
+    assert json.loads(figures.stdout)["processes"]
+    assert imagebot("jobs", "list", env=env).returncode == 0
+    made = imagebot("backup", str(tmp_path / "1.backup"), env=env)
+    assert (made.returncode, (tmp_path / "1.backup").exists()) == (0, True), made.stderr
+    run.send_signal(signal.SIGTERM)
+    run.communicate(timeout=UP_SECONDS)
+    assert list((tmp_path / "tmp").glob("imagebot-*/")) == []
+    gone = imagebot("status", env=env)
+    assert gone.returncode == os.EX_CONFIG
+    assert "REDIS_URL" in gone.stderr
+
+
+async def test_a_redis_outlives_its_starter_and_keeps_its_folder(tmp_path: Path) -> None:
+    first, second = (Supervisor(logs=tmp_path / "logs", say=print) for _ in range(2))
+    try:
+        await start_redis(first, tmp_path)
+        # As if its starter had been killed: the starter's own hold on the folder is gone.
+        first.until_stopped.close()
+        with pytest.raises(FolderInUse):
+            await start_redis(second, tmp_path)
+        await first.stop()
+        client = redis.Redis.from_url(await start_redis(second, tmp_path))
+        assert client.ping()
+        client.close()
+    finally:
+        await asyncio.gather(first.stop(), second.stop())
+
+
+async def test_a_long_path_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    data = tmp_path / ("d" * 100)
+    supervisor = Supervisor(logs=tmp_path / "logs", say=print)
+    try:
+        client = redis.Redis.from_url(await start_redis(supervisor, data))
+        assert client.ping()
+        client.close()
+    finally:
+        await supervisor.stop()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NoFolder, match="cannot be made"), held(tmp_path / "file" / "data", "a test"):
+        pass
