@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.jobs import keys
 from src.ops.snapshot import Snapshot, look
-from src.ops.thresholds import ALIVE_SECONDS
+from src.ops.thresholds import ALIVE_SECONDS, TELEGRAM
 from src.store.clients import trouble
 
 router = APIRouter(include_in_schema=False)
@@ -51,8 +51,15 @@ async def check(app: App) -> dict[str, str]:
         "redis": "ok" if snapshot.store.saved else "its last write to disk failed",
         "providers": "ok" if snapshot.providers else "none has a key",
         "workers": "ok" if snapshot.workers else f"no heartbeat within {ALIVE_SECONDS:.0f} s",
+        "telegram": _deaf(snapshot),
         "line": "ok" if snapshot.moving else _stuck(snapshot),
     }
+
+
+def _deaf(snapshot: Snapshot) -> str:
+    if not TELEGRAM.level(snapshot.deaf):
+        return "ok"
+    return f"gives no updates for {snapshot.deaf:.0f} s: {snapshot.deaf_why}"
 
 
 def _stuck(snapshot: Snapshot) -> str:

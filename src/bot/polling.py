@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from src.bot.handling import Handling
 from src.bot.inbox import WEBHOOK_PATH, Inbox, InboxFull
+from src.ops.hearing import Hearing, webhook_trouble
 from src.settings import Settings
 from src.telegram.client import says
 
@@ -28,6 +29,7 @@ _BACKOFF = BackoffConfig(min_delay=0.1, max_delay=10.0, factor=2.0, jitter=0.1)
 _POLL_SECONDS = 30
 # Telegram answers a question asked again sooner than this with one update only.
 _SAME_QUESTION_SECONDS = 0.6
+_WEBHOOK_LOOK_SECONDS = 20.0
 # At once from Telegram to the webhook.
 _CONNECTIONS = 40
 
@@ -57,6 +59,7 @@ class Poller:
         dispatcher: Dispatcher,
         inbox: Inbox,
         handling: Handling,
+        hearing: Hearing,
         *,
         poll_seconds: int = _POLL_SECONDS,
     ) -> None:
@@ -64,6 +67,7 @@ class Poller:
         self._dispatcher = dispatcher
         self._inbox = inbox
         self._handling = handling
+        self._hearing = hearing
         self._poll_seconds = poll_seconds
         self._stopping = asyncio.Event()
         self._offset: int | None = None
@@ -78,9 +82,12 @@ class Poller:
         while not self._stopping.is_set():
             try:
                 if not await self._handling.leads():
+                    self._hearing.idle()
                     await self._pause(1.0)
                     continue
                 updates = await self._poll()
+                if not self._stopping.is_set():
+                    await self._hearing.good()
                 if updates:
                     await self._inbox.put(updates)
                     self._offset = int(updates[-1]["update_id"]) + 1
@@ -88,6 +95,9 @@ class Poller:
             except (TelegramAPIError, RedisError, InboxFull) as error:
                 log.warning("no updates", error=type(error).__name__)
                 await self._make_way(error)
+                if isinstance(error, TelegramAPIError):
+                    with suppress(RedisError):
+                        await self._hearing.bad(error)
                 wait = max(next(trouble), _SAME_QUESTION_SECONDS)
                 if isinstance(error, TelegramRetryAfter):
                     wait = max(wait, error.retry_after)
@@ -129,6 +139,29 @@ class Poller:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+async def keep_webhook(
+    settings: Settings, bot: Bot, dispatcher: Dispatcher, handling: Handling, hearing: Hearing
+) -> None:
+    """Set the webhook, then look every so often how it fares, for ever."""
+    await set_webhook(settings, bot, dispatcher)
+    while True:
+        try:
+            if await handling.leads():
+                info = await bot.get_webhook_info()
+                if wrong := webhook_trouble(info, str(settings.webhook_url)):
+                    await hearing.bad(wrong)
+                else:
+                    await hearing.good()
+            else:
+                hearing.idle()
+        except (TelegramAPIError, RedisError) as error:
+            log.warning("webhook not looked at", error=type(error).__name__)
+            if isinstance(error, TelegramAPIError):
+                with suppress(RedisError):
+                    await hearing.bad(error)
+        await asyncio.sleep(_WEBHOOK_LOOK_SECONDS)
 
 
 async def set_webhook(settings: Settings, bot: Bot, dispatcher: Dispatcher) -> None:

@@ -25,10 +25,11 @@ from src.bot.handling import Handling
 from src.bot.inbox import Inbox
 from src.bot.middlewares import Speaker, apologise
 from src.bot.ordering import Asking
-from src.bot.polling import Poller, set_webhook
+from src.bot.polling import Poller, keep_webhook
 from src.bot.progress import Progress
 from src.jobs import keys
 from src.ops.alerts import Alerts
+from src.ops.hearing import Hearing
 from src.ops.heartbeat import Heartbeat
 from src.ops.monitor import Monitor
 from src.settings import Settings
@@ -89,14 +90,16 @@ async def run_bot(settings: Settings) -> None:
         parts = make_dispatcher(app, bot, get_texts())
         inbox = Inbox(app)
         handling = Handling(app, inbox, bot, parts.dispatcher)
+        hearing = Hearing(app.ledger)
         receiving: list[Handling | Poller] = [handling]
         if settings.webhook_url is None:
-            receiving.append(Poller(bot, parts.dispatcher, inbox, handling))
+            receiving.append(Poller(bot, parts.dispatcher, inbox, handling, hearing))
         _stop_on_signals(receiving)
-        monitor, heartbeat = Monitor(app, Alerts(app, bot, get_texts())), Heartbeat(app, "bot")
+        monitor = Monitor(app, Alerts(app, bot, get_texts()))
+        heartbeat = Heartbeat(app, "bot", lambda: hearing.ailment)
         works = [part.run() for part in (parts.progress, monitor, heartbeat)]
         if settings.webhook_url is not None:
-            works.append(set_webhook(settings, bot, parts.dispatcher))
+            works.append(keep_webhook(settings, bot, parts.dispatcher, handling, hearing))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
         background = [asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts()))]
         try:

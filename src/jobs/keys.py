@@ -128,6 +128,8 @@ LIMITED = Key("limited:<provider>", "string", "always", "a week", "owner", "sinc
 # Processes
 HEARTBEATS = Key("heartbeats", "hash", "always", "a day",
     "heartbeat", "the last word of each process, by holder")
+HEARD = Key("heard", "hash", "never", "two fields",
+    "hearing", "when Telegram last gave updates, ms, and why it does not since")
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
 PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
 SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")

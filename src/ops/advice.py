@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from src.ops.snapshot import ProviderHealth, Snapshot
-from src.ops.thresholds import CPU, MEMORY, TIME, WAITING
+from src.ops.thresholds import CPU, MEMORY, TELEGRAM, TIME, WAITING
 
 _CPU_GOAL = 0.6
 _SLOTS_GOAL = 0.8
@@ -32,6 +32,8 @@ def advise(snapshot: Snapshot) -> list[Advice]:
     """What to do now, the most urgent first; an empty list while all is well."""
     if not snapshot.workers:
         return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
+    if TELEGRAM.level(snapshot.deaf):
+        return [Advice("advice-telegram", {"why": snapshot.deaf_why}, "imagebot doctor")]
     if not snapshot.store.saved:
         return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
     if snapshot.messages is None:

@@ -19,12 +19,15 @@ from redis.exceptions import RedisError
 
 from observability.addresses import safe_url
 from src.app import open_app
+from src.jobs import Ledger, keys
 from src.limits import Limiter
 <<<<<<< HEAD
 from src.local.redis_server import NoRedis, found, redis_server
 from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
 =======
 from src.local.redis_server import NoRedis, found, redis_server
+from src.ops.hearing import webhook_trouble
+from src.ops.thresholds import TELEGRAM
 from src.settings import Settings, SettingsError, load_settings
 >>>>>>> 717ebd0 (One run at a time has a data folder, and its operator finds it)
 from src.store.clients import make_redis, trouble
@@ -112,6 +115,14 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     try:
         me = await bot.get_me(request_timeout=15)
         yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}")
+        info = await bot.get_webhook_info(request_timeout=15)
+        if settings.webhook_url is not None:
+            wrong = webhook_trouble(info, settings.webhook_url)
+            yield Finding("Telegram's webhook", not wrong, wrong or "takes updates")
+        elif info.url:
+            yield Finding("Telegram's webhook", True, "one is set from before; the bot takes it back")
+        if settings.redis_url is not None and (wrong := await _deaf(settings)):
+            yield Finding("Telegram's updates", False, wrong)
     except TelegramUnauthorizedError:
         yield Finding("Telegram", False, "the token is refused: check TELEGRAM_TOKEN with @BotFather")
     except (TelegramNetworkError, OSError):
@@ -122,6 +133,20 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("Telegram", False, f"answers with {type(error).__name__}: check TELEGRAM_API_URL")
     finally:
         await bot.session.close()
+
+
+async def _deaf(settings: Settings) -> str:
+    """Why the running bot gets no updates, as it says itself: to ask Telegram for them would disturb it."""
+    client = make_redis(settings)
+    try:
+        heard, now = await client.hgetall(keys.HEARD()), await Ledger(client).now()
+    except (RedisError, OSError):
+        return ""  # said above
+    finally:
+        await client.aclose()
+    seconds = (now - int(heard.get("at", now))) / 1000
+    why = heard.get("why") or "no bot process asks for them"
+    return f"none for {seconds:.0f} s: {why}" if TELEGRAM.level(seconds) else ""
 
 
 async def _providers(settings: Settings) -> AsyncIterator[Finding]:

@@ -31,6 +31,7 @@ class Gauges:
         gauge("imagebot.jobs.oldest_waiting", "s", "Age of the oldest waiting job", _one(lambda s: s.oldest))
         gauge("imagebot.jobs.failed_kept", "{job}", "Failed jobs kept", _one(lambda s: s.failed_kept))
         gauge("imagebot.workers", "{process}", "Worker processes alive", _one(lambda s: s.workers))
+        gauge("imagebot.telegram.deaf", "s", "Since Telegram gave updates", _one(lambda s: s.deaf or 0.0))
         gauge("imagebot.provider.breaker", "{state}", "Circuit breaker", _each(lambda p: p.breaker))
 
     def show(self, snapshot: Snapshot) -> None:

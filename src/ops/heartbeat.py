@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,11 +58,16 @@ class Beat:
 
 
 class Heartbeat:
-    """Measures this process and reports that it is alive."""
+    """Measures this process and reports that it is alive.
 
-    def __init__(self, app: App, kind: Kind) -> None:
+    Args:
+        ailment: what is wrong with it all the same, for the health check; empty: nothing.
+    """
+
+    def __init__(self, app: App, kind: Kind, ailment: Callable[[], str] = str) -> None:
         self._app = app
         self._kind: Kind = kind
+        self._ailment = ailment
         self._process = psutil.Process(os.getpid())
         # The first reading of each has nothing to compare with.
         self._process.cpu_percent()
@@ -76,7 +81,7 @@ class Heartbeat:
             log.warning("no heartbeat", error=type(error).__name__)
             self._write(f"Redis: {trouble(error)}")
         else:
-            self._write("")
+            self._write(self._ailment())
 
     async def run(self) -> None:
         """Beat for ever."""

@@ -56,6 +56,12 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
             return say("ops-no-broker")
         case "line":
             return say("ops-stuck", overdue=snapshot.overdue, messages=snapshot.messages)
+        case "telegram" if figure.value is None:
+            return say("ops-telegram-unasked")
+        case "telegram" if not figure.level:
+            return say("ops-telegram-hears", seconds=round(figure.value or 0))
+        case "telegram":
+            return say("ops-telegram-deaf", seconds=round(figure.value or 0), why=snapshot.deaf_why)
         case "redis":
             store = snapshot.store
             if not store.saved:

@@ -33,7 +33,7 @@ class Figure:
 
     Attributes:
         name: `waiting` (jobs), `time` (s), `cpu` and `memory` (shares), `workers`, `line`, `redis`,
-            `providers`; the last four have a value only where it says something.
+            `providers`, `telegram` (s); the four before it have a value only where it says something.
     """
 
     name: str
@@ -113,6 +113,7 @@ class Snapshot:
         overdue: steps that are due for half a minute and that nobody takes.
         messages: wake-ups in Dramatiq's queues; None: RabbitMQ, which has it, does not answer.
         arrivals: jobs admitted a second, over the last ten minutes.
+        deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
     """
 
     at: int
@@ -128,6 +129,8 @@ class Snapshot:
     counts: Mapping[str, int]
     failed_kept: int
     arrivals: float
+    deaf: float | None
+    deaf_why: str
 
     @property
     def waiting(self) -> int:
@@ -187,6 +190,7 @@ class Snapshot:
             Figure("line", self.oldest, Level.NORMAL if self.moving else Level.PROBLEM),
             Figure("providers", len(self.providers), self._providers_level()),
             Figure("redis", None, self.store.level),
+            Figure("telegram", self.deaf, thresholds.TELEGRAM.level(self.deaf)),
         )
 
     @property
@@ -225,12 +229,13 @@ async def look(app: App) -> Snapshot:
         pipe.lindex(keys.SAMPLES(), 59)
         pipe.lindex(keys.SAMPLES(), -1)
         pipe.info()
+        pipe.hgetall(keys.HEARD())
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
-    due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info = answers[
-        4 * len(names) :
-    ]
+    due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, heard = (
+        answers[4 * len(names) :]
+    )
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -258,6 +263,8 @@ async def look(app: App) -> Snapshot:
         counts=totals,
         failed_kept=int(failed),
         arrivals=_arrivals(parse_sample(ten_minutes_ago or oldest_sample), totals, now),
+        deaf=max(0, now - int(heard["at"])) / 1000 if "at" in heard else None,
+        deaf_why=heard.get("why") or "no bot process asks for updates",
     )
 
 

@@ -47,5 +47,7 @@ MEMORY = Threshold(0.8)
 """Share of the machine's or the container's memory."""
 REDIS_MEMORY = Threshold(0.8)
 """Share of `maxmemory`."""
+TELEGRAM = Threshold(60, 60)
+"""Seconds since Telegram last answered when it was asked for updates, or that its webhook fails."""
 ALIVE_SECONDS = 15.0
 """Since its last heartbeat, after which a process counts as gone."""

@@ -15,6 +15,7 @@ from src.bot.inbox import Inbox
 from src.bot.polling import Poller
 from src.bot.process import BotParts
 from src.jobs import Job, Request, State, transitions
+from src.ops.hearing import Hearing
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.settings import Settings
@@ -42,7 +43,14 @@ class World:
     def start(self) -> None:
         """Receive what people send."""
         self.handling = Handling(self.app, self.inbox, self.bot, self.parts.dispatcher)
-        self.poller = Poller(self.bot, self.parts.dispatcher, self.inbox, self.handling, poll_seconds=5)
+        self.poller = Poller(
+            self.bot,
+            self.parts.dispatcher,
+            self.inbox,
+            self.handling,
+            Hearing(self.app.ledger),
+            poll_seconds=5,
+        )
         self.running += [asyncio.create_task(part.run()) for part in (self.handling, self.poller)]
 
     async def stop(self) -> None:

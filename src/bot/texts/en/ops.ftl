@@ -103,3 +103,10 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. It lasted { $lasted }.
+
+ops-telegram = Telegram
+ops-telegram-scale = answers within a minute
+ops-telegram-unasked = not asked yet
+ops-telegram-hears = heard { $seconds } s ago
+ops-telegram-deaf = no updates for { $seconds } s: { $why }
+advice-telegram = The bot hears nobody: { $why }.

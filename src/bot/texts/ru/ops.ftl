@@ -102,3 +102,10 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. Длилось { $lasted }.
+
+ops-telegram = Telegram
+ops-telegram-scale = отвечает в течение минуты
+ops-telegram-unasked = ещё не спрашивали
+ops-telegram-hears = ответил { $seconds } с назад
+ops-telegram-deaf = нет обновлений { $seconds } с: { $why }
+advice-telegram = Бот никого не слышит: { $why }.
