@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import time
@@ -274,3 +275,19 @@ async def test_no_secret_is_in_a_log(system: System) -> None:
         assert json.dumps(text) != ""
         for secret in (KEY, SECRET, PASSWORD, "sandbox-webhook-key", "a red fox in snow"):
             assert secret not in text, part
+
+
+@pytest.mark.parametrize(("headers", "code"), [({}, 401), (ALICE, 413)])
+async def test_a_body_is_read_only_as_far_as_it_may_be(
+    api: httpx.AsyncClient, headers: dict[str, str], code: int
+) -> None:
+    """The answer is there though the body has no end."""
+    reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+    lines = ["POST /v1/images HTTP/1.1", "Host: bot", "Content-Type: application/json"]
+    lines += ["Transfer-Encoding: chunked", *(f"{name}: {value}" for name, value in headers.items())]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    for _ in range(20 if headers else 1):
+        writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
+    async with asyncio.timeout(30):
+        assert str(code).encode() in await reader.readline()
+    writer.close()
