@@ -71,13 +71,15 @@ class Media:
             try:
                 return await self._put(chat, message, _photo(original, caption), markup)
             except TelegramBadRequest as error:
+                # A file may be allowed where photos are not.
+                allowed = () if album else ("not enough rights to send photos",)
                 if not says(
                     error,
-                    "not enough rights to send photos",
                     "image_process_failed",
                     "photo_invalid",
                     "too big for a photo",
                     "photo_ext",
+                    *allowed,
                 ):
                     raise
         if not album:

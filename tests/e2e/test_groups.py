@@ -49,7 +49,7 @@ async def test_where_no_picture_may_be_sent_words_say_so(system: System, count: 
     await ann.send_text("/imagine a fox #slow", chat=group)
     await ann.wait_until(lambda ms: any(m.buttons for m in ms), 60, chat=group)
     group.permissions = {"can_send_photos": False, "can_send_documents": False}
-    await system.until(lambda: system.all_ended(ann))
+    await system.until(lambda: system.all_ended(ann), 150)
     await ann.wait_until(
         lambda ms: (
             any("not allowed to send pictures here" in m.text for m in ms)
