@@ -110,6 +110,20 @@ class Asking:
         await self._show(admission, say)
         return None
 
+    async def ask_by(
+        self, message: Message, words: str, data: Mapping[str, Any], say: Translator, update_id: int
+    ) -> bool:
+        """Ask for pictures by a person's message, and answer it if that is refused; True if accepted."""
+        if message.from_user is None:
+            return False
+        user, answered = message.from_user.id, message.message_id
+        refusal = await self.ask(
+            wish_in(message, user, words, data, say, update_id=update_id, reply_to=answered), say
+        )
+        if refusal is not None:
+            await self.refuse(message, refusal)
+        return refusal is None
+
     async def refuse(self, message: Message, words: str) -> None:
         """Say why not; the same (but for numbers) twice a minute at most, so that a flood of messages
         meets no flood of answers. In a group at once or not at all: others' talk goes on."""

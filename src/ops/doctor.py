@@ -21,15 +21,10 @@ from observability.addresses import safe_url
 from src.app import open_app
 from src.jobs import Ledger, keys
 from src.limits import Limiter
-<<<<<<< HEAD
-from src.local.redis_server import NoRedis, found, redis_server
-from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
-=======
 from src.local.redis_server import NoRedis, found, redis_server
 from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import TELEGRAM
-from src.settings import Settings, SettingsError, load_settings
->>>>>>> 717ebd0 (One run at a time has a data folder, and its operator finds it)
+from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 

@@ -53,7 +53,9 @@ def make_bot(
     """
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
-    session = AiohttpSession(api=TelegramAPIServer.from_base(settings.telegram_api_url))
+    session = AiohttpSession(
+        api=TelegramAPIServer.from_base(settings.telegram_api_url, is_local=settings.telegram_api_local)
+    )
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,
