@@ -18,7 +18,7 @@ from src.local.redis_server import redis_command
 from src.local.supervisor import DRAIN
 from src.ops import backup
 from src.sandbox.telegram import DEMO_TOKEN
-from src.settings import Settings
+from src.settings import load_settings
 
 FOLDER = Path(__file__).parents[2] / "compose"
 BASE = yaml.safe_load((FOLDER / "compose.yaml").read_text())
@@ -30,7 +30,7 @@ SERVICES: dict[str, dict[str, Any]] = {
     "sandbox": DEMO["services"]["sandbox"],
     "rabbitmq": RABBITMQ["services"]["rabbitmq"],
 }
-SETTINGS = {name.upper() for name in Settings.model_fields}
+SETTINGS = {name.upper() for name in type(load_settings(_env_file=None)).model_fields}
 # Read by other programs: OpenTelemetry's standard variables and Dramatiq's own.
 STANDARD = re.compile(r"OTEL_[A-Z_]+|dramatiq_[a-z_]+")
 OURS = [name for name, service in SERVICES.items() if service["image"].startswith("imagebot:")]
@@ -155,7 +155,7 @@ def test_the_image_is_installed_by_constraints_and_not_run_by_root() -> None:
 
 def test_secrets_from_files_are_settings_of_every_part() -> None:
     """The override file: Docker puts each of these at /run/secrets, where the settings look."""
-    assert Settings.model_fields["secrets_dir"].default == Path("/run/secrets")
+    assert type(load_settings(_env_file=None)).model_fields["secrets_dir"].default == Path("/run/secrets")
     assert {name.upper() for name in SECRETS["secrets"]} <= SETTINGS
     for name, secret in SECRETS["secrets"].items():
         assert secret["file"] == f"./secrets/{name}"

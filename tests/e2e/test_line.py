@@ -34,7 +34,7 @@ async def test_a_long_line_with_a_faster_model_and_a_word_when_it_is_done(system
     await (await kim.tap(later, "Tell me later")).answered()
     await (await eve.tap(faster, "A faster model")).answered()
     await system.picture(eve)
-    assert "gpt-image-2.5-flare" in faster.text
+    assert "GPT Image 2.5 Flare" in faster.text
     assert not behind.has_photo
 
     await (await ann.tap(first, "Cancel")).answered()

@@ -32,5 +32,5 @@ async def test_a_folder_with_a_ledger_in_it_is_left_alone(tmp_path: Path) -> Non
     command = [sys.executable, "-m", "src.cli", "load", "--data", str(tmp_path)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
     _, err = await process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 78
     assert err.decode().startswith("imagebot: --data:")

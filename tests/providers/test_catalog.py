@@ -159,5 +159,5 @@ def test_the_command_prints_the_table_and_refuses_a_wrong_file(tmp_path: Path) -
     file = tmp_path / "models.toml"
     file.write_text(ENTRY.replace('"kie"', '"nobody"'))
     wrong = run(MODELS_FILE=str(file))
-    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert (wrong.returncode, wrong.stdout) == (78, "")
     assert f"{file}:6: fox: there is no provider 'nobody'" in wrong.stderr
