@@ -19,7 +19,7 @@ from src.ops.hearing import Hearing, webhook_trouble
 from src.ops.report import report
 from src.ops.snapshot import look
 from src.ops.thresholds import Level
-from src.settings import Settings
+from src.settings import load_settings
 from src.telegram.i18n import get_texts
 
 
@@ -28,7 +28,7 @@ async def test_a_conflict_that_lasts_is_seen_everywhere(
 ) -> None:
     clock = SimpleNamespace(monotonic=lambda: 1000.0)
     monkeypatch.setattr(hearings, "time", clock)
-    async with open_app(Settings(redis_url=redis_url, kie_api_key="key")) as app:
+    async with open_app(load_settings(_env_file=None, redis_url=redis_url, kie_api_key="key")) as app:
         assert (await check(app))["telegram"] == "ok"
         hearing = Hearing(app.ledger)
         await hearing.good()
