@@ -11,6 +11,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from PIL import Image
@@ -59,6 +60,13 @@ class Audit:
     callbacks: int = 0
     noticed: deque[float] = field(default_factory=lambda: deque(maxlen=_NOTICED))
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        counters = {
+            name: dict(getattr(self, name))
+            for name in ("submits", "job_ids", "charged", "refused", "fetches")
+        }
+        return {**counters, "polls": self.polls, "uploads": self.uploads, "callbacks": self.callbacks}
 
 
 def bad_picture(kind: str, good: bytes) -> bytes:

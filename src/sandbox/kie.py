@@ -175,7 +175,7 @@ class KieSandbox:
         self._callbacks: set[asyncio.Task[None]] = set()
 
     def add_to(self, app: web.Application) -> None:
-        """Serve the API, the uploads and the results."""
+        """Serve the API, the uploads, the results and `/kie/audit`."""
         self.faults.add_to(app)
         around = self.faults.around
         app.router.add_post("/kie/api/v1/jobs/createTask", around(self._create, _refuse))
@@ -184,6 +184,7 @@ class KieSandbox:
         app.router.add_post("/kie-upload/api/file-stream-upload", around(self._upload, _refuse))
         app.router.add_get("/files/kie-upload/{name}", self._uploaded)
         app.router.add_get("/files/kie/{name}", around(self._file, _refuse))
+        app.router.add_get("/kie/audit", self._audit)
         app.on_cleanup.append(self._stop)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
@@ -417,6 +418,9 @@ class KieSandbox:
     async def _stop(self, app: web.Application) -> None:
         for running in tuple(self._callbacks):
             running.cancel()
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        return web.json_response({**self.audit.to_json(), "tasks": len(self._tasks), "spent": self._spent})
 
     def _within_limit(self) -> bool:
         if self.limit is None:

@@ -111,12 +111,13 @@ class OpenAISandbox:
         self._files: OrderedDict[str, tuple[bytes, Fault | None]] = OrderedDict()
 
     def add_to(self, app: web.Application) -> None:
-        """Serve `/openai/v1/images/...`, `/openai/v1/models` and the result files."""
+        """Serve `/openai/v1/images/...`, `/openai/v1/models`, `/openai/audit` and the result files."""
         self.faults.add_to(app)
         around = self.faults.around
         app.router.add_post("/openai/v1/images/generations", around(self._generate, _refuse))
         app.router.add_post("/openai/v1/images/edits", around(self._edit, _refuse))
         app.router.add_get("/openai/v1/models", around(self._models, _refuse))
+        app.router.add_get("/openai/audit", self._audit)
         app.router.add_get("/files/openai/{name}", self._file)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
@@ -304,6 +305,9 @@ class OpenAISandbox:
             for name in _MODELS
         ]
         return web.json_response({"object": "list", "data": models})
+
+    async def _audit(self, request: web.Request) -> web.Response:
+        return web.json_response(self.audit.to_json())
 
     def _unauthorized(self, request: web.Request) -> web.Response | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from src.sandbox.telegram.account import commands_for
 from src.sandbox.telegram.errors import ApiError
+from src.sandbox.telegram.faults import Fault
 from src.sandbox.telegram.people import Person, visible
 from src.sandbox.telegram.records import Chat, Event, Message
 from src.sandbox.telegram.wire import read_call
@@ -48,6 +50,10 @@ class Control:
             ("POST", "/sandbox/people/{person}/taps", self._tap),
             ("GET", "/sandbox/files/{unique}", self._file),
             ("GET", "/sandbox/calls", self._calls),
+            ("GET", "/sandbox/faults", self._faults),
+            ("POST", "/sandbox/faults", self._add_fault),
+            ("DELETE", "/sandbox/faults", self._clear_faults),
+            ("POST", "/sandbox/updates", self._inject),
         ):
             app.router.add_route(verb, path, _own_site(handler))
         app.on_shutdown.append(self._close)
@@ -192,13 +198,38 @@ class Control:
         headers["Content-Disposition"] = "attachment"
         return web.Response(body=data, content_type="application/octet-stream", headers=headers)
 
-    # What happened
+    # What happened, and what shall go wrong
 
     async def _calls(self, request: web.Request) -> web.Response:
         audit = self._sandbox.audit
         wanted, chat = request.query.get("method"), request.query.get("chat_id")
         kept = [call.as_json() for call in audit.of(wanted, int(chat) if chat else None)]
         return web.json_response({"total": audit.total, "by_method": audit.by_method, "calls": kept})
+
+    async def _faults(self, _: web.Request) -> web.Response:
+        return web.json_response([fault.as_json() for fault in self._sandbox.faults.active])
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        known = {field.name for field in fields(Fault)} - {"hits"}
+        if unknown := sorted(set(body) - known):
+            raise web.HTTPBadRequest(text=f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        try:
+            fault = self._sandbox.faults.add(**body)
+        except (TypeError, ValueError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.json_response(fault.as_json(), status=201)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self._sandbox.faults.clear()
+        return web.json_response([])
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        if len(body) != 1:
+            raise web.HTTPBadRequest(text='an object with one field is wanted: {"message": {…}}')
+        [(kind, content)] = body.items()
+        return web.json_response({"update_id": self._sandbox.inject(kind, content)}, status=201)
 
 
 def message_json(message: Message) -> dict[str, Any]:

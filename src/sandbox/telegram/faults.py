@@ -8,7 +8,7 @@ Kinds: an HTTP status as a number (`400`, `403`, `500` …), `429` (with `retry_
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from src.sandbox.telegram.errors import ApiError, too_many_requests
@@ -61,6 +61,9 @@ class Fault:
             return ApiError(502, "Bad Gateway")
         status = int(self.kind)
         return ApiError(status, self.description or _DESCRIPTIONS.get(status, "Error"))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass
