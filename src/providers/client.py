@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 import httpx
 
+from src.providers import refusals
 from src.providers.base import (
     Callback,
     Done,
@@ -19,6 +21,7 @@ from src.providers.base import (
     ProviderError,
     Ticket,
 )
+from src.providers.http import Answer
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
@@ -40,6 +43,20 @@ class Client:
         self._hosts = ResultHosts(
             own, (*known, *settings.provider_result_hosts), private=settings.allow_private_hosts
         )
+
+    async def explained(
+        self, error: ProviderError, harmless: Callable[[], Awaitable[Answer]]
+    ) -> ProviderError:
+        """What a refusal means. A 403 without a reason is the key's, where a harmless call gets one too, else the
+        prompt's; any other error is what it is."""
+        if not refusals.unclear(error):
+            return error
+        try:
+            refused = (await harmless()).status in (401, 403)
+        except ProviderError:
+            refused = False
+        kind = ErrorKind.AUTH if refused else ErrorKind.MODERATED_INPUT
+        return ProviderError(kind, error.code, status=error.status, request_id=error.request_id)
 
     async def poll(self, ticket: Ticket) -> Pending | Done:
         """Nothing can be polled: a submit has answered or its picture is lost."""

@@ -56,8 +56,6 @@ _MOST = Offer(
 )
 _WORKING = frozenset({"waiting", "queuing", "generating"})
 _TASK_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-# recordInfo's 422 means "no such record", not a validation error.
-_GONE = frozenset({404, 422})
 _KINDS = {
     401: ErrorKind.AUTH,
     402: ErrorKind.QUOTA,
@@ -178,6 +176,7 @@ class KieProvider(Client):
         try:
             record = _data(answer)
         except ProviderError as error:
+            # Here 422 means "no such record", not a validation error.
             if error.kind is not ErrorKind.NOT_FOUND and error.code not in ("404", "422"):
                 raise
             if self._is_new(ticket):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import Any
 
 import httpx
@@ -143,9 +144,7 @@ class OpenAIProvider(Client):
         try:
             image = _picture(answer, request.prompt, f"{self._base}/images/generations")
         except ProviderError as error:
-            if refusals.unclear(error):
-                raise await self._explained(error) from None
-            raise
+            raise await self.explained(error, partial(self._get, "models")) from None
         if image.url is not None:
             url = httpx.URL(image.url)
             if request.model not in self._gives_addresses:
@@ -203,16 +202,6 @@ class OpenAIProvider(Client):
             (name, (f"{n}.{image.mime.rpartition('/')[2]}", image.data, image.mime))
             for n, (name, image) in enumerate(files)
         ]
-
-    async def _explained(self, error: ProviderError) -> ProviderError:
-        """What a 403 without a reason means: the key's, where a harmless call gets one too, else the prompt's."""
-        try:
-            harmless = await self._get("models")
-        except ProviderError:
-            harmless = None
-        refused = harmless is not None and harmless.status in (401, 403)
-        kind = ErrorKind.AUTH if refused else ErrorKind.MODERATED_INPUT
-        return ProviderError(kind, error.code, status=error.status, request_id=error.request_id)
 
     async def _get(self, path: str) -> Answer:
         return await exchange(

@@ -12,12 +12,10 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, Field, SecretStr
 
-from src.providers import refusals
 from src.providers.answers import picture_in
 from src.providers.base import (
     Capabilities,
     Done,
-    ErrorKind,
     GenRequest,
     Health,
     ProviderError,
@@ -92,13 +90,7 @@ class OpenRouterProvider(Client):
         try:
             image = picture_in(answer, request.prompt)
         except ProviderError as error:
-            if not refusals.unclear(error):
-                raise
-            # A 403 without a reason is the key's where a harmless call gets one too.
-            kind = (
-                ErrorKind.AUTH if (await self._models()).status in (401, 403) else ErrorKind.MODERATED_INPUT
-            )
-            raise ProviderError(kind, error.code, status=error.status) from None
+            raise await self.explained(error, self._models) from None
         if image.url is not None:
             self._hosts.check(httpx.URL(image.url))
         return Done(image, cost=_cost(answer), unit="USD")

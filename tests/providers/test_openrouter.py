@@ -98,6 +98,15 @@ async def test_a_403_that_the_list_gets_too_is_the_keys(router: OpenRouterProvid
     assert (await refused(router, ask())).kind is ErrorKind.AUTH
 
 
+async def test_a_403_stays_the_prompts_where_the_list_cannot_be_had(
+    router: OpenRouterProvider, edge: Edge
+) -> None:
+    edge.faults.add("403")
+    edge.faults.add("reset", times=5)
+    error = await refused(router, ask())
+    assert (error.kind, error.submitted) == (ErrorKind.MODERATED_INPUT, False)
+
+
 async def test_check(edge: Edge, client: httpx.AsyncClient, router: OpenRouterProvider) -> None:
     assert (await router.check()).ok
     other = OpenRouterProvider(edge.settings(openrouter_model="no/such"), client)
