@@ -55,15 +55,13 @@ class KeyFirst(APIRoute):
         limit = 0 if self.path.endswith("/edits") else _LONGEST_BODY
 
         async def handle_known(request: Request) -> Response:
-            client_of(request, await bearer(request))
+            request.state.client = client_of(request, await bearer(request))
             return await handle(bodies.capped(request, limit) if limit else request)
 
         return handle_known
 
 
-def client_of(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> str:
+def client_of(request: Request, credentials: HTTPAuthorizationCredentials | None) -> str:
     """The name of the client whose key was given.
 
     Raises:
@@ -84,7 +82,12 @@ def client_of(
     return f"api-{found}"
 
 
-Client = Annotated[str, Depends(client_of)]
+def _known(request: Request, credentials: Annotated[Any, Depends(bearer)]) -> str:
+    """The client that `KeyFirst` let in; the description of the API learns of the key from here."""
+    return str(request.state.client)
+
+
+Client = Annotated[str, Depends(_known)]
 ImageId = Annotated[str, Path(pattern="^[0-9a-z]{17}$", description="An image's id, as POST gave it.")]
 
 

@@ -131,6 +131,4 @@ async def test_how_much_of_a_secret_is_right_cannot_be_timed(
             compared.clear()
             answer = await api.request(**door.ask(given))
             assert answer.status_code == (door.passed if given == right else 401), (name, given)
-            once = [_pair(door.form(given), ours) for ours in door.compared_with]
-            # A key that fits is looked at before the body is read, and by the route again.
-            assert compared == once * (2 if name == "images" and given == right else 1), (name, given)
+            assert compared == [_pair(door.form(given), ours) for ours in door.compared_with], (name, given)
