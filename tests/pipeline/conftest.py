@@ -1,5 +1,31 @@
-"""The `world` of the bot's tests."""
+"""The `world` of the bot's tests, and what a worker process shares."""
 
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from src.app import open_app
+from src.pipeline.leases import Work
+from src.pipeline.notify import QUEUES
+from src.settings import load_settings
 from tests.bot.conftest import settings_of_world, world
 
 __all__ = ["settings_of_world", "world"]
+
+
+@pytest.fixture
+async def work(redis_url: str) -> AsyncIterator[Work]:
+    """What a worker process shares, without its Telegram."""
+    broker = StubBroker()
+    for queue in QUEUES:
+        broker.declare_queue(queue)
+    previous = dramatiq.get_broker()
+    dramatiq.set_broker(broker)
+    async with open_app(load_settings(redis_url=redis_url)) as app:
+        yield Work(app, cast(Any, None), cast(Any, None))
+    dramatiq.set_broker(previous)

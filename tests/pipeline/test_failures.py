@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
-import dramatiq
 import pytest
 import redis
-from dramatiq.brokers.stub import StubBroker
 from PIL import Image
 
-from src.app import open_app
 from src.jobs import Ledger, State
 from src.pipeline import failures, submit
 from src.pipeline.leases import Work
-from src.pipeline.notify import QUEUES
 from src.providers.base import Capabilities, ErrorKind, GenRequest, Provider, ProviderError, Ticket
-from src.settings import load_settings
 from tests.jobs.states import admitted, claimed, in_state
 
 
@@ -38,17 +32,9 @@ class Stoppable:
 
 
 @pytest.fixture
-async def work(redis_url: str) -> AsyncIterator[Work]:
-    """What a worker process shares, without its Telegram."""
-    broker = StubBroker()
-    for queue in QUEUES:
-        broker.declare_queue(queue)
-    previous = dramatiq.get_broker()
-    dramatiq.set_broker(broker)
-    async with open_app(load_settings(redis_url=redis_url)) as app:
-        stoppable = cast(Provider, Stoppable())
-        yield Work(replace(app, providers={"kie": stoppable}), cast(Any, None), cast(Any, None))
-    dramatiq.set_broker(previous)
+def work(work: Work) -> Work:
+    """The same with a provider whose generations can be stopped."""
+    return replace(work, app=replace(work.app, providers={"kie": cast(Provider, Stoppable())}))
 
 
 async def test_past_its_deadline_a_generation_is_stopped_at_its_provider(

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-import dramatiq
 import pytest
 import redis
-from dramatiq.brokers.stub import StubBroker
 
-from src.app import open_app
 from src.jobs import Job, Ledger, State, keys, transitions
 from src.ops import job_reports
 from src.pipeline import failures, poll, submit
 from src.pipeline.leases import Work
-from src.pipeline.notify import QUEUES
 from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Provider, Ticket
-from src.settings import load_settings
 from tests.jobs.states import admitted, claimed
 
 DONE = Done(ImageRef(url="https://a/b.png"), seed=7, cost=4.0, unit="credits")
@@ -49,19 +43,6 @@ class Either:
     async def cancel(self, ticket: Ticket) -> str:
         self.stopped.append(ticket.external_id)
         return "cancelled"
-
-
-@pytest.fixture
-async def work(redis_url: str) -> AsyncIterator[Work]:
-    """What a worker process shares, without its Telegram."""
-    broker = StubBroker()
-    for queue in QUEUES:
-        broker.declare_queue(queue)
-    previous = dramatiq.get_broker()
-    dramatiq.set_broker(broker)
-    async with open_app(load_settings(redis_url=redis_url)) as app:
-        yield Work(app, cast(Any, None), cast(Any, None))
-    dramatiq.set_broker(previous)
 
 
 def given(work: Work, answer: Ticket | Done, *, synchronous: bool) -> tuple[Work, Either]:
