@@ -211,7 +211,9 @@ def write_owed_end(job: Job) -> None:
     span = _begin_end(job, job.state, job.kind)
     ref, ms = job_ref(job), max((ms for _, ms in story(job)), default=0)
     if ref is not None:
-        span.end(ref.start_ns + ms * 1_000_000)
+        # The ledger's times are whole milliseconds: a generation that began within the last one is inside, too.
+        generation = SpanRef.parse(job.generation)
+        span.end(max(ref.start_ns + ms * 1_000_000, generation.start_ns if generation else 0))
 
 
 @dataclass(slots=True)
