@@ -13,8 +13,11 @@ from typing import Literal
 from aiogram.exceptions import (
     TelegramAPIError,
     TelegramBadRequest,
+    TelegramEntityTooLarge,
     TelegramMigrateToChat,
+    TelegramNetworkError,
     TelegramRetryAfter,
+    TelegramServerError,
 )
 
 from src.jobs import Job
@@ -144,12 +147,17 @@ def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
             return no_turn(error.seconds, error.gate.partition(":")[0])
         case TelegramRetryAfter():
             return no_turn(float(error.retry_after))
-        case TelegramBadRequest():
+        case TelegramBadRequest() | TelegramEntityTooLarge():
             # Attempts that failed for other reasons say nothing about the message.
             if job.refused < timeouts.REFUSAL_TRIES - 1:
                 return Again(pause, "retry", "bad_request", counts="refused")
             return GiveUp("telegram_refused")
+        case TelegramNetworkError() | TelegramServerError():
+            return Again(pause, "retry", type(error).__name__, counts="unheard")
         case TelegramAPIError():
+            # Telegram answers, and will not have it: the token was taken back, the method is not there.
+            if job.now + pause * 1000 >= job.deadline:
+                return GiveUp("telegram_refused", type(error).__name__)
             return Again(pause, "retry", type(error).__name__, counts="unheard")
         case _ if job.deliveries < timeouts.REFUSAL_TRIES:
             return Again(pause, "retry", type(error).__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
@@ -21,7 +21,7 @@ from aiogram.exceptions import (
     TelegramForbiddenError,
     TelegramMigrateToChat,
 )
-from aiogram.methods import Response
+from aiogram.methods import AnswerCallbackQuery, Response
 from aiogram.types import LinkPreviewOptions, ReplyParameters
 
 from observability.aiogram import instrument_bot
@@ -53,19 +53,20 @@ def make_bot(
     """
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
-    session = AiohttpSession(
-        api=TelegramAPIServer.from_base(settings.telegram_api_url, is_local=settings.telegram_api_local)
-    )
+    server = TelegramAPIServer.from_base(settings.telegram_api_url, is_local=settings.telegram_api_local)
+    session = AiohttpSession(api=server)
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,
         default=DefaultBotProperties(
             parse_mode=None,
-            allow_sending_without_reply=True,
             link_preview=LinkPreviewOptions(is_disabled=True),
+            # What is answered may have been deleted meanwhile.
+            allow_sending_without_reply=True,
         ),
     )
     session.middleware(Migration())
+    session.middleware(LateTaps())
     session.middleware(Throttle(settings, limiter, priority, patience))
     # Innermost: a span of each call that really goes out.
     instrument_bot(bot)
@@ -89,6 +90,25 @@ class Migration(BaseRequestMiddleware):
                 raise
             moved = method.model_copy(update={"chat_id": error.migrate_to_chat_id, "reply_parameters": None})
             return await make_request(bot, moved)
+
+
+class LateTaps(BaseRequestMiddleware):
+    """A tap that can no longer be answered counts as answered: what it asks for is done all the same."""
+
+    async def __call__(
+        self,
+        make_request: NextRequestMiddlewareType[TelegramType],
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+    ) -> Response[TelegramType]:
+        try:
+            return await make_request(bot, method)
+        except TelegramBadRequest as error:
+            if isinstance(method, AnswerCallbackQuery) and says(
+                error, "query is too old", "query id is invalid"
+            ):
+                return cast("Response[TelegramType]", Response[bool](ok=True, result=True))
+            raise
 
 
 class Undeliverable(Exception):
@@ -135,6 +155,11 @@ def is_missing(error: TelegramAPIError) -> bool:
     )
 
 
+def is_unreachable(error: TelegramAPIError) -> bool:
+    """There is no such chat, or no such topic of it."""
+    return says(error, "chat not found", "peer_id_invalid", "deactivated", "thread not found")
+
+
 @contextmanager
 def reaching() -> Iterator[None]:
     """Turns the refusals that no later try can mend into `Undeliverable`."""
@@ -143,7 +168,7 @@ def reaching() -> Iterator[None]:
     except TelegramForbiddenError as error:
         raise Undeliverable("blocked") from error
     except TelegramBadRequest as error:
-        if says(error, "chat not found", "peer_id_invalid", "deactivated", "thread not found"):
+        if is_unreachable(error):
             raise Undeliverable("chat_gone") from error
         if says(
             error, "not enough rights", "have no rights", "chat_write_forbidden", "topic_closed", "restricted"

@@ -21,11 +21,11 @@ from aiogram.utils.formatting import BlockQuote, Text
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
 from src.providers.base import Picture
-from src.providers.catalog import get_catalog
+from src.providers.catalog import Catalog, get_catalog
 from src.settings import Settings
 from src.telegram import keyboards, status_text
 from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
-from src.telegram.i18n import Texts, shorten
+from src.telegram.i18n import Texts, Translator, shorten
 from src.telegram.photos import Media, file_id_of
 from src.telegram.placeholders import Placeholders, count_offer
 from src.telegram.status_text import Offer
@@ -108,12 +108,9 @@ class Messages:
         """
         say = self._texts.translator(request.lang)
         single = len(request.jobs) == 1
-        made_by = say(
-            "caption-made-by",
-            model=self._catalog.shown(job.provider, job.spec.model, say.lang),
-            aspect=job.spec.aspect,
-        )
-        caption = Text(_words(job), made_by, status_text.note(say, request)) if single else Text()
+        caption = Text()
+        if single:
+            caption = Text(picture_caption(say, job, self._catalog), status_text.note(say, request))
         markup = keyboards.picture(say, job.id, edits=self._edits) if single else None
         message = request.message_of(job.id)
         if message is None:
@@ -236,6 +233,13 @@ class Messages:
         sent = await self.placeholders.send_text(request, say("placeholder-sending"), None)
         await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
         return sent.message_id
+
+
+def picture_caption(say: Translator, job: Job, catalog: Catalog) -> Text:
+    """What stands under a picture."""
+    model = catalog.shown(job.provider, job.spec.model, say.lang)
+    made_by = say("caption-made-by", model=model, aspect=job.spec.aspect)
+    return Text(_words(job), made_by)
 
 
 def _words(job: Job) -> Text:

@@ -11,7 +11,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from aiogram import Bot
-from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge, TelegramNetworkError
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramEntityTooLarge,
+    TelegramNetworkError,
+)
 from aiogram.types import (
     BufferedInputFile,
     InlineKeyboardMarkup,
@@ -27,7 +32,7 @@ from src.jobs import Job, Ledger, Request, keys
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import tiles
-from src.telegram.client import answer_to, is_missing, is_unchanged, says
+from src.telegram.client import answer_to, is_missing, is_unchanged, is_unreachable, says
 
 _UPLOAD_SECONDS = 120
 _DAY = 86_400
@@ -54,8 +59,8 @@ class Media:
         markup: InlineKeyboardMarkup | None,
         album: bool,
     ) -> Message | None:
-        """Put a job's picture into a message: as a photo, or where Telegram takes none so large or long,
-        in an album made to fit, alone as the file it is.
+        """Put a job's picture into a message: as a photo, or where Telegram does not take it so, alone as the
+        file it is, in an album made to fit.
 
         Args:
             album: the message is one of an album, which has no place for a file.
@@ -70,23 +75,15 @@ class Media:
         if tiles.fits_photo(image.size, image.width, image.height):
             try:
                 return await self._put(chat, message, _photo(original, caption), markup)
-            except TelegramBadRequest as error:
-                # A file may be allowed where photos are not.
-                allowed = () if album else ("not enough rights to send photos",)
-                if not says(
-                    error,
-                    "image_process_failed",
-                    "photo_invalid",
-                    "too big for a photo",
-                    "photo_ext",
-                    *allowed,
-                ):
-                    raise
+            except (TelegramBadRequest, TelegramEntityTooLarge) as error:
+                _raise_unless_of_the_file(error)
+                if album and says(error, "not enough rights"):
+                    raise  # there it can be nothing but a photo
         if not album:
             try:
                 return await self._put(chat, message, _document(original, caption), markup)
-            except TelegramEntityTooLarge:
-                pass
+            except (TelegramBadRequest, TelegramEntityTooLarge) as error:
+                _raise_unless_of_the_file(error)
         data = b"".join([piece async for piece in image.pieces()])
         try:
             jpeg = await asyncio.to_thread(tiles.fit, data)
@@ -133,9 +130,8 @@ class Media:
             try:
                 return await show(known)
             except TelegramBadRequest as error:
-                # Telegram may forget an id.
-                if not says(error, "file"):
-                    raise
+                # Telegram may forget an id, and has many words for it.
+                _raise_unless_of_the_file(error)
         sent = await show(BufferedInputFile(tiles.tile(aspect, face), "tile.png"))
         if sent and (file_id := file_id_of(sent[0])):
             await self._ledger.client.set(key, file_id, ex=self._keep)
@@ -200,6 +196,13 @@ def file_id_of(message: Message) -> str | None:
     if message.photo:
         return message.photo[-1].file_id
     return message.document.file_id if message.document else None
+
+
+def _raise_unless_of_the_file(error: TelegramAPIError) -> None:
+    """Raise a refusal that another form of the same picture would meet as well. Telegram has many reasons not to
+    take a picture as a photo, and finds new ones: what is not known to be about the message is about the picture."""
+    if is_missing(error) or is_unreachable(error):
+        raise error
 
 
 def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:

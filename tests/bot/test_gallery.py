@@ -143,3 +143,43 @@ async def test_a_stray_placeholder_is_removed_when_it_is_touched(world: World) -
     assert "Cancelled" in (await tap.answered())["text"]
     await anna.wait_until(lambda messages: stray.message_id not in [m.message_id for m in messages])
     assert not placeholder.deleted
+
+
+async def test_what_telegram_forgot_is_sent_anew(world: World) -> None:
+    anna = world.sandbox.person()
+    job, shown = await _picture(world, anna)
+    await world.app.redis.set(keys.FILE(job.id), "BQACforgotten")
+    await (await anna.tap(shown, "As file")).answered()
+    file = await anna.wait_for(lambda m: "document" in m.content)
+    assert file.sha256 == hashlib.sha256(png()).hexdigest()
+    await world.settled()
+    assert await world.app.redis.get(keys.FILE(job.id)) == file.media["file_id"]
+    listed = await anna.reply_after(await anna.send_text("/history"))
+    for size in shown.content["photo"]:
+        world.sandbox.bot.files.pop(size["file_id"])
+    await (await anna.tap(listed, "1")).answered()
+    again = await anna.wait_for(lambda m: m.has_photo and m.message_id > listed.message_id)
+    assert "a red fox" in again.text
+
+
+async def test_an_answer_to_a_message_that_is_gone_goes_without_the_reference(world: World) -> None:
+    anna = world.sandbox.person()
+    await world.stop()
+    photo = await anna.send_photo(png())
+    await anna.delete(photo)
+    world.start()
+    said = await anna.reply_after(photo)
+    assert "what to change" in said.text
+    assert said.reply_to is None
+
+
+async def test_a_tap_too_late_to_be_answered_is_done_all_the_same(world: World) -> None:
+    anna = world.sandbox.person()
+    _, shown = await _picture(world, anna)
+    listed = await anna.reply_after(await anna.send_text("/history"))
+    too_old = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+    world.sandbox.faults.add("400", "answerCallbackQuery", description=too_old, times=None)
+    await anna.tap(shown, "As file")
+    await anna.wait_for(lambda m: "document" in m.content)
+    await anna.tap(listed, "1")
+    await anna.wait_for(lambda m: m.has_photo and m.message_id > listed.message_id)

@@ -8,9 +8,11 @@ import pytest
 from aiogram.exceptions import (
     RestartingTelegram,
     TelegramBadRequest,
+    TelegramEntityTooLarge,
     TelegramNetworkError,
     TelegramRetryAfter,
     TelegramServerError,
+    TelegramUnauthorizedError,
 )
 from aiogram.methods import GetMe, TelegramMethod
 
@@ -204,6 +206,26 @@ DELIVERIES: dict[str, tuple[Job, Exception, Again | GiveUp]] = {
         _job(deliveries=9999),
         TelegramServerError(CALL, ""),
         Again(60.0, "retry", "TelegramServerError", counts="unheard"),
+    ),
+    "too large for Telegram": (
+        _job(deliveries=9),
+        TelegramEntityTooLarge(CALL, ""),
+        Again(60.0, "retry", "bad_request", counts="refused"),
+    ),
+    "too large for Telegram, for the third time": (
+        _job(refused=2),
+        TelegramEntityTooLarge(CALL, ""),
+        GiveUp("telegram_refused"),
+    ),
+    "the token was taken back": (
+        _job(deliveries=1),
+        TelegramUnauthorizedError(CALL, ""),
+        Again(2.0, "retry", "TelegramUnauthorizedError", counts="unheard"),
+    ),
+    "the token was taken back, and the deadline is over": (
+        _job(deliveries=1, now=60_000),
+        TelegramUnauthorizedError(CALL, ""),
+        GiveUp("telegram_refused", "TelegramUnauthorizedError"),
     ),
     "unheard, restarting": (
         _job(deliveries=1),

@@ -106,3 +106,48 @@ async def test_an_upload_that_is_made_again_is_read_from_its_beginning(world: Wo
     await world.messages.picture(job, request, picture)
     assert placeholder.sha256 == hashlib.sha256(png()).hexdigest()
     assert Counted.read == 2 * pieces
+
+
+@pytest.mark.parametrize(
+    ("kind", "description"),
+    [
+        ("400", "Bad Request: PHOTO_SAVE_FILE_INVALID"),
+        ("400", "Bad Request: a reason of next year"),
+        ("413", None),
+    ],
+)
+async def test_a_photo_refused_for_any_reason_comes_as_a_file(
+    world: World, kind: str, description: str | None
+) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    world.sandbox.faults.add(kind, "editMessageMedia", description=description)
+    await world.finished(job, image())
+    assert placeholder.content["document"]["file_size"] == image().size
+    assert [call.status for call in world.sandbox.audit.of("editMessageMedia")] == [int(kind), 200]
+
+
+async def test_a_picture_for_an_album_refused_as_a_photo_is_made_to_fit(world: World) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, 2)
+    before = next(m for m in anna.messages if "media_group_id" in m.content).sha256
+    world.sandbox.faults.add("400", "editMessageMedia", description="Bad Request: PHOTO_SAVE_FILE_INVALID")
+    await world.finished(jobs[0], image())
+    first = next(m for m in anna.messages if "media_group_id" in m.content)
+    assert first.sha256 not in (before, hashlib.sha256(image().data).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "wrong file identifier/HTTP URL specified",
+        "wrong remote file identifier specified: can't",
+        "MEDIA_EMPTY",
+    ],
+)
+async def test_a_tile_that_telegram_forgot_is_sent_anew_whatever_it_says(world: World, words: str) -> None:
+    anna = world.sandbox.person()
+    await world.asked(anna, 2)
+    world.sandbox.faults.add("400", "sendMediaGroup", description=f"Bad Request: {words}")
+    await world.asked(anna, 2)
+    assert [len(call.sha256) for call in world.sandbox.audit.of("sendMediaGroup")][-1] == 2

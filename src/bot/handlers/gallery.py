@@ -3,9 +3,13 @@ prompt, /history. Everything they need is in the ledger, so they work after a re
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+from typing import Any
+
 import structlog
 from aiogram import Bot, Router
-from aiogram.exceptions import TelegramBadRequest
+from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge
 from aiogram.filters import Command
 from aiogram.fsm.context import FSMContext
 from aiogram.types import BufferedInputFile, CallbackQuery, Message
@@ -20,10 +24,13 @@ from src.jobs import Job, Person, Request, State, keys
 from src.pipeline import admission
 from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
-from src.telegram import keyboards
+from src.providers.catalog import get_catalog
+from src.providers.images import inspect
+from src.telegram import files, keyboards
 from src.telegram.client import answer_to
 from src.telegram.i18n import Translator, isolated, shorten
 from src.telegram.keyboards import OfJob, OfRequest
+from src.telegram.messages import picture_caption
 from src.telegram.photos import file_name
 
 log = structlog.get_logger(__name__)
@@ -104,7 +111,7 @@ async def of_job(
             await _send_file(app, bot, job, say)
         case "show" if picture:
             await callback.answer()
-            await _show(bot, job, say, edits=app.offered().edit)
+            await _show(app, bot, job, say)
         case "words":
             await callback.answer()
             # Who acts for a chat writes in its name.
@@ -197,34 +204,36 @@ async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
 async def _send_file(app: App, bot: Bot, job: Job, say: Translator) -> None:
     """Send a picture as the file the provider made, or as near to it as is still to be had."""
     key = keys.FILE(job.id)
-    known: str | None = await app.redis.get(key)
-    reply = answer_to(int((job.shown or {}).get("message", 0)))
-    document: str | BufferedInputFile | None = known
+    send = partial(
+        bot.send_document,
+        job.spec.chat,
+        message_thread_id=job.spec.thread,
+        reply_parameters=answer_to(int((job.shown or {}).get("message", 0))),
+        # Telegram would show it as a photo again.
+        disable_content_type_detection=True,
+    )
+    if (known := await app.redis.get(key)) is not None:
+        try:
+            await send(known)
+        except TelegramBadRequest as error:
+            # Telegram may forget an id, and has many words for it.
+            log.info("kept id refused", job_id=job.id, error=type(error).__name__)
+        else:
+            return
     words: str | None = None
-    if document is None:
-        image = await _original(app, job)
-        if image is not None:
-            document = BufferedInputFile(image.data, file_name(job, image.mime))
-        elif (data := await _from_telegram(bot, str((job.shown or {})["file_id"]))) is not None:
-            document, words = BufferedInputFile(data, file_name(job, "image/jpeg")), say("toast-no-original")
-    if document is None:
+    image = await _original(app, job)
+    if image is None:
+        image, words = await _from_telegram(bot, job), say("toast-no-original")
+    if image is None:
         await bot.send_message(
             job.spec.chat,
             say("file-unavailable"),
             message_thread_id=job.spec.thread,
-            reply_parameters=reply,
+            reply_parameters=answer_to(int((job.shown or {}).get("message", 0))),
         )
         return
-    sent = await bot.send_document(
-        job.spec.chat,
-        document,
-        caption=words,
-        message_thread_id=job.spec.thread,
-        reply_parameters=reply,
-        # Telegram would show it as a photo again.
-        disable_content_type_detection=True,
-    )
-    if sent.document is not None and known is None:
+    sent = await send(BufferedInputFile(image.data, file_name(job, image.mime)), caption=words)
+    if sent.document is not None:
         await app.redis.set(key, sent.document.file_id, ex=app.settings.job_ttl_days * 86_400)
 
 
@@ -242,12 +251,13 @@ async def _original(app: App, job: Job) -> ImageBytes | None:
     return None
 
 
-async def _from_telegram(bot: Bot, file_id: str) -> bytes | None:
+async def _from_telegram(bot: Bot, job: Job) -> ImageBytes | None:
     try:
-        stream = await bot.download(file_id)
-    except TelegramBadRequest:
+        data = await files.download(bot, str((job.shown or {})["file_id"]))
+        return await asyncio.to_thread(inspect, data)
+    except (files.NoFile, files.NotNow, ProviderError) as error:
+        log.info("not to be had from Telegram", job_id=job.id, error=type(error).__name__)
         return None
-    return stream.read() if stream is not None else None
 
 
 # History
@@ -272,17 +282,34 @@ async def history(message: Message, app: App, chats: Chats, person: Person, say:
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
 
 
-async def _show(bot: Bot, job: Job, say: Translator, *, edits: bool) -> None:
-    """Send a picture of the history once more."""
+async def _show(app: App, bot: Bot, job: Job, say: Translator) -> None:
+    """Send a picture of the history once more, with its words."""
     file_id = str((job.shown or {})["file_id"])
-    markup = keyboards.picture(say, job.id, edits=edits)
+    rest: dict[str, Any] = {
+        "message_thread_id": job.spec.thread,
+        "reply_markup": keyboards.picture(say, job.id, edits=app.offered().edit),
+        **picture_caption(say, job, get_catalog(app.settings.models_file)).as_caption_kwargs(),
+    }
     try:
-        await bot.send_photo(job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup)
+        await bot.send_photo(job.spec.chat, file_id, **rest)
     except TelegramBadRequest:
-        # It was too large for a photo and was sent as a file.
-        await bot.send_document(
-            job.spec.chat, file_id, message_thread_id=job.spec.thread, reply_markup=markup
-        )
+        # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
+        try:
+            await bot.send_document(job.spec.chat, file_id, **rest)
+        except TelegramBadRequest:
+            await _show_anew(app, bot, job, rest, say)
+
+
+async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> None:
+    image = await _original(app, job)
+    if image is None:
+        await bot.send_message(job.spec.chat, say("file-unavailable"), message_thread_id=job.spec.thread)
+        return
+    file = BufferedInputFile(image.data, file_name(job, image.mime))
+    try:
+        await bot.send_photo(job.spec.chat, file, **rest)
+    except (TelegramBadRequest, TelegramEntityTooLarge):
+        await bot.send_document(job.spec.chat, file, **rest)
 
 
 def make_router() -> Router:
