@@ -38,6 +38,7 @@ _TRIES = 3
 _DRAIN_SECONDS = 8.0
 _CHAT_PATIENCE = 10.0
 _A_FEW = 5
+_ENVELOPE = ("message_id", "date", "chat", "from")
 
 
 class Handling:
@@ -110,11 +111,8 @@ class Handling:
                 await self._begin(entry, text)
 
     async def _begin(self, entry: str, text: str) -> None:
-        try:
-            update = Update.model_validate_json(text, context={"bot": self._bot})
-        except ValidationError:
-            # Its kinds, not its words.
-            log.error("unreadable update skipped", kinds=sorted(json.loads(text)))
+        update = self._read(text)
+        if update is None:
             await self._inbox.done(entry)
             return
         self._open.add(entry)
@@ -126,6 +124,24 @@ class Handling:
         task = asyncio.create_task(self._handle_chat(chat))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _read(self, text: str) -> Update | None:
+        """An update; of one whose message aiogram cannot read, who wrote it and where. None: not even that."""
+        context = {"bot": self._bot}
+        try:
+            return Update.model_validate_json(text, context=context)
+        except ValidationError:
+            # Its kinds, not its words.
+            raw = json.loads(text)
+            log.error("unreadable update", kinds=sorted(raw))
+        if not isinstance(message := raw.get("message"), dict):
+            return None
+        bare = {name: message[name] for name in _ENVELOPE if name in message}
+        with suppress(ValidationError):
+            return Update.model_validate(
+                {"update_id": raw.get("update_id"), "message": bare}, context=context
+            )
+        return None
 
     async def _handle_chat(self, chat: int) -> None:
         """Handle what has come of a chat, one after another."""

@@ -23,7 +23,7 @@ from aiogram.exceptions import (
     TelegramForbiddenError,
     TelegramRetryAfter,
 )
-from aiogram.types import Document, Message, PhotoSize
+from aiogram.types import CallbackQuery, Document, Message, PhotoSize
 from opentelemetry import trace
 
 from src.app import App
@@ -34,6 +34,7 @@ from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
+from src.providers.base import OF_SOURCE, nearest_aspect
 from src.telegram.client import Undeliverable, answer_to
 from src.telegram.i18n import Translator, width
 from src.telegram.messages import Messages
@@ -56,6 +57,8 @@ PLACE_PATIENCE = 60.0
 # So long an update waits for its answer before the person's next one is handled.
 _SEND_SECONDS = 1.0
 _AT_ONCE_SECONDS = 2.0
+# As long as a picture may take.
+_TAPS_KEPT = 3600
 _REFUSALS = 2
 _REFUSED_SECONDS = 60
 _DIGITS = re.compile(r"\d+")
@@ -183,6 +186,12 @@ class Asking:
         key = keys.ALBUM(message.chat.id, message.media_group_id)
         return not await first(self._app, key, update, _ALBUM_SECONDS)
 
+    def soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something be done beside the handling of updates."""
+        task = asyncio.create_task(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+
     async def _show(self, admission: Admission, say: Translator) -> None:
         standing = await self._app.ledger.standing(admission.request)
         if standing is not None and not standing.request.messages:
@@ -241,6 +250,44 @@ async def first(app: App, key: str, update: int, seconds: int) -> bool:
     return bool(await app.redis.get(key) == str(update))
 
 
+async def first_tap(app: App, callback: CallbackQuery, update: int, seconds: int) -> bool:
+    """Whether a tap is not one more on the same button, within `seconds` of the last or before what that one asked
+    for has ended: whoever gets no answer taps again, and wants it once."""
+    number = callback.message.message_id if callback.message else 0
+    key = keys.TAP(callback.from_user.id, number, callback.data)
+    before = await app.redis.get(key)
+    if before is not None and before != str(update):
+        recent = await app.redis.pttl(key) > 1000 * (_TAPS_KEPT - seconds)
+        if recent or await _is_under_way(app, before):
+            return False
+    await app.redis.set(key, update, ex=_TAPS_KEPT)
+    return True
+
+
+async def _is_under_way(app: App, update: str) -> bool:
+    """Whether what an update asked for has not ended."""
+    request = await app.redis.get(keys.UPDATE(update))
+    standing = await app.ledger.standing(request) if request else None
+    return standing is not None and not all(job.ended for job in standing.jobs)
+
+
+def words_of(message: Message) -> str:
+    """What a message says: its text, or that of a rich message's blocks."""
+    if message.text or message.rich_message is None:
+        return message.text or ""
+    return "\n".join(filter(None, map(_said, message.rich_message.blocks)))
+
+
+def _said(part: Any) -> str:
+    """The words of a rich text or block; of a block within others each stands on lines of its own."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, list):
+        return "".join(map(_said, part))
+    inner = [*(getattr(part, "blocks", None) or ()), *(getattr(part, "items", None) or ())]
+    return "\n".join(filter(None, map(_said, [getattr(part, "text", None) or "", *inner])))
+
+
 def source_of(message: Message) -> str | None:
     """File id of the picture a message shows, or None if it shows none.
 
@@ -259,6 +306,12 @@ def source_of(message: Message) -> str | None:
     if (file.file_size or 0) > _MAX_SOURCE:
         raise BadSource("photo-too-big")
     return file.file_id
+
+
+def shape_of(message: Message) -> str:
+    """The format of the picture that a message shows, as far as Telegram tells."""
+    size = message.photo[-1] if message.photo else message.document and message.document.thumbnail
+    return nearest_aspect(size.width, size.height) if size and size.width and size.height else OF_SOURCE
 
 
 def _is_picture(file: Document) -> bool:

@@ -102,7 +102,7 @@ UPDATES = Key("updates:<bot>", "stream", "never", "an entry goes when handled",
 SEEN = Key("seen:<bot>:<update>", "string", "always", "a day", "inbox", "an update that was taken")
 DIALOG = Key("dialog:<bot>:<chat>:<user>:<what>", "string", "always", "a day",
     "aiogram", "where a conversation is")
-TAP = Key("tap:<user>:<message>:<button>", "string", "always", "seconds",
+TAP = Key("tap:<user>:<message>:<button>", "string", "always", "an hour",
     "bot", "the update that tapped it last")
 BECAME = Key("became:<chat>", "string", "never", "one a group that became a supergroup",
     "ledger", "the id that a group has now")

@@ -70,7 +70,7 @@ class Spec:
 
     Attributes:
         prompt: the person's words. Never in logs or spans.
-        model: the provider's model; aspect: one of `providers.base.ASPECTS`.
+        model: the provider's model; aspect: one of `providers.base.ASPECTS`, or `OF_SOURCE`.
         index: place of the picture in its request, from 0; count: pictures in the request.
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.

@@ -19,6 +19,7 @@ from src.pipeline import failures, notify, poll, poll_schedule, retry_policy, ti
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again
 from src.providers.base import (
+    OF_SOURCE,
     Aspect,
     Done,
     ErrorKind,
@@ -27,6 +28,7 @@ from src.providers.base import (
     ProviderError,
     SourceImage,
     Ticket,
+    nearest_aspect,
 )
 from src.providers.images import source_image
 from src.telegram import files
@@ -104,12 +106,16 @@ def _count_unknown(job: Job, provider: Provider) -> bool:
 
 
 async def _request(work: Work, job: Job) -> GenRequest:
+    source = await _source(work, job.spec.source) if job.spec.source else None
+    aspect = cast(Aspect, job.spec.aspect)
+    if job.spec.aspect == OF_SOURCE:
+        aspect = nearest_aspect(source.width, source.height) if source else "1:1"
     return GenRequest(
         job_id=job.id,
         prompt=job.spec.prompt,
         model=job.spec.model,
-        aspect=cast(Aspect, job.spec.aspect),
-        sources=(await _source(work, job.spec.source),) if job.spec.source else (),
+        aspect=aspect,
+        sources=(source,) if source else (),
         quality=job.spec.quality,
         seed=job.spec.seed,
         negative_prompt=job.spec.negative_prompt,

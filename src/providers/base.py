@@ -7,14 +7,17 @@ between two steps is in the `Ticket`, which the ledger stores as JSON before any
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-Aspect = Literal["1:1", "3:2", "2:3", "16:9", "9:16"]
-ASPECTS: tuple[Aspect, ...] = ("1:1", "3:2", "2:3", "16:9", "9:16")
+Aspect = Literal["1:1", "3:2", "2:3", "16:9", "9:16", "4:3", "3:4", "4:5", "21:9"]
+ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
+OF_SOURCE = "auto"
+"""The format of a job whose source's shape is not known before it is decoded; it is one of `ASPECTS` then."""
 _PIECE = 65_536
 
 
@@ -55,6 +58,18 @@ class SourceImage:
 
     data: bytes = field(repr=False)
     mime: str
+    width: int = 1
+    height: int = 1
+
+
+def nearest_aspect(width: int, height: int) -> Aspect:
+    """The format that a picture of that size has, or nearly has."""
+
+    def off(aspect: Aspect) -> float:
+        across, _, down = aspect.partition(":")
+        return abs(math.log(width * int(down) / (height * int(across))))
+
+    return min(ASPECTS, key=off)
 
 
 @dataclass(frozen=True, slots=True)

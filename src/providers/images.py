@@ -169,7 +169,7 @@ def _fitted(image: Image.Image) -> SourceImage:
             image.save(out, "JPEG", quality=92)
     except Exception:
         raise _Unreadable("broken") from None
-    return SourceImage(out.getvalue(), "image/png" if clear else "image/jpeg")
+    return SourceImage(out.getvalue(), "image/png" if clear else "image/jpeg", *image.size)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -35,14 +35,26 @@ _SIZES = {
     "1:1": (1024, 1024),
     "3:2": (1248, 832),
     "2:3": (832, 1248),
+    "4:3": (1152, 864),
+    "3:4": (864, 1152),
+    "4:5": (912, 1136),
     "16:9": (1344, 768),
     "9:16": (768, 1344),
+    "21:9": (1536, 656),
+}
+# What of these the models of a family do not take.
+_LACKING = {
+    "gpt-image": ("4:5", "21:9"),
+    "flux-2/": ("4:5", "21:9"),
+    "seedream/": ("4:5",),
+    "qwen/": ("landscape_3_2", "portrait_3_2", "landscape_21_9"),
 }
 _NAMED_SIZES = {
     "square_hd": _SIZES["1:1"],
     "landscape_4_3": (1152, 864),
     "landscape_3_2": _SIZES["3:2"],
     "landscape_16_9": _SIZES["16:9"],
+    "landscape_21_9": _SIZES["21:9"],
     "portrait_4_3": (864, 1152),
     "portrait_3_2": _SIZES["2:3"],
     "portrait_16_9": _SIZES["9:16"],
@@ -458,7 +470,9 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
         if not fields.get(field):
             return f"{field} is required"
     shape, shapes = ("image_size", _NAMED_SIZES) if "image_size" in known else ("aspect_ratio", _SIZES)
-    if fields.get(shape, next(iter(shapes))) not in shapes:
+    lacking = next((values for prefix, values in _LACKING.items() if name.startswith(prefix)), ())
+    asked = fields.get(shape, next(iter(shapes)))
+    if asked not in shapes or asked in lacking:
         return f"{shape} is not within the range of allowed options"
     given = fields.get(model.source)
     if given is not None and isinstance(given, list) is model.one:

@@ -18,6 +18,7 @@ from src.telegram.i18n import LANGUAGES, Translator
 from src.telegram.status_text import Offer
 
 COUNTS = (1, 2, 3, 4)
+_ROW = 5
 """How many pictures a person can ask for at once."""
 
 # Errors that the same prompt would hit again.
@@ -162,7 +163,7 @@ def dialog_choices(say: Translator, aspect: str, count: int, can: Capabilities) 
     """Format and number, with what is chosen now, and go."""
     return markup(
         [
-            [_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in can.aspects],
+            *_in_rows([_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in can.aspects]),
             [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in counts(can)],
             [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
         ]
@@ -183,7 +184,9 @@ def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboa
                 _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
                 for code in ("auto", *LANGUAGES)
             ],
-            [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in can.aspects],
+            *_in_rows(
+                [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in can.aspects]
+            ),
             [
                 _choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n)))
                 for n in counts(can)
@@ -205,7 +208,11 @@ def queue(say: Translator, requests: Sequence[str]) -> InlineKeyboardMarkup:
 def history(jobs: Sequence[Job]) -> InlineKeyboardMarkup:
     """Under /history: show the picture of that number."""
     numbers = [button(str(number), OfJob(what="show", id=job.id)) for number, job in enumerate(jobs, start=1)]
-    return markup([numbers[start : start + 5] for start in range(0, len(numbers), 5)])
+    return markup(_in_rows(numbers))
+
+
+def _in_rows(buttons: list[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:
+    return [buttons[start : start + _ROW] for start in range(0, len(buttons), _ROW)]
 
 
 def _choice(say: Translator, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:

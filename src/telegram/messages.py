@@ -20,7 +20,7 @@ from aiogram.utils.formatting import BlockQuote, Text
 
 from src.jobs import Job, Ledger, Request, State, transitions
 from src.jobs.estimate import Estimate
-from src.providers.base import Picture
+from src.providers.base import OF_SOURCE, Picture
 from src.providers.catalog import Catalog, get_catalog
 from src.settings import Settings
 from src.telegram import keyboards, status_text
@@ -237,8 +237,9 @@ class Messages:
 
 def picture_caption(say: Translator, job: Job, catalog: Catalog) -> Text:
     """What stands under a picture."""
+    aspect = say("aspect-of-source") if job.spec.aspect == OF_SOURCE else job.spec.aspect
     model = catalog.shown(job.provider, job.spec.model, say.lang)
-    made_by = say("caption-made-by", model=model, aspect=job.spec.aspect)
+    made_by = say("caption-made-by", model=model, aspect=aspect)
     return Text(_words(job), made_by)
 
 

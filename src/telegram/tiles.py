@@ -11,6 +11,8 @@ from typing import Literal
 
 from PIL import Image, ImageDraw, ImageOps
 
+from src.providers.base import OF_SOURCE
+
 Face = Literal["waiting", "failed"]
 
 MAX_PHOTO_BYTES = 10_000_000
@@ -53,7 +55,7 @@ def fit(data: bytes) -> bytes:
 @functools.cache
 def tile(aspect: str, face: Face) -> bytes:
     """A calm PNG of the format `aspect`: three dots for a picture in the making, a dash for none."""
-    across, down = (int(part) for part in aspect.split(":"))
+    across, down = (int(part) for part in ("1:1" if aspect == OF_SOURCE else aspect).split(":"))
     # Drawn at twice the size, so that the edges are smooth when it is halved.
     scale = 2 * _LONG_SIDE / max(across, down)
     width, height = round(across * scale), round(down * scale)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, cast
+
 import pytest
 
-from src.jobs import State
+from src.jobs import State, transitions
+from src.pipeline import submit
+from src.pipeline.leases import Work
+from src.providers.base import Capabilities, GenRequest, Provider, Ticket
+from src.sandbox.telegram import Message, Person
 from tests.bot.bot_world import World, image, png
 
 
@@ -306,4 +313,126 @@ async def test_surprise_is_one_picture_for_two_taps(world: World) -> None:
     taps = [await anna.tap(greeting, "Surprise me"), await anna.tap(greeting, "Surprise me")]
     answers = [await tap.answered() for tap in taps]
     assert "Already" in answers[1]["text"]
+    assert len(await world.active(anna.id)) == 1
+
+
+# What people send, in all its forms
+
+
+async def _sent_photo(person: Person, size: tuple[int, int], words: str = "", album: str = "") -> Message:
+    return await person.send_photo(png(*size), words, album=album or None)
+
+
+@pytest.mark.parametrize(
+    ("size", "aspect"),
+    [
+        ((600, 1300), "9:16"),
+        ((800, 600), "4:3"),
+        ((800, 1000), "4:5"),
+        ((2100, 900), "21:9"),
+        ((500, 500), "1:1"),
+    ],
+)
+async def test_an_edit_keeps_the_shape_of_its_photo(world: World, size: tuple[int, int], aspect: str) -> None:
+    anna = world.sandbox.person()
+    await world.app.ledger.choose(str(anna.id), aspect="3:2")
+    photo = await _sent_photo(anna, size, "make it night")
+    await anna.send_text("make it day", reply_to=photo)
+    night, day = await world.active(anna.id)
+    assert (night.spec.aspect, day.spec.aspect) == (aspect, aspect)
+
+
+async def test_the_shape_of_a_file_is_known_once_it_is_decoded(world: World) -> None:
+    anna = world.sandbox.person()
+    await world.app.ledger.choose(str(anna.id), count=2)
+    await anna.send_document(png(210, 90), "fox.png", "make it night")
+    first, _ = await world.active(anna.id)
+    asked: list[GenRequest] = []
+
+    class Listening:
+        name, capabilities = "openai", Capabilities(edit=True)
+
+        async def submit(self, request: GenRequest) -> Ticket:
+            asked.append(request)
+            return Ticket("openai", "t")
+
+    app = replace(world.app, providers={"openai": cast(Provider, Listening())})
+    held = await world.app.ledger.run(transitions.claim(first.id, "submit", holder="test", lease=30))
+    assert held is not None
+    await submit.begin(Work(app, world.bot, world.messages), held)
+    assert (first.spec.aspect, asked[0].aspect) == ("auto", "21:9")
+
+
+async def test_a_format_chosen_in_the_dialog_is_kept_and_another_is_not_remembered(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create a cat"))
+    await _sent_photo(anna, (600, 1300))
+    await anna.wait_for(lambda m: m is dialog and "• 9:16" in [b["text"] for b in dialog.buttons])
+    await (await anna.tap(dialog, "Draw")).answered()
+    [job] = await world.active(anna.id)
+    assert (job.spec.aspect, (await world.app.ledger.person(str(anna.id))).aspect) == ("9:16", "1:1")
+    dialog = await anna.reply_after(await anna.send_text("/create a dog"))
+    await (await anna.tap(dialog, "21:9")).answered()
+    await _sent_photo(anna, (600, 1300))
+    await anna.wait_for(lambda m: m is dialog and "change your photo" in m.text)
+    await (await anna.tap(dialog, "Draw")).answered()
+    assert [job.spec.aspect for job in await world.active(anna.id)] == ["9:16", "21:9"]
+    assert (await world.app.ledger.person(str(anna.id))).aspect == "21:9"
+
+
+@pytest.mark.parametrize("start", ["", "/create"])
+async def test_the_words_of_an_album_may_stand_under_any_of_its_photos(world: World, start: str) -> None:
+    anna = world.sandbox.person()
+    if start:
+        await anna.reply_after(await anna.send_text(start))
+    first = await _sent_photo(anna, (640, 480), "", "4711")
+    await _sent_photo(anna, (480, 640), "", "4711")
+    await _sent_photo(anna, (480, 640), "make it blue", "4711")
+    if start:
+        dialog = await anna.wait_for(lambda m: "make it blue" in m.text and m.from_bot)
+        await (await anna.tap(dialog, "Draw")).answered()
+    [job] = await world.active(anna.id)
+    assert (job.spec.prompt, job.spec.source) == ("make it blue", first.media["file_id"])
+    # Long enough for the bot to have asked for them.
+    await anna.reply_after(await anna.send_photo(png(), "", album="4712"))
+    assert [m for m in anna.messages if "what to change" in m.text] == [anna.messages[-1]]
+
+
+async def test_the_words_of_a_rich_message_are_drawn(world: World) -> None:
+    anna = world.sandbox.person()
+    text = ["a ", {"type": "bold", "text": "red"}, " fox"]
+    blocks = [{"type": "paragraph", "text": text}, {"type": "paragraph", "text": "in the snow"}]
+    await anna.send_content({"rich_message": {"blocks": blocks}})
+    [job] = await world.active(anna.id)
+    assert job.spec.prompt == "a red fox\nin the snow"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"checklist": {"title": "a fox", "tasks": []}},
+        {"game": {"title": "g", "description": "d", "photo": []}},
+        {"paid_media": {"star_count": 1, "paid_media": []}},
+        {"rich_message": {"blocks": [{"type": "divider"}]}},
+        {"rich_message": {"blocks": [{"type": "of next year"}]}},
+        {"hologram": {"file_id": "h"}},
+    ],
+)
+async def test_any_kind_that_is_of_no_use_gets_one_hint(world: World, content: dict[str, Any]) -> None:
+    anna = world.sandbox.person()
+    for _ in range(3):
+        sent = await anna.send_content({**content, "media_group_id": "4711"})
+    asked = await anna.send_text("/help")
+    await anna.wait_for(lambda m: m.from_bot and m.message_id > asked.message_id)
+    assert sum("words and photos" in m.text for m in anna.messages) == 1
+    assert sent.message_id < asked.message_id
+
+
+async def test_a_dialog_orders_once_though_its_tap_comes_too_late(world: World) -> None:
+    anna = world.sandbox.person()
+    dialog = await anna.reply_after(await anna.send_text("/create a cat"))
+    too_old = "Bad Request: query is too old and response timeout expired or query ID is invalid"
+    world.sandbox.faults.add("400", "answerCallbackQuery", description=too_old, times=None)
+    for _ in range(3):
+        await anna.tap_data(dialog, "d|go|")
     assert len(await world.active(anna.id)) == 1

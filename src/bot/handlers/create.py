@@ -3,8 +3,10 @@ the /create dialog (words, then format and number in one message, then go)."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from aiogram import Bot, F, Router
@@ -16,30 +18,33 @@ from aiogram.types import CallbackQuery, ForceReply, Message, User
 from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 
 from src.app import App
-from src.bot.ordering import Asking, BadSource, first, source_of, wish_in
-from src.jobs import Job, Person, keys
+from src.bot.ordering import Asking, BadSource, first_tap, shape_of, source_of, wish_in, words_of
+from src.jobs import Job, Person
 from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged
 from src.telegram.i18n import Translator, shorten
 from src.telegram.keyboards import OfDialog, Surprise
 
 _PRIVATE = F.chat.type == "private"
+_WORDS = F.text | F.func(words_of)
 _DIALOG_PROMPT = 500
 _OLD_WORDS = 3500
 _TOAST = 200
 _TAP_SECONDS = 3
+# Telegram tells of an album's photos one by one, though all at once.
+_REST_OF_ALBUM_SECONDS = 1.0
 
 
 class Dialog(StatesGroup):
-    """The /create dialog. Its data: `aspect`, `count`, `source`, `prompt`, `message` (the dialog's own),
-    `reply_to` (the person's words)."""
+    """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`, `album` (that
+    the source came in), `prompt`, `message` (the dialog's own), `reply_to` (the person's words)."""
 
     words = State()
     choices = State()
 
 
 class Words(StatesGroup):
-    """Only the words are missing. Its data: `aspect`, `count`, `source`."""
+    """Only the words are missing. Its data: `aspect`, `count`, `source`, `album`."""
 
     waiting = State()
 
@@ -68,7 +73,7 @@ async def dialog_words(
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
-    words = (message.text or "").strip()
+    words = words_of(message).strip()
     if complaint := asking.complaint(words, say):
         await message.reply(complaint)
         return
@@ -78,17 +83,21 @@ async def dialog_words(
 async def dialog_photo(
     message: Message, state: FSMContext, asking: Asking, app: App, say: Translator, update_id: int
 ) -> None:
+    words = (message.caption or "").strip()
     if await asking.is_rest_of_album(message, update_id):
+        if words and await _lacks_words(message, state):
+            await _offer_choices(message, words, state, app, say)
         return
     source = await _source_or_complaint(message, say)
     if source is None:
         return
-    await state.update_data(source=source)
-    words = (message.caption or "").strip() or (await state.get_data()).get("prompt")
-    if words:
+    data = await state.update_data(source=source, album=message.media_group_id)
+    if not data.get("asked"):
+        data = await state.update_data(aspect=shape_of(message))
+    if words := words or data.get("prompt", ""):
         await _offer_choices(message, words, state, app, say)
     else:
-        await message.reply(say("photo-ask-words"))
+        await _ask_for_missing_words(message, state, asking, say)
 
 
 async def choose(
@@ -111,7 +120,7 @@ async def choose(
             await message.edit_text(say("dialog-cancelled"))
             await callback.answer()
         case "aspect", value if value in app.offered().aspects:
-            await _choose(message, state, app, say, aspect=value)
+            await _choose(message, state, app, say, aspect=value, asked=True)
             await callback.answer()
         case "count", value if value in map(str, keyboards.counts(app.offered())):
             await _choose(message, state, app, say, count=int(value))
@@ -126,11 +135,15 @@ async def choose(
                 update_id=update_id,
                 reply_to=data.get("reply_to"),
             )
+            # A dialog orders once, however often its button is tapped.
+            wish = replace(wish, update=f"dialog:{message.chat.id}:{message.message_id}")
             refusal = await asking.ask(wish, say)
+            if refusal is None:
+                if data.get("asked"):
+                    await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect)
+                await state.clear()
             await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
             if refusal is None:
-                await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect)
-                await state.clear()
                 await _remove(message)
         case _:
             await callback.answer(say("toast-old"))
@@ -194,7 +207,7 @@ async def missing_words(
     if await asking.is_rest_of_cut(message, update_id):
         return
     data = await state.get_data()
-    if await asking.ask_by(message, message.text or "", data, say, update_id):
+    if await asking.ask_by(message, words_of(message), data, say, update_id):
         await state.clear()
 
 
@@ -210,24 +223,52 @@ async def plain_words(
         except BadSource as error:
             await message.reply(say(error.key))
             return
-    await asking.ask_by(message, message.text or "", data, say, update_id)
+        if data["source"] is not None:
+            data["aspect"] = shape_of(message.reply_to_message)
+    await asking.ask_by(message, words_of(message), data, say, update_id)
 
 
 async def photo(
     message: Message, state: FSMContext, asking: Asking, person: Person, say: Translator, update_id: int
 ) -> None:
+    words = (message.caption or "").strip()
     if await asking.is_rest_of_album(message, update_id):
+        wanted = words and await _lacks_words(message, state)
+        if wanted and await asking.ask_by(message, words, await state.get_data(), say, update_id):
+            await state.clear()
         return
     source = await _source_or_complaint(message, say)
     if source is None:
         return
-    data = {"aspect": person.aspect, "count": person.count, "source": source}
-    if (message.caption or "").strip():
-        await asking.ask_by(message, message.caption or "", data, say, update_id)
+    data = {"aspect": shape_of(message), "count": person.count, "source": source}
+    if words:
+        await asking.ask_by(message, words, data, say, update_id)
         return
     await state.set_state(Words.waiting)
-    await state.set_data(data)
-    await message.reply(say("photo-ask-words"), reply_markup=_expecting_words(say))
+    await state.set_data({**data, "album": message.media_group_id})
+    await _ask_for_missing_words(message, state, asking, say, reply_markup=_expecting_words(say))
+
+
+async def _lacks_words(message: Message, state: FSMContext) -> bool:
+    """Whether the words are still missing for the photo that came first in the message's album."""
+    data = await state.get_data()
+    return data.get("album") == message.media_group_id and not data.get("prompt")
+
+
+async def _ask_for_missing_words(
+    message: Message, state: FSMContext, asking: Asking, say: Translator, **markup: Any
+) -> None:
+    """Ask what is to become of a photo. Of an album the words may stand under a later one, which comes right after."""
+    if message.media_group_id is None:
+        await message.reply(say("photo-ask-words"), **markup)
+        return
+
+    async def ask_later() -> None:
+        await asyncio.sleep(_REST_OF_ALBUM_SECONDS)
+        if await _lacks_words(message, state):
+            await message.reply(say("photo-ask-words"), **markup)
+
+    asking.soon(ask_later())
 
 
 async def surprise(
@@ -243,8 +284,7 @@ async def surprise(
     if not isinstance(message, Message):
         await callback.answer(say("toast-old"))
         return
-    key = keys.TAP(callback.from_user.id, message.message_id, "surprise")
-    if not await first(app, key, update_id, _TAP_SECONDS):
+    if not await first_tap(app, callback, update_id, _TAP_SECONDS):
         await callback.answer(say("toast-already"))
         return
     # The same update draws the same words, should it be handled again.
@@ -324,11 +364,11 @@ def make_router() -> Router:
     router = Router(name="create")
     router.message.register(begin, Command("create"), _PRIVATE)
     router.message.register(begin_elsewhere, Command("create"))
-    router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, F.text, ~F.text.startswith("/"))
+    router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, _WORDS, ~F.text.startswith("/"))
     router.message.register(dialog_photo, StateFilter(Dialog), _PRIVATE, F.photo | F.document)
     router.callback_query.register(choose, OfDialog.filter())
-    router.message.register(missing_words, Words.waiting, _PRIVATE, F.text, ~F.text.startswith("/"))
-    router.message.register(plain_words, _PRIVATE, F.text, ~F.text.startswith("/"))
+    router.message.register(missing_words, Words.waiting, _PRIVATE, _WORDS, ~F.text.startswith("/"))
+    router.message.register(plain_words, _PRIVATE, _WORDS, ~F.text.startswith("/"))
     router.message.register(photo, _PRIVATE, F.photo | F.document)
     router.callback_query.register(surprise, Surprise.filter())
     return router

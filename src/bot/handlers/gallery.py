@@ -19,7 +19,7 @@ from src.app import App
 from src.bot.chats import Chats, speaks_for
 from src.bot.handlers.create import ask_for_words
 from src.bot.middlewares import state_of
-from src.bot.ordering import Asking, first
+from src.bot.ordering import Asking, first_tap
 from src.jobs import Job, Person, Request, State, keys
 from src.pipeline import admission
 from src.pipeline.admission import Wish
@@ -184,18 +184,11 @@ async def _is_refused(
     """
     if foreign:
         await callback.answer(say("toast-foreign"))
-    elif once and not await _first_tap(app, callback, update_id):
+    elif once and not await first_tap(app, callback, update_id, _TAP_SECONDS):
         await callback.answer(say("toast-already"))
     else:
         return False
     return True
-
-
-async def _first_tap(app: App, callback: CallbackQuery, update_id: int) -> bool:
-    """False for the second of two quick taps on one button."""
-    number = callback.message.message_id if callback.message else 0
-    key = keys.TAP(callback.from_user.id, number, callback.data)
-    return await first(app, key, update_id, _TAP_SECONDS)
 
 
 # Files

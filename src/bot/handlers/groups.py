@@ -24,7 +24,7 @@ from aiogram.types import CallbackQuery, Message, TelegramObject, User
 from src.app import App
 from src.bot.chats import Chats
 from src.bot.handlers.create import Words
-from src.bot.ordering import Asking, BadSource, at_once, source_of, wish_in
+from src.bot.ordering import Asking, BadSource, at_once, shape_of, source_of, wish_in
 from src.jobs import Person, keys
 from src.pipeline.admission import Wish
 from src.telegram import keyboards
@@ -125,9 +125,11 @@ async def _wish(
     is for those that it answers. None: it was said why there is none."""
     answered = message.reply_to_message
     try:
-        shown = source_of(message)
+        showing = message
+        shown = source_of(showing)
         if shown is None and answered is not None:
-            shown = source_of(answered)
+            showing = answered
+            shown = source_of(showing)
     except BadSource as error:
         await message.reply(say(error.key))
         return None
@@ -135,7 +137,7 @@ async def _wish(
         quoted = message.quote.text if message.quote else answered.text or answered.caption or ""
         words = "" if message.bot is not None and _answers(message, message.bot.id) else quoted
     if shown is not None:
-        data = {**data, "source": shown}
+        data = {**data, "source": shown, "aspect": shape_of(showing)}
     return wish_in(message, speaker, words, data, say, update_id=update_id, reply_to=message.message_id)
 
 

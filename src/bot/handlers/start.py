@@ -13,27 +13,31 @@ from aiogram.types import CallbackQuery, ChatMemberUpdated, Message
 
 from src.app import App
 from src.bot.chats import Chats
+from src.bot.ordering import Asking
 from src.jobs import transitions
 from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import Translator
 
 _OUTSIDE = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.KICKED})
-_UNUSABLE = frozenset(
-    {
-        ContentType.STICKER,
-        ContentType.ANIMATION,
-        ContentType.VIDEO,
-        ContentType.VIDEO_NOTE,
-        ContentType.VOICE,
-        ContentType.AUDIO,
-        ContentType.CONTACT,
-        ContentType.LOCATION,
-        ContentType.VENUE,
-        ContentType.POLL,
-        ContentType.DICE,
-        ContentType.STORY,
-    }
+# What Telegram itself says in a chat; everything else came from a person who may wait for an answer.
+_SERVICE = frozenset(
+    kind
+    for kind in ContentType
+    if kind
+    not in (
+        *(ContentType.UNKNOWN, ContentType.ANIMATION, ContentType.AUDIO, ContentType.CHECKLIST),
+        *(
+            ContentType.CONTACT,
+            ContentType.DICE,
+            ContentType.DOCUMENT,
+            ContentType.GAME,
+            ContentType.GIVEAWAY,
+        ),
+        *(ContentType.INVOICE, ContentType.LIVE_PHOTO, ContentType.LOCATION, ContentType.PAID_MEDIA),
+        *(ContentType.POLL, ContentType.RICH_MESSAGE, ContentType.STICKER, ContentType.STORY),
+        *(ContentType.VENUE, ContentType.VIDEO, ContentType.VIDEO_NOTE, ContentType.VOICE),
+    )
 )
 
 
@@ -83,8 +87,9 @@ async def unknown_command(message: Message, say: Translator) -> None:
     await message.answer(say("unknown-command"))
 
 
-async def unusable(message: Message, say: Translator) -> None:
-    await message.answer(say("only-words-or-pictures"))
+async def unusable(message: Message, asking: Asking, say: Translator, update_id: int) -> None:
+    if not await asking.is_rest_of_album(message, update_id):
+        await asking.refuse(message, say("only-words-or-pictures"))
 
 
 async def unknown_button(callback: CallbackQuery, say: Translator) -> None:
@@ -108,6 +113,6 @@ def make_fallback() -> Router:
     """What comes last: it answers what no conversation took."""
     router = Router(name="fallback")
     router.message.register(unknown_command, F.text.startswith("/"))
-    router.message.register(unusable, F.chat.type == ChatType.PRIVATE, F.content_type.in_(_UNUSABLE))
+    router.message.register(unusable, F.chat.type == ChatType.PRIVATE, ~F.content_type.in_(_SERVICE))
     router.callback_query.register(unknown_button)
     return router

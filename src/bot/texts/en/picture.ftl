@@ -30,6 +30,7 @@ placeholder-album = { placeholder-album-head }
 placeholder-album-head = 🖼 { $done } of { $count } ready.
 
 caption-made-by = 🖌 { $model } · { $aspect }
+aspect-of-source = your photo’s shape
 ready = ✨ Your picture is ready.
 ready-album = ✨ Your pictures are ready.
 ready-not = 🌧 It didn’t work out this time. The message says why.

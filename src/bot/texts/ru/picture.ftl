@@ -30,6 +30,7 @@ placeholder-album = { placeholder-album-head }
 placeholder-album-head = 🖼 Готово { $done } из { $count }.
 
 caption-made-by = 🖌 { $model } · { $aspect }
+aspect-of-source = форма вашего фото
 ready = ✨ Картинка готова.
 ready-album = ✨ Картинки готовы.
 ready-not = 🌧 В этот раз не получилось. Почему — в самом сообщении.
