@@ -32,6 +32,7 @@ class Outlook:
                 cap=self._app.cap(job.provider),
                 elapsed=(lines.now - job.accepted) / 1000 if job.accepted else 0.0,
                 ahead=await self._ahead(job),
+                progress=job.progress,
             )
             for job in jobs
         ]

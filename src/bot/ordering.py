@@ -6,7 +6,6 @@ Every conversation that ends in pictures comes through here.
 from __future__ import annotations
 
 import asyncio
-import re
 import unicodedata
 import zlib
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -61,7 +60,6 @@ _AT_ONCE_SECONDS = 2.0
 _TAPS_KEPT = 3600
 _REFUSALS = 2
 _REFUSED_SECONDS = 60
-_DIGITS = re.compile(r"\d+")
 
 _MAX_SOURCE = 20 * 1024 * 1024
 # Phones send files without a type, or with a wrong one: the name says it too, and decoding decides.
@@ -77,6 +75,19 @@ class BadSource(Exception):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
+
+
+class Refusal(str):
+    """Words that say why not; `why` is the same for the same reason, whatever the numbers in them and their plurals."""
+
+    why: str
+
+    @classmethod
+    def of(cls, say: Translator, key: str, **args: Any) -> Refusal:
+        """The text `key` as a refusal."""
+        refusal = cls(say(key, **args))
+        refusal.why = key
+        return refusal
 
 
 class Asking:
@@ -128,9 +139,10 @@ class Asking:
         return refusal is None
 
     async def refuse(self, message: Message, words: str) -> None:
-        """Say why not; the same (but for numbers) twice a minute at most, so that a flood of messages
+        """Say why not; the same (whatever its numbers) twice a minute at most, so that a flood of messages
         meets no flood of answers. In a group at once or not at all: others' talk goes on."""
-        same = zlib.crc32(_DIGITS.sub("", words).encode())
+        why = words.why if isinstance(words, Refusal) else words
+        same = zlib.crc32(why.encode())
         key = keys.REFUSED(message.chat.id, speaker_of(message), same)
         async with self._app.redis.pipeline(transaction=False) as pipe:
             pipe.set(key, 0, nx=True, ex=_REFUSED_SECONDS)
@@ -355,10 +367,10 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
 def _refusal(say: Translator, admission: Admission) -> str:
     match admission.verdict:
         case "rate":
-            return say("refused-rate", seconds=max(1, admission.number))
+            return Refusal.of(say, "refused-rate", seconds=max(1, admission.number))
         case "active":
-            return say("refused-active", number=admission.number)
+            return Refusal.of(say, "refused-active", number=admission.number)
         case "busy":
-            return say("refused-busy", number=admission.number)
+            return Refusal.of(say, "refused-busy", number=admission.number)
         case _:
-            return say("refused-blocked")
+            return Refusal.of(say, "refused-blocked")

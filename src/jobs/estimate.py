@@ -13,6 +13,10 @@ from src.jobs.ledger import Ledger
 from src.jobs.records import Job, State
 
 _UNKNOWN = (20.0, 40.0)
+# What is said once a generation has outlived all that is known of its like.
+_OVERDUE = (1.0, 2.0)
+# Less progress tells nothing of the rest.
+_SOME = 0.05
 FEW = 5
 """Generations below which there is nothing to learn from."""
 
@@ -25,6 +29,11 @@ class Estimate:
     place: int | None
     low: float
     high: float
+
+    @property
+    def late(self) -> bool:
+        """It takes longer than is usual: there is no saying how long."""
+        return self.place is None and (self.low, self.high) == _OVERDUE
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -51,6 +60,7 @@ def estimate(
     cap: int,
     elapsed: float = 0.0,
     ahead: Sequence[float] | None = None,
+    progress: float | None = None,
 ) -> Estimate:
     """Time left for a job.
 
@@ -60,13 +70,21 @@ def estimate(
         running: jobs that hold a slot. cap: slots.
         elapsed: seconds since its generation began, for a job that runs.
         ahead: last generations of the model that the jobs before it wait for, where that is another.
+        progress: how much of it is done (0..1), where its provider tells.
     """
     median, slow = usual(durations)
     if place is None:
         left = [d - elapsed for d in durations if d > elapsed] if len(durations) >= FEW else []
         if left:
-            return Estimate(None, quantile(left, 0.5), quantile(left, 0.9))
-        return Estimate(None, max(1.0, median - elapsed), max(2.0, slow - elapsed))
+            usually = quantile(left, 0.5), quantile(left, 0.9)
+        else:
+            usually = max(_OVERDUE[0], median - elapsed), max(_OVERDUE[1], slow - elapsed)
+        if usually == _OVERDUE or progress is None or not _SOME <= progress < 1.0:
+            return Estimate(None, *usually)
+        by_progress = elapsed * (1.0 - progress) / progress
+        # Few providers' progress is even: the truth is between what it tells and what is usual.
+        ends = usually[0], by_progress * slow / median
+        return Estimate(None, min(usually[0], by_progress), max(ends))
     # A full house frees one slot every mean/cap seconds; the job needs place + 1 of them.
     free = max(0, cap - running)
     before = durations if ahead is None else ahead
@@ -83,4 +101,4 @@ async def estimate_job(ledger: Ledger, job: Job, cap: int) -> Estimate:
     running = await ledger.running(job.provider)
     now = await ledger.now()
     elapsed = (now - job.accepted) / 1000 if job.accepted else 0.0
-    return estimate(durations, place=place, running=running, cap=cap, elapsed=elapsed)
+    return estimate(durations, place=place, running=running, cap=cap, elapsed=elapsed, progress=job.progress)

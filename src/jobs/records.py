@@ -42,7 +42,7 @@ PENDING = frozenset({State.WAITING, State.SUBMITTING, State.RUNNING})
 RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
-    "v", "failovers", "refused", "unheard",
+    "v", "failovers", "refused", "unheard", "uncounted",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -142,6 +142,7 @@ class Job:
         failovers: providers that have had it, in order, once one has failed.
         refused: attempts at showing it that Telegram refused as a bad request.
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
+        uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
     """
 
@@ -174,6 +175,7 @@ class Job:
     kind: str = ""
     code: str = ""
     told: bool = False
+    uncounted: bool = False
     progress: float | None = None
     story: str = ""
     limited: str = ""
@@ -202,7 +204,7 @@ class Job:
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
          unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
-         version, failovers, refused, unheard) = record  # fmt: skip
+         version, failovers, refused, unheard, uncounted) = record  # fmt: skip
         if version == "1":
             failovers, refused, unheard = _counted_in(story)
         return cls(
@@ -232,6 +234,7 @@ class Job:
             result=_document(result),
             kind=kind,
             told=told == "1",
+            uncounted=uncounted == "1",
             progress=float(progress) if progress else None,
             story=story,
             **more,

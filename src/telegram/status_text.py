@@ -18,8 +18,9 @@ from src.telegram.i18n import Translator
 _SECONDS = (0, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 3600)
 _PLACES = (1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 23, 30, 40, 55, 75, 100, 140, 200, 300, 500, 1000)
 _MINUTES_FROM = 120
-# What `estimate` gives once a generation has outlived all it knows of.
-_OVERDUE = (1.0, 2.0)
+
+# What the filter refused was asked for all the same; people ask whether it counts.
+_REFUSALS = ("moderated_input", "moderated_output")
 
 _FAILURES = {
     "moderated_input": "failed-moderated-input",
@@ -98,7 +99,7 @@ def status(
     if not unfinished:
         line = Status("sending", say("placeholder-sending"))
     else:
-        job, estimate = max(unfinished, key=lambda pair: (pair[1].high, pair[0].spec.index))
+        job, estimate = max(unfinished, key=lambda pair: (pair[1].late, pair[1].high, pair[0].spec.index))
         line = _line(say, job, estimate)
         if offer is not None and estimate.place is not None:
             line = _offered(say, line, offer)
@@ -119,10 +120,12 @@ def _line(say: Translator, job: Job, estimate: Estimate) -> Status:
             say("placeholder-waiting", place=place, time=time_left(say, low, high)),
         )
     percent = int((job.progress or 0) * 4) * 25
+    if 0 < percent < 100 and estimate.late:
+        return Status(f"making {percent} late", say("placeholder-late-percent", percent=percent))
     if 0 < percent < 100:
         text = say("placeholder-making-percent", percent=percent, time=time_left(say, low, high))
         return Status(f"making {percent} {low}-{high}", text)
-    if (estimate.low, estimate.high) == _OVERDUE:
+    if estimate.late:
         return Status("making late", say("placeholder-late"))
     return Status(f"making {low}-{high}", say("placeholder-making", time=time_left(say, low, high)))
 
@@ -168,11 +171,19 @@ def time_left(say: Translator, low: int, high: int) -> str:
     return say("time", unit="minutes", low=minutes[0], high=minutes[1])
 
 
-def reason(say: Translator, job: Job) -> str:
-    """Why there is no picture and what the person can do, never in the provider's words."""
-    if job.state is State.CANCELLED:
-        return say("cancelled")
-    return say(_FAILURES.get(job.kind, "failed-other"))
+def reason(say: Translator, job: Job, jobs: Sequence[Job] = ()) -> str:
+    """Why there is no picture and what the person can do, never in the provider's words; and whether it counts,
+    where a person may wonder.
+
+    Args:
+        jobs: all of its request, where there are more.
+    """
+    cancelled = job.state is State.CANCELLED
+    words = say("cancelled" if cancelled else _FAILURES.get(job.kind, "failed-other"))
+    if not cancelled and job.kind not in _REFUSALS:
+        return words
+    free = all(other.uncounted for other in jobs or (job,))
+    return f"{words} {say('counts-not' if free else 'counts')}"
 
 
 def ending(say: Translator, jobs: Sequence[Job]) -> str:
@@ -184,7 +195,7 @@ def ending(say: Translator, jobs: Sequence[Job]) -> str:
     if not done and not failed:
         return say("album-cancelled")
     lines = [say("album-some", done=done, count=len(jobs))] if done else []
-    lines += dict.fromkeys(reason(say, job) for job in failed)
+    lines += dict.fromkeys(reason(say, job, jobs) for job in failed)
     return "\n".join(lines)
 
 

@@ -7,11 +7,14 @@ from typing import Any, cast
 
 import pytest
 
+from src.bot.estimates import Outlook
+from src.bot.ordering import Asking, Refusal
 from src.jobs import State, transitions
 from src.pipeline import submit
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, GenRequest, Provider, Ticket
 from src.sandbox.telegram import Message, Person
+from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World, image, png
 
 
@@ -436,3 +439,23 @@ async def test_a_dialog_orders_once_though_its_tap_comes_too_late(world: World) 
     for _ in range(3):
         await anna.tap_data(dialog, "d|go|")
     assert len(await world.active(anna.id)) == 1
+
+
+async def test_after_cancel_no_button_of_the_dialog_is_left(world: World) -> None:
+    anna = world.sandbox.person()
+    for command, words in (("/cancel", "Never mind"), ("/start", "Hello"), ("/create", "What shall I draw")):
+        dialog = await anna.reply_after(await anna.send_text("/create a fox"))
+        assert dialog.buttons
+        assert words in (await anna.reply_after(await anna.send_text(command))).text
+        await anna.wait_until(lambda _, dialog=dialog: not dialog.buttons)  # type: ignore[misc]
+
+
+async def test_refusals_that_differ_in_a_number_and_its_plural_are_one(world: World) -> None:
+    anna = world.sandbox.person()
+    say = get_texts().translator("en")
+    await anna.reply_after(await anna.send_text("/help"))
+    message = await world.bot.send_message(anna.id, "a fox")
+    asking = Asking(world.app, world.messages, Outlook(world.app))
+    for number in (1, 2, 1, 5):
+        await asking.refuse(message, Refusal.of(say, "refused-active", number=number))
+    assert sum("in the works" in m.text for m in anna.messages) == 2

@@ -183,3 +183,16 @@ async def test_a_tap_too_late_to_be_answered_is_done_all_the_same(world: World) 
     await anna.wait_for(lambda m: "document" in m.content)
     await anna.tap(listed, "1")
     await anna.wait_for(lambda m: m.has_photo and m.message_id > listed.message_id)
+
+
+async def test_again_is_ordered_once_however_late_it_is_tapped_again(world: World) -> None:
+    anna = world.sandbox.person()
+    _, shown = await _picture(world, anna)
+    await (await anna.tap(shown, "Again")).answered()
+    [key] = await world.app.redis.keys("*tap:*")
+    await world.app.redis.expire(key, 60)  # an hour later
+    assert "Already" in (await (await anna.tap(shown, "Again")).answered())["text"]
+    [again] = await world.active(anna.id)
+    await world.finished(again, image())
+    assert "Drawing" in (await (await anna.tap(shown, "Again")).answered())["text"]
+    assert len(await world.active(anna.id)) == 1

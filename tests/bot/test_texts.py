@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fluent.syntax import FluentParser
@@ -12,9 +14,11 @@ from fluent.syntax import ast as fluent
 from fluent.syntax.visitor import Visitor
 
 import src
+from src.jobs import Job, Spec, State, Wake
+from src.jobs.estimate import estimate
 from src.ops.snapshot import Level
 from src.telegram.i18n import LANGUAGES, get_texts, shorten, width
-from src.telegram.status_text import milestone, span, time_left
+from src.telegram.status_text import ending, milestone, reason, span, status, time_left
 
 SOURCE = Path(src.__file__).parent
 FOLDER = SOURCE / "bot" / "texts"
@@ -137,3 +141,59 @@ def test_shortening_counts_as_telegram_does_and_keeps_characters_whole() -> None
         cut = shorten("🦊🦊🦊🦊🦊🦊", units)
         assert width(cut) <= units
         assert set(cut) <= {"🦊", "…"}
+
+
+def _said_at_the_end(lang: str, *jobs: Job) -> str:
+    return ending(get_texts().translator(lang), jobs)
+
+
+@pytest.mark.parametrize(
+    ("lang", "done", "failed", "said"),
+    [
+        ("en", 2, 0, "✨ Both pictures are ready."),
+        ("en", 3, 0, "✨ All 3 pictures are ready."),
+        ("en", 1, 3, "✨ 1 of 4 pictures is ready."),
+        ("en", 2, 2, "✨ 2 of 4 pictures are ready."),
+        ("ru", 2, 0, "✨ Готовы обе картинки."),
+        ("ru", 4, 0, "✨ Готовы все 4 картинки."),
+        ("ru", 1, 3, "✨ Готово 1 из 4 картинок."),
+        ("ru", 3, 1, "✨ Готово 3 из 4 картинок."),
+    ],
+)
+def test_numbers_as_a_native_says_them(lang: str, done: int, failed: int, said: str) -> None:
+    jobs = [_job(State.DELIVERED)] * done + [_job(State.FAILED, kind="timeout")] * failed
+    assert _said_at_the_end(lang, *jobs).splitlines()[0] == said
+
+
+def test_a_refusal_says_whether_it_counted() -> None:
+    refused = _job(State.FAILED, kind="moderated_input", uncounted=True)
+    assert "doesn’t count" in reason(get_texts().translator("en"), refused)
+    assert "не засчитан" in reason(get_texts().translator("ru"), refused)
+    assert "It counts" in reason(get_texts().translator("en"), _job(State.CANCELLED))
+    assert "count" not in reason(get_texts().translator("en"), _job(State.FAILED, kind="timeout"))
+    # One picture of the request was drawn.
+    assert "It counts" in _said_at_the_end("en", _job(State.DELIVERED), refused)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "progress", "said"),
+    [
+        (300.0, 0.25, "25% done. It takes a little longer than usual."),
+        (300.0, None, "It takes a little longer than usual."),
+        # A quarter in twenty seconds: it may take more than the 9 s that are usual.
+        (20.0, 0.25, "25% done, ready in about 5–90 s"),
+        (10.0, 0.25, "25% done, ready in about 15–45 s"),
+    ],
+)
+def test_no_promise_that_the_providers_progress_denies(
+    elapsed: float, progress: float | None, said: str
+) -> None:
+    job = replace(_job(State.RUNNING), progress=progress)
+    durations = [24.0, 26.0, 28.0, 30.0, 32.0, 34.0]
+    expected = estimate(durations, place=None, running=1, cap=1, elapsed=elapsed, progress=progress)
+    assert said in status(get_texts().translator("en"), [job], [expected]).text
+
+
+def _job(state: State, **fields: Any) -> Job:
+    spec = Spec("a fox", "m", "1:1", 1, "en", count=2)
+    return Job("j", state, "1", "r", "kie", spec, Wake("j", "kie", 1), 1, 0, **fields)

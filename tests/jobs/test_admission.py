@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from src.jobs import Admission, Ledger, Limits, Wake, keys, new_id, transitions
 from src.pipeline.admission import TIERS
 from tests.jobs.states import LIMITS, Spec, generated
@@ -63,3 +65,48 @@ def _admit_one(ledger: Ledger, user: str) -> Admission:
             tiers=TIERS,
         )
     )  # fmt: skip
+
+
+def _requested(ledger: Ledger, user: str, *, cap: int, count: int = 1) -> tuple[str, list[str]]:
+    """A request of a person who may have one a minute: its verdict, and its jobs."""
+    wish = [(Spec("a fox", "m", "1:1", 1, "en", n, count), Wake(new_id(), "kie", 1)) for n in range(count)]
+    admission = ledger.run_sync(
+        transitions.admit(
+            request=new_id(), user=user, provider="kie", cap=cap, jobs=wish,
+            limits=Limits(rate=1, window=60, active=9, waiting=99), deadline=600, ttl=60,
+        )
+    )  # fmt: skip
+    return admission.verdict, [wake.job for _, wake in wish]
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"), [("moderated_input", False), ("moderated_output", False), ("timeout", True)]
+)
+def test_what_the_filter_refused_does_not_count(sync_redis: Any, kind: str, counts: bool) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    _, jobs = _requested(ledger, "1", cap=9, count=2)
+    for job in jobs:
+        assert _requested(ledger, "1", cap=9)[0] == "rate"
+        for _ in range(2):  # said again it changes nothing
+            ledger.run_sync(transitions.fail(job, None, kind=kind, cap=9))
+    assert _requested(ledger, "1", cap=9)[0] == ("rate" if counts else "ok")
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_what_was_taken_back_before_its_turn_does_not_count(sync_redis: Any, waiting: bool) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    cap = 0 if waiting else 9
+    _, [job] = _requested(ledger, "1", cap=cap)
+    ledger.run_sync(transitions.cancel(job, "1", cap=cap))
+    told = ledger.run_sync(transitions.claim(job, "deliver", holder="test", lease=30))
+    assert told is not None
+    assert told.uncounted is waiting
+    assert _requested(ledger, "1", cap=cap)[0] == ("ok" if waiting else "rate")
+
+
+def test_a_request_counts_while_any_of_it_does(sync_redis: Any) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    _, [first, second] = _requested(ledger, "1", cap=1, count=2)
+    ledger.run_sync(transitions.cancel(second, "1", cap=1))
+    ledger.run_sync(transitions.fail(first, None, kind="timeout", cap=1))
+    assert _requested(ledger, "1", cap=1)[0] == "rate"

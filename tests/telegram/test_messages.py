@@ -216,7 +216,7 @@ async def test_progress_of_an_album_that_crosses_the_end(world: World) -> None:
     for job in jobs:
         await world.finished(job, image())
     await world.messages.progress(request, jobs, [Estimate(None, 60, 100)] * 2)
-    assert "All 2 pictures are ready" in status.text
+    assert "Both pictures are ready" in status.text
 
 
 async def test_ping_answers_the_picture(world: World) -> None:

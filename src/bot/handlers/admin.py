@@ -64,7 +64,15 @@ async def failures(message: Message, app: App, say: Translator) -> None:
         return
     lines = []
     for job in jobs:
-        lines.append(say("admin-failure", job=job.id, kind=job.kind, user=job.user, provider=job.provider))
+        lines.append(
+            say(
+                "admin-failure",
+                job=job.id,
+                kind=say("admin-kind", kind=job.kind),
+                user=job.user,
+                provider=job.provider,
+            )
+        )
         if link := job_spans.jaeger_link(app.settings, job_spans.trace_id(job)):
             lines.append(link)
     await message.answer("\n".join([say("admin-failures"), *lines]))
@@ -91,7 +99,9 @@ async def again(message: Message, command: CommandObject, app: App, say: Transla
     if job is None:
         return
     if job.state is not State.FAILED:
-        await message.answer(say("admin-not-failed", job=job.id, state=str(job.state)))
+        await message.answer(
+            say("admin-not-failed", job=job.id, state=say("admin-state", state=str(job.state)))
+        )
         return
     try:
         admission = await job_reports.retry(app, job)
@@ -99,7 +109,7 @@ async def again(message: Message, command: CommandObject, app: App, say: Transla
         await message.answer(say("refused-unavailable"))
         return
     key = "admin-again" if admission.accepted else "admin-not-again"
-    await message.answer(say(key, job=job.id, verdict=admission.verdict))
+    await message.answer(say(key, job=job.id, verdict=say("admin-verdict", verdict=admission.verdict)))
 
 
 async def cancel(message: Message, command: CommandObject, app: App, say: Translator) -> None:
@@ -108,7 +118,9 @@ async def cancel(message: Message, command: CommandObject, app: App, say: Transl
     if job is not None:
         ending = await intake.cancel(app, job.id, None)
         key = "admin-cancelled" if ending.done else "admin-not-cancelled"
-        await message.answer(say(key, job=job.id, state=ending.before or str(job.state)))
+        await message.answer(
+            say(key, job=job.id, state=say("admin-state", state=str(ending.before or job.state)))
+        )
 
 
 async def drop(message: Message, command: CommandObject, app: App, say: Translator) -> None:
@@ -116,7 +128,7 @@ async def drop(message: Message, command: CommandObject, app: App, say: Translat
     job = await _job(message, command, app, say)
     if job is not None:
         key = "admin-dropped" if await job_reports.drop(app, [job.id]) else "admin-not-failed"
-        await message.answer(say(key, job=job.id, state=str(job.state)))
+        await message.answer(say(key, job=job.id, state=say("admin-state", state=str(job.state))))
 
 
 async def trace(message: Message, command: CommandObject, app: App, say: Translator) -> None:
@@ -132,7 +144,9 @@ async def trace(message: Message, command: CommandObject, app: App, say: Transla
         await message.answer(say("admin-no-trace"))
         return
     link = job_spans.jaeger_link(app.settings, number) or number
-    await message.answer(say("admin-trace", job=job.id, state=str(job.state), link=link))
+    await message.answer(
+        say("admin-trace", job=job.id, state=say("admin-state", state=str(job.state)), link=link)
+    )
 
 
 def _job_shown_in(message: Message | None) -> str:

@@ -55,6 +55,7 @@ class Words(StatesGroup):
 async def begin(
     message: Message, command: CommandObject, state: FSMContext, app: App, person: Person, say: Translator
 ) -> None:
+    await close_dialog(message, state)
     await state.set_data({"aspect": person.aspect, "count": person.count})
     await state.set_state(Dialog.words)
     if words := (command.args or "").strip():
@@ -191,6 +192,15 @@ async def _retire(callback: CallbackQuery, say: Translator) -> None:
     if isinstance(callback.message, Message):
         with suppress(TelegramBadRequest):
             await callback.message.edit_reply_markup(reply_markup=None)
+
+
+async def close_dialog(message: Message, state: FSMContext) -> None:
+    """End the dialog of whoever wrote, if there is one, and take the buttons from its message."""
+    known = (await state.get_data()).get("message")
+    await state.clear()
+    if known is not None and message.bot is not None:
+        with suppress(TelegramBadRequest):
+            await message.bot.edit_message_reply_markup(chat_id=message.chat.id, message_id=known)
 
 
 async def _remove(message: Message) -> None:

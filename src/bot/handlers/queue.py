@@ -15,6 +15,7 @@ from aiogram.utils.formatting import Text
 from src.app import App
 from src.bot.chats import Chats, asked_by
 from src.bot.estimates import Outlook
+from src.bot.handlers.create import close_dialog
 from src.bot.handlers.gallery import cancel
 from src.jobs import Job, Person, State
 from src.jobs.estimate import Estimate
@@ -98,7 +99,7 @@ async def cancel_something(
 ) -> None:
     """End the dialog; or else take back the one request that is open, or let the person choose."""
     if await state.get_state() is not None:
-        await state.clear()
+        await close_dialog(message, state)
         await message.answer(say("dialog-cancelled"))
         return
     jobs = await _open(app, chats, person.id, message.chat)
@@ -120,7 +121,7 @@ async def _queue(app: App, outlook: Outlook, active: list[Job], say: Translator)
     for number, standing in enumerate(await app.ledger.standings(requests), start=1):
         own = [job for job in standing.jobs if job.id in ids]
         estimates = await outlook.estimates(own, standing.lines)
-        last, estimate = max(zip(own, estimates, strict=True), key=lambda pair: pair[1].high)
+        last, estimate = max(zip(own, estimates, strict=True), key=lambda pair: (pair[1].late, pair[1].high))
         lines.append(f"{number}. {isolated(shorten(own[0].spec.prompt, _LINE))}")
         lines.append(f"    {_where(last, estimate, say)}")
     lines += ["", await _busy(app, say)]
@@ -133,7 +134,7 @@ def _where(job: Job, estimate: Estimate, say: Translator) -> str:
         return say("queue-sending")
     if estimate.place is not None:
         return say("queue-waiting", place=estimate.place + 1, time=time)
-    return say("queue-making", time=time)
+    return say("queue-late") if estimate.late else say("queue-making", time=time)
 
 
 async def _busy(app: App, say: Translator) -> str:

@@ -13,6 +13,7 @@ from aiogram.types import CallbackQuery, ChatMemberUpdated, Message
 
 from src.app import App
 from src.bot.chats import Chats
+from src.bot.handlers.create import close_dialog
 from src.bot.ordering import Asking
 from src.jobs import transitions
 from src.pipeline import admission
@@ -42,7 +43,7 @@ _SERVICE = frozenset(
 
 
 async def start(message: Message, state: FSMContext, say: Translator) -> None:
-    await state.clear()
+    await close_dialog(message, state)
     if message.chat.type == ChatType.PRIVATE:
         await message.answer(say("start"), reply_markup=keyboards.surprise(say))
     else:

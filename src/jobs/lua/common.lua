@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, due, job, line, owed, slots, tags
+-- Keys  active, due, job, line, owed, request, slots, tags, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -134,12 +134,24 @@ local function leave_line(id, provider, user, class)
   end
 end
 
+-- A job that does not count: what the filter refused, and what was taken back before its turn. A request of which no
+-- job counts gives its place in the rate's window back.
+local REFUSED = {moderated_input = true, moderated_output = true}
+local function uncount(id, f)
+  redis.call('HSET', job_key(id), 'uncounted', '1')
+  for other in string.gmatch(redis.call('HGET', P .. 'request:' .. f.request, 'jobs') or '', '[^,]+') do
+    if redis.call('HGET', job_key(other), 'uncounted') ~= '1' then return end
+  end
+  redis.call('ZREM', P .. 'window:' .. f.user, f.request)
+end
+
 -- An outcome is known that is not a picture: free the slot, keep the job due until the person was told.
 local function end_early(id, f, state, kind, code, cap)
   local provider = f.provider
   if f.state == 'waiting' then leave_line(id, provider, f.user, tonumber(f.class)) end
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
+  if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

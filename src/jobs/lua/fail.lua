@@ -4,7 +4,7 @@
 -- ARGV  1 job  2 fence (empty: whoever holds it)  3 kind  4 code  5 cap of the provider
 -- Returns {1, state before, ticket, released…}, or {0}.
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'user', 'class', 'ticket')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'user', 'request', 'class', 'ticket')
 if f.state == '' or f.state == 'delivered' or f.state == 'failed' or f.state == 'cancelled' then return {0} end
 if ARGV[2] ~= '' and f.fence ~= ARGV[2] then return {0} end
 local out = {1, f.state, f.ticket}

@@ -21,6 +21,9 @@ admin-not-cancelled = { $job } cannot be cancelled any more: { $state }.
 admin-dropped = ✅ { $job } is no longer kept as failed.
 admin-again = ✅ { $job } is asked for again.
 admin-not-again = { $job } is not admitted: { $verdict }
+admin-state = { $state }
+admin-kind = { $kind }
+admin-verdict = { $verdict }
 
 owner-quota = 🔴 { $provider }: the balance is spent, it makes no more pictures. Top it up.
 owner-limited = 🔴 { $provider }: for a day it has only said “too often”. Its balance may be spent: have a look.

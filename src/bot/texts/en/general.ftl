@@ -61,6 +61,7 @@ queue-title = { $count ->
 }
 queue-waiting = number { $place } in line, { $time }
 queue-making = being drawn, { $time }
+queue-late = being drawn, a little longer than usual
 queue-sending = almost there
 queue-busy = Now: { $waiting ->
     [0] nobody waits

@@ -22,6 +22,7 @@ placeholder-quiet = 🔔 I’ll write here when { $count ->
     [one] your picture is
    *[other] your pictures are
 } done. /queue shows how long it may take.
+placeholder-late-percent = 🎨 Drawing… { $percent }% done. It takes a little longer than usual.
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
 placeholder-counts = ℹ️ If there’s another message about this picture, it’s out of date: this one counts.
 placeholder-sending = 🖼 Almost there: sending the picture.
@@ -37,14 +38,17 @@ ready-not = 🌧 It didn’t work out this time. The message says why.
 
 album-done = { $count ->
     [one] ✨ Your picture is ready.
+    [2] ✨ Both pictures are ready.
    *[other] ✨ All { $count } pictures are ready.
 }
-album-some = { $count ->
-    [one] ✨ { $done } of { $count } picture is ready.
+album-some = { $done ->
+    [one] ✨ { $done } of { $count } pictures is ready.
    *[other] ✨ { $done } of { $count } pictures are ready.
 }
 album-cancelled = ✖️ Cancelled.
 
+counts = It counts towards your limit.
+counts-not = It doesn’t count towards your limit.
 cancelled = ✖️ Cancelled. Nothing was drawn.
 failed-moderated-input = 🛡 The safety filter declined this description. Please change it and try again.
 failed-moderated-output = 🛡 The picture was hidden by the safety filter. A different description may help.

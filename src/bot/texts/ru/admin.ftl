@@ -21,6 +21,47 @@ admin-not-cancelled = { $job } уже не отменить: { $state }.
 admin-dropped = ✅ { $job } больше не среди неудачных.
 admin-again = ✅ { $job } заказано заново.
 admin-not-again = { $job } не принято: { $verdict }
+admin-state = { $state ->
+    [waiting] ждёт
+    [submitting] отправляется провайдеру
+    [running] рисуется
+    [ready] готово
+    [delivering] доставляется
+    [delivered] доставлено
+    [failed] неудача
+    [cancelled] отменено
+   *[other] { $state }
+}
+admin-kind = { $kind ->
+    [moderated_input] фильтр отклонил слова
+    [moderated_output] фильтр скрыл картинку
+    [invalid_request] запрос не принят
+    [too_long] слишком длинное описание
+    [bad_source] фото не читается
+    [auth] ключ не принят
+    [quota] баланс исчерпан
+    [model_gone] нет такой модели
+    [rate_limited] слишком часто
+    [overloaded] перегрузка
+    [upstream] ошибка провайдера
+    [network] сеть
+    [timeout] слишком долго
+    [bad_result] картинка испорчена
+    [submit_unknown] судьба запроса неизвестна
+    [telegram_refused] Telegram не принял
+    [blocked] человек заблокировал бота
+    [chat_gone] чата больше нет
+    [no_rights] нет права писать
+    [internal] ошибка у нас
+   *[other] { $kind }
+}
+admin-verdict = { $verdict ->
+    [rate] слишком много запросов
+    [active] слишком много в работе
+    [busy] очередь полна
+    [blocked] человек заблокирован
+   *[other] { $verdict }
+}
 
 owner-quota = 🔴 { $provider }: баланс исчерпан, картинок больше не будет. Пополните его.
 owner-limited = 🔴 { $provider }: уже сутки отвечает только «слишком часто». Возможно, исчерпан баланс: проверьте.

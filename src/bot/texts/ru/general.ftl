@@ -64,6 +64,7 @@ queue-title = { $count ->
 }
 queue-waiting = место { $place }, { $time }
 queue-making = рисую, { $time }
+queue-late = рисую, чуть дольше обычного
 queue-sending = почти готово
 queue-busy = Сейчас { $waiting ->
     [0] никто не ждёт
