@@ -188,7 +188,7 @@ async def test_an_album_is_placed_once_by_the_first_of_its_jobs_that_waits(
     assert [tile.has_photo for tile in tiles] == [True, True]
     *same, status = _shown(anna)
     assert same == tiles
-    assert "All 2 pictures are ready" in status.text
+    assert "Both pictures are ready" in status.text
     assert world.sandbox.audit.by_method["sendMediaGroup"] == 2
 
 
@@ -232,11 +232,11 @@ async def test_an_albums_last_words_come_when_telegram_has_a_turn_for_them(
     await busy(world.app.redis, 3.4, f"chat:{anna.id}")
     assert (await _show(work, last)).state is State.DELIVERED
     *_, status = _shown(anna)
-    assert "All 2 pictures are ready" not in status.text
+    assert "Both pictures are ready" not in status.text
     member = f"r:{last.request}"
     assert await _asked_again_at(world, member) < 2
     async with asyncio.timeout(40):
-        while "All 2 pictures are ready" not in status.text:
+        while "Both pictures are ready" not in status.text:
             rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
             for row in rows:
                 assert (row.what, row.id) == ("close", last.request)
