@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.bot.ordering import Asking, Refusal
 from src.jobs import State, transitions
@@ -456,7 +457,7 @@ async def test_refusals_that_differ_in_a_number_and_its_plural_are_one(world: Wo
     say = get_texts().translator("en")
     await anna.reply_after(await anna.send_text("/help"))
     message = await world.bot.send_message(anna.id, "a fox")
-    asking = Asking(world.app, world.messages, Outlook(world.app))
+    asking = Asking(world.app, world.bot, Chats(world.app, world.bot), world.messages, Outlook(world.app))
     for number in (1, 2, 1, 5):
         await asking.refuse(message, Refusal.of(say, "refused-active", number=number))
     assert sum("in the works" in m.text for m in anna.messages) == 2
