@@ -332,27 +332,6 @@ async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator, 
     )
 
 
-async def _ask(
-    message: Message, words: str, data: dict[str, Any], asking: Asking, say: Translator, update_id: int
-) -> bool:
-    """Ask for a picture; True if that was accepted."""
-    if message.from_user is None:
-        return False
-    wish = wish_in(
-        message,
-        message.from_user.id,
-        words,
-        data,
-        say,
-        update_id=update_id,
-        reply_to=message.message_id,
-    )
-    refusal = await asking.ask(wish, say)
-    if refusal is not None:
-        await asking.refuse(message, refusal)
-    return refusal is None
-
-
 async def _source_or_complaint(message: Message, say: Translator) -> str | None:
     """The picture of a message, or None when the person was told what is wrong with it."""
     try:
