@@ -17,6 +17,7 @@ import dramatiq
 from src.jobs import transitions
 from src.limits import Refusal, provider_gates
 from src.pipeline import deliver as delivery
+from src.pipeline import failures, timeouts
 from src.pipeline import submit as submission
 from src.pipeline.notify import DELIVERIES, SUBMITS
 from src.settings import SettingsError, get_settings
@@ -38,8 +39,11 @@ def submit_limits(message: Any) -> Demand:
     job_id, provider = message.args
 
     async def refused(refusal: Refusal) -> None:
-        kind = refusal.gate.partition(":")[0]
-        await work().app.ledger.run(transitions.defer(job_id, after=refusal.seconds, gate=kind))
+        kind, near = refusal.gate.partition(":")[0], settings.job_deadline * timeouts.DEADLINE_NEARS
+        defer = transitions.defer(job_id, after=refusal.seconds, gate=kind, near=near)
+        late = await work().app.ledger.run(defer)
+        if late or provider in work().troubled:
+            await failures.move_on(work(), job_id, late=late)
 
     return Demand(provider_gates(settings, provider), refused)
 

@@ -12,17 +12,17 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability.addresses import address_hook
-from src.jobs import Ledger
+from src.jobs import Ledger, Spec
 from src.jobs.transitions import Transition
 from src.limits import Limiter
-from src.providers import make_providers
+from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
 from src.providers.http import make_client
 from src.settings import Settings
@@ -31,6 +31,13 @@ from src.store.clients import is_passing, is_replicated, make_redis
 T = TypeVar("T")
 
 _PATIENCE = 30.0
+
+
+class Route(NamedTuple):
+    """Who makes a picture: a provider, and its name of the model."""
+
+    provider: str
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,19 @@ class App:
         """Name of the model for new jobs."""
         name: str | None = getattr(self.settings, f"{provider}_edit_model", None) if edit else None
         return name or str(getattr(self.settings, f"{provider}_model"))
+
+    def others(self, provider: str, spec: Spec) -> tuple[Route, ...]:
+        """Who else can make a picture: the same model's other providers in the catalog's order, then the others with
+        what the settings have them make. None where failing over is switched off."""
+        if not self.settings.failover:
+            return ()
+        edit = spec.source is not None
+        same = open_catalog(self.settings).elsewhere(provider, spec.model, spec.prompt, edit=edit)
+        found = {name: Route(name, model) for name, model in same if name in self.providers}
+        for name, other in self.providers.items():
+            if name != provider and other.capabilities.can_make(spec.prompt, edit=edit):
+                found.setdefault(name, Route(name, self.model(name, edit=edit)))
+        return tuple(found.values())
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:
         """Name of the faster model that is offered when the line is long, or None. Where edits have a

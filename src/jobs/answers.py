@@ -61,9 +61,9 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class Row:
     """Something due. `what`: `poll` and `lost` bring the job; `submit` and `deliver` its wake-up, and whether one was
-    sent before; `expired` its id; `close` a request's."""
+    sent before; `expired` its id, as does `late`, which waits in line though its deadline nears; `close` a request's."""
 
-    what: Literal["poll", "lost", "expired", "submit", "deliver", "close"]
+    what: Literal["poll", "lost", "expired", "late", "submit", "deliver", "close"]
     id: str
     job: Job | None = None
     wake: Wake | None = None

@@ -75,6 +75,7 @@ class Spec:
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.
         quality, seed, negative_prompt: what a model may take besides.
+        instead_of: the provider that was to make it, where another does.
     """
 
     prompt: str = field(repr=False)
@@ -89,6 +90,7 @@ class Spec:
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
+    instead_of: str | None = None
 
     def dumps(self) -> str:
         return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)

@@ -63,6 +63,7 @@ def admit(
     limits: Limits,
     deadline: float,
     ttl: int,
+    near: float = 0.0,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
@@ -75,7 +76,8 @@ def admit(
         update: what makes this request unique (Telegram's update id, an idempotency key); a repeat
             gets the first one's request back.
         cap: generations in flight that the provider may have.
-        deadline: seconds from now to the end of the jobs. ttl: seconds the history is kept.
+        deadline: seconds from now to the end of the jobs. near: seconds before it, from which a job is late that
+            still waits. ttl: seconds the history is kept.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`.
     """
@@ -100,6 +102,7 @@ def admit(
         "max_active": limits.active,
         "max_waiting": limits.waiting,
         "deadline": _ms(deadline),
+        "near": _ms(near),
         "ttl": ttl,
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
@@ -239,9 +242,10 @@ def reroute(
     return Transition("reroute", args, lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])))
 
 
-def defer(job: str, *, after: float, gate: str) -> Transition[bool]:
-    """A gate was closed before the step began: look again in `after` seconds."""
-    return Transition("defer", [job, _ms(after), gate], _yes)
+def defer(job: str, *, after: float, gate: str, near: float = 0.0) -> Transition[bool]:
+    """A gate was closed before the step began: look again in `after` seconds. The answer: whether its deadline is but
+    `near` seconds away by then and nobody has submitted it."""
+    return Transition("defer", [job, _ms(after), gate, _ms(near)], lambda raw: int(raw) == 2)
 
 
 def _ending(raw: Any) -> Ending:

@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from src.app import App
+from src.app import App, Route
 from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
 from src.jobs.answers import Ending
-from src.pipeline import notify
+from src.pipeline import notify, timeouts
 from src.settings import Settings
 from src.telemetry import job_spans
 
@@ -68,9 +68,8 @@ async def ask(app: App, wish: Wish) -> Admission:
         NoProvider: nobody can make this picture.
         redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
     """
-    provider = await _provider_for(app, wish)
+    provider, model, instead_of = await _provider_for(app, wish)
     is_admin = wish.user in app.settings.admin_ids
-    model = app.model(provider, edit=wish.source is not None)
     jobs = []
     # In order by their ids too, which break ties of time everywhere else.
     for index, job_id in enumerate(sorted(new_id() for _ in range(wish.count))):
@@ -87,6 +86,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             quality=wish.quality,
             seed=wish.seed,
             negative_prompt=wish.negative_prompt,
+            instead_of=instead_of,
         )
         jobs.append((spec, Wake(job_id, provider, wish.chat, wish.group, job_spans.open_job())))
     admission = await app.ledger.run(
@@ -98,6 +98,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             jobs=jobs,
             limits=limits_of(app.settings),
             deadline=app.settings.job_deadline,
+            near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
             group=wish.group,
@@ -151,13 +152,17 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def _provider_for(app: App, wish: Wish) -> str:
-    """The first provider that can do it; one whose breaker is open only when no other can."""
-    able = [name for name, p in app.providers.items() if wish.source is None or p.capabilities.edit]
-    if not able:
+async def _provider_for(app: App, wish: Wish) -> tuple[str, str, str | None]:
+    """The first provider that can do it, its model, and the one it stands in for: one whose breaker is open is asked
+    only when no other can."""
+    edit = wish.source is not None
+    first = next((name for name, p in app.providers.items() if p.capabilities.edit or not edit), None)
+    if first is None:
         raise NoProvider
-    if app.settings.failover and len(able) > 1:
-        for name in able:
+    model = app.model(first, edit=edit)
+    spec = Spec(wish.prompt, model, wish.aspect, wish.chat, wish.lang, source=wish.source)
+    if others := app.others(first, spec):
+        for name, its_model in (Route(first, model), *others):
             if await app.limiter.breaker(f"provider:{name}") < 2:
-                return name
-    return able[0]
+                return name, its_model, None if name == first else first
+    return first, model, None

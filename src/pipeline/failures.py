@@ -10,7 +10,8 @@ from typing import Literal
 
 import structlog
 
-from src.jobs import Job, transitions
+from src.app import Route
+from src.jobs import Job, State, transitions
 from src.pipeline import notify, retry_policy
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again, Elsewhere, GiveUp
@@ -76,26 +77,25 @@ def _edits_only(job: Job, error: ProviderError) -> bool:
 async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:
     """Carry out what the policy says of a submit that failed or a generation that ended without a picture.
     Whether the job goes on."""
-    settings, providers = work.app.settings, work.app.providers
     if error.submitted and error.kind is not ErrorKind.RATE_LIMITED:
         metrics.submit_unknown.add(1, {"imagebot.provider": job.provider})
     decision = retry_policy.after_submit(
         job,
         error,
-        on_unknown=settings.submit_unknown,
-        providers={name: p.capabilities for name, p in providers.items()} if settings.failover else {},
+        on_unknown=work.app.settings.submit_unknown,
+        others=work.app.others(job.provider, job.spec),
     )
     return await carry_out(work, job, decision)
 
 
 async def carry_out(work: Work, job: Job, decision: Again | Elsewhere | GiveUp) -> bool:
     """Do what the policy decided; whether the job goes on."""
-    if isinstance(decision, Again):
-        return await again(work, job, decision)
     if isinstance(decision, Elsewhere):
-        if await _fail_over(work, job, decision.providers):
+        if await _fail_over(work, job, decision.routes):
             return True
         decision = decision.otherwise
+    if isinstance(decision, Again):
+        return await again(work, job, decision)
     await fail(work, job, decision.kind, decision.code)
     return False
 
@@ -133,6 +133,16 @@ async def fail(work: Work, job: Job, kind: str, code: str = "", *, anyone: bool 
     await notify.send(deliver=[job.wake], submit=ending.released)
 
 
+async def move_on(work: Work, job_id: str, *, late: bool) -> None:
+    """Let another provider make a picture that waits for one whose breaker is open or (`late`) waits so long that its
+    deadline nears. Certainly nobody has been asked for it: a picture that may be paid for stays where it is."""
+    job = await work.app.ledger.job(job_id)
+    if job is None or job.state not in (State.WAITING, State.SUBMITTING) or job.holder or job.lost:
+        return
+    if late or await work.app.limiter.breaker(f"provider:{job.provider}") == _BREAKER_OPEN:
+        await _fail_over(work, job, retry_policy.untried(job, work.app.others(job.provider, job.spec)))
+
+
 async def expire(work: Work, job_id: str) -> None:
     """A job past its deadline: stop it at the provider and have the person told."""
     job = await work.app.ledger.job(job_id)
@@ -152,18 +162,18 @@ async def stop(work: Work, job: Job) -> None:
         await provider_failed(work, job, error, "cancel")
 
 
-async def _fail_over(work: Work, job: Job, names: tuple[str, ...]) -> bool:
-    """Let the first of these providers make the picture whose breaker is not open."""
+async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
+    """Let the first of these make the picture whose breaker is not open."""
     app = work.app
-    for name in names:
+    for name, model in routes:
         if await app.limiter.breaker(f"provider:{name}") == _BREAKER_OPEN:
             continue
-        model = app.model(name, edit=job.spec.source is not None)
+        first = job.spec.instead_of or job.provider
         moved, released = await app.commit(
             transitions.reroute(
                 job.id,
                 job.fence,
-                spec=dataclasses.replace(job.spec, model=model),
+                spec=dataclasses.replace(job.spec, model=model, instead_of=first),
                 wake=dataclasses.replace(job.wake, provider=name),
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),

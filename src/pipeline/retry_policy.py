@@ -6,7 +6,7 @@ The steps carry the decisions out (`failures.carry_out`, `deliver`). The numbers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,10 +20,11 @@ from aiogram.exceptions import (
     TelegramServerError,
 )
 
+from src.app import Route
 from src.jobs import Job
 from src.jobs.transitions import Counter
 from src.pipeline import timeouts
-from src.providers.base import Capabilities, ErrorKind, ProviderError
+from src.providers.base import ErrorKind, ProviderError
 from src.telegram.client import Undeliverable
 from src.telegram.throttle import GateClosed
 
@@ -78,31 +79,33 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The first of these providers whose breaker is not open makes the picture; else `otherwise`."""
+    """The first of these whose breaker is not open makes the picture; else `otherwise`."""
 
-    providers: tuple[str, ...]
-    otherwise: GiveUp
+    routes: tuple[Route, ...]
+    otherwise: Again | GiveUp
 
 
 def after_submit(
-    job: Job, error: ProviderError, *, on_unknown: OnUnknown, providers: Mapping[str, Capabilities]
+    job: Job, error: ProviderError, *, on_unknown: OnUnknown, others: Sequence[Route]
 ) -> Again | Elsewhere | GiveUp:
     """A submit failed, or a generation ended without a picture.
 
     Args:
-        providers: all that there are, in the order of preference; none where failing over is switched off.
+        others: who else can make the picture, in the order of preference.
     """
+    others = untried(job, others)
     if error.kind is ErrorKind.RATE_LIMITED:
-        return _in_time(job, Again(stay_away(error), "limited", job.provider, free=True))
+        again = Again(stay_away(error), "limited", job.provider, free=True)
+        return _in_time(job, again, () if error.submitted else others)
     if error.submitted:
         if on_unknown == "fail" or job.unknown > 0:
             return GiveUp("submit_unknown")
         return _in_time(job, Again(timeouts.UNKNOWN_SUBMIT_PAUSE, "submit_unknown", counts="unknown"))
     if error.retryable and job.tries < timeouts.SUBMIT_TRIES:
-        return _in_time(job, Again(error.retry_after or _pause(job.tries), "retry", error.kind))
+        again = Again(error.retry_after or _pause(job.tries), "retry", error.kind)
+        return _in_time(job, again, others)
     end = GiveUp(error.kind, error.code)
-    others = _others(job, providers) if error.kind in BREAKER else ()
-    return Elsewhere(others, end) if others else end
+    return Elsewhere(others, end) if others and error.kind in BREAKER else end
 
 
 def before_repeated_submit(job: Job, *, idempotent: bool, on_unknown: OnUnknown) -> GiveUp | None:
@@ -170,18 +173,17 @@ def no_turn(seconds: float, gate: str = "telegram") -> Again:
     return Again(seconds, "limited", gate, free=True)
 
 
-def _others(job: Job, providers: Mapping[str, Capabilities]) -> tuple[str, ...]:
-    tried, edit = {job.provider, *job.failovers}, job.spec.source is not None
-    return tuple(
-        name
-        for name, can in providers.items()
-        if name not in tried and can.can_make(job.spec.prompt, edit=edit)
-    )
+def untried(job: Job, others: Sequence[Route]) -> tuple[Route, ...]:
+    """Those that have not had the job yet."""
+    return tuple(route for route in others if route.provider not in (job.provider, *job.failovers))
 
 
-def _in_time(job: Job, again: Again) -> Again | GiveUp:
-    late = job.now + again.after * 1000 >= job.deadline
-    return GiveUp(ErrorKind.TIMEOUT, again.why) if late else again
+def _in_time(job: Job, again: Again, others: tuple[Route, ...] = ()) -> Again | Elsewhere | GiveUp:
+    """Another try, where there is time for it. Where the deadline would be near by then, another provider has the
+    time that is left."""
+    at, near = job.now + again.after * 1000, timeouts.DEADLINE_NEARS * (job.deadline - job.created)
+    otherwise = GiveUp(ErrorKind.TIMEOUT, again.why) if at >= job.deadline else again
+    return Elsewhere(others, otherwise) if others and at >= job.deadline - near else otherwise
 
 
 def _pause(attempts: int) -> float:

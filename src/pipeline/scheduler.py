@@ -165,6 +165,8 @@ class Scheduler:
                 await submit.lost(self._work, row.job)
             elif row.what == "expired":
                 await failures.expire(self._work, row.id)
+            elif row.what == "late":
+                await failures.move_on(self._work, row.id, late=True)
             elif row.what == "close":
                 await deliver.close(self._work, row.id)
         except RedisError as error:

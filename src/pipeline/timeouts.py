@@ -15,6 +15,9 @@ UNKNOWN_SUBMIT_PAUSE = 1.0
 """Before a submit whose fate is unknown is repeated: the person waits, and it is repeated only once."""
 LONGEST_PAUSE = 60.0
 """Pauses double from try to try up to this: it is still noticed within a minute that all is well again."""
+DEADLINE_NEARS = 0.25
+"""Share of its time that a job has left when it is given to another provider, if none has taken it: that one needs
+some of it."""
 SOURCE_TIMEOUT = 60
 """For the download of a picture to be changed, of up to 20 MB, from Telegram."""
 

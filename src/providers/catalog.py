@@ -178,6 +178,17 @@ class Catalog:
                 return model
         return None
 
+    def elsewhere(self, provider: str, name: str, prompt: str, *, edit: bool) -> list[tuple[str, str]]:
+        """Where else such a picture of the same model is made: the provider and its name there, the preferred first."""
+        model = self.model(provider, name)
+        return [
+            (offer.provider, id_)
+            for offer in (model.by if model else ())
+            if offer.provider != provider
+            and (id_ := offer.edit_id if edit else offer.id) is not None
+            and len(prompt) <= offer.prompt_max
+        ]
+
     def shown(self, provider: str, name: str, lang: str) -> str:
         """What people see as a model's name; the provider's own where the catalog does not have it."""
         model = self.model(provider, name)

@@ -181,7 +181,8 @@ class Messages:
         if request.status_message is None or not jobs:
             return
         say = self._texts.translator(request.lang)
-        text = Text(_words(jobs[0]), status_text.ending(say, jobs), status_text.note(say, request))
+        ending = status_text.ending(say, jobs)
+        text = Text(_words(jobs[0]), ending, _stood_in(say, jobs), status_text.note(say, request))
         with reaching():
             try:
                 await self._edit_text(
@@ -239,8 +240,14 @@ def picture_caption(say: Translator, job: Job, catalog: Catalog) -> Text:
     """What stands under a picture."""
     aspect = say("aspect-of-source") if job.spec.aspect == OF_SOURCE else job.spec.aspect
     model = catalog.shown(job.provider, job.spec.model, say.lang)
-    made_by = say("caption-made-by", model=model, aspect=aspect)
-    return Text(_words(job), made_by)
+    return Text(_words(job), say("caption-made-by", model=model, aspect=aspect), _stood_in(say, [job]))
+
+
+def _stood_in(say: Translator, jobs: Sequence[Job]) -> str:
+    """Who made pictures that another provider was to make."""
+    made = [job for job in jobs if job.spec.instead_of and job.state in (State.DELIVERING, State.DELIVERED)]
+    pairs = dict.fromkeys((job.provider, job.spec.instead_of) for job in made)
+    return "".join(f"\n{say('caption-instead', provider=p, first=first)}" for p, first in pairs)
 
 
 def _words(job: Job) -> Text:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from src.jobs import Job, Request, State
 from src.jobs.estimate import Estimate
@@ -101,6 +101,8 @@ def status(
     else:
         job, estimate = max(unfinished, key=lambda pair: (pair[1].late, pair[1].high, pair[0].spec.index))
         line = _line(say, job, estimate)
+        if job.failovers:
+            line = replace(line, shape=f"{line.shape} again", text=f"{line.text}\n{say('placeholder-again')}")
         if offer is not None and estimate.place is not None:
             line = _offered(say, line, offer)
     if len(jobs) == 1:

@@ -194,6 +194,15 @@ def test_no_promise_that_the_providers_progress_denies(
     assert said in status(get_texts().translator("en"), [job], [expected]).text
 
 
+def test_who_waits_for_a_second_provider_is_told_that_it_takes_longer() -> None:
+    job = _job(State.WAITING, failovers=("kie", "openai"))
+    known = estimate([], place=0, running=0, cap=1)
+    first = status(get_texts().translator("en"), [_job(State.WAITING)], [known])
+    again = status(get_texts().translator("en"), [job], [known])
+    assert "Another one draws it now" in again.text
+    assert again.shape != first.shape, "worth an edit"
+
+
 def _job(state: State, **fields: Any) -> Job:
     spec = Spec("a fox", "m", "1:1", 1, "en", count=2)
     return Job("j", state, "1", "r", "kie", spec, Wake("j", "kie", 1), 1, 0, **fields)

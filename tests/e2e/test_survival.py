@@ -13,6 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from src.jobs import State
 from src.pipeline.notify import NAMESPACE, SUBMITS
 from src.sandbox.telegram import Person
+from src.sandbox.traces import orphans
 from src.store.clients import make_sync_redis
 from tests.system import WAIT, System, running
 
@@ -110,12 +111,29 @@ async def test_a_message_of_a_killed_worker_comes_back_and_does_nothing(system: 
 async def test_a_provider_without_credits_is_left_for_another(system: System) -> None:
     system.faults.add("business", path="createTask", times=1, code=402, message="no credits")
     ann, bob = system.person("Ann"), system.person("Bob")
-    await ann.send_text("a mill")
-    await system.picture(ann)
-    assert [job.provider for job in await system.jobs_of(ann)] == ["openai"]
+    sent = await ann.send_text("a mill")
+    assert "Made by openai instead of kie" in (await system.picture(ann)).text
+    [job] = await system.jobs_of(ann)
+    assert job.failovers == ("kie", "openai")
+    assert (system.kie.audit.charged["a mill"], system.openai.audit.charged["a mill"]) == (0, 1)
+
+    # All of it is one trace: the submit that failed, the move, and the one generation that was made.
+    trace = await system.trace_of(sent)
+    assert orphans(trace) == []
+    [whole] = [span for span in trace if span.name == "job"]
+    assert whole.attributes["imagebot.provider"] == "openai"
+    assert [e.attributes for e in whole.events if e.name == "imagebot.failover"] == [
+        {"imagebot.detail": "openai"}
+    ]
+    submits = sorted((s for s in trace if s.name == "process submit"), key=lambda span: span.start_ns)
+    assert [span.attributes.get("error.type") for span in submits] == ["quota", None]
+    made = [span for span in trace if span.name.startswith("generate_content")]
+    assert [span.attributes["gen_ai.provider.name"] for span in made] == ["openai"]
+    assert {span.parent_id for span in (*submits, *made)} == {whole.span_id}
+
     # Its breaker is open now: what comes next does not even try.
     await bob.send_text("a barn")
-    await system.picture(bob)
+    assert "Made by openai instead of kie" in (await system.picture(bob)).text
     assert [job.story.count("failover") for job in await system.jobs_of(bob)] == [0]
 
 

@@ -16,21 +16,22 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import GetMe, TelegramMethod
 
+from src.app import Route
 from src.jobs import Job, Spec, State, Wake
 from src.pipeline import retry_policy
 from src.pipeline.retry_policy import Again, Elsewhere, GiveUp
-from src.providers.base import Capabilities, ErrorKind, ProviderError
+from src.providers.base import ErrorKind, ProviderError
 from src.telegram.client import Undeliverable
 
 CALL = cast(TelegramMethod[Any], GetMe())
-TEXT, EDITS, SHORT = Capabilities(), Capabilities(edit=True), Capabilities(max_prompt=3)
-TWO = {"kie": TEXT, "openai": TEXT}
+OPENAI, THIRD = Route("openai", "o"), Route("third", "t")
+ONE, TWO = (OPENAI,), (OPENAI, THIRD)
 
 
 def _job(**fields: Any) -> Job:
     """A job that kie has been given once, a minute before its deadline."""
     known: dict[str, Any] = {"tries": 1, "now": 1000, "deadline": 61_000, **fields}
-    spec = Spec("a fox", "m", "1:1", 1, "en", source=known.pop("source", None))
+    spec = Spec("a fox", "m", "1:1", 1, "en")
     return Job("j", State.SUBMITTING, "1", "r", "kie", spec, Wake("j", "kie", 1), 1, 0, **known)
 
 
@@ -40,94 +41,122 @@ def _error(kind: ErrorKind = ErrorKind.UPSTREAM, **fields: Any) -> ProviderError
 
 UPSTREAM = GiveUp(ErrorKind.UPSTREAM, "c")
 
-SUBMITS: dict[str, tuple[Job, ProviderError, dict[str, Capabilities], Again | Elsewhere | GiveUp]] = {
+SUBMITS: dict[str, tuple[Job, ProviderError, tuple[Route, ...], Again | Elsewhere | GiveUp]] = {
     # A limit of rate is no failure: it costs no try, however often it is met.
-    "limited": (_job(tries=9), _error(ErrorKind.RATE_LIMITED), TWO, Again(5.0, "limited", "kie", free=True)),
+    "limited": (_job(tries=9), _error(ErrorKind.RATE_LIMITED), ONE, Again(5.0, "limited", "kie", free=True)),
     "limited, says when": (
         _job(),
         _error(ErrorKind.RATE_LIMITED, retry_after=0),
-        TWO,
+        ONE,
         Again(0.0, "limited", "kie", free=True),
     ),
     "limited, and what came of it is unknown": (
         _job(unknown=1),
         _error(ErrorKind.RATE_LIMITED, submitted=True),
-        TWO,
+        ONE,
+        Again(5.0, "limited", "kie", free=True),
+    ),
+    "limited until the deadline nears": (
+        _job(now=42_000),
+        _error(ErrorKind.RATE_LIMITED),
+        ONE,
+        Elsewhere(ONE, Again(5.0, "limited", "kie", free=True)),
+    ),
+    "limited until the deadline nears, and what came of it is unknown": (
+        _job(now=42_000, unknown=1),
+        _error(ErrorKind.RATE_LIMITED, submitted=True),
+        ONE,
         Again(5.0, "limited", "kie", free=True),
     ),
     "limited beyond the deadline": (
         _job(),
         _error(ErrorKind.RATE_LIMITED, retry_after=60),
-        TWO,
+        ONE,
+        Elsewhere(ONE, GiveUp(ErrorKind.TIMEOUT, "limited")),
+    ),
+    "limited beyond the deadline, nobody else": (
+        _job(),
+        _error(ErrorKind.RATE_LIMITED, retry_after=60),
+        (),
         GiveUp(ErrorKind.TIMEOUT, "limited"),
     ),
-    "first try": (_job(), _error(), TWO, Again(2.0, "retry", "upstream")),
-    "third try": (_job(tries=3), _error(), TWO, Again(8.0, "retry", "upstream")),
-    "says when": (_job(), _error(retry_after=7), TWO, Again(7.0, "retry", "upstream")),
-    "beyond the deadline": (_job(now=59_000), _error(), TWO, GiveUp(ErrorKind.TIMEOUT, "retry")),
-    "last try": (_job(tries=4), _error(), TWO, Elsewhere(("openai",), UPSTREAM)),
-    "last try, nobody else": (_job(tries=4), _error(), {"kie": TEXT}, UPSTREAM),
-    "last try, failing over is off": (_job(tries=4), _error(), {}, UPSTREAM),
-    "last try, the other had it": (_job(tries=4, failovers=("openai",)), _error(), TWO, UPSTREAM),
-    "last try, of three": (
-        _job(tries=4, failovers=("kie",)),
+    "first try": (_job(), _error(), ONE, Again(2.0, "retry", "upstream")),
+    "third try": (_job(tries=3), _error(), ONE, Again(8.0, "retry", "upstream")),
+    "says when": (_job(), _error(retry_after=7), ONE, Again(7.0, "retry", "upstream")),
+    "the deadline nears": (
+        _job(now=45_000),
         _error(),
-        {**TWO, "third": TEXT},
-        Elsewhere(("openai", "third"), UPSTREAM),
+        ONE,
+        Elsewhere(ONE, Again(2.0, "retry", "upstream")),
     ),
+    "the deadline nears, the other had it": (
+        _job(now=45_000, failovers=("openai", "kie")),
+        _error(),
+        ONE,
+        Again(2.0, "retry", "upstream"),
+    ),
+    "beyond the deadline": (
+        _job(now=59_000),
+        _error(),
+        ONE,
+        Elsewhere(ONE, GiveUp(ErrorKind.TIMEOUT, "retry")),
+    ),
+    "last try": (_job(tries=4), _error(), ONE, Elsewhere(ONE, UPSTREAM)),
+    "last try, nobody else": (_job(tries=4), _error(), (), UPSTREAM),
+    "last try, the other had it": (_job(tries=4, failovers=("openai",)), _error(), ONE, UPSTREAM),
+    "last try, of three": (_job(tries=4, failovers=("kie",)), _error(), TWO, Elsewhere(TWO, UPSTREAM)),
     "last try, of three that two have had": (
         _job(tries=4, failovers=("openai", "kie")),
         _error(),
-        {**TWO, "third": TEXT},
-        Elsewhere(("third",), UPSTREAM),
+        TWO,
+        Elsewhere((THIRD,), UPSTREAM),
     ),
     "last try, of three that all have had": (
         _job(tries=4, failovers=("openai", "third", "kie")),
         _error(),
-        {**TWO, "third": TEXT},
+        TWO,
         UPSTREAM,
     ),
-    "last try, an edit": (
-        _job(tries=4, source="file"),
-        _error(),
-        {**TWO, "third": EDITS},
-        Elsewhere(("third",), UPSTREAM),
-    ),
-    "last try, too long for the other": (_job(tries=4), _error(), {"kie": TEXT, "other": SHORT}, UPSTREAM),
     "unknown": (
         _job(),
         _error(ErrorKind.NETWORK, submitted=True),
-        TWO,
+        ONE,
         Again(1.0, "submit_unknown", counts="unknown"),
     ),
     "unknown twice": (
         _job(unknown=1),
         _error(ErrorKind.NETWORK, submitted=True),
-        TWO,
+        ONE,
         GiveUp("submit_unknown"),
+    ),
+    "unknown near the deadline": (
+        _job(now=50_000),
+        _error(submitted=True),
+        ONE,
+        Again(1.0, "submit_unknown", counts="unknown"),
     ),
     "unknown beyond the deadline": (
         _job(now=60_000),
         _error(submitted=True),
-        TWO,
+        ONE,
         GiveUp(ErrorKind.TIMEOUT, "submit_unknown"),
     ),
 }
 
 
-@pytest.mark.parametrize(("job", "error", "providers", "decision"), SUBMITS.values(), ids=SUBMITS.keys())
+@pytest.mark.parametrize(("job", "error", "others", "decision"), SUBMITS.values(), ids=SUBMITS.keys())
 def test_after_a_submit(
     job: Job,
     error: ProviderError,
-    providers: dict[str, Capabilities],
+    others: tuple[Route, ...],
     decision: Again | Elsewhere | GiveUp,
 ) -> None:
-    assert retry_policy.after_submit(job, error, on_unknown="retry", providers=providers) == decision
+    assert retry_policy.after_submit(job, error, on_unknown="retry", others=others) == decision
 
 
 def test_an_unknown_submit_is_not_repeated_where_the_operator_says_so() -> None:
     error = _error(ErrorKind.NETWORK, submitted=True)
-    decision = retry_policy.after_submit(_job(), error, on_unknown="fail", providers=TWO)
+    decision = retry_policy.after_submit(_job(), error, on_unknown="fail", others=ONE)
     assert decision == GiveUp("submit_unknown")
 
 
@@ -140,7 +169,7 @@ def test_what_goes_to_another_provider(kind: ErrorKind) -> None:
     """What is the provider's fault, and never a refusal of what the picture shows."""
     moves = {
         tries: isinstance(
-            retry_policy.after_submit(_job(tries=tries), _error(kind), on_unknown="retry", providers=TWO),
+            retry_policy.after_submit(_job(tries=tries), _error(kind), on_unknown="retry", others=ONE),
             Elsewhere,
         )
         for tries in (1, 4)

@@ -94,7 +94,7 @@ async def test_behind_a_long_queue_no_wake_up_is_sent_again(redis_url: str, sync
             assert sync_redis.llen(QUEUE_KEYS[1]) == 200, "only looked at again"
 
             # One that comes back, from a closed gate for one, has none in the queue.
-            assert ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie"))
+            assert not ledger.run_sync(transitions.defer(job, after=0, gate="provider:kie")), "late"
             await until(lambda: sync_redis.llen(QUEUE_KEYS[1]) == 201)
 
             # Sent again as soon as the queue is known to be short.

@@ -3,7 +3,7 @@
 --
 -- Keys  active, counts, due, history, job, line, open, request, slots, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), ttl (s), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
+--               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
@@ -50,7 +50,7 @@ local ids, opened, rows = {}, {}, {}
 for i, job in ipairs(a.jobs) do
   ids[i] = job.id
   opened[2 * i - 1], opened[2 * i] = NOW, job.id
-  rows[2 * i - 1], rows[2 * i] = NOW + a.deadline, job.id
+  rows[2 * i - 1], rows[2 * i] = NOW + a.deadline - a.near, job.id
   redis.call('HSET', job_key(job.id), 'v', 2, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0')

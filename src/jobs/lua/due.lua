@@ -3,7 +3,7 @@
 -- Keys  due, grace, job, looked
 -- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
---   the call's holder is gone) ; "expired" id (past its deadline) ; "submit" id wake again ; "deliver" id wake again
+--   the call's holder is gone) ; "expired" id (past its deadline) ; "late" id (its deadline nears and it waits) ; "submit" id wake again ; "deliver" id wake again
 --   (again "1": one was sent before) ; "close" request ;
 --   second value of the whole answer: ms until the next row is due (-1: none).
 -- Nobody could renew a lease while Redis was away, and a woken Redis finds all of them over: after a gap
@@ -60,6 +60,7 @@ for i = 1, #found, 2 do
       rows[#rows + 1] = {'expired', id}
     elseif f.state == 'waiting' then
       put_off(id, tonumber(f.deadline))
+      rows[#rows + 1] = {'late', id}
     elseif f.state == 'running' then
       f.fence, f.lost, f.holder = f.fence + 1, f.holder, ARGV[3]
       redis.call('HSET', job_key(id), 'fence', f.fence, 'holder', f.holder)

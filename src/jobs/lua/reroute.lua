@@ -1,16 +1,17 @@
--- Another provider makes the picture: a held job leaves its provider's slot for the other's line, where its turn is next.
+-- Another provider makes the picture: a job leaves its provider's slot or line for the other's line, where its turn is next.
 --
 -- Keys  job, line, slots, tags
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours.
 local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers',
-  'generation', 'spec')
+  'generation', 'spec', 'user')
 if let_go(f, ARGV[2]) and f.provider == to then return {1} end
-if f.fence ~= ARGV[2] or (f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
+if f.fence ~= ARGV[2] or (f.state ~= 'waiting' and f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
+if f.state == 'waiting' then leave_line(id, f.provider, f.user, tonumber(f.class)) end
 owe_generation(id, f, 'failover')
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
-redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'unknown', 'polls', 'progress', 'lost')
+redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'polls', 'progress', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),
   'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1,
   'failovers', (f.failovers == '' and f.provider or f.failovers) .. ' ' .. to)

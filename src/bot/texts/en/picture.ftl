@@ -22,6 +22,7 @@ placeholder-quiet = 🔔 I’ll write here when { $count ->
     [one] your picture is
    *[other] your pictures are
 } done. /queue shows how long it may take.
+placeholder-again = ↪️ The first service failed. Another one draws it now, so it takes longer than I said.
 placeholder-late-percent = 🎨 Drawing… { $percent }% done. It takes a little longer than usual.
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
 placeholder-counts = ℹ️ If there’s another message about this picture, it’s out of date: this one counts.
@@ -31,6 +32,7 @@ placeholder-album = { placeholder-album-head }
 placeholder-album-head = 🖼 { $done } of { $count } ready.
 
 caption-made-by = 🖌 { $model } · { $aspect }
+caption-instead = ↪️ Made by { $provider } instead of { $first }
 aspect-of-source = your photo’s shape
 ready = ✨ Your picture is ready.
 ready-album = ✨ Your pictures are ready.

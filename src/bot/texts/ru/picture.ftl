@@ -22,6 +22,7 @@ placeholder-quiet = 🔔 Напишу сюда, когда { $count ->
     [one] картинка будет готова
    *[other] картинки будут готовы
 }. Сколько ещё ждать, покажет /queue.
+placeholder-again = ↪️ Первый сервис не справился. Теперь рисует другой, поэтому ждать дольше, чем я обещал.
 placeholder-late-percent = 🎨 Рисую… Готово { $percent } %. Чуть дольше обычного.
 placeholder-late = 🎨 Рисую… Чуть дольше обычного.
 placeholder-counts = ℹ️ Если об этой картинке есть другое сообщение, оно устарело: верно это.
@@ -31,6 +32,7 @@ placeholder-album = { placeholder-album-head }
 placeholder-album-head = 🖼 Готово { $done } из { $count }.
 
 caption-made-by = 🖌 { $model } · { $aspect }
+caption-instead = ↪️ Нарисовано сервисом { $provider } вместо { $first }
 aspect-of-source = форма вашего фото
 ready = ✨ Картинка готова.
 ready-album = ✨ Картинки готовы.
