@@ -19,13 +19,15 @@ import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability.addresses import address_hook
-from src.jobs import Ledger, Spec
+from src.jobs import Ledger, Spec, keys
 from src.jobs.transitions import Transition
+from src.jobs.uploads import name_of
 from src.limits import Limiter
 from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
 from src.providers.http import make_client
 from src.settings import Settings
+from src.store.blobs import ORIGINALS, UPLOADS, Blobs
 from src.store.clients import is_passing, is_replicated, make_redis
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class App:
     redis: Any
     ledger: Ledger
     limiter: Limiter
+    blobs: Blobs
     http: httpx.AsyncClient
     providers: dict[str, Provider]
     holder: str
@@ -72,6 +75,25 @@ class App:
                 if time.monotonic() > until or not is_passing(error):
                     raise
                 await asyncio.sleep(0.2)
+
+    async def original(self, job_id: str) -> bytes | None:
+        """A picture that came in the provider's answer, while it is kept."""
+        return await self._kept(f"{ORIGINALS}/{job_id}", keys.BLOB(job_id))
+
+    async def upload(self, source: str) -> bytes | None:
+        """A picture to be changed that came over REST, while it is kept."""
+        return await self._kept(f"{UPLOADS}/{name_of(source)}", keys.PREFIX + source)
+
+    async def close_store(self) -> None:
+        """Let nothing be asked for whose picture could not be kept, until a sweep finds room."""
+        await self.redis.hset(keys.ORIGINALS(), "room", 0)
+
+    async def _kept(self, name: str, key: str) -> bytes | None:
+        data = await self.blobs.get(name)
+        if data is None:
+            # Jobs of before the store had their pictures in Redis.
+            data = await self.redis.execute_command("GET", key, NEVER_DECODE=True)
+        return data
 
     def cap(self, provider: str) -> int:
         """Generations in flight that a provider may have."""
@@ -121,6 +143,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             redis=client,
             ledger=Ledger(client, replicated=is_replicated(settings)),
             limiter=Limiter(client),
+            blobs=Blobs(settings),
             http=http,
             providers=make_providers(settings, http),
             holder=f"{socket.gethostname()}:{os.getpid()}",

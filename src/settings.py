@@ -128,6 +128,20 @@ class Settings(BaseSettings):
         description="Folder of the embedded Redis, the demo's files, and spans that the Collector does not have yet.",
     )
     job_ttl_days: int = Field(30, ge=1, le=3650, description="Days a finished job stays in the history.")
+    blobs_url: str | None = Field(
+        None,
+        description="Where pictures are kept that came in a provider's answer: `file:/folder`, which all processes must see, or `s3://bucket/prefix`; unset: `blobs` in `DATA_DIR`.",
+    )
+    blobs_max_bytes: int = Field(
+        5_000_000_000, ge=10_000_000, description="Bytes kept there at most; the oldest delivered go first."
+    )
+    blobs_days: int = Field(7, ge=1, description="Days they are kept at most.")
+    s3_endpoint: Address | None = Field(None, description="Address of that storage; unset: AWS's own.")
+    s3_region: str = Field("us-east-1", description="Its region.")
+    s3_access_key: SecretStr | None = Field(
+        None, description="Key id for it; unset: as AWS's own tools find one."
+    )
+    s3_secret_key: SecretStr | None = Field(None, description="The secret of that key.")
 
     # Providers
     models_file: Path | None = Field(
@@ -290,6 +304,13 @@ class Settings(BaseSettings):
                 "expected an address such as redis://localhost:6379/0, rediss://…, unix://… or "
                 "redis+sentinel://host1:26379,host2:26379/name/0"
             )
+        return value
+
+    @field_validator("blobs_url")
+    @classmethod
+    def _blobs(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"file:/.+|s3://[^/]+(/.*)?", value):
+            raise ValueError("expected file:/a/folder or s3://bucket/prefix")
         return value
 
     @field_validator("broker_url")

@@ -73,7 +73,7 @@ class RedisProcess:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_of_this_machine() -> None:
+def _no_settings_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A developer's token or collector must not leak into the tests."""
     from src.settings import Settings
 
@@ -82,6 +82,7 @@ def _no_settings_of_this_machine() -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             del os.environ[name]
+    os.environ["DATA_DIR"] = str(tmp_path_factory.mktemp("data"))
     # As `observability.setup` does in the system's own processes, before an instrumentation reads it for good.
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
     Settings.model_config["env_file"] = None

@@ -16,6 +16,7 @@ import hmac
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Literal
 
+import structlog
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -27,14 +28,15 @@ from src.api.problems import Problem
 from src.app import App
 from src.jobs import NO_CHAT, Admission, Job, State
 from src.jobs.estimate import estimate_job
-from src.jobs.uploads import content_of
+from src.jobs.uploads import content_of, name_of, new_upload
 from src.pipeline import admission as intake
 from src.pipeline.admission import NoProvider, Wish
 from src.providers.base import Aspect, ErrorKind, ImageBytes, ImageRef, ProviderError
+from src.store.blobs import UPLOADS, BlobsAway
 from src.telemetry import job_spans
 
-# A picture to change is kept so much longer than its job may take.
-_SPARE_SECONDS = 60
+log = structlog.get_logger(__name__)
+
 _LONGEST_BODY = 1_000_000
 _TIMES = {
     State.DELIVERED: "done",
@@ -42,6 +44,8 @@ _TIMES = {
     State.CANCELLED: "cancelled",
     State.WAITING: "waiting",
 }
+
+_FULL = Problem(503, "full", "no room for more pictures just now", {"Retry-After": "60"})
 
 bearer = HTTPBearer(auto_error=False, description="A key of `API_KEYS`.")
 
@@ -168,7 +172,13 @@ async def edit(
     app: App = request.app.state.app
     wanted = await edits.read(request)
     prompt = words_of(wanted.prompt)
-    source = await app.ledger.keep_upload(wanted.image.data, app.settings.job_deadline + _SPARE_SECONDS)
+    source = new_upload(wanted.image.data)
+    kept = f"{UPLOADS}/{name_of(source)}"
+    try:
+        await app.blobs.put(kept, wanted.image.data)
+    except BlobsAway as error:
+        log.error("upload not kept", why=str(error))
+        raise _FULL from error
     wish = _wish(client, prompt, wanted.aspect, idempotency_key, source)
     used = False
     try:
@@ -177,7 +187,7 @@ async def edit(
         used = job is not None and job.spec.source == source
     finally:
         if not used:
-            await app.ledger.drop_upload(source)
+            await app.blobs.delete(kept)
     return image
 
 
@@ -282,13 +292,13 @@ async def _content(app: App, job: Job) -> ImageBytes:
     if provider is None:
         raise Problem(410, "gone", "its provider has no key any more")
     url = (job.shown or {}).get("url")
-    data = None if url else await app.ledger.blob(job.id)
-    if not url and data is None:
-        raise Problem(410, "gone", "the picture is no longer kept")
     try:
+        data = None if url else await app.original(job.id)
+        if not url and data is None:
+            raise Problem(410, "gone", "the picture is no longer kept")
         return await provider.fetch(ImageRef(url=url, data=data))
-    except ProviderError as error:
-        if error.kind in (ErrorKind.NOT_FOUND, ErrorKind.BAD_RESULT):
+    except (ProviderError, BlobsAway) as error:
+        if isinstance(error, ProviderError) and error.kind in (ErrorKind.NOT_FOUND, ErrorKind.BAD_RESULT):
             raise Problem(410, "gone", "the provider no longer keeps the picture") from None
         raise Problem(502, "not_fetched", "the picture could not be fetched, try again") from None
 
@@ -311,5 +321,7 @@ def _refusal(admission: Admission, app: App) -> Problem:
             return Problem(429, "active", f"{admission.number} of yours are open", {"Retry-After": "10"})
         case "busy":
             return Problem(503, "busy", f"{admission.number} jobs wait", {"Retry-After": "60"})
+        case "full":
+            return _FULL
         case _:
             return Problem(403, "blocked", "this client is blocked")

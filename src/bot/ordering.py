@@ -372,5 +372,7 @@ def _refusal(say: Translator, admission: Admission) -> str:
             return Refusal.of(say, "refused-active", number=admission.number)
         case "busy":
             return Refusal.of(say, "refused-busy", number=admission.number)
+        case "full":
+            return Refusal.of(say, "refused-full")
         case _:
             return Refusal.of(say, "refused-blocked")

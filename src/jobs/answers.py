@@ -16,12 +16,13 @@ class Admission:
     Attributes:
         verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
             `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
-            `busy` (`number` jobs wait: too many, or too many to be done before the deadline).
+            `busy` (`number` jobs wait: too many, or too many to be done before the deadline),
+            `full` (no room to keep the picture).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
 
-    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy"]
+    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy", "full"]
     request: str = ""
     number: int = 0
     places: tuple[int, ...] = ()

@@ -54,12 +54,12 @@ HISTORY = Key("history:<user>", "zset", "always", "JOB_TTL_DAYS from the last",
 WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
 USER = Key("user:<user>", "hash", "never", "choices do not run out, nor does a block",
     "bot", "language, aspect, tier, …")
-BLOB = Key("blob:<job>", "string", "always", "JOB_TTL_DAYS",
-    "ledger", "a picture that came in the provider's answer")
-BLOBS = Key("blobs", "list", "never", "as many as are kept",
-    "ledger", "delivered jobs whose blob is kept, newest first")
+ORIGINALS = Key("originals", "hash", "never", "four fields",
+    "worker", "bytes used and left in the store of pictures, and what one takes")
+BLOB = Key("blob:<job>", "string", "always", "a day",
+    "nobody", "a picture, kept by the version before that store")
 UPLOAD = Key("upload:<id>:<sum>", "string", "always", "until its job ended",
-    "api", "a picture to change, over REST")
+    "nobody", "a picture to change, kept by that version")
 FAILED = Key("failed", "zset", "never", "trimmed by the monitor",
     "ledger", "failed jobs, for the operator, by time")
 ENDED = Key("ended", "list", "never", "the last 1,000",

@@ -19,7 +19,6 @@ from src.jobs import keys
 from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request
 from src.jobs.transitions import Transition
-from src.jobs.uploads import new_upload
 from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
@@ -167,26 +166,6 @@ class Ledger:
         """Seconds that generations took which ended lately, newest first; at most 200."""
         raw = await self.client.lrange(keys.TOOK(provider, model), 0, -1)
         return [int(ms) / 1000 for ms in raw]
-
-    async def blob(self, job_id: str) -> bytes | None:
-        """The bytes of a picture that came in the provider's answer, while they are kept."""
-        data: bytes | None = await self.client.execute_command("GET", keys.BLOB(job_id), NEVER_DECODE=True)
-        return data
-
-    async def keep_upload(self, data: bytes, seconds: int) -> str:
-        """Keep a picture to be changed at most that long; its name as a job's `source`."""
-        source = new_upload(data)
-        await self.client.set(keys.PREFIX + source, data, ex=seconds)
-        return source
-
-    async def upload(self, source: str) -> bytes | None:
-        """The bytes of such a picture, while they are kept."""
-        data: bytes | None = await self.client.execute_command("GET", keys.PREFIX + source, NEVER_DECODE=True)
-        return data
-
-    async def drop_upload(self, source: str) -> None:
-        """Nobody needs it any more."""
-        await self.client.delete(keys.PREFIX + source)
 
     async def counts(self) -> dict[str, int]:
         """Jobs ever admitted, delivered, failed and cancelled."""

@@ -68,6 +68,7 @@ def admit(
     group: bool = False,
     reply_to: int | None = None,
     job_class: int = 1,
+    kept: bool = False,
     tiers: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
@@ -78,6 +79,7 @@ def admit(
         cap: generations in flight that the provider may have.
         deadline: seconds from now to the end of the jobs. near: seconds before it, from which a job is late that
             still waits. ttl: seconds the history is kept.
+        kept: the pictures may come in the provider's answer, and then need room in our store.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`.
     """
@@ -104,6 +106,7 @@ def admit(
         "deadline": _ms(deadline),
         "near": _ms(near),
         "ttl": ttl,
+        "kept": kept,
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},
@@ -199,19 +202,18 @@ def ready(
     fence: int,
     *,
     result: dict[str, Any],
-    data: bytes,
     cap: int,
     model: str,
-    keep: int,
+    kept: int = 0,
     took: float | None = None,
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
-    """The picture exists, at an address in `result` or as `data` (kept `keep` seconds).
+    """The picture exists, at an address in `result` or in our store, where it has `kept` bytes.
 
     `took`: seconds the provider says it took, which is less than until we asked; None: it does not say.
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
-        [job, fence, json.dumps(result), data, cap, model, keep, _ms(took) if took else ""],
+        [job, fence, json.dumps(result), kept, cap, model, _ms(took) if took else ""],
         lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
@@ -264,13 +266,11 @@ def cancel(job: str, user: str, *, cap: int) -> Transition[Ending]:
     return Transition("cancel", [job, user, cap], _ending)
 
 
-def finish(
-    job: str, fence: int, *, shown: dict[str, Any], ttl: int, kind: str = "", originals: int = 100
-) -> Transition[Finish]:
+def finish(job: str, fence: int, *, shown: dict[str, Any], ttl: int, kind: str = "") -> Transition[Finish]:
     """The person has the picture, or knows why there is none. `kind`: why it can never be shown."""
     return Transition(
         "finish",
-        [job, fence, json.dumps(shown), ttl, kind, originals],
+        [job, fence, json.dumps(shown), ttl, kind],
         lambda raw: Finish(raw[0], int(raw[1]), int(raw[2]) / 1000) if raw[0] else Finish(""),
     )
 

@@ -1,4 +1,4 @@
-"""Pictures to be changed that came over REST: kept in the ledger until their job has ended.
+"""Pictures to be changed that came over REST: kept in the store of blobs until their job has ended.
 
 Those of chats are Telegram's to keep; a job names either by its `source`. Telegram's file ids have no colon.
 """
@@ -18,8 +18,13 @@ def new_upload(data: bytes) -> str:
 
 
 def is_upload(source: str) -> bool:
-    """Whether a `source` is in the ledger, not at Telegram."""
+    """Whether a `source` is kept by us, not by Telegram."""
     return source.startswith(_KIND)
+
+
+def name_of(source: str) -> str:
+    """The name of an upload's bytes in their folder."""
+    return source.removeprefix(_KIND).replace(":", "-")
 
 
 def content_of(source: str | None) -> str:

@@ -207,6 +207,7 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "REDIS_URL": redis_url,
         "BROKER_URL": "",
         "DATA_DIR": str(data),
+        "BLOBS_URL": "",
         "TELEGRAM_TOKEN": DEMO_TOKEN,
         "TELEGRAM_API_URL": url,
         "WEBHOOK_URL": "",

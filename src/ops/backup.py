@@ -11,8 +11,12 @@ Left out are Dramatiq's messages (wake-ups that the ledger sends again) and what
 seconds. No secret is in the ledger, so none is in a backup; prompts and Telegram ids are: the file is
 readable by its owner only.
 
-The file: gzip of JSON lines. The first says what it is, the last how many keys there are; each between them
-is a key as Redis dumps it: [name, expiry in ms since the epoch or 0, value in base64].
+Of the store of pictures (`src.store.blobs`) it holds what open jobs still need. Originals that people have had are
+not in it: whoever wants those copies that folder or bucket.
+
+The file: gzip of JSON lines. The first says what it is, the last how many entries there are; each between them
+is a key as Redis dumps it: [name, expiry in ms since the epoch or 0, value in base64]; or, without our prefix
+before its name, a picture of the store as it is.
 """
 
 from __future__ import annotations
@@ -37,13 +41,17 @@ from redis.exceptions import ResponseError
 from src.jobs.keys import PREFIX
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
+from src.jobs.uploads import is_upload, name_of
 from src.settings import Settings, UserError
+from src.store.blobs import ORIGINALS, UPLOADS, Blobs, BlobsAway
 from src.store.clients import make_redis
 
 log = structlog.get_logger(__name__)
 
 FORMAT = "imagebot-backup"
-VERSION = 2
+VERSION = 3
+# Version 2 has its pictures in Redis's keys only.
+_READ = (2, 3)
 _PAGE = 250
 _PATTERN = "imagebot-*.backup"
 _AGAIN_SECONDS = 60.0
@@ -63,9 +71,10 @@ _LEFT_OUT = (
     "probe",
     "lease:",
     "owed",
+    "originals",
 )
 # What changes with every job: read in the one moment only.
-_OF_THE_MOMENT = ("due", "open", "counts", "ended", "failed", "blobs", "line:", "tags:", "slots:", "active:")
+_OF_THE_MOMENT = ("due", "open", "counts", "ended", "failed", "line:", "tags:", "slots:", "active:")
 # Pictures: read one at a time.
 _LARGE = ("blob:", "upload:")
 
@@ -113,12 +122,14 @@ async def backup(settings: Settings, file: Path) -> Contents:
             with os.fdopen(descriptor, "wb") as raw:
                 with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as out:
                     out.write(_line(head))
-                    async for name, expires, value in _keys(client, moment):
+                    async for name, expires, value in _keys(client, Blobs(settings), moment):
                         out.write(_line([name.decode(), expires, base64.b64encode(value).decode()]))
                         keys += 1
                     out.write(_line({"keys": keys}))
                 os.fsync(raw.fileno())
             part.replace(file)
+        except BlobsAway as error:
+            raise BackupError(f"the store of pictures cannot be read: {error}") from error
         except OSError as error:
             raise BackupError(f"{file} cannot be written: {error.strerror}") from error
         finally:
@@ -146,6 +157,9 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
             if key[0] == f"{PREFIX}due".encode():
                 due = key[2]
                 continue
+            if not key[0].startswith(PREFIX.encode()):
+                await _put_picture(settings, key)
+                continue
             page.append(key)
             if len(page) >= _PAGE or _kind(key[0]).startswith(_LARGE):
                 await _put(client, page, contents)
@@ -167,7 +181,7 @@ def verify(file: Path) -> Contents:
     head = next(lines, None)
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise BackupError(f"{file} is not a backup of this system")
-    if head.get("version") != VERSION or head.get("schema", 0) > SCHEMA_VERSION:
+    if head.get("version") not in _READ or head.get("schema", 0) > SCHEMA_VERSION:
         raise BackupError(f"{file} was made by another version of this system: restore it with that")
     return Contents(head["at"], head["redis"], sum(1 for _ in _read(file)))
 
@@ -197,15 +211,16 @@ def _rotate(folder: Path, keep: int) -> None:
         old.unlink()
 
 
-async def _keys(client: Any, moment: list[Any]) -> AsyncIterator[Key]:
+async def _keys(client: Any, blobs: Blobs, moment: list[Any]) -> AsyncIterator[Key]:
     """All that is kept: what the script read, the pictures that it names, then the rest page by page."""
     at, names = int(moment[0]), set(moment[1::3])
     for name, expires, value in zip(moment[1::3], moment[2::3], moment[3::3], strict=True):
         if value:
             yield name, int(expires), value
-    async for key in _dumped(
-        client, [n for n, value in zip(moment[1::3], moment[3::3], strict=True) if not value]
-    ):
+    pictures = [name for name, value in zip(moment[1::3], moment[3::3], strict=True) if not value]
+    async for key in _dumped(client, pictures):
+        yield key
+    async for key in _pictures(blobs, pictures):
         yield key
     cursor = 0
     while True:
@@ -251,6 +266,28 @@ async def _dumped(client: Any, names: list[bytes]) -> AsyncIterator[Key]:
         for name, left, value in zip(page, answers[::2], answers[1::2], strict=True):
             if value is not None:
                 yield name, now + left if left > 0 else 0, value
+
+
+async def _pictures(blobs: Blobs, names: list[bytes]) -> AsyncIterator[Key]:
+    """Those of the pictures that the store has."""
+    for folder in (ORIGINALS, UPLOADS):
+        wanted = {f"{folder}/{of}" for of in map(_picture_of, names)}
+        for name in [blob.name async for blob in blobs.all(folder) if blob.name in wanted]:
+            if (data := await blobs.get(name)) is not None:
+                yield name.encode(), 0, data
+
+
+def _picture_of(name: bytes) -> str:
+    """The name in its folder of the picture that the script names by a key."""
+    kind = _kind(name)
+    return name_of(kind) if is_upload(kind) else kind.partition(":")[2]
+
+
+async def _put_picture(settings: Settings, picture: Key) -> None:
+    try:
+        await Blobs(settings).put(picture[0].decode(), picture[2])
+    except BlobsAway as error:
+        raise BackupError(f"the store of pictures cannot be written: {error}") from error
 
 
 def _inbox(settings: Settings) -> list[str]:

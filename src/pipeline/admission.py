@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from src.app import App, Route
 from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
 from src.jobs.answers import Ending
+from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
 from src.settings import Settings
 from src.telemetry import job_spans
@@ -101,6 +102,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
+            kept=app.providers[provider].capabilities.synchronous or is_upload(wish.source or ""),
             group=wish.group,
             reply_to=wish.reply_to,
             job_class=0 if is_admin else 1,

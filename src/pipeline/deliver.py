@@ -20,10 +20,12 @@ from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
+from src.jobs.uploads import name_of
 from src.pipeline import failures, notify, retry_policy, timeouts
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again, GiveUp
 from src.providers.base import ErrorKind, ImageRef, Picture, ProviderError
+from src.store.blobs import UPLOADS, BlobsAway
 from src.telegram.client import Undeliverable
 from src.telegram.placeholders import NotYet
 from src.telegram.throttle import GateClosed, priority
@@ -74,7 +76,14 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
     if request.chat != NO_CHAT:
         await _close(work, job, request, finish)
     elif job.spec.source is not None:
-        await work.app.ledger.drop_upload(job.spec.source)
+        await _drop_upload(work, job.spec.source)
+
+
+async def _drop_upload(work: Work, source: str) -> None:
+    try:
+        await work.app.blobs.delete(f"{UPLOADS}/{name_of(source)}")
+    except BlobsAway as error:
+        log.warning("upload not dropped, a sweep will", why=str(error))
 
 
 async def close(work: Work, request_id: str) -> None:
@@ -101,7 +110,7 @@ async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]
     if provider is None:
         raise ProviderError(ErrorKind.AUTH, "no_key")
     url = (job.result or {}).get("url")
-    data = None if url else await work.app.ledger.blob(job.id)
+    data = None if url else await work.app.original(job.id)
     if not url and data is None:
         raise ProviderError(ErrorKind.BAD_RESULT, "blob_gone")
     return provider.open(ImageRef(url=url, data=data))

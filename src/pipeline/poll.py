@@ -5,16 +5,23 @@ When it is asked is `poll_schedule`'s to say, and the scheduler's to do.
 
 from __future__ import annotations
 
+import asyncio
+import time
+from contextlib import suppress
+
+import structlog
 from opentelemetry.util.types import AttributeValue
+from redis.exceptions import RedisError
 
 from src.jobs import Job, transitions
 from src.jobs.transitions import GoesOn
 from src.pipeline import failures, notify, poll_schedule, retry_policy, timeouts
 from src.pipeline.leases import Work
 from src.providers.base import Done, Pending, ProviderError, Ticket
+from src.store.blobs import ORIGINALS, BlobsAway
 from src.telemetry import job_spans, metrics
 
-_ORIGINAL_SECONDS = 86_400
+log = structlog.get_logger(__name__)
 
 
 async def poll(work: Work, job: Job) -> GoesOn | None:
@@ -56,16 +63,17 @@ async def ended(work: Work, job: Job, error: ProviderError) -> None:
 async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
     """The picture is there, so many seconds after the provider took the job."""
     data = done.image.data or b""
+    if data:
+        await _keep(work, job, data)
     result = ({"url": done.image.url} if done.image.url else {}) | done.told()
     ours, released = await work.app.commit(
         transitions.ready(
             job.id,
             job.fence,
             result=result,
-            data=data,
             cap=work.app.cap(job.provider),
             model=job.spec.model,
-            keep=_ORIGINAL_SECONDS,
+            kept=len(data),
             took=done.seconds,
         )
     )
@@ -78,6 +86,24 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
         if job.ticket is not None:
             metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
     await notify.send(deliver=[job.wake] if ours else (), submit=released)
+
+
+async def _keep(work: Work, job: Job, data: bytes) -> None:
+    """Keep a picture that came in an answer. It is paid and nowhere else, so a store that does not take it is asked
+    for as long as the job lasts; meanwhile nobody else may ask for one."""
+    until = time.monotonic() + max(timeouts.KEEP, (job.deadline - job.now) / 1000)
+    while True:
+        try:
+            await work.app.blobs.put(f"{ORIGINALS}/{job.id}", data)
+        except BlobsAway as error:
+            log.error("picture not kept yet", job_id=job.id, why=str(error))
+            with suppress(RedisError):
+                await work.app.close_store()
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(timeouts.KEEP_AGAIN)
+        else:
+            return
 
 
 def _facts(job: Job, done: Done) -> dict[str, AttributeValue]:

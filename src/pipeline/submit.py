@@ -24,6 +24,7 @@ from src.providers.base import (
     Done,
     ErrorKind,
     GenRequest,
+    ImageRef,
     Provider,
     ProviderError,
     SourceImage,
@@ -31,6 +32,7 @@ from src.providers.base import (
     nearest_aspect,
 )
 from src.providers.images import source_image
+from src.store.blobs import BlobsAway
 from src.telegram import files
 from src.telemetry import job_spans, metrics
 
@@ -84,9 +86,12 @@ async def begin(work: Work, job: Job) -> None:
 
 
 async def lost(work: Work, job: Job) -> None:
-    """A synchronous call whose process died: its picture, if any, is gone."""
+    """A synchronous call whose process died: its picture is there if it was kept in time."""
     provider = work.app.providers.get(job.provider)
     if provider is None:
+        return
+    if (kept := await work.app.original(job.id)) is not None:
+        await poll.ready(work, job, Done(ImageRef(data=kept)), (job.now - job.accepted) / 1000)
         return
     decision = retry_policy.after_lost_call(
         job, idempotent=_count_unknown(job, provider), on_unknown=work.app.settings.submit_unknown
@@ -136,7 +141,10 @@ async def _source(work: Work, source: str) -> SourceImage:
     """The picture to be changed, checked: from Telegram, or what came over REST."""
     if not is_upload(source):
         return await _from_telegram(work, source)
-    data = await work.app.ledger.upload(source)
+    try:
+        data = await work.app.upload(source)
+    except BlobsAway as error:
+        raise ProviderError(ErrorKind.NETWORK, "upload") from error
     if data is None:
         raise ProviderError(ErrorKind.BAD_SOURCE, "upload_gone")
     return await asyncio.to_thread(source_image, data)

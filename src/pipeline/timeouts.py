@@ -51,6 +51,11 @@ ALBUM_AGAIN = 50.0
 PING_AFTER = 60.0
 """Who waited longer no longer looks at the chat: a short message says that the picture is there."""
 
+KEEP = 30.0
+"""At least so long the store is asked to take a picture; else until the job's deadline."""
+KEEP_AGAIN = 1.0
+"""Between two tries of that."""
+
 # Scheduler
 
 LONGEST_LOOK = 0.5

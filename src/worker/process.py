@@ -20,6 +20,7 @@ from dramatiq.middleware import Middleware
 
 from src.app import cancel_all, open_app
 from src.ops.heartbeat import Heartbeat
+from src.ops.originals import Sweeper
 from src.pipeline.leases import Work
 from src.pipeline.scheduler import Scheduler
 from src.settings import Settings
@@ -99,6 +100,7 @@ class WorkerProcess(Middleware):
             loop.create_task(self._scheduler.run(), name="the scheduler"),
             loop.create_task(_work.keep_leases(), name="the leases' renewal"),
             loop.create_task(heartbeat.run(), name="the heartbeat"),
+            loop.create_task(Sweeper(app).run(), name="the sweep of originals"),
         ]
 
     async def _stop_claiming(self) -> None:

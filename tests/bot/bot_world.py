@@ -19,6 +19,7 @@ from src.ops.hearing import Hearing
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person, TelegramSandbox
 from src.settings import Settings
+from src.store.blobs import ORIGINALS
 from src.telegram.messages import Messages
 
 
@@ -95,15 +96,16 @@ class World:
     async def made(self, job: Job, data: bytes = b"") -> Job:
         """The provider has made the picture, and sent it along where there is `data`."""
         running = await self.accepted(job)
+        if data:
+            await self.app.blobs.put(f"{ORIGINALS}/{job.id}", data)
         made, _ = await self.app.ledger.run(
             transitions.ready(
                 job.id,
                 running.fence,
                 result={},
-                data=data,
                 cap=self.app.cap(job.provider),
                 model=job.spec.model,
-                keep=600,
+                kept=len(data),
             )
         )
         assert made

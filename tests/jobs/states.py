@@ -53,7 +53,7 @@ def in_state(ledger: Ledger, state: State, *, held: bool = False) -> tuple[str, 
     )
     if state is State.RUNNING:
         return job, fence
-    ledger.run_sync(transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60))
+    ledger.run_sync(transitions.ready(job, fence, result={}, cap=CAP, model="m"))
     if state is State.READY:
         return job, fence
     fence = claimed(ledger, job, "deliver").fence
@@ -70,7 +70,7 @@ def told_of_failures(ledger: Ledger) -> str:
     ledger.run_sync(transitions.reroute(job, claim.fence, spec=claim.spec, wake=wake, cap=CAP, other_cap=CAP))
     claim = claimed(ledger, job, "submit")
     ledger.run_sync(transitions.accepted(job, claim.fence, ticket={"external_id": "o"}, after=60))
-    ledger.run_sync(transitions.ready(job, claim.fence, result={}, data=b"", cap=CAP, model="m", keep=60))
+    ledger.run_sync(transitions.ready(job, claim.fence, result={}, cap=CAP, model="m"))
     failures: list[tuple[str, transitions.Counter]] = [
         ("retry:bad_request", "refused"),
         ("retry:TelegramServerError", "unheard"),
@@ -85,6 +85,4 @@ def told_of_failures(ledger: Ledger) -> str:
 def generated(ledger: Ledger, seconds: float) -> None:
     """A generation that took so long."""
     job, fence = in_state(ledger, State.RUNNING)
-    ledger.run_sync(
-        transitions.ready(job, fence, result={}, data=b"", cap=CAP, model="m", keep=60, took=seconds)
-    )
+    ledger.run_sync(transitions.ready(job, fence, result={}, cap=CAP, model="m", took=seconds))

@@ -33,7 +33,7 @@ async def _a_job(client: Any, limiter: Limiter) -> None:
         ledger.run_sync(transitions.polled([(job, polled[-1].fence, 0.0, 0.5)]))
         polled.append(_due(ledger))
     result = {"url": "https://a/b.png"}
-    ready = transitions.ready(job, polled[-1].fence, result=result, data=b"", cap=9, model="m", keep=60)
+    ready = transitions.ready(job, polled[-1].fence, result=result, cap=9, model="m")
     assert ledger.run_sync(ready)[0]
     assert await limiter.take(telegram_gates(settings, 1)) is None
     fence = claimed(ledger, job, "deliver").fence

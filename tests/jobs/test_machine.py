@@ -81,9 +81,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if job is not None:
                 self.run(transitions.accepted(job.id, job.fence, ticket={"external_id": "x"}, after=0))
         elif row.what in ("poll", "lost"):
-            self.run(
-                transitions.ready(row.id, row.job.fence, result={}, data=b"", cap=CAP, model="m", keep=60)
-            )
+            self.run(transitions.ready(row.id, row.job.fence, result={}, cap=CAP, model="m"))
         elif row.what == "deliver":
             job = self.run(transitions.claim(row.id, "deliver", holder="honest", lease=15))
             if job is not None:
@@ -135,9 +133,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def be_ready(self, claim: Job) -> None:
-        self.run(
-            transitions.ready(claim.id, claim.fence, result={}, data=b"png", cap=CAP, model="m", keep=60)
-        )
+        self.run(transitions.ready(claim.id, claim.fence, result={}, cap=CAP, model="m"))
 
     @rule(claim=claims)
     def go_on(self, claim: Job) -> None:

@@ -86,7 +86,7 @@ def _finish_all(client: Any) -> None:
             if row.what == "submit" and (job := _claim(ledger, row.id, "submit")):
                 run(transitions.accepted(job.id, job.fence, ticket={"external_id": "n"}, after=0))
             elif row.what in ("poll", "lost") and row.job is not None:
-                run(transitions.ready(row.id, row.job.fence, result={}, data=b"", cap=9, model="m", keep=60))
+                run(transitions.ready(row.id, row.job.fence, result={}, cap=9, model="m"))
             elif row.what == "deliver" and (job := _claim(ledger, row.id, "deliver")):
                 run(transitions.finish(job.id, job.fence, shown={"message": 1}, ttl=3600))
             elif row.what == "close":

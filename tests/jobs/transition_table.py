@@ -46,7 +46,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     "polled": ("it is not done yet", lambda j, f, r: transitions.polled([(j, f, 9.0, 0.5)])),
     "ready": (
         "the picture exists",
-        lambda j, f, r: transitions.ready(j, f, result={}, data=b"", cap=CAP, model="m", keep=9),
+        lambda j, f, r: transitions.ready(j, f, result={}, cap=CAP, model="m"),
     ),
     "placed": ("its placeholder was sent", lambda j, f, r: transitions.placed(r, [1])),
     "moved": ("another message shows it", lambda j, f, r: transitions.moved(r, 0, 2)),

@@ -73,9 +73,7 @@ async def delivered(app: App, job_id: str) -> None:
     rows, _ = await app.ledger.run(transitions.due(100, lease=15, holder="h"))
     (polled,) = (row.job for row in rows if row.what == "poll" and row.job and row.job.id == job_id)
     await app.ledger.run(
-        transitions.ready(
-            job_id, polled.fence, result={"url": "https://x"}, data=b"", cap=2, model=job.spec.model, keep=60
-        )
+        transitions.ready(job_id, polled.fence, result={"url": "https://x"}, cap=2, model=job.spec.model)
     )
     job = await app.ledger.run(transitions.claim(job_id, "deliver", holder="h", lease=15))
     assert job is not None

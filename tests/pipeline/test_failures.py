@@ -11,9 +11,11 @@ import redis
 from PIL import Image
 
 from src.jobs import Ledger, State
+from src.jobs.uploads import name_of, new_upload
 from src.pipeline import failures, submit
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, ErrorKind, GenRequest, Provider, ProviderError, Ticket
+from src.store.blobs import UPLOADS
 from tests.jobs.states import admitted, claimed, in_state
 
 
@@ -79,7 +81,9 @@ async def _submitted(
 async def ledger_upload(work: Work) -> str:
     out = io.BytesIO()
     Image.new("RGB", (64, 64)).save(out, "PNG")
-    return await work.app.ledger.keep_upload(out.getvalue(), 60)
+    source = new_upload(out.getvalue())
+    await work.app.blobs.put(f"{UPLOADS}/{name_of(source)}", out.getvalue())
+    return source
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,8 @@ from src.ops import job_reports
 from src.pipeline import failures, poll, submit
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Provider, Ticket
+from src.settings import load_settings
+from src.store.blobs import Blobs
 from tests.jobs.states import admitted, claimed
 
 DONE = Done(ImageRef(url="https://a/b.png"), seed=7, cost=4.0, unit="credits")
@@ -110,3 +113,50 @@ async def test_a_ticket_that_comes_after_the_person_took_it_back_is_stopped(
     await work.drain(20)
     assert provider.stopped == ["task-1"]
     assert (await found(work, job_id)).state is State.FAILED
+
+
+async def lost(work: Work, sync_redis: redis.Redis) -> Job:
+    """A synchronous call whose process is gone, as it is taken over."""
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    fence = claimed(ledger, job_id, "submit").fence
+    ledger.run_sync(transitions.accepted(job_id, fence, ticket=None, after=60, holder="dead"))
+    sync_redis.zadd(keys.DUE(), {job_id: 0})
+    rows, _ = await work.app.ledger.run(transitions.due(10, lease=15, holder="me"))
+    assert [row.what for row in rows] == ["lost"]
+    assert rows[0].job is not None
+    return rows[0].job
+
+
+async def test_a_picture_that_was_kept_before_its_process_died_is_not_paid_again(
+    work: Work, sync_redis: redis.Redis
+) -> None:
+    work, _ = given(work, DONE, synchronous=True)
+    job = await lost(work, sync_redis)
+    await work.app.blobs.put(f"originals/{job.id}", b"picture")
+    await submit.lost(work, job)
+    assert (await found(work, job.id)).state is State.READY
+    assert await work.app.original(job.id) == b"picture"
+    assert (await found(work, job.id)).unknown == 0
+
+
+async def test_a_picture_in_an_answer_waits_for_a_store_that_takes_it(
+    work: Work, sync_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("src.pipeline.timeouts.KEEP_AGAIN", 0.01)
+    store = tmp_path / "store"
+    store.write_text("no folder")
+    app = replace(work.app, blobs=Blobs(load_settings(blobs_url=f"file:{store}")))
+    work, provider = given(replace(work, app=app), Done(ImageRef(data=b"picture")), synchronous=True)
+    provider.open.set()
+    (job_id,) = admitted(Ledger(sync_client=sync_redis))
+    await submit.begin(work, claimed(Ledger(sync_client=sync_redis), job_id, "submit"))
+    async with asyncio.timeout(20):
+        while await work.app.redis.hget(keys.ORIGINALS(), "room") != "0":
+            await asyncio.sleep(0.01)
+    assert (await found(work, job_id)).state is State.RUNNING
+    store.unlink()
+    await work.drain(20)
+    assert (await found(work, job_id)).state is State.READY
+    assert await work.app.original(job_id) == b"picture"
+    assert len(provider.asked) == 1

@@ -68,7 +68,7 @@ async def delivered(ledger: Ledger, job: Job) -> None:
 
 async def ready(ledger: Ledger, job: Job) -> bool:
     result = {"url": "https://example.com/1.png"}
-    says = transitions.ready(job.id, job.fence, result=result, data=b"", cap=1, model="m", keep=60)
+    says = transitions.ready(job.id, job.fence, result=result, cap=1, model="m")
     return (await ledger.run(says))[0]
 
 

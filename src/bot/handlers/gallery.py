@@ -26,6 +26,7 @@ from src.pipeline.admission import Wish
 from src.providers.base import ImageBytes, ImageRef, ProviderError
 from src.providers.catalog import get_catalog
 from src.providers.images import inspect
+from src.store.blobs import BlobsAway
 from src.telegram import files, keyboards
 from src.telegram.client import answer_to
 from src.telegram.i18n import Translator, isolated, shorten
@@ -235,7 +236,11 @@ async def _original(app: App, job: Job) -> ImageBytes | None:
     if provider is None:
         return None
     url = (job.shown or {}).get("url")
-    data = await app.ledger.blob(job.id)
+    try:
+        data = await app.original(job.id)
+    except BlobsAway as error:
+        log.warning("the store of originals is away", job_id=job.id, why=str(error))
+        data = None
     for ref in ([ImageRef(data=data)] if data else []) + ([ImageRef(url=str(url))] if url else []):
         try:
             return await provider.fetch(ref)

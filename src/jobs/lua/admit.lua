@@ -1,11 +1,11 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, counts, due, history, job, line, open, request, slots, took, update, user, window
+-- Keys  active, counts, due, history, job, line, open, originals, request, slots, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
+--               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
---         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting
+--         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full"
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
 local n = #a.jobs
@@ -28,6 +28,11 @@ if have + n > a.max_active then return {'active', have} end
 local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
 if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting} end
+-- A picture that comes in the answer needs room, and that is asked for before it is paid.
+if a.kept then
+  local store = redis.call('HMGET', P .. 'originals', 'room', 'size')
+  if store[1] and store[2] and (waiting + a.cap - room + n) * store[2] > tonumber(store[1]) then return {'full'} end
+end
 -- Who would still wait when the deadline comes is told now, not then.
 local tag = last_tag(a.provider, a.user, a.class, waiting)
 local place = n

@@ -4,7 +4,7 @@
 -- Keys  active, blob, due, job, open, request
 -- ARGV  1.. names of more keys, behind the prefix
 -- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of pictures that open jobs
---   need only the names are given: {…, key, 0, ""}; they are large.
+--   may need only the names are given, wherever they are kept: {…, key, 0, ""}.
 local out, seen = {tostring(NOW)}, {}
 
 local function put(key, large)
@@ -16,7 +16,7 @@ local function put(key, large)
   out[n + 1], out[n + 2], out[n + 3] = key, left > 0 and NOW + left or 0, value
 end
 
-for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed', 'blobs'}) do put(P .. name) end
+for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed'}) do put(P .. name) end
 for _, name in ipairs(ARGV) do put(P .. name) end
 for _, id in ipairs(redis.call('ZRANGE', P .. 'due', 0, -1)) do
   local request = string.match(id, '^r:(.+)')

@@ -1,12 +1,11 @@
 -- The person has it: delivering → delivered, or failed / cancelled and now told. The job has ended.
 --
--- Keys  active, blob, blobs, counts, due, ended, failed, job, owed, request
+-- Keys  active, counts, due, ended, failed, job, owed, request
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
---       6 how many delivered pictures are kept in blobs
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local ENDED = 1000 -- jobs that `ended` keeps
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'result', 'spec', 'tries', 'deliveries',
+local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'spec', 'tries', 'deliveries',
   'ready', 'generation')
 local request = P .. 'request:' .. f.request
 
@@ -42,14 +41,6 @@ redis.call('HSET', P .. 'owed', id, cjson.encode({NOW, f.tries, f.deliveries, f.
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'deadline', 'released', 'limited',
   'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
   'refused', 'unheard')
--- A result without an address is a picture that came in the answer.
-if f.result ~= '' and not cjson.decode(f.result).url then
-  if outcome ~= 'delivered' then
-    redis.call('DEL', P .. 'blob:' .. id)
-  elseif redis.call('EXISTS', P .. 'blob:' .. id) == 1 and redis.call('LPUSH', P .. 'blobs', id) > tonumber(ARGV[6]) then
-    redis.call('DEL', P .. 'blob:' .. redis.call('RPOP', P .. 'blobs'))
-  end
-end
 redis.call('ZREM', P .. 'due', id)
 local ended = redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
 if ended >= ENDED + 50 then redis.call('LTRIM', P .. 'ended', 0, ENDED - 1) end

@@ -1,8 +1,8 @@
 -- The picture exists: running → ready; the slot goes to the next in line.
 --
--- Keys  blob, models, sampled, slots, took
--- ARGV  1 job  2 fence  3 result (JSON)  4 picture's bytes (empty: the result has an address)  5 cap of the provider
---       6 model (its duration is kept)  7 blob ttl, s  8 ms that the provider says it took (empty: until now)
+-- Keys  models, originals, sampled, slots, took
+-- ARGV  1 job  2 fence  3 result (JSON)  4 bytes of the picture in our store (0: the result has an address)
+--       5 cap of the provider  6 model (its duration is kept)  7 ms that the provider says it took (empty: until now)
 -- Returns {1, released…} (also when it is said again), or {0}.
 
 -- Of many that end at once only some are kept, so that the list spans at least two generations: what ended
@@ -21,11 +21,13 @@ local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec')
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
 if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
-if ARGV[4] ~= '' then redis.call('SET', P .. 'blob:' .. id, ARGV[4], 'EX', ARGV[7]) end
+if ARGV[4] ~= '0' and redis.call('HEXISTS', P .. 'originals', 'room') == 1 then
+  redis.call('HINCRBY', P .. 'originals', 'room', -ARGV[4])
+end
 move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
 owe_generation(id, f, '')
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
-sample(f.provider .. ':' .. ARGV[6], ARGV[8] ~= '' and tonumber(ARGV[8]) or NOW - tonumber(f.accepted))
+sample(f.provider .. ':' .. ARGV[6], ARGV[7] ~= '' and tonumber(ARGV[7]) or NOW - tonumber(f.accepted))
 local out = {1}
 for _, r in ipairs(release(f.provider, tonumber(ARGV[5]), {NOW + RESEND, id})) do out[#out + 1] = r end
 return out

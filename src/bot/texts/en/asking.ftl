@@ -10,6 +10,7 @@ refused-active = 🖼 { $number ->
    *[other] { $number } pictures of yours are already in the works.
 } Please wait for one to finish, or cancel some in /queue.
 refused-busy = 🌧 Too many people are waiting right now ({ $number } pictures). Please try again in a few minutes.
+refused-full = 🗄 There is no room for new pictures right now. It’s on our side. Please try again in a few minutes.
 refused-blocked = 🚫 You can’t order pictures here. If that looks like a mistake, write to the bot’s owner.
 refused-unavailable = 🔧 The picture service is not available right now. It’s on our side. Please try later.
 refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones from words.

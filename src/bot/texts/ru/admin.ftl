@@ -59,6 +59,7 @@ admin-verdict = { $verdict ->
     [rate] слишком много запросов
     [active] слишком много в работе
     [busy] очередь полна
+    [full] нет места для картинок
     [blocked] человек заблокирован
    *[other] { $verdict }
 }

@@ -1,0 +1,133 @@
+"""Pictures that came in answers: what goes, what stays, and who is refused while there is no room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from src.app import App, open_app
+from src.jobs import Ledger, State, keys, transitions
+from src.ops import originals
+from src.ops.originals import Sweeper
+from src.pipeline import admission
+from src.pipeline.admission import Wish
+from src.providers.base import Capabilities, Provider
+from src.settings import load_settings
+from tests.jobs.states import claimed, in_state
+
+PICTURE = 100_000
+LIMIT = 10_000_000
+
+
+class Synchronous:
+    name, capabilities = "openai", Capabilities(synchronous=True)
+
+
+@pytest.fixture
+async def app(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
+    monkeypatch.setattr(originals, "_USUAL_BYTES", PICTURE)
+    monkeypatch.setattr(originals, "_TO_COME", 0)
+    settings = load_settings(
+        redis_url=redis_url,
+        blobs_url=f"file:{tmp_path}",
+        blobs_max_bytes=LIMIT,
+        openai_api_key="sk-of-a-test",
+    )
+    async with open_app(settings) as made:
+        yield replace(made, providers={"openai": cast(Provider, Synchronous())})
+
+
+@pytest.fixture
+def ledger(sync_redis: Any) -> Ledger:
+    return Ledger(sync_client=sync_redis)
+
+
+async def kept(app: App, ledger: Ledger, state: State, folder: Path, *, age: float = 0) -> str:
+    """A job in that state whose picture was kept so many seconds ago."""
+    job, _ = in_state(ledger, state)
+    if state in (State.FAILED, State.CANCELLED):
+        told = claimed(ledger, job, "deliver")
+        ledger.run_sync(transitions.finish(job, told.fence, shown={}, ttl=3600))
+    await app.blobs.put(f"originals/{job}", b"x" * PICTURE)
+    file = folder / "originals" / job
+    os.utime(file, (file.stat().st_mtime - age,) * 2)
+    return job
+
+
+async def names(app: App) -> set[str]:
+    return {blob.name.rpartition("/")[2] async for blob in app.blobs.all("originals")}
+
+
+async def room(app: App) -> int:
+    return int(await app.redis.hget(keys.ORIGINALS(), "room"))
+
+
+async def test_what_nobody_will_get_goes_and_what_is_open_stays(
+    app: App, ledger: Ledger, tmp_path: Path
+) -> None:
+    old = 8 * 86_400
+    stay = {
+        await kept(app, ledger, State.READY, tmp_path, age=old),
+        await kept(app, ledger, State.RUNNING, tmp_path),
+    }
+    stay.add(await kept(app, ledger, State.DELIVERED, tmp_path, age=6 * 86_400))
+    for state, age in ((State.FAILED, 0), (State.CANCELLED, 0), (State.DELIVERED, old)):
+        await kept(app, ledger, state, tmp_path, age=age)
+    await app.blobs.put("uploads/new", b"1")
+    await app.blobs.put("uploads/old", b"1")
+    os.utime(tmp_path / "uploads/old", (0, 0))
+    await Sweeper(app).sweep()
+    assert await names(app) == stay
+    assert [blob.name async for blob in app.blobs.all("uploads")] == ["uploads/new"]
+    assert await room(app) == LIMIT - 3 * PICTURE - 1
+
+
+async def test_the_oldest_delivered_make_room(app: App, ledger: Ledger, tmp_path: Path) -> None:
+    sweeper = Sweeper(app)
+    open_ = await kept(app, ledger, State.READY, tmp_path, age=10_000)
+    delivered = [await kept(app, ledger, State.DELIVERED, tmp_path, age=900 - n) for n in range(102)]
+    await sweeper.sweep()
+    assert await names(app) == {open_, *delivered[3:]}, "nobody waits: the limit is all that counts"
+    await app.redis.sadd(keys.SLOTS("openai"), *(f"job{n}" for n in range(10)))
+    await sweeper.sweep()
+    size = 2 * PICTURE
+    assert await room(app) >= 2 * 10 * size
+    assert open_ in await names(app)
+
+
+async def test_without_room_nobody_is_promised_a_picture(app: App, tmp_path: Path) -> None:
+    await app.redis.hset(keys.ORIGINALS(), mapping={"room": 3 * PICTURE, "size": PICTURE})
+    wishes = [Wish(user=n, chat=n, prompt="a fox", update=str(n)) for n in range(1, 6)]
+    assert [(await admission.ask(app, wish)).verdict for wish in wishes] == ["ok", "ok", "ok", "full", "full"]
+    await Sweeper(app).sweep()
+    assert (await admission.ask(app, wishes[3])).verdict == "ok"
+
+
+async def test_where_answers_are_addresses_no_room_is_needed(app: App) -> None:
+    await app.close_store()
+    polled = replace(app, providers={"openai": cast(Provider, Synchronous())})
+    cast(Any, polled.providers["openai"]).capabilities = Capabilities()
+    assert (await admission.ask(polled, Wish(user=1, chat=1, prompt="a fox", update="1"))).verdict == "ok"
+
+
+async def test_a_store_that_takes_nothing_lets_nobody_in(app: App, tmp_path: Path) -> None:
+    await app.redis.hset(keys.ORIGINALS(), mapping={"room": LIMIT, "size": PICTURE})
+    (tmp_path / "probe").mkdir()
+    await Sweeper(app).sweep()
+    wish = Wish(user=1, chat=1, prompt="a fox", update="1")
+    assert (await admission.ask(app, wish)).verdict == "full"
+    (tmp_path / "probe").rmdir()
+    await Sweeper(app).sweep()
+    assert (await admission.ask(app, wish)).verdict == "ok"
+
+
+async def test_between_two_sweeps_the_ledger_counts(app: App, ledger: Ledger) -> None:
+    await app.redis.hset(keys.ORIGINALS(), mapping={"room": LIMIT, "size": PICTURE})
+    job, fence = in_state(ledger, State.RUNNING)
+    ledger.run_sync(transitions.ready(job, fence, result={}, cap=9, model="m", kept=PICTURE))
+    assert await room(app) == LIMIT - PICTURE
