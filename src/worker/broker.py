@@ -10,7 +10,7 @@ import sys
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
-from dramatiq.middleware import AsyncIO, Middleware, default_middleware
+from dramatiq.middleware import Middleware, default_middleware
 
 from observability import Telemetry, setup
 from observability.dramatiq import TracingMiddleware, instrument_broker
@@ -20,6 +20,7 @@ from src.pipeline import notify
 from src.settings import Settings, SettingsError
 from src.store.clients import make_sync_redis
 from src.telemetry import job_spans, metrics
+from src.worker.loop import WorkerLoop
 from src.worker.process import WorkerProcess, work
 from src.worker.rate_limits import RateLimits
 from src.worker.watchdog import Watchdog
@@ -53,7 +54,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         # Ends the process when a thread or the loop has died.
         Watchdog(lambda: notify.in_queue(broker), lambda: process.background, telemetry.flush),
         # The loop that the steps, HTTP and the scheduler share.
-        AsyncIO(),
+        WorkerLoop(),
         # The ledger, the providers and the scheduler, inside that loop.
         process,
         *(part() for part in default_middleware),

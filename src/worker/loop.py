@@ -9,6 +9,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import dramatiq
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
+from dramatiq.middleware import AsyncIO
+
 try:
     import uvloop
 except ImportError:
@@ -23,3 +27,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run` in that loop."""
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         return runner.run(work)
+
+
+class WorkerLoop(AsyncIO):
+    """Dramatiq's `AsyncIO` with that loop in its thread."""
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        thread = EventLoopThread(self.logger)
+        thread.loop.close()
+        thread.loop = _new_event_loop()
+        thread.start(timeout=1.0)
+        set_event_loop_thread(thread)
