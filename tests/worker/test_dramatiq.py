@@ -124,7 +124,7 @@ async def test_an_idle_worker_looks_often_unless_its_owner_says_otherwise(system
     async def looks_every(ms: int) -> bool:
         return await system.redis.get("own:timeout") == str(ms)
 
-    await system.until(lambda: looks_every(100))
+    await system.until(lambda: looks_every(120))
     assert await system.stop("worker") == 0
     system.env_of = lambda name: {"dramatiq_worker_timeout": "250"}
     await system.start_worker(module="tests.worker.own_program")
