@@ -71,12 +71,32 @@ def make_client(settings: Settings, *, resolver: AbstractResolver | None = None)
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    return httpx.AsyncClient(
+    return _Client(
         transport=_Edge(AiohttpTransport(verify=_certificates(), client=session)),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
         follow_redirects=False,
         trust_env=False,
     )
+
+
+class _NoCookies(httpx.Cookies):
+    """What one gateway sets is neither kept nor shown to another."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+_NO_COOKIES = _NoCookies()
+
+
+class _Client(httpx.AsyncClient):
+    @property
+    def cookies(self) -> httpx.Cookies:
+        return _NO_COOKIES
+
+    @cookies.setter
+    def cookies(self, cookies: object) -> None:
+        raise AttributeError("this client keeps none")
 
 
 class PrivateAddress(httpx.ConnectError):

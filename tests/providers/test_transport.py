@@ -45,6 +45,22 @@ async def speaking(*parts: bytes, pause: float | None = None) -> AsyncIterator[s
         server.close()
 
 
+async def test_what_a_server_sets_is_not_shown_to_the_next(client: httpx.AsyncClient) -> None:
+    async def meet(request: web.Request) -> web.Response:
+        answer = web.json_response(dict(request.cookies))
+        answer.set_cookie("seen", "you")
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/", meet)
+    async with TestServer(app) as server:
+        for _ in range(2):
+            answer = await exchange(
+                client, "GET", str(server.make_url("/")), headers={}, seconds=10, limit=1000
+            )
+            assert answer.json() == {}
+
+
 async def test_a_body_goes_and_comes_whole_and_the_connection_is_used_again(
     client: httpx.AsyncClient,
 ) -> None:
