@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from src.jobs.estimate import quantile
-from src.pipeline.timeouts import FIRST_POLL, LONGEST_POLL, POLL_MARGIN, SHORTEST_POLL
+from src.pipeline.timeouts import FAR_FROM_THE_END, FIRST_POLL, LONGEST_POLL, POLL_MARGIN, SHORTEST_POLL
 
 _FEW = 8
 """Generations or reports of progress below which there is too little to learn from."""
@@ -91,7 +91,7 @@ def next_poll(
         share = known.share(progress) if known else progress
         left = elapsed * (1 - share) / share
         # Far from the end the estimate is rough, so ask once more on the way.
-        if left > LONGEST_POLL:
+        if left > FAR_FROM_THE_END:
             return min(0.8 * left, LONGEST_POLL)
         # Stuck at 99 %: at most one poll per 2 % of its time.
         return max(left + POLL_MARGIN, SHORTEST_POLL, elapsed / 50)

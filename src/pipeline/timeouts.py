@@ -33,6 +33,8 @@ SHORTEST_POLL = 0.4
 """Between two polls: how late a ready picture may be found at best."""
 LONGEST_POLL = 10.0
 """Between two polls: how late a picture may be found whose end could not be foretold."""
+FAR_FROM_THE_END = 15.0
+"""Beyond this much time left by the provider's progress, one poll more on the way makes the estimate sure."""
 POLL_MARGIN = 0.1
 """Behind the moment at which a generation should be ready, so that one poll finds it."""
 
