@@ -9,6 +9,7 @@ official one is used, with `observability.addresses`.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import socket
@@ -192,7 +193,21 @@ def _resource(service: str, version: str | None, scrubber: Scrubber) -> Resource
     own = {"service.name": service, "host.name": socket.gethostname()}
     if version:
         own["service.version"] = version
-    return Resource.create(scrubber.value(own | dict(OTELResourceDetector().detect().attributes)))
+    found = Resource.create(scrubber.value(own | dict(OTELResourceDetector().detect().attributes)))
+    return _HashedOnce(found.attributes, found.schema_url)
+
+
+class _HashedOnce(Resource):
+    """The encoder asks for a resource's hash with every span, and the SDK writes all of it as JSON for that."""
+
+    @functools.cached_property
+    def _once(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._once
+
+    __eq__ = Resource.__eq__
 
 
 def _exporters(signal: Signal) -> list[tuple[str, type[Any]]]:
