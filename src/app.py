@@ -114,12 +114,12 @@ class App:
         what the settings have them make. None where failing over is switched off."""
         if not self.settings.failover:
             return ()
-        edit = spec.source is not None
-        same = open_catalog(self.settings).elsewhere(provider, spec.model, spec.prompt, edit=edit)
+        sources = len(spec.pictures)
+        same = open_catalog(self.settings).elsewhere(provider, spec.model, spec.prompt, sources=sources)
         found = {name: Route(name, model) for name, model in same if name in self.providers}
         for name, other in self.providers.items():
-            if name != provider and other.capabilities.can_make(spec.prompt, edit=edit):
-                found.setdefault(name, Route(name, self.model(name, edit=edit)))
+            if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):
+                found.setdefault(name, Route(name, self.model(name, edit=sources > 0)))
         return tuple(found.values())
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:

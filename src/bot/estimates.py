@@ -80,7 +80,8 @@ class Outlook:
         app, edit = self._app, job.spec.source is not None
         found = []
         for name, provider in app.providers.items():
-            able = name != job.provider and provider.capabilities.can_make(job.spec.prompt, edit=edit)
+            can = provider.capabilities.can_make(job.spec.prompt, sources=len(job.spec.pictures))
+            able = name != job.provider and can
             if not able or await app.limiter.breaker(f"provider:{name}"):
                 continue
             model = app.model(name, edit=edit)

@@ -1,6 +1,7 @@
 """Handling what is in the inbox: one chat's updates in order, different chats' side by side.
 
-One bot process at a time does it. An update that was cut short is handled again.
+One bot process at a time does it. An update that was cut short is handled again. Handlers get, beside what their
+middlewares give, the `album`: the messages that were sent as one, and `later`, for what need not hold the chat.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import asyncio
 import json
 import time
 from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from aiogram import Bot, Dispatcher
@@ -39,6 +42,14 @@ _DRAIN_SECONDS = 8.0
 _CHAT_PATIENCE = 10.0
 _A_FEW = 5
 _ENVELOPE = ("message_id", "date", "chat", "from")
+# Telegram tells of an album's messages one by one, though all at once; ten at most.
+_ALBUM_SECONDS = 0.3
+_ALBUM = 10
+
+Entry = tuple[str, Update]
+"""What stands in the inbox, and under which number."""
+Later = Callable[[Coroutine[Any, Any, None]], None]
+"""Lets something be done while the chat's next updates are handled; this one is done when that is."""
 
 
 class Handling:
@@ -54,7 +65,7 @@ class Handling:
         self._after = "0"
         self._open: set[str] = set()
         self._room = asyncio.Event()
-        self._waiting: dict[int, deque[tuple[str, Update]]] = {}
+        self._waiting: dict[int, deque[Entry]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
@@ -121,9 +132,7 @@ class Handling:
             self._waiting[chat].append((entry, update))
             return
         self._waiting[chat] = deque([(entry, update)])
-        task = asyncio.create_task(self._handle_chat(chat))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._hold(self._handle_chat(chat))
 
     def _read(self, text: str) -> Update | None:
         """An update; of one whose message aiogram cannot read, who wrote it and where. None: not even that."""
@@ -148,49 +157,93 @@ class Handling:
         waiting = self._waiting[chat]
         try:
             while waiting and not self._stopping.is_set():
-                entry, update = waiting[0]
+                taken = await self._next(waiting)
                 # A person gets every answer, however busy the chat is with placeholders; who floods it misses
                 # some, for the others' sake.
                 with priority("answer", chat_patience=_CHAT_PATIENCE if len(waiting) <= _A_FEW else None):
-                    await self._feed(update)
-                await self._finish(entry)
-                waiting.popleft()
+                    works = await self._feed([update for _, update in taken])
+                if works:
+                    self._hold(self._finish_after(works, taken))
+                else:
+                    await self._finish(taken)
+                for entry in taken:
+                    waiting.remove(entry)
         except _Interrupted:
             log.info("updates left for the next process", count=len(waiting))
         finally:
             self._open.difference_update(entry for entry, _ in waiting)
             del self._waiting[chat]
 
-    async def _feed(self, update: Update) -> None:
-        """Handle one update: as often as it takes while Redis is away, a few times when Telegram is."""
+    async def _next(self, waiting: deque[Entry]) -> list[Entry]:
+        """The first that waits, or of an album all that has come of it once no more comes."""
+        group = _group_of(waiting[0])
+        if group is None:
+            return [waiting[0]]
+        taken: list[Entry] = []
+        while len(taken) < _ALBUM:
+            found = [entry for entry in waiting if _group_of(entry) == group]
+            if len(found) == len(taken):
+                break
+            taken = found
+            await self._pause_or_leave(_ALBUM_SECONDS)
+        return taken
+
+    async def _feed(self, updates: Sequence[Update]) -> list[asyncio.Task[None]]:
+        """Handle one update, or an album's as the one that has its words: as often as it takes while Redis is away, a
+        few times when Telegram is. What its handler left for later goes on."""
         backoff = Backoff(_BACKOFF)
         failures = 0
+        album = [update.message for update in updates if update.message is not None]
+        update = next((u for u in updates if u.message is not None and u.message.caption), updates[0])
         while True:
+            works: list[asyncio.Task[None]] = []
+
+            def later(work: Coroutine[Any, Any, None], works: list[asyncio.Task[None]] = works) -> None:
+                works.append(asyncio.create_task(work))
+
             try:
-                await self._dispatcher.feed_update(self._bot, update)
-                return
+                await self._dispatcher.feed_update(self._bot, update, album=album, later=later)
+                return works
             except RedisError as error:
                 log.warning("the ledger is away", update_id=update.update_id, error=type(error).__name__)
             except TelegramAPIError as error:
                 failures += 1
                 if failures == _TRIES:
                     log.error("update given up", update_id=update.update_id, error=type(error).__name__)
-                    return
+                    return works
             except Exception:
                 log.exception("update failed", update_id=update.update_id)
-                return
+                return works
+            await cancel_all(works)
             await self._pause_or_leave(next(backoff))
 
-    async def _finish(self, entry: str) -> None:
+    def _hold(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _finish_after(self, works: Sequence[asyncio.Task[None]], taken: Sequence[Entry]) -> None:
+        """Tick an update off when the last is done of what its handler left for later."""
+        try:
+            for failure in await asyncio.gather(*works, return_exceptions=True):
+                if isinstance(failure, BaseException):
+                    log.error("not done later", update_id=taken[0][1].update_id, exc_info=failure)
+            with suppress(_Interrupted):
+                await self._finish(taken)
+        finally:
+            await cancel_all(works)
+
+    async def _finish(self, taken: Sequence[Entry]) -> None:
         backoff = Backoff(_BACKOFF)
         while True:
             try:
-                await self._inbox.done(entry)
+                for entry, _ in taken:
+                    await self._inbox.done(entry)
                 break
             except RedisError as error:
                 log.warning("update not ticked off", error=type(error).__name__)
             await self._pause_or_leave(next(backoff))
-        self._open.discard(entry)
+        self._open.difference_update(entry for entry, _ in taken)
         self._room.set()
 
     async def _pause_or_leave(self, seconds: float) -> None:
@@ -206,6 +259,12 @@ class Handling:
 
 class _Interrupted(Exception):
     """Told to stop while an update could not be handled: the next process does it."""
+
+
+def _group_of(entry: Entry) -> str | None:
+    """The album that an update is of."""
+    message = entry[1].message
+    return None if message is None else message.media_group_id
 
 
 def chat_of(update: Update) -> int:

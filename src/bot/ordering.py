@@ -22,7 +22,7 @@ from aiogram.exceptions import (
     TelegramForbiddenError,
     TelegramRetryAfter,
 )
-from aiogram.types import CallbackQuery, Document, Message, PhotoSize
+from aiogram.types import CallbackQuery, Document, ExternalReplyInfo, Message, PhotoSize
 from opentelemetry import trace
 
 from src.app import App
@@ -49,7 +49,6 @@ _BLANKS = frozenset("\u2800\u3164\u115f\u1160\uffa0")
 _LONGEST = 4000
 _CUT_AT = 4096
 _CUT_SECONDS = 2
-_ALBUM_SECONDS = 60
 
 PLACE_PATIENCE = 60.0
 """Seconds that a placeholder waits for Telegram's turn before it is left to the progress loop."""
@@ -118,7 +117,13 @@ class Asking:
         try:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
-            return say("refused-no-edits" if self._app.providers else "refused-unavailable")
+            if not self._app.providers:
+                return say("refused-unavailable")
+            most = max(
+                (p.capabilities.sources for p in self._app.providers.values() if p.capabilities.edit),
+                default=0,
+            )
+            return say("refused-too-many-pictures", most=most) if most else say("refused-no-edits")
         if not admission.accepted:
             return _refusal(say, admission)
         await self._show(admission, say)
@@ -190,19 +195,6 @@ class Asking:
         if width(message.text or "") >= _CUT_AT:
             return not await first(self._app, key, update, _CUT_SECONDS)
         return bool(await self._app.redis.exists(key))
-
-    async def is_rest_of_album(self, message: Message, update: int) -> bool:
-        """Whether a picture is a further one of an album, whose first was answered already."""
-        if message.media_group_id is None:
-            return False
-        key = keys.ALBUM(message.chat.id, message.media_group_id)
-        return not await first(self._app, key, update, _ALBUM_SECONDS)
-
-    def soon(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something be done beside the handling of updates."""
-        task = asyncio.create_task(work)
-        self._sending.add(task)
-        task.add_done_callback(self._sent)
 
     async def _show(self, admission: Admission, say: Translator) -> None:
         standing = await self._app.ledger.standing(admission.request)
@@ -300,7 +292,36 @@ def _said(part: Any) -> str:
     return "\n".join(filter(None, map(_said, [getattr(part, "text", None) or "", *inner])))
 
 
-def source_of(message: Message) -> str | None:
+def answered_by(message: Message) -> Message | ExternalReplyInfo | None:
+    """What a message answers, be it in another chat."""
+    return message.reply_to_message or message.external_reply
+
+
+def quoted_in(message: Message) -> str:
+    """The words that a message answers: the part that is quoted, or all of them; none where it answers us."""
+    answered = message.reply_to_message
+    if answered and answered.from_user and message.bot and answered.from_user.id == message.bot.id:
+        return ""
+    if message.quote is not None:
+        return message.quote.text
+    return (words_of(answered) or answered.caption or "") if answered else ""
+
+
+def pictures_of(messages: Sequence[Message | ExternalReplyInfo]) -> dict[str, Any]:
+    """What a wish has of the pictures that messages show: the first is changed and gives its format, the others are
+    looked at for it. Empty where they show none.
+
+    Raises:
+        BadSource: there is one that nobody can edit.
+    """
+    shown = [(file, message) for message in messages if (file := source_of(message)) is not None]
+    if not shown:
+        return {}
+    (source, first_of_them), *others = shown
+    return {"source": source, "aspect": shape_of(first_of_them), "references": [file for file, _ in others]}
+
+
+def source_of(message: Message | ExternalReplyInfo) -> str | None:
     """File id of the picture a message shows, or None if it shows none.
 
     Raises:
@@ -320,7 +341,7 @@ def source_of(message: Message) -> str | None:
     return file.file_id
 
 
-def shape_of(message: Message) -> str:
+def shape_of(message: Message | ExternalReplyInfo) -> str:
     """The format of the picture that a message shows, as far as Telegram tells."""
     size = message.photo[-1] if message.photo else message.document and message.document.thumbnail
     return nearest_aspect(size.width, size.height) if size and size.width and size.height else OF_SOURCE
@@ -341,7 +362,8 @@ def wish_in(
     update_id: int,
     reply_to: int | None = None,
 ) -> Wish:
-    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source`."""
+    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source` and
+    `references`."""
     return Wish(
         user=user,
         chat=message.chat.id,
@@ -351,6 +373,7 @@ def wish_in(
         count=data["count"],
         lang=say.lang,
         source=data.get("source"),
+        references=tuple(data.get("references", ())),
         thread=message.message_thread_id if message.is_topic_message else None,
         reply_to=reply_to,
         group=message.chat.type != ChatType.PRIVATE,

@@ -110,8 +110,6 @@ RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bo
 MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
 ORDER = Key("order:<chat>:<message>", "string", "always", "a day",
     "bot", "words that are drawn if their writer says so")
-ALBUM = Key("album:<chat>:<group>", "string", "always", "seconds",
-    "bot", "the first update of an album that was sent")
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
 REFUSED = Key("refused:<chat>:<user>:<why>", "string", "always", "seconds",
     "bot", "how often that was said of late")

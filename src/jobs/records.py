@@ -74,6 +74,7 @@ class Spec:
         index: place of the picture in its request, from 0; count: pictures in the request.
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.
+        references: file ids of more pictures that are looked at for it.
         quality, seed, negative_prompt: what a model may take besides.
         instead_of: the provider that was to make it, where another does.
     """
@@ -87,19 +88,27 @@ class Spec:
     count: int = 1
     thread: int | None = None
     source: str | None = None
+    references: tuple[str, ...] = ()
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
     instead_of: str | None = None
 
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """All that are given to it."""
+        return () if self.source is None else (self.source, *self.references)
+
     def dumps(self) -> str:
-        return json.dumps({k: v for k, v in asdict(self).items() if v is not None}, ensure_ascii=False)
+        given = {k: v for k, v in asdict(self).items() if v is not None and v != ()}
+        return json.dumps(given, ensure_ascii=False)
 
     @classmethod
     @functools.lru_cache(_KEPT)
     def loads(cls, text: str) -> Spec:
         raw = json.loads(text)
-        return cls(**{k: v for k, v in raw.items() if k in cls.__dataclass_fields__})
+        given = {k: v for k, v in raw.items() if k in cls.__dataclass_fields__}
+        return cls(**{**given, "references": tuple(given.get("references", ()))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class Wish:
     Attributes:
         user: a Telegram id, or the name of a client of the REST API; chat: `NO_CHAT` for that one.
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
-        source: Telegram file id of the picture to edit, or the name of an upload.
+        source: Telegram file id of the picture to edit, or the name of an upload; references: of more that are looked
+            at for it.
         reply_to: the person's own message. thread: topic of the chat.
         quality, seed, negative_prompt: left out where the model takes none.
     """
@@ -50,6 +51,7 @@ class Wish:
     count: int = 1
     lang: str = "en"
     source: str | None = None
+    references: tuple[str, ...] = ()
     thread: int | None = None
     reply_to: int | None = None
     group: bool = False
@@ -84,6 +86,7 @@ async def ask(app: App, wish: Wish) -> Admission:
             count=wish.count,
             thread=wish.thread,
             source=wish.source,
+            references=wish.references,
             quality=wish.quality,
             seed=wish.seed,
             negative_prompt=wish.negative_prompt,
@@ -157,12 +160,15 @@ def limits_of(settings: Settings) -> Limits:
 async def _provider_for(app: App, wish: Wish) -> tuple[str, str, str | None]:
     """The first provider that can do it, its model, and the one it stands in for: one whose breaker is open is asked
     only when no other can."""
-    edit = wish.source is not None
-    first = next((name for name, p in app.providers.items() if p.capabilities.edit or not edit), None)
+    given = Spec(
+        wish.prompt, "", wish.aspect, wish.chat, wish.lang, source=wish.source, references=wish.references
+    )
+    sources = len(given.pictures)
+    first = next((name for name, p in app.providers.items() if p.capabilities.takes(sources)), None)
     if first is None:
         raise NoProvider
-    model = app.model(first, edit=edit)
-    spec = Spec(wish.prompt, model, wish.aspect, wish.chat, wish.lang, source=wish.source)
+    model = app.model(first, edit=sources > 0)
+    spec = dataclasses.replace(given, model=model)
     if others := app.others(first, spec):
         for name, its_model in (Route(first, model), *others):
             if await app.limiter.breaker(f"provider:{name}") < 2:

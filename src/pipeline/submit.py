@@ -111,16 +111,16 @@ def _count_unknown(job: Job, provider: Provider) -> bool:
 
 
 async def _request(work: Work, job: Job) -> GenRequest:
-    source = await _source(work, job.spec.source) if job.spec.source else None
+    sources = tuple([await _source(work, source) for source in job.spec.pictures])
     aspect = cast(Aspect, job.spec.aspect)
     if job.spec.aspect == OF_SOURCE:
-        aspect = nearest_aspect(source.width, source.height) if source else "1:1"
+        aspect = nearest_aspect(sources[0].width, sources[0].height) if sources else "1:1"
     return GenRequest(
         job_id=job.id,
         prompt=job.spec.prompt,
         model=job.spec.model,
         aspect=aspect,
-        sources=(source,) if source else (),
+        sources=sources,
         quality=job.spec.quality,
         seed=job.spec.seed,
         negative_prompt=job.spec.negative_prompt,

@@ -30,7 +30,7 @@ class Capabilities:
         synchronous: `submit` may take as long as a picture (10-180 s), so it is awaited beside the actor, which
             ends before. Whether it then answers with the picture or with a ticket is seen when it does.
         callback: the provider can call `callback_url` when the generation has ended.
-        edit: a source picture can be given.
+        edit: a source picture can be given. sources: most pictures that can.
         cancel: a running generation can be stopped.
         idempotent_submit: a repeated submit with the same idempotency key is billed once.
         max_prompt: longest prompt, in characters.
@@ -42,14 +42,19 @@ class Capabilities:
     synchronous: bool = False
     callback: bool = False
     edit: bool = False
+    sources: int = 1
     cancel: bool = False
     idempotent_submit: bool = False
     max_prompt: int = 4000
     result_ttl: int | None = None
 
-    def can_make(self, prompt: str, *, edit: bool) -> bool:
-        """Whether such a picture may be asked for here."""
-        return (self.edit or not edit) and len(prompt) <= self.max_prompt
+    def takes(self, sources: int) -> bool:
+        """Whether so many pictures can be given (0: words alone)."""
+        return sources <= (self.sources if self.edit else 0)
+
+    def can_make(self, prompt: str, *, sources: int) -> bool:
+        """Whether a picture may be asked for here in these words, of so many others."""
+        return self.takes(sources) and len(prompt) <= self.max_prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ class Offer(_Entry):
             raise ValueError("needs `id`, `edit_id` or both")
         if self.edit_id is not None and self.takes.source is None:
             raise ValueError("`edit_id` needs `takes.source`, the field of the picture to be changed")
+        if self.takes.one and self.takes.sources > 1:
+            raise ValueError("`takes.one` is for a single picture, not for several `takes.sources`")
         return self
 
     @property
@@ -178,14 +180,16 @@ class Catalog:
                 return model
         return None
 
-    def elsewhere(self, provider: str, name: str, prompt: str, *, edit: bool) -> list[tuple[str, str]]:
-        """Where else such a picture of the same model is made: the provider and its name there, the preferred first."""
+    def elsewhere(self, provider: str, name: str, prompt: str, *, sources: int) -> list[tuple[str, str]]:
+        """Where else such a picture (of so many others) of the same model is made: the provider and its name there, the
+        preferred first."""
         model = self.model(provider, name)
         return [
             (offer.provider, id_)
             for offer in (model.by if model else ())
             if offer.provider != provider
-            and (id_ := offer.edit_id if edit else offer.id) is not None
+            and (id_ := offer.edit_id if sources else offer.id) is not None
+            and sources <= offer.takes.sources
             and len(prompt) <= offer.prompt_max
         ]
 

@@ -134,13 +134,14 @@ class KieProvider(Client):
             counts=model.counts if model else 4,
             callback=bool(self._webhook_key),
             edit=edits.edits,
+            sources=edits.takes.sources,
             max_prompt=min(draws.prompt_max, edits.prompt_max),
             result_ttl=14 * 86_400,
         )
 
     async def submit(self, request: GenRequest) -> Ticket:
         offer = self._offer(request.model)
-        given = request.sources[: 1 if offer.takes.one else offer.takes.sources]
+        given = request.sources[: offer.takes.sources]
         sources = [await self._upload(f"{request.job_id}.{n}", source) for n, source in enumerate(given)]
         body: dict[str, Any] = {
             "model": request.model,

@@ -113,6 +113,7 @@ class OpenAIProvider(Client):
             counts=model.counts if model else 4,
             synchronous=True,
             edit=known.edits,
+            sources=known.takes.sources,
             max_prompt=known.prompt_max,
         )
         # What this address refused, and then did without.

@@ -13,7 +13,7 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,25 +68,30 @@ class _Model:
     """What a model takes beside its prompt, by kie's OpenAPI: a field that is not among it, or lacks, is refused.
 
     Attributes:
-        takes: optional fields. needs: required ones. source: field of the pictures to be changed; `one`: it holds
-            one address, not a list.
+        takes: optional fields. needs: required ones. source: field of the pictures to be changed, `most` at once;
+            `one`: it holds one address, not a list.
     """
 
     takes: frozenset[str]
     needs: frozenset[str] = frozenset()
     source: str = ""
     one: bool = False
+    most: int = 10
 
 
-def _model(takes: str, needs: str = "", source: str = "", *, one: bool = False) -> _Model:
-    return _Model(frozenset(takes.split()), frozenset(needs.split()), source, one)
+def _model(takes: str, needs: str = "", source: str = "", *, one: bool = False, most: int = 10) -> _Model:
+    return _Model(frozenset(takes.split()), frozenset(needs.split()), source, one, most)
 
 
-_BANANA = _model("aspect_ratio resolution output_format image_input nsfw_checker", source="image_input")
+_BANANA = _model(
+    "aspect_ratio resolution output_format image_input nsfw_checker", source="image_input", most=14
+)
 _GPT = _model("aspect_ratio resolution nsfw_checker")
-_GPT_EDIT = _model("aspect_ratio resolution nsfw_checker", "input_urls", "input_urls")
+_GPT_EDIT = _model("aspect_ratio resolution nsfw_checker", "input_urls", "input_urls", most=16)
 _SEEDREAM = _model("output_format nsfw_checker", "aspect_ratio quality")
-_SEEDREAM_EDIT = _model("output_format nsfw_checker", "aspect_ratio quality image_urls", "image_urls")
+_SEEDREAM_EDIT = _model(
+    "output_format nsfw_checker", "aspect_ratio quality image_urls", "image_urls", most=14
+)
 _V4 = "image_size image_resolution max_images seed nsfw_checker"
 _QWEN = "image_size output_format seed negative_prompt acceleration nsfw_checker"
 _MODELS = {
@@ -94,14 +99,16 @@ _MODELS = {
     "google/nano-banana-edit": _model("aspect_ratio output_format nsfw_checker", "image_urls", "image_urls"),
     "nano-banana-2": _BANANA,
     "nano-banana-2-1": _BANANA,
-    "nano-banana-pro": _BANANA,
+    "nano-banana-pro": replace(_BANANA, most=8),
     "nano-banana-2-lite": _model("aspect_ratio image_urls", source="image_urls"),
     "gpt-image-2-text-to-image": _GPT,
     "gpt-image-2-image-to-image": _GPT_EDIT,
     "gpt-image-2-5-flare-text-to-image": _GPT,
     "gpt-image-2-5-flare-image-to-image": _GPT_EDIT,
     "flux-2/pro-text-to-image": _model("nsfw_checker", "aspect_ratio resolution"),
-    "flux-2/pro-image-to-image": _model("nsfw_checker", "aspect_ratio resolution input_urls", "input_urls"),
+    "flux-2/pro-image-to-image": _model(
+        "nsfw_checker", "aspect_ratio resolution input_urls", "input_urls", most=8
+    ),
     "seedream/4.5-text-to-image": _SEEDREAM,
     "seedream/4.5-edit": _SEEDREAM_EDIT,
     "seedream/5-pro-text-to-image": _SEEDREAM,
@@ -477,6 +484,8 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
     given = fields.get(model.source)
     if given is not None and isinstance(given, list) is model.one:
         return f"{model.source} is not of the right type"
+    if isinstance(given, list) and len(given) > model.most:
+        return f"{model.source} must have at most {model.most} items"
     return None
 
 

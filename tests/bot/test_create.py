@@ -76,16 +76,6 @@ async def test_words_in_answer_to_a_picture_change_it(world: World, whose: str) 
     assert job.spec.source == shown.media["file_id"]
 
 
-async def test_an_album_of_photos_is_one_question(world: World) -> None:
-    anna = world.sandbox.person()
-    photos = await anna.send_album([png(colour="red"), png(colour="blue"), png()], "more light")
-    await anna.reply_after(photos[-1])
-    await world.settled()
-    [job] = await world.active(anna.id)
-    assert job.spec.source == photos[0].media["file_id"]
-    assert len([m for m in anna.messages if m.from_bot]) == 1
-
-
 # The dialog
 
 
@@ -324,8 +314,8 @@ async def test_surprise_is_one_picture_for_two_taps(world: World) -> None:
 # What people send, in all its forms
 
 
-async def _sent_photo(person: Person, size: tuple[int, int], words: str = "", album: str = "") -> Message:
-    return await person.send_photo(png(*size), words, album=album or None)
+async def _sent_photo(person: Person, size: tuple[int, int], words: str = "") -> Message:
+    return await person.send_photo(png(*size), words)
 
 
 @pytest.mark.parametrize(
@@ -383,24 +373,6 @@ async def test_a_format_chosen_in_the_dialog_is_kept_and_another_is_not_remember
     await (await anna.tap(dialog, "Draw")).answered()
     assert [job.spec.aspect for job in await world.active(anna.id)] == ["9:16", "21:9"]
     assert (await world.app.ledger.person(str(anna.id))).aspect == "21:9"
-
-
-@pytest.mark.parametrize("start", ["", "/create"])
-async def test_the_words_of_an_album_may_stand_under_any_of_its_photos(world: World, start: str) -> None:
-    anna = world.sandbox.person()
-    if start:
-        await anna.reply_after(await anna.send_text(start))
-    first = await _sent_photo(anna, (640, 480), "", "4711")
-    await _sent_photo(anna, (480, 640), "", "4711")
-    await _sent_photo(anna, (480, 640), "make it blue", "4711")
-    if start:
-        dialog = await anna.wait_for(lambda m: "make it blue" in m.text and m.from_bot)
-        await (await anna.tap(dialog, "Draw")).answered()
-    [job] = await world.active(anna.id)
-    assert (job.spec.prompt, job.spec.source) == ("make it blue", first.media["file_id"])
-    # Long enough for the bot to have asked for them.
-    await anna.reply_after(await anna.send_photo(png(), "", album="4712"))
-    assert [m for m in anna.messages if "what to change" in m.text] == [anna.messages[-1]]
 
 
 async def test_the_words_of_a_rich_message_are_drawn(world: World) -> None:

@@ -3,8 +3,8 @@ the /create dialog (words, then format and number in one message, then go)."""
 
 from __future__ import annotations
 
-import asyncio
 import random
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,11 +14,20 @@ from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command, CommandObject, StateFilter
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
-from aiogram.types import CallbackQuery, ForceReply, Message, User
+from aiogram.types import CallbackQuery, ExternalReplyInfo, ForceReply, Message, User
 from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 
 from src.app import App
-from src.bot.ordering import Asking, BadSource, first_tap, shape_of, source_of, wish_in, words_of
+from src.bot.ordering import (
+    Asking,
+    BadSource,
+    answered_by,
+    first_tap,
+    pictures_of,
+    quoted_in,
+    wish_in,
+    words_of,
+)
 from src.jobs import Job, Person
 from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged
@@ -31,20 +40,18 @@ _DIALOG_PROMPT = 500
 _OLD_WORDS = 3500
 _TOAST = 200
 _TAP_SECONDS = 3
-# Telegram tells of an album's photos one by one, though all at once.
-_REST_OF_ALBUM_SECONDS = 1.0
 
 
 class Dialog(StatesGroup):
-    """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`, `album` (that
-    the source came in), `prompt`, `message` (the dialog's own), `reply_to` (the person's words)."""
+    """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`,
+    `references`, `prompt`, `message` (the dialog's own), `reply_to` (the person's words)."""
 
     words = State()
     choices = State()
 
 
 class Words(StatesGroup):
-    """Only the words are missing. Its data: `aspect`, `count`, `source`, `album`."""
+    """Only the words are missing. Its data: `aspect`, `count`, `source`, `references`."""
 
     waiting = State()
 
@@ -56,9 +63,12 @@ async def begin(
     message: Message, command: CommandObject, state: FSMContext, app: App, person: Person, say: Translator
 ) -> None:
     await close_dialog(message, state)
-    await state.set_data({"aspect": person.aspect, "count": person.count})
+    pictures = await _answered_pictures(message, say)
+    if pictures is None:
+        return
+    await state.set_data({"aspect": person.aspect, "count": person.count, **pictures})
     await state.set_state(Dialog.words)
-    if words := (command.args or "").strip():
+    if words := (command.args or quoted_in(message)).strip():
         await _offer_choices(message, words, state, app, say)
         return
     sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
@@ -82,23 +92,18 @@ async def dialog_words(
 
 
 async def dialog_photo(
-    message: Message, state: FSMContext, asking: Asking, app: App, say: Translator, update_id: int
+    message: Message, album: list[Message], state: FSMContext, app: App, say: Translator
 ) -> None:
-    words = (message.caption or "").strip()
-    if await asking.is_rest_of_album(message, update_id):
-        if words and await _lacks_words(message, state):
-            await _offer_choices(message, words, state, app, say)
+    pictures = await _pictures_or_complaint(message, album, say)
+    if pictures is None:
         return
-    source = await _source_or_complaint(message, say)
-    if source is None:
-        return
-    data = await state.update_data(source=source, album=message.media_group_id)
-    if not data.get("asked"):
-        data = await state.update_data(aspect=shape_of(message))
-    if words := words or data.get("prompt", ""):
+    data = await state.get_data()
+    chosen = {"aspect": data["aspect"]} if data.get("asked") else {}
+    data = await state.update_data({**_together(data, pictures), **chosen})
+    if words := (message.caption or "").strip() or data.get("prompt", ""):
         await _offer_choices(message, words, state, app, say)
     else:
-        await _ask_for_missing_words(message, state, asking, say)
+        await _ask_for_missing_words(message, data, say)
 
 
 async def choose(
@@ -226,59 +231,48 @@ async def plain_words(
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
-    data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
-    if message.reply_to_message is not None:
-        try:
-            data["source"] = source_of(message.reply_to_message)
-        except BadSource as error:
-            await message.reply(say(error.key))
-            return
-        if data["source"] is not None:
-            data["aspect"] = shape_of(message.reply_to_message)
-    await asking.ask_by(message, words_of(message), data, say, update_id)
+    pictures = await _answered_pictures(message, say)
+    if pictures is not None:
+        data = {"aspect": person.aspect, "count": person.count, **pictures}
+        await asking.ask_by(message, words_of(message), data, say, update_id)
 
 
 async def photo(
-    message: Message, state: FSMContext, asking: Asking, person: Person, say: Translator, update_id: int
+    message: Message,
+    album: list[Message],
+    state: FSMContext,
+    asking: Asking,
+    person: Person,
+    say: Translator,
+    update_id: int,
 ) -> None:
-    words = (message.caption or "").strip()
-    if await asking.is_rest_of_album(message, update_id):
-        wanted = words and await _lacks_words(message, state)
-        if wanted and await asking.ask_by(message, words, await state.get_data(), say, update_id):
-            await state.clear()
+    pictures = await _pictures_or_complaint(message, album, say)
+    if pictures is None:
         return
-    source = await _source_or_complaint(message, say)
-    if source is None:
+    if words := (message.caption or quoted_in(message)).strip():
+        await asking.ask_by(message, words, {"count": person.count, **pictures}, say, update_id)
         return
-    data = {"aspect": shape_of(message), "count": person.count, "source": source}
-    if words:
-        await asking.ask_by(message, words, data, say, update_id)
-        return
+    waits = await state.get_state() == Words.waiting.state
+    data = _together(await state.get_data() if waits else {"count": person.count}, pictures)
     await state.set_state(Words.waiting)
-    await state.set_data({**data, "album": message.media_group_id})
-    await _ask_for_missing_words(message, state, asking, say, reply_markup=_expecting_words(say))
+    await state.set_data(data)
+    await _ask_for_missing_words(message, data, say, reply_markup=_expecting_words(say))
 
 
-async def _lacks_words(message: Message, state: FSMContext) -> bool:
-    """Whether the words are still missing for the photo that came first in the message's album."""
-    data = await state.get_data()
-    return data.get("album") == message.media_group_id and not data.get("prompt")
+def _together(data: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """A wish's data with pictures: the first that came is changed, what comes after it is looked at for it."""
+    if not data.get("source"):
+        return {**data, **pictures}
+    more = [*data.get("references", ()), pictures["source"], *pictures["references"]]
+    return {**data, "references": more}
 
 
 async def _ask_for_missing_words(
-    message: Message, state: FSMContext, asking: Asking, say: Translator, **markup: Any
+    message: Message, data: Mapping[str, Any], say: Translator, **markup: Any
 ) -> None:
-    """Ask what is to become of a photo. Of an album the words may stand under a later one, which comes right after."""
-    if message.media_group_id is None:
-        await message.reply(say("photo-ask-words"), **markup)
-        return
-
-    async def ask_later() -> None:
-        await asyncio.sleep(_REST_OF_ALBUM_SECONDS)
-        if await _lacks_words(message, state):
-            await message.reply(say("photo-ask-words"), **markup)
-
-    asking.soon(ask_later())
+    """Ask what is to become of a photo, or of all that have come."""
+    count = 1 + len(data.get("references", ()))
+    await message.reply(say("photo-ask-words", count=count), **markup)
 
 
 async def surprise(
@@ -320,7 +314,14 @@ async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator, 
     the field for the answer opened."""
     is_group = job.spec.chat < 0
     await state.set_state(Words.waiting)
-    await state.set_data({"aspect": job.spec.aspect, "count": job.spec.count, "source": job.spec.source})
+    await state.set_data(
+        {
+            "aspect": job.spec.aspect,
+            "count": job.spec.count,
+            "source": job.spec.source,
+            "references": job.spec.references,
+        }
+    )
     # As code a name in the words calls nobody, and a tap copies them.
     called = [TextMention(user.first_name, user=user), "\n"] if is_group else []
     text = Text(*called, say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
@@ -332,16 +333,28 @@ async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator, 
     )
 
 
-async def _source_or_complaint(message: Message, say: Translator) -> str | None:
-    """The picture of a message, or None when the person was told what is wrong with it."""
+async def _pictures_or_complaint(
+    message: Message, shown: Sequence[Message | ExternalReplyInfo], say: Translator
+) -> dict[str, Any] | None:
+    """The pictures of what is shown, as `pictures_of`; None when the person was told what is wrong."""
     try:
-        source = source_of(message)
+        pictures = pictures_of(shown)
     except BadSource as error:
         await message.reply(say(error.key))
         return None
-    if source is None:
+    if not pictures:
         await message.reply(say("only-words-or-pictures"))
-    return source
+    return pictures or None
+
+
+async def _answered_pictures(message: Message, say: Translator) -> dict[str, Any] | None:
+    """The picture of what a message answers, if that shows one; None when the person was told what is wrong with it."""
+    answered = answered_by(message)
+    try:
+        return pictures_of([answered] if answered else [])
+    except BadSource as error:
+        await message.reply(say(error.key))
+        return None
 
 
 def _expecting_words(say: Translator, *, selective: bool = False) -> ForceReply:

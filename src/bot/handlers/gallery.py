@@ -4,6 +4,7 @@ prompt, /history. Everything they need is in the ledger, so they work after a re
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from aiogram.utils.formatting import Text
 from src.app import App
 from src.bot.chats import Chats, speaks_for
 from src.bot.handlers.create import ask_for_words
+from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
 from src.jobs import Job, Person, Request, State, keys
@@ -50,6 +52,7 @@ async def of_request(
     bot: Bot,
     asking: Asking,
     chats: Chats,
+    later: Later,
     say: Translator,
     update_id: int,
 ) -> None:
@@ -76,9 +79,7 @@ async def of_request(
         await _draw(callback, message, jobs[0], jobs[0].spec.source, len(jobs), asking, say, update_id)
     else:
         await callback.answer(say("toast-file"))
-        for job in jobs:
-            if job.state is State.DELIVERED:
-                await _send_file(app, bot, job, say)
+        later(_send_files(app, bot, [job for job in jobs if job.state is State.DELIVERED], say))
 
 
 async def of_job(
@@ -89,6 +90,7 @@ async def of_job(
     asking: Asking,
     chats: Chats,
     state: FSMContext,
+    later: Later,
     say: Translator,
     update_id: int,
 ) -> None:
@@ -109,10 +111,10 @@ async def of_job(
             await _draw(callback, message, job, str(picture), 1, asking, say, update_id)
         case "file" if picture:
             await callback.answer(say("toast-file"))
-            await _send_file(app, bot, job, say)
+            later(_send_files(app, bot, [job], say))
         case "show" if picture:
             await callback.answer()
-            await _show(app, bot, job, say)
+            later(_show(app, bot, job, say))
         case "words":
             await callback.answer()
             # Who acts for a chat writes in its name.
@@ -164,6 +166,7 @@ async def _draw(
         count=count,
         lang=say.lang,
         source=source,
+        references=job.spec.references if source == job.spec.source else (),
         thread=job.spec.thread,
         reply_to=message.message_id if isinstance(message, Message) else None,
         group=job.spec.chat < 0,
@@ -193,6 +196,11 @@ async def _is_refused(
 
 
 # Files
+
+
+async def _send_files(app: App, bot: Bot, jobs: Sequence[Job], say: Translator) -> None:
+    for job in jobs:
+        await _send_file(app, bot, job, say)
 
 
 async def _send_file(app: App, bot: Bot, job: Job, say: Translator) -> None:

@@ -24,7 +24,15 @@ from aiogram.types import CallbackQuery, Message, TelegramObject, User
 from src.app import App
 from src.bot.chats import Chats
 from src.bot.handlers.create import Words
-from src.bot.ordering import Asking, BadSource, at_once, shape_of, source_of, wish_in
+from src.bot.ordering import (
+    Asking,
+    BadSource,
+    answered_by,
+    at_once,
+    pictures_of,
+    quoted_in,
+    wish_in,
+)
 from src.jobs import Person, keys
 from src.pipeline.admission import Wish
 from src.telegram import keyboards
@@ -78,6 +86,7 @@ def _mention(me: User) -> re.Pattern[str]:
 
 async def imagine(
     message: Message,
+    album: list[Message],
     command: CommandObject,
     asking: Asking,
     speaker: int | str,
@@ -86,12 +95,13 @@ async def imagine(
     update_id: int,
 ) -> None:
     data = {"aspect": person.aspect, "count": person.count}
-    if (wish := await _wish(message, command.args or "", data, speaker, say, update_id)) is not None:
+    if (wish := await _wish(message, album, command.args or "", data, speaker, say, update_id)) is not None:
         await _ask(message, wish, asking, say)
 
 
 async def spoken_to(
     message: Message,
+    album: list[Message],
     app: App,
     bot: Bot,
     asking: Asking,
@@ -109,7 +119,7 @@ async def spoken_to(
     expected = await state.get_state() == Words.waiting.state
     if expected:
         data = await state.get_data()
-    wish = await _wish(message, words, data, speaker, say, update_id)
+    wish = await _wish(message, album, words, data, speaker, say, update_id)
     if wish is None:
         return
     if not called and not expected:
@@ -119,25 +129,23 @@ async def spoken_to(
 
 
 async def _wish(
-    message: Message, words: str, data: dict[str, Any], speaker: int | str, say: Translator, update_id: int
+    message: Message,
+    album: list[Message],
+    words: str,
+    data: dict[str, Any],
+    speaker: int | str,
+    say: Translator,
+    update_id: int,
 ) -> Wish | None:
-    """The wish for a picture, or for a change of the one the message carries or answers; without words of its own it
-    is for those that it answers. None: it was said why there is none."""
-    answered = message.reply_to_message
+    """The wish for a picture, or for a change of those the message carries or the one it answers; without words of its
+    own it is for those that it answers. None: it was said why there is none."""
+    answered = answered_by(message)
     try:
-        showing = message
-        shown = source_of(showing)
-        if shown is None and answered is not None:
-            showing = answered
-            shown = source_of(showing)
+        pictures = pictures_of(album) or pictures_of([answered] if answered else [])
     except BadSource as error:
         await message.reply(say(error.key))
         return None
-    if not words.strip() and answered is not None and answered.from_user is not None:
-        quoted = message.quote.text if message.quote else answered.text or answered.caption or ""
-        words = "" if message.bot is not None and _answers(message, message.bot.id) else quoted
-    if shown is not None:
-        data = {**data, "source": shown, "aspect": shape_of(showing)}
+    words, data = words if words.strip() else quoted_in(message), {**data, **pictures}
     return wish_in(message, speaker, words, data, say, update_id=update_id, reply_to=message.message_id)
 
 
@@ -173,7 +181,8 @@ async def answer_order(
     if kept is None or not isinstance(message, Message):
         await callback.answer(say("toast-old"))
         return
-    wish = Wish(**json.loads(kept))
+    raw = json.loads(kept)
+    wish = Wish(**{**raw, "references": tuple(raw.get("references", ()))})
     if not await chats.may_act(callback, str(wish.user)):
         await callback.answer(say("toast-foreign"))
         return

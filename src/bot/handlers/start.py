@@ -88,9 +88,8 @@ async def unknown_command(message: Message, say: Translator) -> None:
     await message.answer(say("unknown-command"))
 
 
-async def unusable(message: Message, asking: Asking, say: Translator, update_id: int) -> None:
-    if not await asking.is_rest_of_album(message, update_id):
-        await asking.refuse(message, say("only-words-or-pictures"))
+async def unusable(message: Message, asking: Asking, say: Translator) -> None:
+    await asking.refuse(message, say("only-words-or-pictures"))
 
 
 async def unknown_button(callback: CallbackQuery, say: Translator) -> None:

@@ -13,12 +13,19 @@ refused-busy = 🌧 Too many people are waiting right now ({ $number } pictures)
 refused-full = 🗄 There is no room for new pictures right now. It’s on our side. Please try again in a few minutes.
 refused-blocked = 🚫 You can’t order pictures here. If that looks like a mistake, write to the bot’s owner.
 refused-unavailable = 🔧 The picture service is not available right now. It’s on our side. Please try later.
+refused-too-many-pictures = { $most ->
+    [one] 🖼 I can take one picture at a time. Please choose one.
+   *[other] 🖼 I can take up to { $most } pictures at a time. Please send fewer.
+} Nothing was ordered.
 refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones from words.
 
 prompt-empty = ✏️ Describe in a few words what to draw, for example: a red fox in the snow.
 prompt-too-long = ✂️ That’s too long: the description may have up to { $limit } characters. Please shorten it.
 
-photo-ask-words = ✏️ Nice picture! Now write what to change in it.
+photo-ask-words = { $count ->
+    [one] ✏️ Nice picture! Now write what to change in it, or send more pictures that I should look at.
+   *[other] ✏️ I have { $count } pictures. Now write what to make of them. The first is the one I change. /cancel forgets them.
+}
 photo-too-big = 🖼 That picture is too big. Please send one up to 20 MB.
 photo-unsupported = 🖼 I can work with JPEG, PNG, WebP, HEIC, AVIF, TIFF, BMP and GIF pictures. Please send one of those.
 only-words-or-pictures = 💬 I understand words and photos. Write what to draw, or send a photo with a few words about what to change.
