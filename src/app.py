@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
-import httpx
 import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
@@ -25,7 +24,7 @@ from src.jobs.uploads import name_of
 from src.limits import Limiter
 from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
-from src.providers.http import make_client
+from src.providers.http import make_clients
 from src.settings import Settings
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs
 from src.store.clients import is_passing, is_replicated, make_redis
@@ -55,7 +54,6 @@ class App:
     ledger: Ledger
     limiter: Limiter
     blobs: Blobs
-    http: httpx.AsyncClient
     providers: dict[str, Provider]
     holder: str
 
@@ -135,8 +133,9 @@ class App:
 async def open_app(settings: Settings) -> AsyncIterator[App]:
     """Open the shared parts; nothing is asked of Redis or a provider yet."""
     client = make_redis(settings)
-    http = make_client(settings)
-    HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
+    clients = make_clients(settings)
+    for http in set(clients.values()):
+        HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
     try:
         yield App(
             settings=settings,
@@ -144,12 +143,12 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             ledger=Ledger(client, replicated=is_replicated(settings)),
             limiter=Limiter(client),
             blobs=Blobs(settings),
-            http=http,
-            providers=make_providers(settings, http),
+            providers=make_providers(settings, clients),
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
     finally:
-        await http.aclose()
+        for http in set(clients.values()):
+            await http.aclose()
         await client.aclose()
 
 

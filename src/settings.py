@@ -15,6 +15,7 @@ import os
 import pkgutil
 import re
 import ssl
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -71,6 +72,62 @@ Address = Annotated[str, AfterValidator(_address)]
 """An http or https address."""
 
 
+def _proxy(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    parts = urlsplit(text)
+    try:
+        known = parts.scheme in {"http", "socks5"} and bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        known = False
+    if text != DIRECT and (not known or parts.path.strip("/") or parts.query):
+        raise ValueError("expected http://host:port or socks5://user:password@host:port, or none")
+    return value
+
+
+def _certificates(value: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=str(value))
+    except OSError:
+        raise ValueError("expected a readable file of certificates in PEM") from None
+    return value
+
+
+DIRECT = "none"
+ProxyAddress = Annotated[SecretStr, AfterValidator(_proxy)]
+"""Address of an http or socks5 proxy, which may hold a password; `none`: no proxy."""
+CaFile = Annotated[Path, AfterValidator(_certificates)]
+"""A file of certificates that vouch for a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way to a server: the proxy's address with its password, and certificates beside the machine's own."""
+
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """Where the proxy is, without its password; empty: there is none."""
+        return urlsplit(self.proxy).netloc.rpartition("@")[2] if self.proxy else ""
+
+
+# What every provider has beside the settings in its file, which may declare them otherwise.
+_OF_ROUTE: dict[str, tuple[Any, Any]] = {
+    "proxy_url": (
+        ProxyAddress | None,
+        Field(None, description="Another proxy for one provider, such as `KIE_PROXY_URL`; `none`: no proxy."),
+    ),
+    "ca_file": (
+        CaFile | None,
+        Field(
+            None,
+            description="Certificates (PEM) that vouch for one provider's servers beside the machine's own, such as `OPENAI_CA_FILE`.",
+        ),
+    ),
+}
+
+
 class Settings(BaseSettings):
     """The settings but those of the providers, which `load_settings` adds. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
 
@@ -91,6 +148,9 @@ class Settings(BaseSettings):
     telegram_api_local: bool = Field(
         False,
         description="That server runs with `--local`: its files are read from a shared volume, at the path it names.",
+    )
+    telegram_proxy_url: ProxyAddress | None = Field(
+        None, description="Another proxy than `PROXY_URL` on the way to Telegram; `none`: no proxy."
     )
     admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Telegram user ids of the admins, separated by commas."
@@ -113,14 +173,14 @@ class Settings(BaseSettings):
     redis_sentinel_password: SecretStr | None = Field(
         None, description="Password of the sentinels, if they have one."
     )
-    redis_ca_file: Path | None = Field(
+    redis_ca_file: CaFile | None = Field(
         None, description="Certificates (PEM) that vouch for Redis; unset: the machine's own."
     )
     broker_url: str | None = Field(
         None,
         description="`amqp://` or `amqps://` address of RabbitMQ for the wake-ups, several nodes separated by `;` (needs the extra `rabbitmq`); unset: they go through Redis.",
     )
-    broker_ca_file: Path | None = Field(
+    broker_ca_file: CaFile | None = Field(
         None, description="Certificates (PEM) that vouch for RabbitMQ; unset: the machine's own."
     )
     data_dir: Path = Field(
@@ -144,6 +204,10 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(None, description="The secret of that key.")
 
     # Providers
+    proxy_url: ProxyAddress | None = Field(
+        None,
+        description="Proxy on the way to Telegram and the providers: `http://` or `socks5://`, with user and password where it wants them; it resolves names.",
+    )
     models_file: Path | None = Field(
         None, description="A catalog of models in place of the shipped `src/providers/models.toml`."
     )
@@ -322,16 +386,6 @@ class Settings(BaseSettings):
                 raise ValueError("expected an address such as amqp://user:password@host:5672/%2f")
         return value
 
-    @field_validator("redis_ca_file", "broker_ca_file")
-    @classmethod
-    def _certificates(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            try:
-                ssl.create_default_context(cafile=str(value))
-            except OSError:
-                raise ValueError("expected a readable file of certificates in PEM") from None
-        return value
-
     @field_validator("webhook_url")
     @classmethod
     def _https(cls, value: str | None) -> str | None:
@@ -368,7 +422,17 @@ class Settings(BaseSettings):
     def provider_addresses(self) -> tuple[str, ...]:
         """The addresses of all providers, which their settings name."""
         fields = (name for client in provider_clients().values() for name in client.settings.model_fields)
-        return tuple(str(getattr(self, name)) for name in fields if name.endswith("_url"))
+        return tuple(
+            str(getattr(self, name))
+            for name in fields
+            if name.endswith("_url") and not name.endswith("_proxy_url") and getattr(self, name)
+        )
+
+    def route(self, client: str) -> Route:
+        """The way to a provider, or to `telegram`."""
+        found = getattr(self, f"{client}_proxy_url", None) or self.proxy_url
+        proxy = found.get_secret_value() if found else DIRECT
+        return Route(None if proxy == DIRECT else proxy, getattr(self, f"{client}_ca_file", None))
 
     @property
     def api_clients(self) -> dict[str, str]:
@@ -380,6 +444,8 @@ class Settings(BaseSettings):
         found = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
         found += self.api_clients.values()
         found += passwords_in(self.redis_url) | passwords_in(self.broker_url)
+        proxies = (v for name, v in self.__dict__.items() if v and name.endswith("proxy_url"))
+        found += (word for proxy in proxies for word in passwords_in(proxy.get_secret_value()))
         return tuple(found)
 
 
@@ -427,15 +493,23 @@ def provider_clients() -> dict[str, Any]:
 
 
 def key_of(provider: str) -> str:
-    """The variable that holds a provider's key; without it the provider is not used."""
-    return f"{provider.upper()}_API_KEY"
+    """The variable that holds a provider's key, or what else it `needs`; without it the provider is not used."""
+    client = provider_clients().get(provider)
+    return str(getattr(client, "needs", f"{provider}_api_key")).upper()
 
 
 @functools.cache
 def settings_class() -> type[Settings]:
     """The settings with those of every provider."""
-    parts = (client.settings for client in provider_clients().values())
-    made: type[Settings] = create_model("Settings", __base__=(Settings, *parts))
+    clients = provider_clients().values()
+    routes: Any = {
+        f"{client.name}_{name}": said
+        for client in clients
+        for name, said in _OF_ROUTE.items()
+        if f"{client.name}_{name}" not in client.settings.model_fields
+    }
+    parts = (client.settings for client in clients)
+    made: type[Settings] = create_model("Settings", __base__=(Settings, *parts), **routes)
     return made
 
 
@@ -468,6 +542,7 @@ def table() -> str:
     fields = dict(Settings.model_fields)
     at = list(fields).index("provider") + 1
     theirs = [field for c in provider_clients().values() for field in c.settings.model_fields.items()]
+    theirs += [(f"<provider>_{name}", info) for name, (_, info) in _OF_ROUTE.items()]
     for name, info in [*list(fields.items())[:at], *theirs, *list(fields.items())[at:]]:
         default = info.default
         shown = "" if default is None or default == () else f"`{default}`"

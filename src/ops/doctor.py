@@ -106,10 +106,10 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     if settings.telegram_token is None:
         yield Finding("Telegram", False, "TELEGRAM_TOKEN is not set: get one from @BotFather")
         return
-    bot = make_bot(settings, Limiter())
+    bot, way = make_bot(settings, Limiter()), _way(settings, "telegram")
     try:
         me = await bot.get_me(request_timeout=15)
-        yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}")
+        yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}{way}")
         info = await bot.get_webhook_info(request_timeout=15)
         if settings.webhook_url is not None:
             wrong = webhook_trouble(info, settings.webhook_url)
@@ -122,7 +122,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("Telegram", False, "the token is refused: check TELEGRAM_TOKEN with @BotFather")
     except (TelegramNetworkError, OSError):
         yield Finding(
-            "Telegram", False, f"{settings.telegram_api_url} does not answer: check TELEGRAM_API_URL"
+            "Telegram", False, f"{settings.telegram_api_url} does not answer{way}: check TELEGRAM_API_URL"
         )
     except TelegramAPIError as error:
         yield Finding("Telegram", False, f"answers with {type(error).__name__}: check TELEGRAM_API_URL")
@@ -154,7 +154,12 @@ async def _providers(settings: Settings) -> AsyncIterator[Finding]:
     async with open_app(known) as app:
         for name, provider in app.providers.items():
             health = await provider.check()
-            yield Finding(name, health.ok, health.detail)
+            yield Finding(name, health.ok, health.detail + _way(settings, name))
+
+
+def _way(settings: Settings, client: str) -> str:
+    proxy = settings.route(client).shown
+    return f" (through the proxy {proxy})" if proxy else ""
 
 
 async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:

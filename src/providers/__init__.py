@@ -6,6 +6,8 @@ to its registration (`src.settings.provider_clients`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import httpx
 
 from src.providers.base import Provider
@@ -22,7 +24,11 @@ def open_catalog(settings: Settings) -> Catalog:
     return get_catalog(settings.models_file, frozenset(provider_clients()))
 
 
-def make_providers(settings: Settings, client: httpx.AsyncClient) -> dict[str, Provider]:
-    """The providers that have a key, by name, the one for new jobs first."""
+def make_providers(settings: Settings, clients: Mapping[str, httpx.AsyncClient]) -> dict[str, Provider]:
+    """The providers that have a key, by name, the one for new jobs first.
+
+    Args:
+        clients: of `src.providers.http.make_clients`.
+    """
     open_catalog(settings)
-    return {name: provider_clients()[name](settings, client) for name in settings.providers}
+    return {name: provider_clients()[name](settings, clients[name]) for name in settings.providers}

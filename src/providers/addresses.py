@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+_CHECK_SECONDS = 5.0
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -35,23 +37,47 @@ class PublicResolver(AbstractResolver):
 
     Because the connector dials exactly what this returns, a name that changes its address between a
     check and the connection (DNS rebinding) gains nothing. Hosts in `trusted` may be private: the
-    operator named them in the settings.
+    operator named them in the settings. `private`: all may.
     """
 
-    def __init__(self, trusted: frozenset[str], inner: AbstractResolver | None = None) -> None:
+    def __init__(
+        self, trusted: frozenset[str], inner: AbstractResolver | None = None, *, private: bool = False
+    ) -> None:
         self._trusted = trusted
+        self._private = private
         self._inner = inner or aiohttp.ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        if host.lower().rstrip(".") in self._trusted:
+        if self._may_be_private(host):
             return found
         public = [entry for entry in found if is_public(entry["host"])]
         if found and not public:
             raise PrivateAddressError("the name leads to an address that is not public")
         return public
+
+    async def check(self, host: str) -> None:
+        """Look at a name that a proxy will resolve. Where it leads for the proxy cannot be seen from here: a name that
+        is not known here passes, and that the answers agree is not certain. What then stands behind the name still
+        has to have its certificate, as results come over https (`src.providers.results.ResultHosts`).
+
+        Raises:
+            PrivateAddressError: it leads, as far as is known here, to an address that is not public.
+        """
+        if self._may_be_private(host):
+            return
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                found = await self._inner.resolve(host)
+        except OSError:
+            return
+        if not all(is_public(entry["host"]) for entry in found):
+            raise PrivateAddressError("the name leads to an address that is not public")
+
+    def _may_be_private(self, host: str) -> bool:
+        return self._private or host.lower().rstrip(".") in self._trusted
 
     async def close(self) -> None:
         await self._inner.close()

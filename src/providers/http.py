@@ -11,22 +11,25 @@ import email.utils
 import functools
 import json
 import re
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
+from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
 from httpx_aiohttp import AiohttpTransport
 from opentelemetry.propagate import get_global_textmap
 from pydantic import SecretStr
 
 from src.providers.addresses import PrivateAddressError, PublicResolver
 from src.providers.base import ErrorKind, ProviderError
-from src.settings import Settings
+from src.settings import Route, Settings
 
 CONNECT_SECONDS = 5.0
 # So much of an answer is read before there has to be room for a picture; a server that goes on has this long for
@@ -42,37 +45,38 @@ _LONGEST_RETRY_AFTER = 86_400.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-# Reading them takes a tenth of a second.
-_certificates = functools.cache(httpx.create_ssl_context)
+@functools.cache
+def _certificates(beside: Path | None = None) -> ssl.SSLContext:
+    """The machine's certificates and those of a file. Reading them takes a tenth of a second."""
+    context = httpx.create_ssl_context()
+    if beside is not None:
+        context.load_verify_locations(beside)
+    return context
 
 
-def make_client(settings: Settings, *, resolver: AbstractResolver | None = None) -> httpx.AsyncClient:
-    """The one HTTP client of a process for all providers and results.
+def make_client(
+    settings: Settings, route: Route | None = None, *, resolver: AbstractResolver | None = None
+) -> httpx.AsyncClient:
+    """An HTTP client for the providers of one route and their results.
 
     HTTP/1.1 on aiohttp, whose pool costs the same with ten connections and with thousands; no cookies, redirects
-    never followed by themselves. Proxy variables of the environment are not read: a proxy would resolve names in
-    our stead, past the check of addresses. `SSL_CERT_FILE` is.
+    never followed by themselves. Proxy variables of the environment are not read: `SSL_CERT_FILE` is.
 
     Args:
         settings: the hosts of its addresses, and those of `provider_result_hosts` that are named with a scheme,
             may be private.
+        route: a proxy and certificates; a proxy resolves names itself, so they are looked at before it is asked.
         resolver: for tests, in place of the system's name resolution.
     """
-    named = (host for host in settings.provider_result_hosts if "://" in host)
-    trusted = frozenset(urlsplit(url).hostname or "" for url in (*settings.provider_addresses, *named))
-
-    def session() -> aiohttp.ClientSession:
-        inner = resolver or aiohttp.ThreadedResolver()
-        connector = aiohttp.TCPConnector(
-            limit=_CONNECTIONS,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
-            ssl=_certificates(),
-            resolver=inner if settings.allow_private_hosts else PublicResolver(trusted, inner),
-        )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
+    route = route or Route()
+    guard = _guard(settings, resolver)
     return _Client(
-        transport=_Edge(AiohttpTransport(verify=_certificates(), client=session)),
+        transport=_Edge(
+            AiohttpTransport(
+                verify=_certificates(route.ca_file), client=lambda: make_session(settings, route, guard)
+            ),
+            guard if route.proxy else None,
+        ),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
         follow_redirects=False,
         trust_env=False,
@@ -99,6 +103,38 @@ class _Client(httpx.AsyncClient):
         raise AttributeError("this client keeps none")
 
 
+def make_clients(settings: Settings) -> dict[str, httpx.AsyncClient]:
+    """A client for each provider that has a key. Those with the same route share one."""
+    made: dict[Route, httpx.AsyncClient] = {}
+    for route in map(settings.route, settings.providers):
+        if route not in made:
+            made[route] = make_client(settings, route)
+    return {name: made[settings.route(name)] for name in settings.providers}
+
+
+def make_session(
+    settings: Settings, route: Route, guard: PublicResolver | None = None
+) -> aiohttp.ClientSession:
+    """A session of aiohttp on that route, for what is not plain HTTP; to be closed by the caller."""
+    how: dict[str, Any] = {
+        "limit": _CONNECTIONS,
+        "keepalive_timeout": _KEEPALIVE_SECONDS,
+        "ssl": _certificates(route.ca_file),
+    }
+    connector: aiohttp.TCPConnector
+    if route.proxy:
+        connector = ProxyConnector.from_url(route.proxy, rdns=True, **how)
+    else:
+        connector = aiohttp.TCPConnector(resolver=guard or _guard(settings), **how)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _guard(settings: Settings, inner: AbstractResolver | None = None) -> PublicResolver:
+    named = (host for host in settings.provider_result_hosts if "://" in host)
+    trusted = frozenset(urlsplit(url).hostname or "" for url in (*settings.provider_addresses, *named))
+    return PublicResolver(trusted, inner, private=settings.allow_private_hosts)
+
+
 class PrivateAddress(httpx.ConnectError):
     """The connection was not made: it would have gone into a private network."""
 
@@ -116,14 +152,17 @@ class _Edge(httpx.AsyncBaseTransport):
     aiohttp quote whole addresses, so none goes on to a span or a log.
     """
 
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, guard: PublicResolver | None) -> None:
         self._transport = transport
+        self._guard = guard
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         for name in get_global_textmap().fields:
             request.headers.pop(name, None)
         try:
             async with asyncio.timeout(request.extensions.get("timeout", {}).get("total")):
+                if self._guard is not None:
+                    await self._guard.check(request.url.host)
                 return await self._transport.handle_async_request(request)
         except OF_THE_NETWORK as error:
             raise _plain(error) from None
@@ -132,15 +171,23 @@ class _Edge(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
 
-OF_THE_NETWORK = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError)
+_OF_THE_PROXY = (ProxyError, ProxyConnectionError, ProxyTimeoutError)
+OF_THE_NETWORK = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, *_OF_THE_PROXY)
 
 
 def _plain(error: Exception) -> httpx.TransportError:
     """What happened to a request, as the httpx error that means it, without an address in its message."""
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
-    if isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, PrivateAddressError):
+    if isinstance(cause, PrivateAddressError) or (
+        isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, PrivateAddressError)
+    ):
         return PrivateAddress("the name leads to an address that is not public")
-    if isinstance(cause, aiohttp.ClientSSLError):
+    if isinstance(cause, _OF_THE_PROXY):
+        return httpx.ProxyError("the proxy made no connection")
+    # Behind a proxy it is only a cause.
+    if isinstance(cause, aiohttp.ClientSSLError) or isinstance(
+        cause and cause.__cause__, ssl.SSLCertVerificationError
+    ):
         return BadTLS("no trusted connection")
     if isinstance(cause, aiohttp.ConnectionTimeoutError):
         return httpx.ConnectTimeout("no connection in time")
@@ -357,6 +404,8 @@ def _failure(error: Exception, creates: bool) -> ProviderError:
         return ProviderError(ErrorKind.BAD_RESULT, "private_address")
     if isinstance(error, BadTLS):
         return ProviderError(ErrorKind.NETWORK, "tls")
+    if isinstance(error, httpx.ProxyError):
+        return ProviderError(ErrorKind.NETWORK, "proxy")
     never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
     submitted = creates and not never_sent
     if isinstance(error, httpx.TimeoutException):

@@ -333,7 +333,7 @@ async def serve_picture(request: web.Request, data: bytes, fault: Fault | None) 
     if kind == "redirect_private":
         raise web.HTTPFound("http://169.254.169.254/latest/meta-data/")
     if kind == "redirect_loop" or (kind == "redirect" and "moved" not in request.query):
-        raise web.HTTPFound(str(request.rel_url.with_query(moved="1")))
+        raise web.HTTPFound(str(request.rel_url.update_query(moved="1")))
     return web.Response(body=bad_picture(kind, data), content_type="application/octet-stream")
 
 

@@ -6,10 +6,11 @@ Not here: what is sent, that is `src.bot` and `src.telegram.messages`; and when,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import aiohttp
 from aiogram import Bot
 from aiogram.client.default import DefaultBotProperties
 from aiogram.client.session.aiohttp import AiohttpSession
@@ -20,9 +21,11 @@ from aiogram.exceptions import (
     TelegramBadRequest,
     TelegramForbiddenError,
     TelegramMigrateToChat,
+    TelegramNetworkError,
 )
 from aiogram.methods import AnswerCallbackQuery, Response
 from aiogram.types import LinkPreviewOptions, ReplyParameters
+from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from observability.aiogram import instrument_bot
 from src.limits import Limiter
@@ -54,7 +57,7 @@ def make_bot(
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
     server = TelegramAPIServer.from_base(settings.telegram_api_url, is_local=settings.telegram_api_local)
-    session = AiohttpSession(api=server)
+    session = _Session(settings.route("telegram").proxy, api=server)
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,
@@ -71,6 +74,31 @@ def make_bot(
     # Innermost: a span of each call that really goes out.
     instrument_bot(bot)
     return bot
+
+
+class _Session(AiohttpSession):
+    """aiogram's own, to which a proxy that makes no connection is the network's trouble like any other."""
+
+    async def make_request(
+        self,
+        bot: Bot,
+        method: TelegramMethod[TelegramType],
+        timeout: int | None = None,  # noqa: ASYNC109
+    ) -> TelegramType:
+        try:
+            return await super().make_request(bot, method, timeout)
+        except OF_THE_PROXY as error:
+            raise TelegramNetworkError(method, "the proxy made no connection") from error
+
+    async def stream_content(self, *args: Any, **kwargs: Any) -> AsyncGenerator[bytes, None]:
+        try:
+            async for piece in super().stream_content(*args, **kwargs):
+                yield piece
+        except OF_THE_PROXY as error:
+            raise aiohttp.ClientConnectionError("the proxy made no connection") from error
+
+
+OF_THE_PROXY = (ProxyError, ProxyConnectionError, ProxyTimeoutError)
 
 
 class Migration(BaseRequestMiddleware):
