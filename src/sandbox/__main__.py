@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
+from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
@@ -40,6 +41,7 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     OpenAISandbox(pictures=pictures, faults=faults).add_to(app)
     OpenRouterSandbox(pictures=pictures, faults=faults).add_to(app)
     KieSandbox(pictures=pictures, faults=faults).add_to(app)
+    ComfyUISandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)
     return app

@@ -1,4 +1,4 @@
-"""One server with both providers' stand-ins, and our clients aimed at it."""
+"""One server with the providers' stand-ins, and our clients aimed at it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.providers.openai import OpenAIProvider
+from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.faults import Faults
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
@@ -33,6 +34,7 @@ class Edge:
     openai: OpenAISandbox
     kie: KieSandbox
     openrouter: OpenRouterSandbox
+    comfyui: ComfyUISandbox
 
     def settings(self, **overrides: Any) -> Settings:
         return load_settings(
@@ -46,6 +48,7 @@ class Edge:
                 "kie_webhook_key": "callback-key",
                 "openrouter_api_key": KEY,
                 "openrouter_base_url": f"{self.base}/openrouter/api/v1",
+                "comfyui_base_url": f"{self.base}/comfyui",
                 **overrides,
             }
         )
@@ -57,11 +60,12 @@ async def edge() -> AsyncIterator[Edge]:
     openai = OpenAISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
     kie = KieSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), webhook_key="callback-key")
     router = OpenRouterSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
-    app = web.Application()
-    for part in (openai, kie, router):
+    comfyui = ComfyUISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), lag=0.0)
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    for part in (openai, kie, router, comfyui):
         part.add_to(app)
     async with TestServer(app) as server:
-        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie, router)
+        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie, router, comfyui)
 
 
 @pytest.fixture
