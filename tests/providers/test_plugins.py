@@ -114,7 +114,7 @@ async def test_it_makes_a_picture(app: App, sync_redis: redis.Redis, paintings: 
     assert paintings == [("Bearer a-secret-of-a-test", {"model": "m", "prompt": "a fox"})]
     job = cast(Job, await app.ledger.job(job_id))
     assert job.state is State.READY
-    data = await app.ledger.blob(job_id)
+    data = await app.blobs.get(f"originals/{job_id}")
     picture = await app.providers["foxpaint"].fetch(ImageRef(data=data))
     assert (picture.mime, picture.width) == ("image/png", 64)
 
