@@ -18,14 +18,15 @@ import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability.addresses import address_hook
-from src.jobs import Ledger, Spec, keys
+from src.jobs import Ledger, Spec, keys, spending
+from src.jobs.spending import PICTURES, Charge
 from src.jobs.transitions import Transition
 from src.jobs.uploads import name_of
 from src.limits import Limiter
 from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
 from src.providers.http import make_clients
-from src.settings import Settings
+from src.settings import Settings, SettingsError
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs
 from src.store.clients import is_passing, is_replicated, make_redis
 
@@ -112,13 +113,63 @@ class App:
         what the settings have them make. None where failing over is switched off."""
         if not self.settings.failover:
             return ()
+        units = self.currencies()
         sources = len(spec.pictures)
         same = open_catalog(self.settings).elsewhere(provider, spec.model, spec.prompt, sources=sources)
         found = {name: Route(name, model) for name, model in same if name in self.providers}
         for name, other in self.providers.items():
             if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):
                 found.setdefault(name, Route(name, self.model(name, edit=sources > 0)))
-        return tuple(found.values())
+        return tuple(route for route in found.values() if units <= self.charge(route).costs.keys())
+
+    def charge(self, route: Route) -> Charge:
+        """What a picture is charged with before it is made, and the caps that it must stay within."""
+        price, costs = open_catalog(self.settings).price(*route), dict(Charge().costs)
+        if price is not None:
+            costs[price[1]] = spending.millionths(price[0])
+        caps = self.settings.spend_cap_day, self.settings.spend_cap_person_day
+        everybody, person = (cap and (cap.unit, spending.millionths(cap.amount)) for cap in caps)
+        return Charge(costs, everybody, person)
+
+    def cheaper(self, route: Route, spec: Spec) -> list[Route]:
+        """The models that cost less in the currency of the caps, the next cheaper first."""
+        sources, unit = len(spec.pictures), next(iter(self.currencies()), None)
+        now = self.charge(route).costs.get(unit or "")
+        if unit is None or now is None:
+            return []
+        catalog, found = open_catalog(self.settings), {}
+        for offer in (offer for model in catalog.models.values() for offer in model.by):
+            name = offer.edit_id if sources else offer.id
+            if name is None or offer.provider not in self.providers:
+                continue
+            if sources > offer.takes.sources or len(spec.prompt) > offer.prompt_max:
+                continue
+            other = Route(offer.provider, name)
+            cost = self.charge(other).costs.get(unit)
+            if cost is not None and cost < now:
+                found[other] = cost
+        return sorted(found, key=lambda other: -found[other])
+
+    def currencies(self) -> set[str]:
+        """What the caps count money in; a model without a price in each of them cannot be used."""
+        caps = (self.settings.spend_cap_day, self.settings.spend_cap_person_day)
+        return {cap.unit for cap in caps if cap is not None} - {PICTURES}
+
+    def check_prices(self) -> None:
+        """See that the caps can be kept.
+
+        Raises:
+            SettingsError: a model of the settings has no price in a cap's currency.
+        """
+        for unit in sorted(self.currencies()):
+            for name in self.providers:
+                fields = (f"{name}_{which}model" for which in ("", "edit_", "fast_"))
+                for model in filter(None, (getattr(self.settings, field, None) for field in fields)):
+                    if unit not in self.charge(Route(name, model)).costs:
+                        raise SettingsError(
+                            f"A cap is in {unit}, and the catalog has no price in {unit} for {name}'s {model}: "
+                            "add it to a catalog of your own (MODELS_FILE), or cap the number of pictures"
+                        )
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:
         """Name of the faster model that is offered when the line is long, or None. Where edits have a
@@ -131,13 +182,17 @@ class App:
 
 @asynccontextmanager
 async def open_app(settings: Settings) -> AsyncIterator[App]:
-    """Open the shared parts; nothing is asked of Redis or a provider yet."""
+    """Open the shared parts; nothing is asked of Redis or a provider yet.
+
+    Raises:
+        SettingsError: the catalog is wrong, or lacks a price that a cap needs.
+    """
     client = make_redis(settings)
     clients = make_clients(settings)
     for http in set(clients.values()):
         HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
     try:
-        yield App(
+        app = App(
             settings=settings,
             redis=client,
             ledger=Ledger(client, replicated=is_replicated(settings)),
@@ -146,6 +201,8 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             providers=make_providers(settings, clients),
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
+        app.check_prices()
+        yield app
     finally:
         for http in set(clients.values()):
             await http.aclose()

@@ -17,11 +17,12 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -126,6 +127,27 @@ _OF_ROUTE: dict[str, tuple[Any, Any]] = {
         ),
     ),
 }
+
+
+class Cap(NamedTuple):
+    """The most that may be spent: pictures, or money in a currency."""
+
+    amount: float
+    unit: str
+
+
+def _cap(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    said = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(pictures?|[A-Za-z]{3})", value.strip(), re.I)
+    if said is None:
+        raise ValueError("expected an amount and its unit, such as `20 USD` or `500 pictures`")
+    unit = said[2].lower()
+    return Cap(float(said[1]), "pictures" if unit.startswith("picture") else unit.upper())
+
+
+DayCap = Annotated[Cap | None, NoDecode, BeforeValidator(_cap)]
+"""A cap in words."""
 
 
 class Settings(BaseSettings):
@@ -240,6 +262,17 @@ class Settings(BaseSettings):
     max_active_per_user: int = Field(12, ge=1, description="One person's jobs waiting and running at once.")
     max_waiting: int = Field(
         1000, ge=1, description="Jobs waiting at once; beyond, new ones are refused politely."
+    )
+    spend_cap_day: DayCap = Field(
+        None,
+        description="The most that all pictures of a day (UTC) may cost together: `20 USD` or `500 pictures`; unset: no limit.",
+    )
+    spend_cap_person_day: DayCap = Field(
+        None, description="The same for one person's pictures; not for people of the tier `unlimited`."
+    )
+    spend_cap_then: Literal["stop", "cheaper"] = Field(
+        "stop",
+        description="When a picture would pass a cap: `stop` refuses it until the next day, `cheaper` lets the next cheaper model make it that still fits.",
     )
     busy_from: int = Field(
         10,

@@ -323,5 +323,9 @@ def _refusal(admission: Admission, app: App) -> Problem:
             return Problem(503, "busy", f"{admission.number} jobs wait", {"Retry-After": "60"})
         case "full":
             return _FULL
+        case "spent" | "spent-person":
+            whose = "all clients" if admission.verdict == "spent" else "this client"
+            wait = {"Retry-After": str(max(1, admission.number))}
+            return Problem(429, "spent", f"{whose} may spend no more today (UTC)", wait)
         case _:
             return Problem(403, "blocked", "this client is blocked")

@@ -397,5 +397,13 @@ def _refusal(say: Translator, admission: Admission) -> str:
             return Refusal.of(say, "refused-busy", number=admission.number)
         case "full":
             return Refusal.of(say, "refused-full")
+        case "spent":
+            return Refusal.of(say, "refused-spent", hours=_hours(admission.number))
+        case "spent-person":
+            return Refusal.of(say, "refused-spent-person", hours=_hours(admission.number))
         case _:
             return Refusal.of(say, "refused-blocked")
+
+
+def _hours(seconds: int) -> int:
+    return -(-seconds // 3600)

@@ -95,7 +95,7 @@ async def run_bot(settings: Settings) -> None:
         if settings.webhook_url is None:
             receiving.append(Poller(bot, parts.dispatcher, inbox, handling, hearing))
         _stop_on_signals(receiving)
-        monitor = Monitor(app, Alerts(app, bot, get_texts()))
+        monitor = Monitor(app, Alerts(app, bot))
         heartbeat = Heartbeat(app, "bot", lambda: hearing.ailment)
         works = [part.run() for part in (parts.progress, monitor, heartbeat)]
         if settings.webhook_url is not None:

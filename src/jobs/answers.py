@@ -17,12 +17,13 @@ class Admission:
         verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
             `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
             `busy` (`number` jobs wait: too many, or too many to be done before the deadline),
-            `full` (no room to keep the picture).
+            `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
+            begins in `number` seconds).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
 
-    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy", "full"]
+    verdict: Literal["ok", "repeat", "blocked", "rate", "active", "busy", "full", "spent", "spent-person"]
     request: str = ""
     number: int = 0
     places: tuple[int, ...] = ()

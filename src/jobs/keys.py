@@ -65,6 +65,10 @@ FAILED = Key("failed", "zset", "never", "trimmed by the monitor",
 ENDED = Key("ended", "list", "never", "the last 1,000",
     "ledger", "<ms> <outcome> <ms it took> <id>, newest first")
 COUNTS = Key("counts", "hash", "never", "four fields", "ledger", "jobs admitted, and ended by outcome")
+SPENT = Key("spent:<day>", "hash", "always", "90 days",
+    "ledger", "what that day's pictures cost, in millionths, by all or provider and unit (spending.Spent)")
+SPENDER = Key("spender:<day>", "hash", "always", "90 days",
+    "ledger", "the same by person and unit")
 OWED = Key("owed", "hash", "never", "a field goes when its span is written",
     "ledger", "by job, or by a generation's span: what is needed to write it")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")

@@ -154,6 +154,7 @@ class Job:
         refused: attempts at showing it that Telegram refused as a bad request.
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
         uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
+        costs: what it is charged with, in millionths by unit (`spending`).
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
     """
 
@@ -188,6 +189,7 @@ class Job:
     told: bool = False
     uncounted: bool = False
     progress: float | None = None
+    costs: Mapping[str, int] = field(default_factory=dict)
     story: str = ""
     limited: str = ""
     now: int = 0
@@ -203,6 +205,7 @@ class Job:
             shown=_document(raw.get("shown")),
             code=raw.get("code", ""),
             limited=raw.get("limited", ""),
+            costs=(_document(raw.get("charge")) or {}).get("costs") or {},
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from src.jobs.answers import Admission, Ending, Finish, Placed, Row
 from src.jobs.records import Job, Request, Spec, Wake
+from src.jobs.spending import Charge, Costs
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ def admit(
     deadline: float,
     ttl: int,
     near: float = 0.0,
+    charge: Charge | None = None,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
@@ -80,8 +82,9 @@ def admit(
         deadline: seconds from now to the end of the jobs. near: seconds before it, from which a job is late that
             still waits. ttl: seconds the history is kept.
         kept: the pictures may come in the provider's answer, and then need room in our store.
+        charge: what each job costs, and the caps of today.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
-        tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`.
+        tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]
     shown = {"chat": spec.chat, "lang": spec.lang}
@@ -107,6 +110,7 @@ def admit(
         "near": _ms(near),
         "ttl": ttl,
         "kept": kept,
+        "charge": (charge or Charge()).payload(),
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},
@@ -206,14 +210,25 @@ def ready(
     model: str,
     kept: int = 0,
     took: float | None = None,
+    costs: Costs | None = None,
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """The picture exists, at an address in `result` or in our store, where it has `kept` bytes.
 
-    `took`: seconds the provider says it took, which is less than until we asked; None: it does not say.
+    `took`: seconds the provider says it took, which is less than until we asked; None: it does not say. `costs`: what
+    it says the picture cost, which takes the place of what the job was charged with.
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
-        [job, fence, json.dumps(result), kept, cap, model, _ms(took) if took else ""],
+        [
+            job,
+            fence,
+            json.dumps(result),
+            kept,
+            cap,
+            model,
+            _ms(took) if took else "",
+            json.dumps(dict(costs or {})),
+        ],
         lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
@@ -232,15 +247,17 @@ def retry(
 
 
 def reroute(
-    job: str, fence: int, *, spec: Spec, wake: Wake, cap: int, other_cap: int
+    job: str, fence: int, *, spec: Spec, wake: Wake, cap: int, other_cap: int, charge: Charge | None = None
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """Another provider (`wake.provider`) makes the picture; the job's next turn there is its own.
 
     Args:
         cap, other_cap: generations in flight of the provider it leaves and of the other.
+        charge: what it costs there, and the caps.
 
-    The answer: whether it was ours to say, and the jobs whose turn has come."""
-    args = [job, fence, wake.provider, spec.dumps(), wake.dumps(), cap, other_cap]
+    The answer: whether it was ours to say and within the caps, and the jobs whose turn has come."""
+    payload = json.dumps((charge or Charge()).payload())
+    args = [job, fence, wake.provider, spec.dumps(), wake.dumps(), cap, other_cap, payload]
     return Transition("reroute", args, lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])))
 
 
@@ -357,12 +374,14 @@ def switch(
     jobs: Sequence[tuple[Spec, Wake]],
     cap: int,
     note: str,
+    charge: Charge | None = None,
 ) -> Transition[tuple[int, tuple[Wake, ...]]]:
     """The person takes another model for those of a request's jobs that still wait for `provider`.
 
     Args:
         jobs: as they shall be; `Wake.provider` is whose line they wait in from now on.
         cap: generations in flight that this one may have. note: goes to each job's story.
+        charge: what each costs there, and the caps.
 
     The answer: how many were switched, and the jobs whose turn has come."""
     payload = {
@@ -372,6 +391,7 @@ def switch(
         "to": jobs[0][1].provider,
         "cap": cap,
         "note": note,
+        "charge": (charge or Charge()).payload(),
         "jobs": [{"id": w.job, "spec": s.dumps(), "wake": w.dumps()} for s, w in jobs],
     }
     text = json.dumps(payload, ensure_ascii=False)

@@ -11,20 +11,23 @@ from dataclasses import asdict, dataclass
 
 import structlog
 from aiogram import Bot
-from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
 from src.jobs import keys
+from src.jobs.spending import day, worded
 from src.ops import report
 from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
-from src.telegram.i18n import Texts, language_of
+from src.telegram.i18n import Translator
+from src.telegram.owner import tell_admins
 
 log = structlog.get_logger(__name__)
 
 _PATIENCE = {Level.ATTENTION: 30, Level.PROBLEM: 6}
 """How many samples in a row must be at a level or worse before it is sent; one comes every ten seconds."""
 _CALM = 6
+_MARKS = (50, 75, 100)
+"""Percent of the day's cap."""
 
 
 @dataclass(slots=True)
@@ -42,13 +45,13 @@ class _Watch:
 class Alerts:
     """Sends alerts to `ADMIN_IDS`. Must see every sample, in order."""
 
-    def __init__(self, app: App, bot: Bot, texts: Texts) -> None:
+    def __init__(self, app: App, bot: Bot) -> None:
         self._app = app
         self._bot = bot
-        self._texts = texts
 
     async def consider(self, snapshot: Snapshot) -> None:
         """Send what has stayed bad, and what is good again."""
+        await self._consider_spending(snapshot)
         key = keys.ALERTS()
         known = {
             name: _Watch(**json.loads(text)) for name, text in (await self._app.redis.hgetall(key)).items()
@@ -86,24 +89,34 @@ class Alerts:
         return None
 
     async def _tell(self, figure: Figure, watch: _Watch, level: Level, snapshot: Snapshot) -> bool:
-        """Send to every admin in their language. Returns whether anyone was reached, or there are no admins."""
+        """Send to every admin; whether anyone was reached, or there are no admins."""
         log.warning("alert" if level else "alert over", figure=figure.name, level=level.word)
-        reached = not self._app.settings.admin_ids
-        for admin in self._app.settings.admin_ids:
-            person = await self._app.ledger.person(str(admin))
-            say = self._texts.translator(language_of(person.lang, None))
+
+        def words(say: Translator) -> str:
             name, value = say(f"ops-{figure.name}"), report.value_of(say, figure, snapshot)
             if level:
                 scale = report.scale_of(say, figure)
                 head = say("alert-raised", mark=report.MARKS[level], name=name, value=value, scale=scale)
-                text = "\n".join([head, *report.steps(say, snapshot)])
-            else:
-                lasted = report.span(say, (snapshot.at - watch.since) / 1000)
-                text = say("alert-over", name=name, value=value, lasted=lasted)
-            try:
-                await self._bot.send_message(admin, text)
-                reached = True
-            except TelegramAPIError as error:
-                # One who never opened a chat with the bot cannot be written to.
-                log.warning("admin not told", admin=admin, error=type(error).__name__)
-        return reached
+                return "\n".join([head, *report.steps(say, snapshot)])
+            lasted = report.span(say, (snapshot.at - watch.since) / 1000)
+            return say("alert-over", name=name, value=value, lasted=lasted)
+
+        return await tell_admins(self._app, self._bot, words)
+
+    async def _consider_spending(self, snapshot: Snapshot) -> None:
+        """Tell of the day's cap at each of its marks once; the highest where several were passed together."""
+        cap, spent = snapshot.spend_cap, snapshot.spent
+        if cap is None or snapshot.spent_share is None:
+            return
+        passed = max((mark for mark in _MARKS if snapshot.spent_share >= mark), default=0)
+        if passed <= spent.told:
+            return
+        facts = {
+            "percent": passed,
+            "cap": f"{cap.amount:g} {cap.unit}",
+            "costs": worded(spent.by.get("all", {})),
+            "then": self._app.settings.spend_cap_then,
+        }
+        log.warning("cap of the day", percent=passed)
+        if await tell_admins(self._app, self._bot, lambda say: say("owner-spent", **facts)):
+            await self._app.redis.hset(keys.SPENT(day(snapshot.at)), "told", passed)

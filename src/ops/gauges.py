@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from src.jobs.spending import amount
 from src.ops.snapshot import ProviderHealth, Snapshot
 
 
@@ -34,11 +35,23 @@ class Gauges:
         gauge("imagebot.telegram.deaf", "s", "Since Telegram gave updates", _one(lambda s: s.deaf or 0.0))
         gauge("imagebot.provider.breaker", "{state}", "Circuit breaker", _each(lambda p: p.breaker))
 
+        gauge("imagebot.spent", "{unit}", "What today's pictures cost", _spent)
+        gauge("imagebot.spent.share", "1", "Of the day's cap", _one(lambda s: (s.spent_share or 0.0) / 100))
+
     def show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def clear(self) -> None:
         self._snapshot = None
+
+
+def _spent(snapshot: Snapshot) -> list[Observation]:
+    return [
+        Observation(amount(value), {"imagebot.provider": whose, "imagebot.unit": unit})
+        for whose, costs in snapshot.spent.by.items()
+        if whose != "all"
+        for unit, value in costs.items()
+    ]
 
 
 def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterable[Observation]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from src.app import App
 from src.jobs import Admission, Job, State, keys
+from src.jobs.spending import worded
 from src.ops.thresholds import TIME
 from src.pipeline import admission as intake
 from src.pipeline.admission import Wish
@@ -87,6 +88,8 @@ def story(job: Job, settings: Settings) -> Iterator[str]:
     why = f": {job.kind}{f' ({job.code})' if job.code else ''}" if job.kind else ""
     yield f"state     {job.state}{why}"
     told = job.result or job.shown or {}
+    if job.costs:
+        yield f"charged   {worded(job.costs)}"
     if "cost" in told:
         yield f"cost      {told['cost']:g} {told.get('unit', '')}".rstrip()
     if "seed" in told:

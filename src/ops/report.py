@@ -5,6 +5,7 @@ Plain text; the words are in `bot/texts/*/ops.ftl`.
 
 from __future__ import annotations
 
+from src.jobs.spending import worded
 from src.ops import thresholds
 from src.ops.advice import Advice, advise
 from src.ops.snapshot import Figure, Snapshot
@@ -34,7 +35,7 @@ def report(say: Translator, snapshot: Snapshot) -> str:
                 high=high,
             )
         )
-    lines += [lately(say, snapshot), counts(say, snapshot), ""]
+    lines += [lately(say, snapshot), counts(say, snapshot), spending(say, snapshot), ""]
     lines += steps(say, snapshot)
     return "\n".join(lines)
 
@@ -118,6 +119,15 @@ def counts(say: Translator, snapshot: Snapshot) -> str:
     """The totals since the beginning."""
     names = ("admitted", "delivered", "failed", "cancelled")
     return say("ops-counts", **{name: snapshot.counts.get(name, 0) for name in names})
+
+
+def spending(say: Translator, snapshot: Snapshot) -> str:
+    """What today's pictures cost."""
+    costs, cap = worded(snapshot.spent.by.get("all", {})) or "0", snapshot.spend_cap
+    if cap is None:
+        return say("ops-spent", costs=costs)
+    percent = round(snapshot.spent_share or 0)
+    return say("ops-spent-of-cap", costs=costs, percent=percent, cap=f"{cap.amount:g} {cap.unit}")
 
 
 def span(say: Translator, seconds: float) -> str:

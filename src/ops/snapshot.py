@@ -7,6 +7,7 @@ The status page, `/ops`, `imagebot status`, the alerts, the readiness probe and 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 from src.app import App
 from src.jobs import keys
 from src.jobs.estimate import usual
+from src.jobs.spending import Spent, amount, day
 from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
 from src.ops.thresholds import Level
 from src.pipeline.notify import QUEUE_KEYS
-from src.settings import Settings
+from src.settings import Cap, Settings
 
 WINDOW = 600.0
 """Seconds that means and rates are taken over."""
@@ -113,6 +115,7 @@ class Snapshot:
         overdue: steps that are due for half a minute and that nobody takes.
         messages: wake-ups in Dramatiq's queues; None: RabbitMQ, which has it, does not answer.
         arrivals: jobs admitted a second, over the last ten minutes.
+        spent: what today's pictures cost. spend_cap: the most that they may, None where there is no cap.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
     """
 
@@ -129,6 +132,8 @@ class Snapshot:
     counts: Mapping[str, int]
     failed_kept: int
     arrivals: float
+    spent: Spent
+    spend_cap: Cap | None
     deaf: float | None
     deaf_why: str
 
@@ -152,6 +157,14 @@ class Snapshot:
         """Mean seconds from asking to the picture in the last ten minutes; None when there was none."""
         took = [job.seconds for job in self.recent if job.outcome == "delivered"]
         return sum(took) / len(took) if took else None
+
+    @property
+    def spent_share(self) -> float | None:
+        """How much of the cap is used, in percent; None where there is none."""
+        if self.spend_cap is None or self.spent.full:
+            return None if self.spend_cap is None else 100.0
+        used = self.spent.by.get("all", {}).get(self.spend_cap.unit, 0)
+        return 100 * amount(used) / self.spend_cap.amount
 
     @property
     def sample(self) -> Sample:
@@ -230,12 +243,25 @@ async def look(app: App) -> Snapshot:
         pipe.lindex(keys.SAMPLES(), -1)
         pipe.info()
         pipe.hgetall(keys.HEARD())
+        pipe.hgetall(keys.SPENT(day(time.time_ns() // 1_000_000)))
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
-    due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, heard = (
-        answers[4 * len(names) :]
-    )
+    (
+        due,
+        submits,
+        deliveries,
+        beats,
+        counts,
+        failed,
+        ended,
+        ten_minutes_ago,
+        oldest_sample,
+        info,
+        heard,
+        sums,
+    ) = answers[4 * len(names) :]
+
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -262,6 +288,8 @@ async def look(app: App) -> Snapshot:
         store=_store(info),
         counts=totals,
         failed_kept=int(failed),
+        spent=Spent.parse(sums),
+        spend_cap=app.settings.spend_cap_day,
         arrivals=_arrivals(parse_sample(ten_minutes_ago or oldest_sample), totals, now),
         deaf=max(0, now - int(heard["at"])) / 1000 if "at" in heard else None,
         deaf_why=heard.get("why") or "no bot process asks for updates",

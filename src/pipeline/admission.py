@@ -19,6 +19,7 @@ from src.telemetry import job_spans
 
 _DAY = 86_400
 _NO_LIMIT = 1_000_000
+_OPEN = 2
 
 # What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
 # line; `unlimited` meets no personal limit.
@@ -26,7 +27,7 @@ TIERS: dict[str, dict[str, int]] = {
     "ordinary": {},
     "first": {"class": 0},
     "last": {"class": 2},
-    "unlimited": {"rate_limit": _NO_LIMIT, "max_active": _NO_LIMIT},
+    "unlimited": {"rate_limit": _NO_LIMIT, "max_active": _NO_LIMIT, "uncapped": 1},
 }
 
 
@@ -71,49 +72,67 @@ async def ask(app: App, wish: Wish) -> Admission:
         NoProvider: nobody can make this picture.
         redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
     """
-    provider, model, instead_of = await _provider_for(app, wish)
+    route, instead_of = await _route_for(app, wish)
+    admission = await _admit(app, wish, route, instead_of)
+    if admission.verdict.startswith("spent") and app.settings.spend_cap_then == "cheaper":
+        for other in app.cheaper(route, _spec(wish, route)):
+            if await app.limiter.breaker(f"provider:{other.provider}") < _OPEN:
+                admission = await _admit(app, wish, other, instead_of)
+            if admission.accepted:
+                break
+    await notify.submit(admission.released)
+    return admission
+
+
+def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = None) -> Spec:
+    return Spec(
+        prompt=wish.prompt,
+        model=route.model,
+        aspect=wish.aspect,
+        chat=wish.chat,
+        lang=wish.lang,
+        index=index,
+        count=wish.count,
+        thread=wish.thread,
+        source=wish.source,
+        references=wish.references,
+        quality=wish.quality,
+        seed=wish.seed,
+        negative_prompt=wish.negative_prompt,
+        instead_of=instead_of,
+    )
+
+
+async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> Admission:
     is_admin = wish.user in app.settings.admin_ids
-    jobs = []
     # In order by their ids too, which break ties of time everywhere else.
-    for index, job_id in enumerate(sorted(new_id() for _ in range(wish.count))):
-        spec = Spec(
-            prompt=wish.prompt,
-            model=model,
-            aspect=wish.aspect,
-            chat=wish.chat,
-            lang=wish.lang,
-            index=index,
-            count=wish.count,
-            thread=wish.thread,
-            source=wish.source,
-            references=wish.references,
-            quality=wish.quality,
-            seed=wish.seed,
-            negative_prompt=wish.negative_prompt,
-            instead_of=instead_of,
+    jobs = [
+        (
+            _spec(wish, route, index, instead_of),
+            Wake(job_id, route.provider, wish.chat, wish.group, job_spans.open_job()),
         )
-        jobs.append((spec, Wake(job_id, provider, wish.chat, wish.group, job_spans.open_job())))
-    admission = await app.ledger.run(
+        for index, job_id in enumerate(sorted(new_id() for _ in range(wish.count)))
+    ]
+    return await app.ledger.run(
         transitions.admit(
             request=new_id(),
             user=str(wish.user),
-            provider=provider,
-            cap=app.cap(provider),
+            provider=route.provider,
+            cap=app.cap(route.provider),
             jobs=jobs,
             limits=limits_of(app.settings),
             deadline=app.settings.job_deadline,
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
+            charge=app.charge(route),
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
-            kept=app.providers[provider].capabilities.synchronous or is_upload(wish.source or ""),
+            kept=app.providers[route.provider].capabilities.synchronous or is_upload(wish.source or ""),
             group=wish.group,
             reply_to=wish.reply_to,
             job_class=0 if is_admin else 1,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},
         )
     )
-    await notify.submit(admission.released)
-    return admission
 
 
 async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
@@ -140,7 +159,13 @@ async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str,
     note = f"faster:{model if provider == waiting else provider}"
     number, released = await app.ledger.run(
         transitions.switch(
-            request.id, request.user, provider=waiting, jobs=others, cap=app.cap(provider), note=note
+            request.id,
+            request.user,
+            provider=waiting,
+            jobs=others,
+            cap=app.cap(provider),
+            note=note,
+            charge=app.charge(Route(provider, model)),
         )
     )
     await notify.submit(released)
@@ -157,20 +182,16 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-async def _provider_for(app: App, wish: Wish) -> tuple[str, str, str | None]:
-    """The first provider that can do it, its model, and the one it stands in for: one whose breaker is open is asked
-    only when no other can."""
-    given = Spec(
-        wish.prompt, "", wish.aspect, wish.chat, wish.lang, source=wish.source, references=wish.references
-    )
-    sources = len(given.pictures)
-    first = next((name for name, p in app.providers.items() if p.capabilities.takes(sources)), None)
-    if first is None:
+async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
+    """The first provider that can do it with its model, and the one it stands in for: one whose breaker is open is
+    asked only when no other can."""
+    sources = len(_spec(wish, Route("", "")).pictures)
+    name = next((name for name, p in app.providers.items() if p.capabilities.takes(sources)), None)
+    if name is None:
         raise NoProvider
-    model = app.model(first, edit=sources > 0)
-    spec = dataclasses.replace(given, model=model)
-    if others := app.others(first, spec):
-        for name, its_model in (Route(first, model), *others):
-            if await app.limiter.breaker(f"provider:{name}") < 2:
-                return name, its_model, None if name == first else first
-    return first, model, None
+    first = Route(name, app.model(name, edit=sources > 0))
+    if others := app.others(name, _spec(wish, first)):
+        for route in (first, *others):
+            if await app.limiter.breaker(f"provider:{route.provider}") < _OPEN:
+                return route, None if route == first else name
+    return first, None

@@ -177,6 +177,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
                 wake=dataclasses.replace(job.wake, provider=name),
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),
+                charge=app.charge(Route(name, model)),
             )
         )
         await notify.submit(released)

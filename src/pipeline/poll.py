@@ -14,6 +14,7 @@ from opentelemetry.util.types import AttributeValue
 from redis.exceptions import RedisError
 
 from src.jobs import Job, transitions
+from src.jobs.spending import millionths
 from src.jobs.transitions import GoesOn
 from src.pipeline import failures, notify, poll_schedule, retry_policy, timeouts
 from src.pipeline.leases import Work
@@ -75,6 +76,7 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
             model=job.spec.model,
             kept=len(data),
             took=done.seconds,
+            costs={done.costs[1]: millionths(done.costs[0])} if done.costs else None,
         )
     )
     if ours:

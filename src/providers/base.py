@@ -206,6 +206,11 @@ class Done:
     finish_reason: str | None = None
     seconds: float | None = None
 
+    @property
+    def costs(self) -> tuple[float, str] | None:
+        """What it cost, and the unit, where the provider tells."""
+        return None if self.cost is None or not self.unit else (self.cost, self.unit)
+
     def told(self) -> dict[str, Any]:
         """What is kept of it in the job's record, beside the picture."""
         found = {"seed": self.seed, "cost": self.cost, "unit": self.unit or None}

@@ -47,6 +47,12 @@ class Price(_Entry):
     day: date
     source: str = Field(min_length=1)
 
+    def a_picture(self, seconds: float | None) -> float | None:
+        """What one of our pictures costs, of a megapixel each; `seconds`: how long it usually takes. None: unknown."""
+        if self.unit != "second":
+            return self.amount
+        return None if seconds is None else self.amount * seconds
+
 
 class Takes(_Entry):
     """What a model takes beside its prompt, and under which field; what is not here it is not sent.
@@ -178,6 +184,14 @@ class Catalog:
         for model in self.models.values():
             if any(o.provider == provider and name in (o.id, o.edit_id) for o in model.by):
                 return model
+        return None
+
+    def price(self, provider: str, name: str) -> tuple[float, str] | None:
+        """What a picture costs by a provider's name of the model, and the currency; None where nobody says."""
+        for offer in self.offers(provider):
+            if name in (offer.id, offer.edit_id) and offer.price is not None:
+                amount = offer.price.a_picture(offer.usual_seconds)
+                return None if amount is None else (amount, offer.price.currency)
         return None
 
     def elsewhere(self, provider: str, name: str, prompt: str, *, sources: int) -> list[tuple[str, str]]:

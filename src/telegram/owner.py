@@ -7,6 +7,7 @@ stay bad (`src.ops.alerts`), which take their time.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 from aiogram import Bot
@@ -15,7 +16,7 @@ from aiogram.exceptions import TelegramAPIError
 from src.app import App
 from src.jobs import keys
 from src.providers.base import ErrorKind, ProviderError
-from src.telegram.i18n import get_texts, language_of
+from src.telegram.i18n import Translator, get_texts, language_of
 
 log = structlog.get_logger(__name__)
 
@@ -72,15 +73,19 @@ class Owner:
         if not await self._app.redis.set(key, "1", nx=True, ex=_AGAIN_SECONDS):
             return
         log.error("for the owner to mend", provider=provider, reason=reason, **facts)
-        admins = self._app.settings.admin_ids
-        reached = not admins
-        for admin in admins:
-            person = await self._app.ledger.person(str(admin))
-            say = get_texts().translator(language_of(person.lang, None))
-            try:
-                await self._bot.send_message(admin, say(reason, provider=provider, **facts))
-                reached = True
-            except TelegramAPIError as error:
-                log.warning("admin not told", admin=admin, error=type(error).__name__)
-        if not reached:
+        if not await tell_admins(self._app, self._bot, lambda say: say(reason, provider=provider, **facts)):
             await self._app.redis.delete(key)
+
+
+async def tell_admins(app: App, bot: Bot, words: Callable[[Translator], str]) -> bool:
+    """Send to every admin in their language; whether anyone was reached, or there are no admins."""
+    reached = not app.settings.admin_ids
+    for admin in app.settings.admin_ids:
+        person = await app.ledger.person(str(admin))
+        try:
+            await bot.send_message(admin, words(get_texts().translator(language_of(person.lang, None))))
+            reached = True
+        except TelegramAPIError as error:
+            # One who never opened a chat with the bot cannot be written to.
+            log.warning("admin not told", admin=admin, error=type(error).__name__)
+    return reached

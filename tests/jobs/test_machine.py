@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter as Counted
 from typing import Any, get_args
 
 import pytest
@@ -19,11 +20,22 @@ from hypothesis.stateful import (
 )
 
 from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+from src.jobs.spending import Charge, day, sums
 from src.jobs.transitions import Counter
 
 CAP = 2
 LIMITS = Limits(rate=10_000, window=60, active=12, waiting=30)
 USERS = st.sampled_from(["1", "2", "3"])
+# What a picture may cost is never a round number, so a sum that is off by one job shows.
+COSTS = st.fixed_dictionaries(
+    {"pictures": st.just(1_000_000)}, optional={"USD": st.sampled_from([20_001, 70_003, 400_007])}
+)
+TOLD = st.dictionaries(st.sampled_from(["USD", "credits"]), st.integers(0, 90_000), max_size=2)
+DAY_CAP, PERSON_CAP = ("USD", 900_000), ("pictures", 9_000_000)
+
+
+def charge(costs: dict[str, int]) -> Charge:
+    return Charge(costs, DAY_CAP, PERSON_CAP)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -42,6 +54,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.accepted: set[str] = set()
         self.ended: dict[str, list[str]] = {}
         self.updates = 0
+        self.more = 0
 
     def teardown(self) -> None:
         """Left alone with one honest worker, everything that was accepted comes to an end."""
@@ -57,6 +70,10 @@ class LedgerMachine(RuleBasedStateMachine):
         counts = {k: int(v) for k, v in self.redis.hgetall("imagebot:counts").items()}
         assert counts.pop("admitted", 0) == len(self.accepted)
         assert sum(counts.values()) == len(self.accepted)
+        for job in map(self.job, self.accepted):
+            # Every picture that people have was paid for, and whose job never began was not.
+            assert job.costs or job.state is not State.DELIVERED
+            assert not job.costs or "submitting" in job.story
         self.redis.close()
 
     def job(self, job_id: str) -> Job:
@@ -89,8 +106,8 @@ class LedgerMachine(RuleBasedStateMachine):
         elif row.what == "expired":
             self.run(transitions.fail(row.id, None, kind="timeout", cap=CAP))
 
-    @rule(target=jobs, user=USERS, count=st.integers(1, 4), repeat=st.booleans())
-    def admit(self, user: str, count: int, repeat: bool) -> Any:
+    @rule(target=jobs, user=USERS, count=st.integers(1, 4), repeat=st.booleans(), costs=COSTS)
+    def admit(self, user: str, count: int, repeat: bool, costs: dict[str, int]) -> Any:
         self.updates += not repeat
         jobs = [
             (Spec("p", "m", "1:1", int(user), "en", i, count), Wake(new_id(), "kie", int(user)))
@@ -107,6 +124,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 deadline=600,
                 ttl=3600,
                 update=str(self.updates),
+                charge=charge(costs),
+                tiers={"unlimited": {"uncapped": 1}},
             )
         )
         if admission.verdict != "ok":
@@ -131,9 +150,11 @@ class LedgerMachine(RuleBasedStateMachine):
         holder = "a" if synchronous else ""
         self.run(transitions.accepted(claim.id, claim.fence, ticket=ticket, after=5, holder=holder))
 
-    @rule(claim=claims)
-    def be_ready(self, claim: Job) -> None:
-        self.run(transitions.ready(claim.id, claim.fence, result={}, cap=CAP, model="m"))
+    @rule(claim=claims, told=TOLD)
+    def be_ready(self, claim: Job, told: dict[str, int]) -> None:
+        self.run(transitions.ready(claim.id, claim.fence, result={}, cap=CAP, model="m", costs=told))
+        # A provider may want more than its price: no cap can know.
+        self.more += told.get("USD", 0)
 
     @rule(claim=claims)
     def go_on(self, claim: Job) -> None:
@@ -143,16 +164,39 @@ class LedgerMachine(RuleBasedStateMachine):
     def retry(self, claim: Job, free: bool, counts: Counter | None) -> None:
         self.run(transitions.retry(claim.id, claim.fence, after=1, note="retry:x", free=free, counts=counts))
 
-    @rule(claim=claims, anyone=st.booleans())
-    def fail(self, claim: Job, anyone: bool) -> None:
-        self.run(transitions.fail(claim.id, None if anyone else claim.fence, kind="upstream", cap=CAP))
+    @rule(
+        claim=claims,
+        anyone=st.booleans(),
+        kind=st.sampled_from(["upstream", "timeout", "submit_unknown", "moderated_input"]),
+    )
+    def fail(self, claim: Job, anyone: bool, kind: str) -> None:
+        self.run(transitions.fail(claim.id, None if anyone else claim.fence, kind=kind, cap=CAP))
 
-    @rule(claim=claims)
-    def fail_over(self, claim: Job) -> None:
+    @rule(claim=claims, costs=COSTS)
+    def fail_over(self, claim: Job, costs: dict[str, int]) -> None:
         wake = dataclasses.replace(claim.wake, provider="openai" if claim.provider == "kie" else "kie")
         self.run(
-            transitions.reroute(claim.id, claim.fence, spec=claim.spec, wake=wake, cap=CAP, other_cap=CAP)
+            transitions.reroute(
+                claim.id,
+                claim.fence,
+                spec=claim.spec,
+                wake=wake,
+                cap=CAP,
+                other_cap=CAP,
+                charge=charge(costs),
+            )
         )
+
+    @rule(job=jobs, costs=COSTS)
+    def move_on(self, job: str, costs: dict[str, int]) -> None:
+        """To another provider out of the line."""
+        found = self.job(job)
+        if found.state is State.WAITING:
+            self.fail_over(found, costs)
+
+    @rule()
+    def become_unlimited(self) -> None:
+        self.redis.hset("imagebot:user:3", "tier", "unlimited")
 
     @rule(job=jobs, user=USERS)
     def cancel(self, job: str, user: str) -> None:
@@ -160,8 +204,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if ending.done:
             assert self.job(job).user == user
 
-    @rule(job=jobs, user=USERS, to=st.sampled_from(["kie", "openai"]))
-    def switch(self, job: str, user: str, to: str) -> None:
+    @rule(job=jobs, user=USERS, to=st.sampled_from(["kie", "openai"]), costs=COSTS)
+    def switch(self, job: str, user: str, to: str, costs: dict[str, int]) -> None:
         """Take another model for all of the request, which may be under way in part."""
         asked = self.job(job)
         ids = self.redis.hget(f"imagebot:request:{asked.request}", "jobs").split(",")
@@ -175,10 +219,16 @@ class LedgerMachine(RuleBasedStateMachine):
             jobs=[(other, Wake(j, to, int(user))) for j in ids],
             cap=CAP,
             note=f"faster:{to}",
+            charge=charge(costs),
         )
         number, _ = self.run(switch)
-        assert number == (len(waiting) if user == asked.user else 0)
-        assert not number or all(self.job(was.id).spec.model == "fast" for was in waiting)
+        assert number <= (len(waiting) if user == asked.user else 0)
+        assert number == sum(
+            self.job(was.id).spec.model == "fast" != was.spec.model for was in waiting
+        ) or any(was.spec.model == "fast" for was in waiting)
+        # Only what costs more can be refused.
+        if user == asked.user and "USD" not in costs:
+            assert number == len(waiting)
 
     @rule(job=jobs, user=USERS, choice=st.sampled_from(["wait", "later"]))
     def choose(self, job: str, user: str, choice: Any) -> None:
@@ -235,6 +285,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 open_by_user[job.user].add(j)
         for user, jobs in open_by_user.items():
             assert set(self.redis.zrange(f"imagebot:active:{user}", 0, -1)) == jobs
+
+    @invariant()
+    def balances_equal_the_records(self) -> None:
+        spent: dict[str, Counted] = {}
+        spenders: dict[str, Counted] = {}
+        for job in map(self.job, self.accepted):
+            for unit, value in job.costs.items():
+                for by, whose in ((spent, "all"), (spent, job.provider), (spenders, job.user)):
+                    by.setdefault(whose, Counted())[unit] += value
+        today = day(self.redis.time()[0] * 1000)
+        for key, by in (("spent", spent), ("spender", spenders)):
+            known = sums(self.redis.hgetall(f"imagebot:{key}:{today}"))
+            assert known == {whose: dict(+costs) for whose, costs in by.items() if +costs}
+        assert spent.get("all", Counted())["USD"] <= DAY_CAP[1] + self.more
+        for user in ("1", "2"):
+            assert spenders.get(user, Counted())["pictures"] <= PERSON_CAP[1]
 
     @invariant()
     def ended_once(self) -> None:

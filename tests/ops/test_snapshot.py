@@ -10,6 +10,7 @@ import pytest
 
 from src.app import App, open_app
 from src.jobs import Spec, Wake, keys, new_id, transitions
+from src.jobs.spending import Spent
 from src.limits import Limiter
 from src.ops import heartbeat, samples
 from src.ops.advice import advise
@@ -19,7 +20,7 @@ from src.ops.report import report
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
-from src.settings import load_settings
+from src.settings import Cap, load_settings
 from src.telegram.i18n import get_texts
 
 ADMIN = 4711
@@ -183,22 +184,51 @@ async def test_admins_are_told_once_and_told_when_it_is_over(app: App) -> None:
     bad = replace(good, workers=0)
     bot: Any = Told()
     for _ in range(5):
-        await Alerts(app, bot, get_texts()).consider(bad)
+        await Alerts(app, bot).consider(bad)
     assert bot.texts == []
     for _ in range(20):
         # A new object each time: what it knows is in Redis.
-        await Alerts(app, bot, get_texts()).consider(bad)
+        await Alerts(app, bot).consider(bad)
     (text,) = bot.texts
     assert text.startswith("🔴 Workers: 0")
     assert "docker compose up -d worker-image" in text
     for _ in range(3):
-        await Alerts(app, bot, get_texts()).consider(good)
+        await Alerts(app, bot).consider(good)
     assert len(bot.texts) == 1
     for _ in range(20):
-        await Alerts(app, bot, get_texts()).consider(good)
+        await Alerts(app, bot).consider(good)
     assert len(bot.texts) == 2
     assert bot.texts[1].startswith("✅ Workers: 1")
     assert await app.redis.hgetall(keys.ALERTS()) == {}
+
+
+async def test_admins_are_told_of_the_days_cap_at_each_mark_once(app: App) -> None:
+    await asked(app, 1)
+    await worker_at_ease(app)
+    now = await look(app)
+    assert (now.spent.by["all"], now.spent_share) == ({"pictures": 1_000_000}, None)
+    bot: Any = Told()
+
+    async def used(pictures: float, *, full: bool = False) -> None:
+        told = (await look(app)).spent.told
+        spent = Spent({"all": {"pictures": round(pictures * 1e6)}}, full, told)
+        capped = replace(now, spend_cap=Cap(10, "pictures"), spent=spent)
+        await Alerts(app, bot).consider(capped)
+
+    await used(4.9)
+    assert bot.texts == []
+    await used(5)
+    await used(6)
+    (half,) = bot.texts
+    assert half == "🟡 50 % of today’s cap of 10 pictures is used: 5 pictures."
+    # Some came back, and then many were asked for.
+    await used(4)
+    await used(9.9)
+    assert bot.texts[1:] == ["🟡 75 % of today’s cap of 10 pictures is used: 9.9 pictures."]
+    await used(9.9, full=True)
+    assert "is reached" in bot.texts[2]
+    await used(10, full=True)
+    assert len(bot.texts) == 3
 
 
 async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: App) -> None:

@@ -19,13 +19,19 @@ __all__ = ["settings_of_world", "world"]
 
 
 @pytest.fixture
-async def work(redis_url: str) -> AsyncIterator[Work]:
+def settings_of_work() -> dict[str, Any]:
+    """Further settings of `work`; for tests to override."""
+    return {}
+
+
+@pytest.fixture
+async def work(redis_url: str, settings_of_work: dict[str, Any]) -> AsyncIterator[Work]:
     """What a worker process shares, without its Telegram."""
     broker = StubBroker()
     for queue in QUEUES:
         broker.declare_queue(queue)
     previous = dramatiq.get_broker()
     dramatiq.set_broker(broker)
-    async with open_app(load_settings(redis_url=redis_url)) as app:
+    async with open_app(load_settings(redis_url=redis_url, **settings_of_work)) as app:
         yield Work(app, cast(Any, None), cast(Any, None))
     dramatiq.set_broker(previous)

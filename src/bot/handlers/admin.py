@@ -12,6 +12,7 @@ from aiogram.types import Message
 from src.app import App
 from src.jobs import Job, State, keys
 from src.jobs.estimate import usual
+from src.jobs.spending import PICTURES, Spent, day, sums, worded
 from src.ops import job_reports, report
 from src.ops.snapshot import look
 from src.pipeline import admission as intake
@@ -20,6 +21,7 @@ from src.telegram.keyboards import OfJob
 from src.telemetry import job_spans
 
 _FAILURES = 10
+_SPENDERS = 3
 # By number, or a chat's in a chat (`src.bot.chats.speaker_of`).
 _PERSON = re.compile(r"\d+|-\d+@-\d+")
 
@@ -49,7 +51,22 @@ async def stats(message: Message, app: App, say: Translator) -> None:
     counts = await app.ledger.counts()
     outcomes = {name: counts.get(name, 0) for name in ("admitted", "delivered", "failed", "cancelled")}
     lines.append(say("admin-counts", **outcomes))
+    lines += await _spending(app, say)
     await message.answer("\n".join(lines))
+
+
+async def _spending(app: App, say: Translator) -> list[str]:
+    """What today's pictures cost, by provider, and who had most of them."""
+    today = day(await app.ledger.now())
+    by = Spent.parse(await app.redis.hgetall(keys.SPENT(today))).by
+    people = sums(await app.redis.hgetall(keys.SPENDER(today)))
+    lines = [say("admin-spent", costs=worded(by["all"]))] if "all" in by else []
+    lines += [f"{whose}: {worded(costs)}" for whose, costs in sorted(by.items()) if whose != "all"]
+    most = sorted(people.items(), key=lambda item: -item[1].get(PICTURES, 0))[:_SPENDERS]
+    if most:
+        named = "; ".join(f"{person} ({worded(costs)})" for person, costs in most)
+        lines.append(say("admin-spenders", people=named))
+    return lines
 
 
 async def ops(message: Message, app: App, say: Translator) -> None:

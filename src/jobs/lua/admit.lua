@@ -1,11 +1,13 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, counts, due, history, job, line, open, originals, request, slots, took, update, user, window
+-- Keys  active, counts, due, history, job, line, open, originals, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}]
+--               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
+--               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
---         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full"
+--         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
+--         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
 local n = #a.jobs
@@ -46,6 +48,19 @@ if a.cap > 0 and place - room > a.cap then
   if #took > 0 and (place - room) / a.cap * sum / #took > a.deadline then return {'busy', waiting} end
 end
 
+local costs = {}
+for unit, amount in pairs(a.charge.costs) do costs[unit] = n * amount end
+local over = over_cap(a.charge.caps, TODAY, a.user, a.uncapped == 1, costs)
+if over then
+  if over == 'all' then
+    redis.call('HSET', P .. 'spent:' .. TODAY, 'full', 1)
+    redis.call('EXPIRE', P .. 'spent:' .. TODAY, SUMS_KEPT)
+  end
+  return {over == 'all' and 'spent' or 'spent-person', math.ceil(((TODAY + 1) * 86400000 - NOW) / 1000)}
+end
+for unit, amount in pairs(costs) do add_cost(TODAY, a.provider, a.user, unit, amount) end
+local charged = cjson.encode({day = TODAY, provider = a.provider, free = a.uncapped == 1, costs = a.charge.costs})
+
 if first[2] then redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window) end
 redis.call('ZADD', window, NOW, a.request)
 redis.call('PEXPIRE', window, a.rate_window)
@@ -58,7 +73,7 @@ for i, job in ipairs(a.jobs) do
   rows[2 * i - 1], rows[2 * i] = NOW + a.deadline - a.near, job.id
   redis.call('HSET', job_key(job.id), 'v', 2, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
-    'fence', 0, 'holder', '', 'story', 'waiting@0')
+    'fence', 0, 'holder', '', 'story', 'waiting@0', 'charge', charged)
 end
 many('ZADD', active, opened)
 many('ZADD', P .. 'due', rows)

@@ -17,6 +17,9 @@ local function put(key, large)
 end
 
 for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed'}) do put(P .. name) end
+for _, name in ipairs({'spent:', 'spender:'}) do
+  for day = TODAY - 1, TODAY do put(P .. name .. day) end
+end
 for _, name in ipairs(ARGV) do put(P .. name) end
 for _, id in ipairs(redis.call('ZRANGE', P .. 'due', 0, -1)) do
   local request = string.match(id, '^r:(.+)')

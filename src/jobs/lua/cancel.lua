@@ -3,7 +3,8 @@
 -- ARGV  1 job  2 user  3 cap of the provider
 -- Returns {1, state before, ticket, released…}; {0, state} when it is too late; {-1} when it is not theirs.
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'user', 'request', 'class', 'ticket')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'user', 'request', 'class', 'ticket',
+  'charge', 'unknown', 'lost', 'holder')
 if f.state == '' or (ARGV[2] ~= '' and f.user ~= ARGV[2]) then return {-1} end
 if f.state ~= 'waiting' and f.state ~= 'submitting' and f.state ~= 'running' and f.state ~= 'ready' then return {0, f.state} end
 local out = {1, f.state, f.ticket}

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, due, job, line, owed, request, slots, tags, window
+-- Keys  active, due, job, line, owed, request, slots, spender, spent, tags, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -62,6 +62,68 @@ end
 local function owe_generation(id, f, error)
   if f.generation == '' then return end
   redis.call('HSET', P .. 'owed', f.generation, cjson.encode({id, NOW, f.provider, cjson.decode(f.spec).model, error}))
+end
+
+-- What a job costs: {day, provider, free (its person's cap does not bind), costs: millionths by unit}, as JSON in its
+-- field `charge`, and in the sums of that day: for all and for its provider in `spent`, for its person in `spender`. See
+-- `src/jobs/spending.py`.
+local TODAY, SUMS_KEPT = math.floor(NOW / 86400000), 90 * 86400
+
+local function add_cost(day, provider, user, unit, amount)
+  if amount == 0 then return end
+  local spent, spender, text = P .. 'spent:' .. day, P .. 'spender:' .. day, string.format('%.0f', amount)
+  local all = redis.call('HINCRBY', spent, 'all ' .. unit, text)
+  redis.call('HINCRBY', spent, provider .. ' ' .. unit, text)
+  redis.call('HINCRBY', spender, user .. ' ' .. unit, text)
+  if all == amount then
+    -- The first of its unit on that day.
+    redis.call('EXPIRE', spent, SUMS_KEPT)
+    redis.call('EXPIRE', spender, SUMS_KEPT)
+  end
+end
+
+-- The first of the caps {whose: all or user, unit, most} that these costs would pass; nil: none.
+local function over_cap(caps, day, user, free, costs)
+  for _, cap in ipairs(caps) do
+    local whose, unit, most = unpack(cap)
+    local more = costs[unit] or 0
+    if more > 0 and not (free and whose == 'user') then
+      local key = P .. (whose == 'user' and 'spender:' or 'spent:') .. day
+      local spent = tonumber(redis.call('HGET', key, (whose == 'user' and user or 'all') .. ' ' .. unit) or '0')
+      if spent + more > most then return whose end
+    end
+  end
+end
+
+-- A job costs something else from now on, by `provider`. `f`: its fields charge and user. Jobs of an earlier version cost nothing.
+local function charge(id, f, provider, costs)
+  if f.charge == '' then return end
+  local c = cjson.decode(f.charge)
+  for unit, amount in pairs(c.costs) do add_cost(c.day, c.provider, f.user, unit, -amount) end
+  for unit, amount in pairs(costs) do add_cost(c.day, provider, f.user, unit, amount) end
+  c.provider, c.costs = provider, costs
+  f.charge = cjson.encode(c)
+  redis.call('HSET', job_key(id), 'charge', f.charge)
+end
+
+-- The same, if that stays within the caps; else false, and nothing is changed.
+local function recharge(id, f, provider, a)
+  if f.charge == '' then return true end
+  local c, more = cjson.decode(f.charge), {}
+  for unit, amount in pairs(a.costs) do more[unit] = amount - (c.costs[unit] or 0) end
+  if over_cap(a.caps, c.day, f.user, c.free, more) then return false end
+  charge(id, f, provider, a.costs)
+  return true
+end
+
+-- Whether a provider may want money for a job that ends so: it has made the picture, or nobody can say that it does not.
+local function may_be_paid(f, state, kind)
+  if f.state == 'waiting' then return false end
+  if kind == 'submit_unknown' then return true end
+  if f.state == 'submitting' then
+    return (tonumber(f.unknown) or 0) > 0 or f.lost ~= '' or f.holder ~= ''
+  end
+  return f.state ~= 'running' or state == 'cancelled' or kind == 'timeout'
 end
 
 -- Give free slots to the head of the line. Returns what is needed to wake each job: id, wake, id, wake, …
@@ -152,6 +214,7 @@ local function end_early(id, f, state, kind, code, cap)
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
   if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
+  if not may_be_paid(f, state, kind) then charge(id, f, provider, {}) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

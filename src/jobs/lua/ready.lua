@@ -3,6 +3,7 @@
 -- Keys  models, originals, sampled, slots, took
 -- ARGV  1 job  2 fence  3 result (JSON)  4 bytes of the picture in our store (0: the result has an address)
 --       5 cap of the provider  6 model (its duration is kept)  7 ms that the provider says it took (empty: until now)
+--       8 what it says it cost: JSON {unit: millionths}
 -- Returns {1, released…} (also when it is said again), or {0}.
 
 -- Of many that end at once only some are kept, so that the list spans at least two generations: what ended
@@ -18,7 +19,7 @@ local function sample(model, ms)
 end
 
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec', 'user', 'charge')
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
 if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
 if ARGV[4] ~= '0' and redis.call('HEXISTS', P .. 'originals', 'room') == 1 then
@@ -26,6 +27,11 @@ if ARGV[4] ~= '0' and redis.call('HEXISTS', P .. 'originals', 'room') == 1 then
 end
 move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
 owe_generation(id, f, '')
+if f.charge ~= '' and ARGV[8] ~= '{}' then
+  local costs = cjson.decode(f.charge).costs
+  for unit, amount in pairs(cjson.decode(ARGV[8])) do costs[unit] = amount end
+  charge(id, f, f.provider, costs)
+end
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 sample(f.provider .. ':' .. ARGV[6], ARGV[7] ~= '' and tonumber(ARGV[7]) or NOW - tonumber(f.accepted))
 local out = {1}

@@ -2,13 +2,15 @@
 -- At the same provider they keep their places; in another's line they stand as if they were new.
 --
 -- Keys  job, line, request
--- ARGV  1 JSON: request, user, from, to, cap (of `to`), note (for the story), jobs: [{id, spec, wake}]
--- Returns {jobs that were switched, released…}; the others run already, have ended or are not theirs.
+-- ARGV  1 JSON: request, user, from, to, cap (of `to`), note (for the story), jobs: [{id, spec, wake}],
+--               charge: {costs, caps} (spending.Charge)
+-- Returns {jobs that were switched, released…}; the others run already, have ended, are not theirs or would cost too much.
 local a = cjson.decode(ARGV[1])
 local ids, class = {}, nil
 for _, job in ipairs(a.jobs) do
-  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story')
-  if f.state == 'waiting' and f.user == a.user and f.request == a.request and f.provider == a.from then
+  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story', 'charge')
+  if f.state == 'waiting' and f.user == a.user and f.request == a.request and f.provider == a.from
+    and recharge(job.id, f, a.to, a.charge) then
     class = tonumber(f.class)
     if a.to ~= a.from then leave_line(job.id, a.from, a.user, class) end
     redis.call('HSET', job_key(job.id), 'provider', a.to, 'spec', job.spec, 'wake', job.wake,

@@ -25,6 +25,16 @@ admin-state = { $state }
 admin-kind = { $kind }
 admin-verdict = { $verdict }
 
+admin-spent = 💰 Today (UTC): { $costs }
+admin-spenders = Most of it by: { $people }
+
+owner-spent = { $percent ->
+    [100] 🔴 Today’s cap of { $cap } is reached. { $then ->
+        [cheaper] What no longer fits goes to the next cheaper model that does, or is refused until midnight UTC.
+       *[stop] What no longer fits is refused until midnight UTC.
+    }
+   *[other] 🟡 { $percent } % of today’s cap of { $cap } is used: { $costs }.
+}
 owner-quota = 🔴 { $provider }: the balance is spent, it makes no more pictures. Top it up.
 owner-limited = 🔴 { $provider }: for a day it has only said “too often”. Its balance may be spent: have a look.
 owner-key = 🔴 { $provider } refuses the key. `imagebot doctor` says why.

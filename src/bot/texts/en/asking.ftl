@@ -11,6 +11,14 @@ refused-active = 🖼 { $number ->
 } Please wait for one to finish, or cancel some in /queue.
 refused-busy = 🌧 Too many people are waiting right now ({ $number } pictures). Please try again in a few minutes.
 refused-full = 🗄 There is no room for new pictures right now. It’s on our side. Please try again in a few minutes.
+refused-spent = 🌙 Today’s budget for pictures is used up. A new day begins in about { $hours ->
+        [one] { $hours } hour
+       *[other] { $hours } hours
+    }.
+refused-spent-person = 🌙 You’ve had all your pictures for today. A new day begins in about { $hours ->
+        [one] { $hours } hour
+       *[other] { $hours } hours
+    }.
 refused-blocked = 🚫 You can’t order pictures here. If that looks like a mistake, write to the bot’s owner.
 refused-unavailable = 🔧 The picture service is not available right now. It’s on our side. Please try later.
 refused-too-many-pictures = { $most ->

@@ -39,6 +39,9 @@ ops-redis-unsaved = cannot write to disk
 ops-provider = { $provider }: { $running } of { $cap } in flight, { $waiting } waiting, usually { $low }–{ $high } s
 ops-counts = Since the beginning: asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 ops-lately = Last 10 minutes: { $arrivals } a minute asked, { $delivered } delivered, { $failed } failed
+ops-spent = Today (UTC): { $costs }
+ops-spent-of-cap = Today (UTC): { $costs }; { $percent } % of the cap of { $cap }
+ops-spending = Spending
 ops-next = What to do
 ops-nothing = Nothing.
 

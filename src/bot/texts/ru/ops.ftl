@@ -39,6 +39,9 @@ ops-redis-unsaved = не может писать на диск
 ops-provider = { $provider }: в работе { $running } из { $cap }, ждут { $waiting }, обычно { $low }–{ $high } с
 ops-counts = С самого начала: заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 ops-lately = За 10 минут: заказывали { $arrivals } в минуту, доставлено { $delivered }, неудач { $failed }
+ops-spent = Сегодня (UTC): { $costs }
+ops-spent-of-cap = Сегодня (UTC): { $costs }; { $percent } % предела { $cap }
+ops-spending = Расходы
 ops-next = Что делать
 ops-nothing = Ничего.
 
