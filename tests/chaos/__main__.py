@@ -18,6 +18,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the schedule; a failing one can be run again.")] = 7,
     jobs: Annotated[int | None, typer.Option(help="Jobs in that time; two a second unless given.")] = None,
     every: Annotated[float, typer.Option(help="Mean seconds between two faults.")] = 2.0,
+    rabbitmq: Annotated[bool, typer.Option(help="It carries the messages.")] = False,
     folder: Annotated[Path | None, typer.Option(help="Where logs and Redis's file are kept.")] = None,
 ) -> None:
     """Breaks a running system for a while and audits what came of every job."""
@@ -26,7 +27,8 @@ def main(
     where = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     where.mkdir(parents=True, exist_ok=True)
     seconds = minutes * 60
-    report = asyncio.run(run(where, seed=seed, seconds=seconds, jobs=jobs or round(seconds * 2), every=every))
+    jobs = jobs or round(seconds * 2)
+    report = asyncio.run(run(where, seed=seed, seconds=seconds, jobs=jobs, every=every, rabbitmq=rabbitmq))
     print(report)
     print(f"logs in {where}")
     if report.verdict.complaints:

@@ -9,7 +9,7 @@ import signal
 import socket
 import time
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from src.local.demo import free_port
 from src.sandbox.telegram import Person
 from src.sandbox.traces import TraceSandbox
 from tests.chaos.audit import Asked, Verdict, audit
-from tests.chaos.faults import FAULTS, KIE_KEY, Event, schedule
+from tests.chaos.faults import FAULTS, KIE_KEY, RABBITMQ_FAULTS, Event, schedule
 from tests.chaos.machine import family, with_own_clock
+from tests.servers import RabbitAt, serving
 from tests.system import System
 
 _SETTLED = 45.0
@@ -92,15 +93,17 @@ class Chaos:
         lease: float,
         deadline: int,
         port: int,
+        rabbitmq: RabbitAt | None,
     ):
         self.system = system
+        self.rabbitmq = rabbitmq
         self._port = port
         self.random = random.Random(seed)
         self.lease = lease
         self._deadline = deadline
         self.collector_is_gone = False
         self.report = Report(seed)
-        self._events = schedule(seed, seconds, every)
+        self._events = schedule(seed, seconds, every, rabbitmq=rabbitmq is not None)
         self._jobs = jobs
         self._seconds = seconds
         self._asked: list[Asked] = []
@@ -182,7 +185,7 @@ class Chaos:
         self.report.faults[event.kind] += 1
         # Redis may be away already, by another fault; a part may be gone, by another kill.
         with suppress(RedisError, OSError, LookupError):
-            await FAULTS[event.kind](self, event)
+            await (FAULTS | RABBITMQ_FAULTS)[event.kind](self, event)
         self._recovering.append(asyncio.create_task(self._recovers(event, time.monotonic())))
 
     async def _recovers(self, event: Event, ended: float) -> None:
@@ -289,12 +292,14 @@ async def run(
     every: float = 2.0,
     lease: float = 3.0,
     deadline: int = 45,
+    rabbitmq: bool = False,
 ) -> Report:
     """A whole run in `folder`. Updates come by webhook when the seed is even, else the bot polls.
 
     Args:
         seconds: how long people ask and things break. jobs: asked for in that time, evenly.
         every: mean seconds between two faults. lease, deadline: seconds, as the settings.
+        rabbitmq: it carries the messages, and is killed at times too.
     """
     port = free_port(0)
     env = {
@@ -307,15 +312,27 @@ async def run(
     }
     if seed % 2 == 0:
         env |= {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "WEBHOOK_SECRET": "a-secret-of-the-webhook"}
+    broker = RabbitAt(folder / "rabbitmq") if rabbitmq else None
+    if broker is not None:
+        env["BROKER_URL"] = broker.url
     system = System(folder, env)
     system.env_of = lambda part: with_own_clock(folder / f"{part}.clock")
     system.traces = TraceSandbox(max_traces=100_000)
     chaos = Chaos(
-        system, seed=seed, jobs=jobs, seconds=seconds, every=every, lease=lease, deadline=deadline, port=port
+        system,
+        seed=seed,
+        jobs=jobs,
+        seconds=seconds,
+        every=every,
+        lease=lease,
+        deadline=deadline,
+        port=port,
+        rabbitmq=broker,
     )
-    await system.open()
-    try:
-        await chaos.start()
-        return await chaos.run()
-    finally:
-        await system.close()
+    with serving(broker) if broker is not None else nullcontext():
+        await system.open()
+        try:
+            await chaos.start()
+            return await chaos.run()
+        finally:
+            await system.close()

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import pika
 
-from src.pipeline.notify import QUEUE_KEYS
+from src.pipeline.notify import QUEUE_KEYS, QUEUES
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from tests.chaos.machine import family, full_disk, set_clock
+from tests.servers import RabbitAt
 from tests.system import System
 
 KIE_KEY = b"sandbox-webhook-key"
@@ -28,6 +30,7 @@ class Run(Protocol):
     """What a fault needs of the run it happens in."""
 
     system: System
+    rabbitmq: RabbitAt | None
     random: random.Random
     lease: float
     collector_is_gone: bool
@@ -58,18 +61,18 @@ class Event:
     seconds: float
 
 
-def schedule(seed: int, seconds: float, every: float) -> list[Event]:
+def schedule(seed: int, seconds: float, every: float, *, rabbitmq: bool = False) -> list[Event]:
     """Faults for that long, one in about `every` seconds; the same seed gives the same ones."""
     chance = random.Random(seed)
-    return list(_draw(chance, seconds, every))
+    return list(_draw(chance, seconds, every, [*FAULTS, *RABBITMQ_FAULTS] if rabbitmq else [*FAULTS]))
 
 
-def _draw(chance: random.Random, seconds: float, every: float) -> Iterator[Event]:
-    kinds = list(FAULTS)
+def _draw(chance: random.Random, seconds: float, every: float, all_kinds: list[str]) -> Iterator[Event]:
+    kinds = [*all_kinds]
     at = every
     while at < seconds:
         if not kinds:
-            kinds = list(FAULTS)
+            kinds = [*all_kinds]
         # Each kind comes once before any comes again.
         kind = kinds.pop(chance.randrange(len(kinds)))
         yield Event(round(at, 2), kind, round(chance.uniform(0.5, 3.0), 2))
@@ -110,6 +113,13 @@ async def _redis_killed(run: Run, event: Event) -> None:
     run.system.redis_process.kill()
     await asyncio.sleep(event.seconds)
     await asyncio.to_thread(run.system.redis_process.start)
+
+
+async def _rabbitmq_killed(run: Run, event: Event) -> None:
+    assert run.rabbitmq is not None
+    await asyncio.to_thread(run.rabbitmq.kill)
+    await asyncio.sleep(event.seconds)
+    await asyncio.to_thread(run.rabbitmq.start)
 
 
 async def _redis_frozen(run: Run, event: Event) -> None:
@@ -183,6 +193,9 @@ def _callback(*, key: bytes = KIE_KEY, age: int = 0, times: int = 1, answer: int
 def _messages(change: Callable[[Run, list[str]], list[str]]) -> Fault:
     async def meddle(run: Run, event: Event) -> None:
         """For a while, take messages as a worker would, and put others in their place."""
+        if run.rabbitmq is not None:
+            await asyncio.to_thread(_meddle_with_rabbitmq, run, run.rabbitmq.url, change, event.seconds)
+            return
         end = time.monotonic() + event.seconds
         redis = run.system.redis
         while time.monotonic() < end:
@@ -203,6 +216,26 @@ def _messages(change: Callable[[Run, list[str]], list[str]]) -> Fault:
             await asyncio.sleep(0.02)
 
     return meddle
+
+
+def _meddle_with_rabbitmq(
+    run: Run, url: str, change: Callable[[Run, list[str]], list[str]], seconds: float
+) -> None:
+    end = time.monotonic() + seconds
+    try:
+        with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+            channel = connection.channel()
+            while time.monotonic() < end:
+                for queue in QUEUES:
+                    caught, properties = [], None
+                    while (found := channel.basic_get(queue, auto_ack=True))[2] is not None:
+                        caught.append(found[2].decode())
+                        properties = found[1]
+                    for text in change(run, caught):
+                        channel.basic_publish("", queue, text.encode(), properties)
+                connection.sleep(0.02)
+    except pika.exceptions.AMQPError:
+        return  # it is away, by another fault
 
 
 def _drop(run: Run, messages: list[str]) -> list[str]:
@@ -305,3 +338,5 @@ FAULTS: dict[str, Fault] = {
     "a placeholder is deleted": _placeholder_deleted,
     "collector gone": _collector_gone,
 }
+RABBITMQ_FAULTS: dict[str, Fault] = {"RabbitMQ killed and restarted": _rabbitmq_killed}
+"""Besides, where it carries the messages."""

@@ -9,24 +9,33 @@ import pytest
 
 from tests.chaos.driver import run
 from tests.chaos.faults import FAULTS, schedule
+from tests.servers import RABBITMQ_SERVER
 
 
 @pytest.mark.parametrize(
-    ("seed", "seconds", "every", "deadline"),
+    ("seed", "seconds", "every", "broker"),
     [
-        pytest.param(7, 12.0, 1.2, 45, marks=pytest.mark.timeout(240)),
+        pytest.param(7, 12.0, 1.2, "redis", marks=pytest.mark.timeout(240)),
         *(
-            pytest.param(n, 90.0, 1.5, 45, marks=[pytest.mark.soak, pytest.mark.timeout(400)])
-            for n in range(1, 9)
+            pytest.param(n, 90.0, 1.5, broker, marks=[pytest.mark.soak, pytest.mark.timeout(400)])
+            for broker, seeds in (("redis", 8), ("rabbitmq", 3))
+            for n in range(1, seeds + 1)
         ),
     ],
 )
 async def test_nothing_is_lost_and_nothing_comes_twice(
-    tmp_path: Path, seed: int, seconds: float, every: float, deadline: int
+    tmp_path: Path, seed: int, seconds: float, every: float, broker: str
 ) -> None:
+    if broker == "rabbitmq" and not RABBITMQ_SERVER.exists():
+        pytest.skip("needs Debian's rabbitmq-server")
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     report = await run(
-        tmp_path, seed=seed, seconds=seconds, jobs=round(seconds * 1.5), every=every, deadline=deadline
+        tmp_path,
+        seed=seed,
+        seconds=seconds,
+        jobs=round(seconds * 1.5),
+        every=every,
+        rabbitmq=broker == "rabbitmq",
     )
     print(report)
     assert report.verdict.complaints == []
