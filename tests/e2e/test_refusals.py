@@ -143,7 +143,7 @@ async def test_a_model_that_is_gone_everywhere_is_not_blamed_on_the_words(
     assert (job.state, job.kind) == (State.FAILED, "model_gone")
     found = await system.message(ann, lambda m: m.from_bot and "нет этой модели" in m.text)
     assert "другие слова" not in found.text
-    await told(system, "kie does not have the model nano-banana-2-1")
+    await told(system, "kie does not have the model gpt-image-2-5-flare-text-to-image")
 
 
 async def test_a_parameter_that_a_gateway_does_not_know_costs_nobody_a_picture(
