@@ -32,6 +32,7 @@ from src.sandbox.traces import TraceSandbox, is_finished
 from src.settings import load_settings
 from src.store.clients import make_redis
 from tests.conftest import RedisProcess
+from tests.processes import Forked
 
 WAIT = 60.0
 
@@ -57,7 +58,7 @@ class System:
         self.middlewares: list[Middleware] = []
         self.env_of: Callable[[str], dict[str, str]] | None = None
         self._env = env
-        self._parts: dict[str, asyncio.subprocess.Process] = {}
+        self._parts: dict[str, asyncio.subprocess.Process | Forked] = {}
 
     async def open(self) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024, middlewares=self.middlewares)
@@ -91,11 +92,11 @@ class System:
     # Processes
 
     async def start_bot(self, name: str = "bot") -> None:
-        await self._start(name, [sys.executable, "-m", "src.cli", "bot"])
+        await self._start(name, ["src.cli", "bot"])
 
     async def start_api(self, port: int, name: str = "api") -> None:
         """Start the api and wait until it answers; `api_url` is its address."""
-        await self._start(name, [sys.executable, "-m", "src.cli", "api", "--port", str(port)])
+        await self._start(name, ["src.cli", "api", "--port", str(port)])
         self.api_url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(trust_env=False) as client:
 
@@ -110,7 +111,7 @@ class System:
     async def start_worker(
         self, name: str = "worker", *, processes: int = 1, threads: int = 4, module: str = "src.actors"
     ) -> None:
-        command = [sys.executable, "-m", "dramatiq", module, "--skip-logging"]
+        command = ["dramatiq", module, "--skip-logging"]
         command += ["--processes", str(processes), "--threads", str(threads), *DRAIN]
         await self._start(name, command)
 
@@ -119,8 +120,15 @@ class System:
         env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", "PYTHONFAULTHANDLER": "1"}
         env |= self._env | (self.env_of(name) if self.env_of else {})
         self.logs[name] = self.folder / f"{name}.log"
+        if "PYTHONPATH" not in env:  # nothing that only a new interpreter heeds
+            self._parts[name] = part = Forked(command, env, self.logs[name])
+            # From then on its signals reach all of it.
+            await self.until(lambda: part.returncode is not None or os.getpgid(part.pid) == part.pid)
+            return
         with self.logs[name].open("ab") as log:
             self._parts[name] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
                 *command,
                 env=env,
                 stdout=log,
