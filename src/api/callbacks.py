@@ -12,7 +12,7 @@ from src.api import bodies
 from src.api.problems import Problem
 from src.app import App
 from src.jobs import transitions
-from src.providers.base import Callback
+from src.providers.base import Callback, ProviderError
 
 log = structlog.get_logger(__name__)
 
@@ -23,13 +23,18 @@ _EARLY_SECONDS = 60
 
 @router.post("/callbacks/{provider}")
 async def callback(provider: str, request: Request) -> Response:
-    """200 once it is noted, also for a task that nobody knows; 401 when it is forged or stale."""
+    """200 once it is noted, also for a task that nobody knows; 401 when it is forged or stale; 503 where that
+    cannot be told now."""
     app: App = request.app.state.app
     body = await bodies.read(request)
     known = app.providers.get(provider)
     if known is None or not known.capabilities.callback:
         raise Problem(404, "unknown_provider", "no such provider calls back here")
-    task = await known.callback_hint(Callback(request.headers, body, request.url.path, request.query_params))
+    try:
+        call = Callback(request.headers, body, request.url.path, request.query_params)
+        task = await known.callback_hint(call)
+    except ProviderError:
+        raise Problem(503, "not_known_yet", "the keys to check this with cannot be had; call again") from None
     if task is None:
         raise Problem(401, "not_genuine", "the signature is not ours, or too old")
     found = await app.ledger.run(transitions.hurry(provider, task, remember=_EARLY_SECONDS))

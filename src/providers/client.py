@@ -1,14 +1,18 @@
-"""What clients have in common: getting results from where they may lie, and no for an answer to what few can do."""
+"""What clients have in common: getting results from where they may lie, keys of callbacks that are kept, and no for an
+answer to what few can do."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import httpx
 
 from src.providers import refusals
+from src.providers.answers import picture_in
 from src.providers.base import (
     Callback,
     Done,
@@ -25,6 +29,11 @@ from src.providers.http import Answer
 from src.providers.results import ResultHosts, fetch_ref, open_ref
 from src.settings import Settings
 
+_KEPT_SECONDS = 86_400.0
+_ASKED_EVERY = 60.0
+
+T = TypeVar("T")
+
 
 class Client:
     """A provider's client to begin with: it has no tasks, no callbacks and no way to cancel.
@@ -38,6 +47,7 @@ class Client:
         self, settings: Settings, client: httpx.AsyncClient, *own: str, known: tuple[str, ...] = ()
     ) -> None:
         self._at = own[0]
+        self._own = ResultHosts(own, ())
         self._client = client
         self._max_bytes = settings.image_max_bytes
         self._hosts = ResultHosts(
@@ -58,6 +68,20 @@ class Client:
         kind = ErrorKind.AUTH if refused else ErrorKind.MODERATED_INPUT
         return ProviderError(kind, error.code, status=error.status, request_id=error.request_id)
 
+    def ours(self, address: object) -> str:
+        """An address that the provider named for what comes next, where it is its own: the key goes there.
+
+        Raises:
+            ProviderError: it is none, or another's.
+        """
+        if not isinstance(address, str):
+            raise ProviderError(ErrorKind.UPSTREAM, "no_address")
+        try:
+            self._own.check(httpx.URL(address))
+        except httpx.InvalidURL:
+            raise ProviderError(ErrorKind.BAD_RESULT, "bad_url") from None
+        return address
+
     async def poll(self, ticket: Ticket) -> Pending | Done:
         """Nothing can be polled: a submit has answered or its picture is lost."""
         raise ProviderError(ErrorKind.NOT_FOUND, "no_tasks", ended=True)
@@ -76,3 +100,55 @@ class Client:
 
     async def callback_hint(self, call: Callback) -> str | None:
         return None
+
+
+def result_in(answer: Answer) -> ImageRef:
+    """The picture in the answer about a generation that has ended.
+
+    Raises:
+        ProviderError: there is none; it will not come any more.
+    """
+    try:
+        return picture_in(answer)
+    except ProviderError as error:
+        kind = ErrorKind.BAD_RESULT if answer.ok and error.kind is ErrorKind.UPSTREAM else error.kind
+        raise ended(error, kind) from None
+
+
+def ended(error: ProviderError, kind: ErrorKind | None = None) -> ProviderError:
+    """An error as the end of a generation, of which nothing is left open."""
+    return ProviderError(
+        kind or error.kind, error.code, status=error.status, ended=True, request_id=error.request_id
+    )
+
+
+class Kept(Generic[T]):
+    """What a provider tells and seldom changes, such as the keys its callbacks are signed with.
+
+    It is asked for once a day, and at once where what is kept does not fit; but not more often than once a minute, since
+    everybody can send what does not fit.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._known: tuple[float, T] | None = None
+        self._asked = -_ASKED_EVERY
+
+    async def fits(self, test: Callable[[T], bool]) -> bool:
+        """Whether it passes the test.
+
+        Raises:
+            ProviderError: nothing is known, and it cannot be had now.
+        """
+        async with self._lock:
+            now = self._clock()
+            if self._known and now - self._known[0] < _KEPT_SECONDS and test(self._known[1]):
+                return True
+            if now - self._asked >= _ASKED_EVERY:
+                self._asked = now
+                self._known = (now, await self._ask())
+            if self._known is None:
+                raise ProviderError(ErrorKind.OVERLOADED, "not_known_yet")
+            return now - self._known[0] < _KEPT_SECONDS and test(self._known[1])

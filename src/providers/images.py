@@ -6,6 +6,7 @@ it can be judged while it is on its way. A person's own picture is decoded once,
 
 from __future__ import annotations
 
+import base64
 import io
 import threading
 import warnings
@@ -43,6 +44,11 @@ def sniff(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return None
+
+
+def data_uri(image: SourceImage) -> str:
+    """A picture as an address that holds it."""
+    return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
 
 
 def inspect(data: bytes) -> ImageBytes:

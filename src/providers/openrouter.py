@@ -6,7 +6,6 @@ refused, so the catalog says what each takes. `GET {base}/images/models` lists t
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import httpx
@@ -24,6 +23,7 @@ from src.providers.base import (
 from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.client import Client
 from src.providers.http import Answer, bearer, exchange
+from src.providers.images import data_uri
 from src.settings import Address, Settings
 
 _CHECK_SECONDS = 10.0
@@ -128,8 +128,7 @@ class OpenRouterProvider(Client):
 
 
 def _reference(image: SourceImage) -> dict[str, Any]:
-    data = base64.b64encode(image.data).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:{image.mime};base64,{data}"}}
+    return {"type": "image_url", "image_url": {"url": data_uri(image)}}
 
 
 def _cost(answer: Answer) -> float | None:
