@@ -45,6 +45,7 @@ _CODES: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
         (
             ErrorKind.AUTH,
             r"(?:invalid|incorrect|missing|expired|revoked|disabled|bad|wrong)\w*(?:key|token|credential|auth)"
+            r"|apikey\w*(?:invalid|expired|blocked|disabled)"
             r"|unauthori[sz]ed|authentication|unsupportedcountry|accountdeactivated|accountsuspended"
             r"|insufficientpermission|permissiondenied|organi[sz]ation|accessdenied|iprestrict|ipnotallowed",
         ),

@@ -18,12 +18,15 @@ import typer
 from aiohttp import web
 
 from src.sandbox.comfyui import ComfyUISandbox
+from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
+from src.sandbox.gemini import GeminiSandbox
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
 from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.page import ChatPage
 from src.sandbox.pictures import PictureMaker
+from src.sandbox.replicate import ReplicateSandbox
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
 
@@ -42,6 +45,9 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     OpenRouterSandbox(pictures=pictures, faults=faults).add_to(app)
     KieSandbox(pictures=pictures, faults=faults).add_to(app)
     ComfyUISandbox(pictures=pictures, faults=faults).add_to(app)
+    GeminiSandbox(pictures=pictures, faults=faults).add_to(app)
+    FalSandbox(pictures=pictures, faults=faults).add_to(app)
+    ReplicateSandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)
     return app

@@ -1,4 +1,4 @@
-"""One server with the providers' stand-ins, and our clients aimed at it."""
+"""One server with all providers' stand-ins, and our clients aimed at it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.providers.openai import OpenAIProvider
 from src.sandbox.comfyui import ComfyUISandbox
+from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
+from src.sandbox.gemini import GeminiSandbox
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
 from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.pictures import PictureMaker
+from src.sandbox.replicate import ReplicateSandbox
 from src.settings import Settings, load_settings
 
 KEY = "sk-proj-NeverShownAnywhere123"
@@ -35,6 +38,9 @@ class Edge:
     kie: KieSandbox
     openrouter: OpenRouterSandbox
     comfyui: ComfyUISandbox
+    gemini: GeminiSandbox
+    fal: FalSandbox
+    replicate: ReplicateSandbox
 
     def settings(self, **overrides: Any) -> Settings:
         return load_settings(
@@ -49,6 +55,13 @@ class Edge:
                 "openrouter_api_key": KEY,
                 "openrouter_base_url": f"{self.base}/openrouter/api/v1",
                 "comfyui_base_url": f"{self.base}/comfyui",
+                "gemini_api_key": KEY,
+                "gemini_base_url": f"{self.base}/gemini",
+                "fal_api_key": KEY,
+                "fal_base_url": f"{self.base}/fal",
+                "fal_keys_url": f"{self.base}/fal-rest/.well-known/jwks.json",
+                "replicate_api_key": KEY,
+                "replicate_base_url": f"{self.base}/replicate",
                 **overrides,
             }
         )
@@ -56,16 +69,26 @@ class Edge:
 
 @pytest.fixture
 async def edge() -> AsyncIterator[Edge]:
-    faults, pictures = Faults(), PictureMaker(cached=True)
-    openai = OpenAISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
-    kie = KieSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), webhook_key="callback-key")
-    router = OpenRouterSandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0))
-    comfyui = ComfyUISandbox(pictures=pictures, faults=faults, durations=(0.0, 0.0), lag=0.0)
+    faults = Faults()
+    same: dict[str, Any] = {
+        "pictures": PictureMaker(cached=True),
+        "faults": faults,
+        "durations": (0.0, 0.0),
+    }
+    parts = {
+        "openai": OpenAISandbox(**same),
+        "kie": KieSandbox(**same, webhook_key="callback-key"),
+        "openrouter": OpenRouterSandbox(**same),
+        "comfyui": ComfyUISandbox(**same, lag=0.0),
+        "gemini": GeminiSandbox(**same, key=KEY),
+        "fal": FalSandbox(**same, key=KEY),
+        "replicate": ReplicateSandbox(**same, key=KEY),
+    }
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    for part in (openai, kie, router, comfyui):
+    for part in parts.values():
         part.add_to(app)
     async with TestServer(app) as server:
-        yield Edge(str(server.make_url("")).rstrip("/"), faults, openai, kie, router, comfyui)
+        yield Edge(str(server.make_url("")).rstrip("/"), faults, **parts)
 
 
 @pytest.fixture
