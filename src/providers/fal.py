@@ -100,6 +100,7 @@ class FalProvider(Client):
             counts=model.counts if model else 4,
             callback=True,
             edit=known.edits,
+            sources=known.takes.sources,
             cancel=True,
             max_prompt=known.prompt_max,
             result_ttl=86_400,

@@ -142,6 +142,7 @@ class GeminiProvider(Client):
             counts=model.counts if model else 4,
             synchronous=True,
             edit=known.edits,
+            sources=known.takes.sources,
             max_prompt=known.prompt_max,
         )
 

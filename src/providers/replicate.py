@@ -107,6 +107,7 @@ class ReplicateProvider(Client):
             synchronous=_is_quick(known),
             callback=True,
             edit=known.edits,
+            sources=known.takes.sources,
             cancel=True,
             max_prompt=known.prompt_max,
             result_ttl=3600,

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from src.sandbox.faults import Fault, Faults
+from src.sandbox.faults import Fault, Faults, retry_after_headers
 from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, bad_picture, draw, send_huge
 from src.sandbox.pictures import PictureMaker
 
@@ -227,13 +227,18 @@ def _refuse(status: int, fault: Fault) -> web.Response:
         )
         failure = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": quota}]}
         details = [failure]
-        if (wait := fault.options.get("retry_after")) is not None:
+        wait = fault.options.get("retry_after")
+        if isinstance(wait, int | float):
             details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
         message = "You exceeded your current quota, please check your plan and billing details."
-        return _error(429, "RESOURCE_EXHAUSTED", message, *details)
+        # A date comes from what stands before Google, in the header.
+        headers = retry_after_headers(fault) if isinstance(wait, str) else None
+        return _error(429, "RESOURCE_EXHAUSTED", message, *details, headers=headers)
     return _error(status, _STATUS.get(status, "INTERNAL"), "The sandbox was asked to fail.")
 
 
-def _error(status: int, name: str, message: str, *details: dict[str, Any]) -> web.Response:
+def _error(
+    status: int, name: str, message: str, *details: dict[str, Any], headers: dict[str, str] | None = None
+) -> web.Response:
     error = {"code": status, "message": message, "status": name, "details": list(details)}
-    return web.json_response({"error": error}, status=status)
+    return web.json_response({"error": error}, status=status, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +68,9 @@ class Edge:
         )
 
 
-@pytest.fixture
-async def edge() -> AsyncIterator[Edge]:
+@asynccontextmanager
+async def serving() -> AsyncIterator[Edge]:
+    """The stand-ins of all providers, served."""
     faults = Faults()
     same: dict[str, Any] = {
         "pictures": PictureMaker(cached=True),
@@ -89,6 +91,12 @@ async def edge() -> AsyncIterator[Edge]:
         part.add_to(app)
     async with TestServer(app) as server:
         yield Edge(str(server.make_url("")).rstrip("/"), faults, **parts)
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[Edge]:
+    async with serving() as served:
+        yield served
 
 
 @pytest.fixture

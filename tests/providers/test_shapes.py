@@ -10,12 +10,13 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.providers import make_providers
 from src.providers.base import Callback, Done, GenRequest, ProviderError, SourceImage, Ticket
-from src.providers.kie import KieProvider
-from src.providers.openai import OpenAIProvider
-from src.settings import load_settings
+from src.settings import key_of, load_settings, provider_clients
 
-SETTINGS = load_settings(_env_file=None, openai_api_key="k", kie_api_key="k", kie_webhook_key="w")
+NEEDED = [key_of(name).lower() for name in provider_clients()]
+KEYS = {name: "https://gpu.example" if name.endswith("_url") else "k" for name in NEEDED}
+SETTINGS = load_settings(_env_file=None, **KEYS, kie_webhook_key="w")
 UNUSED = httpx.AsyncClient()
 
 scalars = (
@@ -25,7 +26,16 @@ scalars = (
     | st.floats()
     | st.text(max_size=20)
     | st.sampled_from(
-        ["success", "fail", "200", "data:image/png;base64,AAAA", "https://x/y", '{"resultUrls":[1]}']
+        [
+            "success",
+            "succeeded",
+            "COMPLETED",
+            "fail",
+            "200",
+            "data:image/png;base64,AAAA",
+            "https://x/y",
+            '{"resultUrls":[1]}',
+        ]
     )
 )
 names = st.sampled_from(
@@ -51,6 +61,20 @@ names = st.sampled_from(
         "param",
         "type",
         "downloadUrl",
+        "id",
+        "status",
+        "output",
+        "urls",
+        "request_id",
+        "status_url",
+        "candidates",
+        "content",
+        "parts",
+        "inlineData",
+        "images",
+        "has_nsfw_concepts",
+        "metrics",
+        "logs",
     ]
 )
 shapes = st.recursive(
@@ -70,16 +94,15 @@ async def ask_everything(status: int, body: bytes) -> None:
 
     request = GenRequest("j", "p", "m", sources=(SourceImage(b"x", "image/png"),))
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        openai, kie = OpenAIProvider(SETTINGS, client), KieProvider(SETTINGS, client)
-
-        async def finish(found: Any) -> None:
-            if isinstance(found, Done):
-                await kie.fetch(found.image)
-
-        for provider in (openai, kie):
-            for call in (lambda p=provider: p.submit(request), lambda p=provider: p.poll(Ticket("kie", "t"))):
+        for name, provider in make_providers(SETTINGS, dict.fromkeys(SETTINGS.providers, client)).items():
+            # fal's tickets hold where to ask.
+            asked_at = dict.fromkeys(("status", "response", "cancel"), f"{SETTINGS.fal_base_url}/x")  # type: ignore[attr-defined]
+            ticket = Ticket(name, "t", asked_at)
+            for call in (provider.submit(request), provider.poll(ticket), provider.cancel(ticket)):
                 try:
-                    await finish(await call())
+                    found: Any = await call
+                    if isinstance(found, Done):
+                        await provider.fetch(found.image)
                 except ProviderError:
                     continue
             assert (await provider.check()).detail
@@ -93,5 +116,5 @@ def test_only_provider_errors_come_out(status: int, body: bytes) -> None:
 
 @given(st.dictionaries(st.text(max_size=8), st.text(max_size=8)), st.binary(max_size=60))
 def test_a_callback_from_anyone_is_no_error(headers: dict[str, str], body: bytes) -> None:
-    kie = KieProvider(SETTINGS, UNUSED)
-    assert asyncio.run(kie.callback_hint(Callback(headers, body))) is None
+    for provider in make_providers(SETTINGS, dict.fromkeys(SETTINGS.providers, UNUSED)).values():
+        assert asyncio.run(provider.callback_hint(Callback(headers, body))) is None
