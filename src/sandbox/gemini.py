@@ -36,7 +36,6 @@ _MODEL = "/gemini/{version:v1|v1beta}/models/{model}"
 # What `imageSize` each model takes.
 _MODELS = {
     "gemini-nano-banana-2.1": ("1K", "2K", "4K"),
-    "gemini-3.1-flash-image": ("512", "1K", "2K", "4K"),
     "gemini-3-pro-image": ("1K", "2K", "4K"),
     "gemini-3.1-flash-lite-image": ("1K",),
 }

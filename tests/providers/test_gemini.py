@@ -47,6 +47,7 @@ def sdk(edge: Edge, key: str = KEY) -> genai.Client:
     return genai.Client(api_key=key, vertexai=False, http_options=options)
 
 
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 async def test_googles_sdk_makes_and_edits_a_picture(edge: Edge) -> None:
     async with sdk(edge).aio as google:
         config = types.GenerateContentConfig(
@@ -70,11 +71,12 @@ async def test_googles_sdk_makes_and_edits_a_picture(edge: Edge) -> None:
     assert hidden.candidates[0].finish_reason is types.FinishReason.IMAGE_SAFETY
 
 
+@pytest.mark.filterwarnings("ignore:Inheritance class:DeprecationWarning")
 @pytest.mark.parametrize(
     ("key", "model", "fault", "code", "status"),
     [
         ("other", MODEL, None, 400, "INVALID_ARGUMENT"),
-        (KEY, "gemini-2.5-flash-image", None, 404, "NOT_FOUND"),
+        (KEY, "gemini-3.1-flash-image", None, 404, "NOT_FOUND"),
         (KEY, MODEL, "429", 429, "RESOURCE_EXHAUSTED"),
         (KEY, MODEL, "503", 503, "UNAVAILABLE"),
     ],
@@ -152,7 +154,7 @@ async def test_silence_is_a_timeout_of_unknown_fate(gemini: GeminiProvider, edge
 
 
 async def test_a_model_that_is_gone(gemini: GeminiProvider) -> None:
-    assert (await refused(gemini, ask(model="gemini-2.5-flash-image"))).kind is ErrorKind.MODEL_GONE
+    assert (await refused(gemini, ask(model="gemini-3.1-flash-image"))).kind is ErrorKind.MODEL_GONE
 
 
 async def answered(edge: Edge, status: int, body: Any) -> Done:
@@ -233,7 +235,7 @@ async def test_an_unknown_field_is_refused_as_google_does(edge: Edge, client: ht
 async def test_check(edge: Edge, client: httpx.AsyncClient, gemini: GeminiProvider) -> None:
     assert (await gemini.check()).ok
     for change, told in (
-        ({"gemini_model": "gemini-2.5-flash-image"}, "set GEMINI_MODEL"),
+        ({"gemini_model": "gemini-3.1-flash-image"}, "set GEMINI_MODEL"),
         ({"gemini_api_key": "other"}, "check GEMINI_API_KEY"),
         ({"gemini_base_url": "http://127.0.0.1:9"}, "does not answer (connection)"),
         ({"gemini_base_url": f"{edge.base}/nowhere"}, "set GEMINI_MODEL"),
