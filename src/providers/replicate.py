@@ -104,7 +104,8 @@ class ReplicateProvider(Client):
         self.capabilities = Capabilities(
             aspects=known.aspects,
             counts=model.counts if model else 4,
-            synchronous=_is_quick(known),
+            # A quick model's call is held until its picture is there, any other's answers at once with its ticket.
+            synchronous=True,
             callback=True,
             edit=known.edits,
             sources=known.takes.sources,

@@ -140,12 +140,7 @@ async def test_a_quick_model_is_waited_for(theirs: ReplicateProvider, edge: Edge
     assert (await theirs.fetch(done.image)).width == 1024
     assert edge.replicate.wishes[0]["Prefer"] == "wait=30"
     assert edge.replicate.audit.polls == 0
-
-
-async def test_what_is_quick_is_awaited_beside_the_actor(edge: Edge, client: httpx.AsyncClient) -> None:
-    for model, quick in ((QUICK, True), (MODEL, False)):
-        provider = ReplicateProvider(edge.settings(replicate_model=model), client)
-        assert provider.capabilities.synchronous is quick
+    assert theirs.capabilities.synchronous, "so it is not awaited in an actor"
 
 
 async def test_a_small_source_is_in_the_request_and_a_large_one_is_uploaded(
