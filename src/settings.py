@@ -25,6 +25,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationError,
     create_model,
     field_validator,
@@ -62,7 +63,7 @@ class SettingsError(UserError):
 
 def _address(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("expected an address such as https://example.com")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user name or password in it")
@@ -71,6 +72,25 @@ def _address(value: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 """An http or https address."""
+
+
+def _redis_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in {"redis", "rediss", "unix"} and (parts.port or 1) > 0
+        known = known or sentinel_address(value) is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(
+            "expected an address such as redis://localhost:6379/0, rediss://…, unix://… or "
+            "redis+sentinel://host1:26379,host2:26379/name/0"
+        )
+    return value
+
+
+RedisAddress = Annotated[str, AfterValidator(_redis_address)]
+"""The address of a Redis, or of its sentinels."""
 
 
 def _proxy(value: SecretStr) -> SecretStr:
@@ -185,7 +205,7 @@ class Settings(BaseSettings):
     )
 
     # Redis, RabbitMQ and the data folder
-    redis_url: str | None = Field(
+    redis_url: RedisAddress | None = Field(
         None,
         description="`redis://`, `rediss://` or `unix://` address, or `redis+sentinel://host1:26379,host2:26379/name/0` (`rediss+sentinel://` over TLS); unset: `run` and `demo` start one.",
     )
@@ -323,7 +343,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment, then the file ENV_FILE (`.env`; empty: none), then the files of SECRETS_DIR."""
-        file = DotEnvSettingsSource(settings_cls, env_file=os.environ.get("ENV_FILE", ".env") or None)
+        if (named := os.environ.get("ENV_FILE")) and not Path(named).is_file():
+            raise SettingsError("ENV_FILE: there is no such file")
+        file = DotEnvSettingsSource(settings_cls, env_file=_env_file())
         sources = (init_settings, env_settings, file)
         said = [source()["secrets_dir"] for source in sources if source().get("secrets_dir")]
         folder = Path((said or [cls.model_fields["secrets_dir"].default])[0])
@@ -384,23 +406,6 @@ class Settings(BaseSettings):
                     "expected name:key pairs separated by commas, names of a-z 0-9 _ -, keys of 16 characters "
                     "or more; make one with `openssl rand -hex 24`"
                 )
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            known = urlsplit(value).scheme in {"redis", "rediss", "unix"}
-            known = known or sentinel_address(value) is not None
-        except ValueError:
-            known = False
-        if not known:
-            raise ValueError(
-                "expected an address such as redis://localhost:6379/0, rediss://…, unix://… or "
-                "redis+sentinel://host1:26379,host2:26379/name/0"
-            )
         return value
 
     @field_validator("blobs_url")
@@ -555,12 +560,38 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return settings_class()(**overrides)
     except ValidationError as error:
-        lines = []
-        for item in error.errors(include_input=False, include_url=False, include_context=False):
-            message = item["msg"].removeprefix("Value error, ")
-            name = ".".join(str(part) for part in item["loc"]).upper()
-            lines.append(f"{name}: {message}" if name else message)
-        raise SettingsError("Settings that need mending:\n  " + "\n  ".join(lines)) from None
+        raise SettingsError(_wrong(error)) from None
+    except (OSError, UnicodeDecodeError):
+        # The files are read whole; pydantic names none.
+        raise SettingsError(
+            f"{_env_file() or 'The environment'} or a file of SECRETS_DIR cannot be read as text: "
+            "check ENV_FILE, SECRETS_DIR and who may read their files"
+        ) from None
+
+
+def load_redis_url() -> str | None:
+    """REDIS_URL of the environment alone, for what needs no other setting to be right.
+
+    Raises:
+        SettingsError: it is no address of a Redis.
+    """
+    try:
+        return TypeAdapter(RedisAddress | None).validate_python(os.environ.get("REDIS_URL") or None)
+    except ValidationError as error:
+        raise SettingsError(_wrong(error, "REDIS_URL")) from None
+
+
+def _wrong(error: ValidationError, of: str = "") -> str:
+    lines = []
+    for item in error.errors(include_input=False, include_url=False, include_context=False):
+        message = item["msg"].removeprefix("Value error, ")
+        name = of or ".".join(str(part) for part in item["loc"]).upper()
+        lines.append(f"{name}: {message}" if name else message)
+    return "Settings that need mending:\n  " + "\n  ".join(lines)
+
+
+def _env_file() -> str | None:
+    return os.environ.get("ENV_FILE", ".env") or None
 
 
 @functools.cache

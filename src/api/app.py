@@ -8,6 +8,8 @@ Every part is closed until it has its secret: the webhook its own, the status pa
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -22,10 +24,17 @@ from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
 from src.bot.inbox import Inbox
 from src.ops.heartbeat import Heartbeat
-from src.settings import Settings
+from src.settings import Settings, UserError
 from src.worker.broker import make_broker
 
 _GRACE_SECONDS = 20
+_BACKLOG = 2048
+
+
+class CannotListen(UserError):
+    """Another program has the port, or it is no address of this machine; the text says so."""
+
+    exit_code = os.EX_OSERR
 
 
 def make_api(app: App) -> FastAPI:
@@ -80,15 +89,32 @@ class _Server(uvicorn.Server):
 
 
 async def run_api(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM; requests under way are finished."""
+    """Serve until SIGTERM; requests under way are finished.
+
+    Raises:
+        CannotListen: there is no listening at that address.
+    """
+    with _listening(host, port) as listener:
+        await _serve(settings, listener)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen at {host}:{port}: {error.strerror}. Take another --port or --host, or stop what has it."
+        ) from None
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with running_api(settings) as api:
         config = uvicorn.Config(
             api,
-            host=host,
-            port=port,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
-        await _Server(config).serve()
+        await _Server(config).serve([listener])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -14,12 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from src.cli import ops
+from src.local.folders import make_folder
 from src.local.supervisor import THREADS
 from src.settings import (
     Settings,
     SettingsError,
     UserError,
     key_of,
+    load_redis_url,
     load_settings,
     provider_clients,
     table,
@@ -44,6 +47,11 @@ def main() -> None:
     except UserError as error:
         print(f"imagebot: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        print(f"imagebot: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
+        sys.exit(os.EX_IOERR)
     except Exception as error:
         # Commands load Redis's client themselves: `--help` does without.
         if (redis := sys.modules.get("redis")) is None or not isinstance(error, redis.RedisError):
@@ -58,7 +66,7 @@ def main() -> None:
 def demo(
     prompt: Annotated[str | None, typer.Option(help="Make this one picture and exit.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the chat page.")] = 8090,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port of the chat page.")] = 8090,
     data: Annotated[Path | None, typer.Option(help="Folder to keep everything in.")] = None,
 ) -> None:
     """Everything on this machine: no token, no key, no service. Opens a chat page."""
@@ -69,8 +77,8 @@ def demo(
 
 @app.command()
 def run(
-    processes: Annotated[int, typer.Option(help="Worker processes.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each.")] = THREADS,
+    processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = THREADS,
 ) -> None:
     """The bot, a worker and (without REDIS_URL) Redis, on this machine."""
     settings = load_settings()
@@ -128,6 +136,10 @@ def load(
     """Play people against this system on the sandbox, and say what it carries."""
     from src.load.run import Plan
 
+    if data is not None:
+        make_folder(data, "--data")
+    if png is not None:
+        png.touch()
     plan = Plan(
         users=users,
         seconds=minutes * 60,
@@ -186,9 +198,10 @@ def _say(line: str) -> None:
 async def _demo(folder: Path, port: int, prompt: str | None, as_json: bool) -> bool:
     from src.local.demo import one_job, system
 
+    redis_url = load_redis_url()
     if prompt is None:
         _say("Starting Redis, the sandbox, a worker and the bot …")
-    async with system(folder, _say, port=port, redis_url=os.environ.get("REDIS_URL")) as (url, parts, redis):
+    async with system(folder, _say, port=port, redis_url=redis_url) as (url, parts, redis):
         if prompt is None:
             print(f"\n  The chat is at {url}\n", flush=True)
             _say(f"Its data and logs are in {folder.resolve()}. Ctrl-C stops everything.")

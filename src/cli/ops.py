@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,7 +44,7 @@ def _settings() -> Settings:
 
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Its port.")] = 8000,
 ) -> None:
     """Webhook, callbacks, probes, the status page and REST, over HTTP."""
     from src.api.app import run_api
@@ -60,7 +60,7 @@ def api(
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="The figures as JSON.")] = False,
-    lang: Annotated[str, typer.Option(help="en or ru.")] = "en",
+    lang: Annotated[Literal["en", "ru"], typer.Option(help="Of the words.")] = "en",
 ) -> None:
     """The system's state and what to do next; exit code 1 while there is a problem."""
     from src.app import open_app

@@ -73,6 +73,7 @@ async def system(
 
     Raises:
         FolderInUse, NoFolder: the data folder is not to be had. PartDied: a part did not come up. NoRedis: there is none.
+        redis.RedisError: the one given is away.
     """
     data = data.resolve()
     with held(data, "another demo"):
@@ -80,6 +81,8 @@ async def system(
         try:
             if redis_url is None:
                 redis_url = await start_redis(supervisor, data)
+            else:
+                await _answers(redis_url)
             port = free_port(port)
             url = f"http://127.0.0.1:{port}"
             env = environment(url, redis_url, data)
@@ -171,6 +174,11 @@ async def start_redis(supervisor: Supervisor, data: Path) -> str:
     command = redis_command(data.resolve(), where.socket)
     await supervisor.start(Part("redis", command, ready=lambda: _redis_up(where.address), files=[where.lock]))
     return where.address
+
+
+async def _answers(url: str) -> None:
+    async with Redis.from_url(url) as client:
+        await client.ping()
 
 
 async def _redis_up(url: str) -> None:

@@ -27,8 +27,11 @@ class NoFolder(UserError):
     exit_code = os.EX_CANTCREAT
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(folder: Path, named_by: str = "DATA_DIR") -> Path:
     """The folder, made where it is not there: for its owner only.
+
+    Args:
+        named_by: the setting or option that names it.
 
     Raises:
         NoFolder: it cannot be made, or not written into.
@@ -37,9 +40,9 @@ def make_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         why = "a file has that name" if isinstance(error, FileExistsError) else error.strerror
-        raise NoFolder(f"{folder} cannot be made: {why}. Set DATA_DIR to a folder of yours.") from None
+        raise NoFolder(f"{folder} cannot be made: {why}. Name a folder of yours by {named_by}.") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise NoFolder(f"{folder} cannot be written into: set DATA_DIR to a folder of yours.")
+        raise NoFolder(f"{folder} cannot be written into: name a folder of yours by {named_by}.")
     return folder
 
 

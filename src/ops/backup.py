@@ -42,6 +42,7 @@ from src.jobs.keys import PREFIX
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
 from src.jobs.uploads import is_upload, name_of
+from src.local.folders import make_folder
 from src.settings import Settings, UserError
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs, BlobsAway
 from src.store.clients import make_redis
@@ -187,8 +188,12 @@ def verify(file: Path) -> Contents:
 
 
 async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> None:
-    """Make a backup every so often, for ever, and keep the newest `keep` of them."""
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    """Make a backup every so often, for ever, and keep the newest `keep` of them.
+
+    Raises:
+        NoFolder: it cannot be made, or not written into.
+    """
+    await asyncio.to_thread(make_folder, folder, "its argument")
     while True:
         await asyncio.sleep(max(0.0, _newest(folder) + seconds - time.time()))
         file = folder / time.strftime("imagebot-%Y%m%dT%H%M%SZ.backup", time.gmtime())

@@ -24,7 +24,7 @@ from src.limits import Limiter
 from src.local.redis_server import NoRedis, found, redis_server
 from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import TELEGRAM
-from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
+from src.settings import Settings, key_of, load_settings, provider_clients
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 
@@ -45,12 +45,12 @@ class Finding:
 
 
 async def examine(say: Callable[[str], None]) -> bool:
-    """Say every finding; whether all is well."""
-    try:
-        settings = found(load_settings())
-    except SettingsError as error:
-        say(str(error))
-        return False
+    """Say every finding; whether all is well.
+
+    Raises:
+        SettingsError: there are none to look with.
+    """
+    settings = found(load_settings())
     say(str(Finding("settings", True, "all can be read")))
     well = True
     for part in (_redis, _rabbitmq, _telegram, _providers, _telemetry):

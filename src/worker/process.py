@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dramatiq
 from dramatiq.asyncio import get_event_loop_thread
@@ -21,12 +21,11 @@ from dramatiq.middleware import Middleware
 from src.app import cancel_all, open_app
 from src.ops.heartbeat import Heartbeat
 from src.ops.originals import Sweeper
-from src.pipeline.leases import Work
-from src.pipeline.scheduler import Scheduler
 from src.settings import Settings
-from src.telegram.client import make_bot
-from src.telegram.i18n import Texts
-from src.telegram.messages import Messages
+
+if TYPE_CHECKING:
+    from src.pipeline.leases import Work
+    from src.pipeline.scheduler import Scheduler
 
 T = TypeVar("T")
 
@@ -86,6 +85,13 @@ class WorkerProcess(Middleware):
         _run(self._close())
 
     async def _open(self) -> None:
+        # A client of Telegram costs seconds to load: the api and the commands make this broker, too, and need none.
+        from src.pipeline.leases import Work
+        from src.pipeline.scheduler import Scheduler
+        from src.telegram.client import make_bot
+        from src.telegram.i18n import Texts
+        from src.telegram.messages import Messages
+
         global _work
         settings = self._settings
         app = await self._stack.enter_async_context(open_app(settings))

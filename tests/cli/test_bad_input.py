@@ -1,0 +1,149 @@
+"""Whatever a person gives `imagebot` that cannot be: one line that says what to do, an exit code of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from src.cli.main import app
+from tests.conftest import RedisProcess
+
+USAGE = 2  # Click's
+ROOT = Path(__file__).parents[2]
+TOKEN = {"TELEGRAM_TOKEN": "1234567:" + "A" * 30}
+KEY = {"KIE_API_KEY": "sandbox-key"}
+AWAY = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+NO_REDIS = "Redis: nothing listens at its address: check REDIS_URL"
+NEEDED = "REDIS_URL: is needed here"
+SETTINGS = "Settings that need mending:\n  RATE_LIMIT: "
+
+# Words, settings, exit code, how its one line goes on. {file} is a file, {broken} a file of nonsense.
+CASES: list[tuple[str, dict[str, str], int, str]] = [
+    ("demo --data {file}/x --prompt fox", {}, os.EX_CANTCREAT, "{file}/x cannot be made: Not a directory"),
+    ("demo --data {file} --prompt fox", {}, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
+    ("demo --port 99999", {}, USAGE, ""),
+    ("demo", {"REDIS_URL": "nonsense"}, os.EX_CONFIG, "Settings that need mending:\n  REDIS_URL: expected"),
+    ("demo", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("run", {}, os.EX_CONFIG, "Settings that are needed here:\n  TELEGRAM_TOKEN: .*\n  OPENAI_API_KEY or"),
+    ("run --processes 0", {}, USAGE, ""),
+    ("run --threads 0", {}, USAGE, ""),
+    ("run", TOKEN | KEY | {"DATA_DIR": "{file}/x"}, os.EX_CANTCREAT, "{file}/x/redis cannot be made"),
+    ("bot", AWAY, os.EX_CONFIG, "TELEGRAM_TOKEN: is needed here"),
+    ("bot", TOKEN, os.EX_CONFIG, NEEDED),
+    ("bot", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
+    ("api", {}, os.EX_CONFIG, NEEDED),
+    ("api --port {taken}", AWAY, os.EX_OSERR, "cannot listen at 127.0.0.1:{taken}: Address already in use"),
+    ("api --host nobody.invalid", AWAY, os.EX_OSERR, "cannot listen at nobody.invalid:8000: "),
+    ("api --host 203.0.113.9", AWAY, os.EX_OSERR, "cannot listen at 203.0.113.9:8000: Cannot assign"),
+    ("api --port 65536", AWAY, USAGE, ""),
+    ("status", {}, os.EX_CONFIG, NEEDED),
+    ("status", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("status --lang xx", AWAY, USAGE, ""),
+    ("status", {"ENV_FILE": "none"}, os.EX_CONFIG, "ENV_FILE: there is no such file"),
+    ("status", {"ENV_FILE": "{broken}"}, os.EX_CONFIG, "{broken} or a file of SECRETS_DIR cannot be read"),
+    ("status", {"TELEGRAM_API_URL": "http://x:99999"}, os.EX_CONFIG, ".*\n  TELEGRAM_API_URL: Port out of"),
+    ("status", {"REDIS_URL": "redis://x:99999"}, os.EX_CONFIG, ".*\n  REDIS_URL: expected an address"),
+    ("status", KEY | AWAY | {"MODELS_FILE": "none.toml"}, os.EX_CONFIG, "MODELS_FILE: none.toml"),
+    ("models", {"MODELS_FILE": "{broken}"}, os.EX_CONFIG, "MODELS_FILE: {broken}"),
+    ("models", {"MODELS_FILE": "{folder}"}, os.EX_CONFIG, "MODELS_FILE: {folder}"),
+    ("backup x", {}, os.EX_CONFIG, NEEDED),
+    ("backup x", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("backup none/x", {"REDIS_URL": "{redis}"}, os.EX_DATAERR, "none/x cannot be written: No such file"),
+    (
+        "backup {folder}",
+        {"REDIS_URL": "{redis}"},
+        os.EX_DATAERR,
+        "{folder} cannot be written: Is a directory",
+    ),
+    ("backup {file} --every 6h", AWAY, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
+    ("backup x --every 6x", AWAY, USAGE, ""),
+    ("restore none", AWAY, os.EX_DATAERR, "none cannot be read: No such file"),
+    ("restore {broken}", AWAY, os.EX_DATAERR, "{broken} is not a backup of this system, or is damaged"),
+    ("restore {folder}", AWAY, os.EX_DATAERR, "{folder} cannot be read: Is a directory"),
+    ("jobs list", {}, os.EX_CONFIG, NEEDED),
+    ("jobs list", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("jobs show x", {"REDIS_URL": "{redis}"}, 1, "there is no job x"),
+    ("jobs retry x", {"REDIS_URL": "{redis}"}, 1, "there is no job x"),
+    ("jobs cancel x", {"REDIS_URL": "{redis}"}, 1, "there is no job x"),
+    ("jobs drop x", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("load --data {file}", {}, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
+    ("load --png {file}/x.png", {}, os.EX_IOERR, "{file}/x.png: Not a directory"),
+    ("load --users 0", {}, USAGE, ""),
+    ("doctor", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
+    ("settings x", {}, USAGE, ""),
+    ("nonsense", {}, USAGE, ""),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProcess) -> list[dict[str, Any]]:
+    """What was said to each case, with the names in its words and its expectation filled in."""
+    folder = tmp_path_factory.mktemp("cwd")
+    file, broken = folder / "file", folder / "broken"
+    file.touch()
+    broken.write_bytes(b"\x00\xff nonsense")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        named = {
+            "file": file,
+            "broken": broken,
+            "folder": folder,
+            "redis": redis_process.url,
+            "taken": taken.getsockname()[1],
+        }
+
+        def fill(text: str) -> str:
+            return re.sub(r"\{(\w+)\}", lambda match: str(named[match[1]]), text)
+
+        nothing = {
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": "",
+            "SECRETS_DIR": os.devnull,
+            "TMPDIR": str(folder),
+        }
+        cases = [
+            [fill(words).split(), nothing | {name: fill(value) for name, value in env.items()}, str(folder)]
+            for words, env, _, _ in CASES
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.cli.forked"],
+            cwd=ROOT,
+            input=json.dumps(cases),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=150,
+            check=True,
+        )
+    said: list[dict[str, Any]] = json.loads(done.stdout)
+    return [one | {"line": fill(line)} for one, (*_, line) in zip(said, CASES, strict=True)]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[f"{words} {[*env]}" for words, env, *_ in CASES])
+def test_one_line_says_what_to_do(number: int, answers: list[dict[str, Any]]) -> None:
+    answer, (_, _, code, line) = answers[number], CASES[number]
+    said = answer["err"].removeprefix("Starting Redis, the sandbox, a worker and the bot …\n")
+    assert answer["code"] == code, answer
+    assert answer["out"] == ""
+    if code == USAGE:
+        assert said.startswith("Usage: ")
+        return
+    assert re.match("imagebot: " + answer["line"], said), said
+    # A line for each setting that is wrong.
+    assert len(said.splitlines()) == 1 + line.count("\n"), said
+
+
+def test_every_command_is_given_something_wrong() -> None:
+    tried = {words.partition(" -")[0] for words, *_ in CASES}
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for word in getattr(command, "commands", {"": command}):
+            whole = f"{name} {word}".strip()
+            assert any(f"{one} ".startswith(f"{whole} ") for one in tried), whole
