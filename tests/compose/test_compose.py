@@ -5,8 +5,12 @@ No engine is needed. That the commands run is tested where the parts are (tests/
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +64,83 @@ def test_it_can_change_nothing_of_its_image(service: dict[str, Any]) -> None:
 
 
 def test_its_image_is_pinned(service: dict[str, Any]) -> None:
-    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)?", service["image"])
+    assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+(\.\d+)?(-\w+)?(@sha256:[0-9a-f]{64})?", service["image"])
+
+
+def test_it_is_not_run_by_root(service: dict[str, Any]) -> None:
+    if not service["image"].startswith("imagebot:"):  # its own file says so
+        assert service["user"].partition(":")[0] not in ("", "root", "0")
+
+
+def test_nobody_reaches_what_people_said_from_outside() -> None:
+    """Only what needs Redis shares a network with it, and that one leads nowhere."""
+    networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
+    assert BASE["networks"]["core"] == {"internal": True}
+    assert networks["redis"] == networks["rabbitmq"] == {"core"}
+    assert {name for name in networks if "core" in networks[name]} - {"redis", "rabbitmq"} == {
+        "bot",
+        "worker-image",
+        "api",
+        "backup",
+        "redis-exporter",
+    }
+    assert all(networks[name] - {"core"} for name, service in SERVICES.items() if "ports" in service)
+
+
+def test_redis_asks_for_a_password() -> None:
+    assert "--requirepass ${REDIS_PASSWORD:?" in SERVICES["redis"]["command"]
+    assert ":${REDIS_PASSWORD:?" in SERVICES["bot"]["environment"]["REDIS_URL"]
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name in BASE["services"]])
+def test_what_env_says_comes_before_what_is_said_here(name: str) -> None:
+    service = SERVICES[name]
+    assert service["env_file"] == [{"path": ".env", "required": False}]
+    for variable, value in service["environment"].items():
+        assert re.match(rf"\$\{{{variable}:?-", value), variable
+
+
+def test_every_setting_works_from_env(tmp_path: Path) -> None:
+    """Asked of Docker Compose itself."""
+    compose = docker_compose()
+    shutil.copytree(FOLDER, tmp_path / "compose")
+    said = {name: f"{name.lower()}-of-env" for name in SETTINGS} | {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://other:4318",
+        "OTEL_TRACES_SAMPLER_ARG": "0.5",
+    }
+    (tmp_path / "compose/.env").write_text("".join(f"{name}={value}\n" for name, value in said.items()))
+    done = subprocess.run(
+        [*compose, "config", "--format", "json"],
+        cwd=tmp_path / "compose",
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    for name in ("bot", "worker-image", "api", "backup"):
+        assert said.items() <= services[name]["environment"].items()
+
+
+@pytest.mark.parametrize("further", ["demo.yaml", "rabbitmq.yaml", "secrets.yaml"])
+def test_docker_compose_takes_the_files(further: str) -> None:
+    done = subprocess.run(
+        [*docker_compose(), "-f", "compose.yaml", "-f", further, "--profile", "*", "config", "--quiet"],
+        cwd=FOLDER,
+        env={"PATH": os.environ["PATH"], "REDIS_PASSWORD": "r", "RABBITMQ_PASSWORD": "r"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def docker_compose() -> list[str]:
+    """The command, of this machine or as tools.sh fetched it; the test is skipped where there is none."""
+    tools = Path(os.environ.get("IMAGEBOT_TOOLS") or Path.home() / ".cache/imagebot-tools")
+    found = shutil.which("docker-compose", path=f"{os.environ['PATH']}:{tools}")
+    return [found] if found else pytest.skip("needs tests/compose/tools.sh docker-compose")
 
 
 def test_its_health_is_checked(service: dict[str, Any]) -> None:
@@ -112,7 +192,7 @@ def test_the_health_of_the_backup_is_a_file_it_writes() -> None:
 
 
 def test_redis_keeps_what_it_is_told(tmp_path: Path) -> None:
-    words = shlex.split(SERVICES["redis"]["command"])
+    words = shlex.split(re.sub(r"\$\{[^}]*\}", "PASSWORD", SERVICES["redis"]["command"]))
     options = dict(zip(words[1::2], words[2::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
@@ -138,7 +218,7 @@ def test_the_demo_speaks_to_the_sandbox_alone() -> None:
         environment = DEMO["services"][name]["environment"]
         assert environment["TELEGRAM_TOKEN"] == DEMO_TOKEN
         addresses = [value for key, value in environment.items() if key.endswith("_URL") and value]
-        assert all(address.startswith(("http://sandbox:8090", "redis://redis:")) for address in addresses)
+        assert all(re.match(r"http://sandbox:8090|redis://:\S+@redis:", address) for address in addresses)
     assert DEMO_TOKEN in DEMO["services"]["sandbox"]["command"]
 
 
