@@ -1,35 +1,56 @@
 """`imagebot doctor`: checks every setting and everything outside, one line each, and what to do.
 
-It changes nothing and costs nothing at a provider. No value of a secret is shown.
+It leaves nothing changed and costs nothing at a provider. No value of a secret is shown.
 """
 
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import os
+import shutil
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import httpx
-from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramUnauthorizedError
+import psutil
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramNetworkError,
+    TelegramNotFound,
+    TelegramUnauthorizedError,
+)
+from aiogram.types import User, WebhookInfo
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 from redis.exceptions import RedisError
 
 from observability.addresses import safe_url
+from observability.process import memory_share
 from src.app import open_app
 from src.jobs import Ledger, keys
 from src.limits import Limiter
+from src.local.folders import NoFolder, make_folder
 from src.local.redis_server import NoRedis, found, redis_server
 from src.ops.hearing import webhook_trouble
-from src.ops.thresholds import TELEGRAM
+from src.ops.thresholds import DISK, MEMORY, TELEGRAM
 from src.settings import Settings, key_of, load_settings, provider_clients
+from src.store.blobs import Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 
 _OLDEST_REDIS = (6, 2)
 _CONNECT_SECONDS = 3.0
+_CLOCK_SECONDS = 10.0
+# Of the machine: bot, worker, api and Redis; and what it is to have free.
+_LEAST_MEMORY = 1_000_000_000
+_LEAST_DISK = 1_000_000_000
+_TELEGRAM = "https://api.telegram.org"
+_WEBHOOK_PORTS = (443, 80, 88, 8443)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +74,47 @@ async def examine(say: Callable[[str], None]) -> bool:
     settings = found(load_settings())
     say(str(Finding("settings", True, "all can be read")))
     well = True
-    for part in (_redis, _rabbitmq, _telegram, _providers, _telemetry):
+    for part in (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry):
         async for finding in part(settings):
             say(str(finding))
             well = well and finding.ok
     return well
+
+
+async def _machine(settings: Settings) -> AsyncIterator[Finding]:
+    total, share = psutil.virtual_memory().total, memory_share()
+    shown = f"{total / 1e9:.1f} GB, {share:.0%} of what may be used is in use"
+    if total < _LEAST_MEMORY:
+        yield Finding("memory", False, f"{shown}: bot, worker and Redis need 1 GB together")
+    else:
+        yield Finding("memory", not MEMORY.level(share), shown)
+    try:
+        disk = shutil.disk_usage(await asyncio.to_thread(make_folder, settings.data_dir.resolve()))
+    except NoFolder as error:
+        yield Finding("disk", False, str(error))
+        return
+    full = 1 - disk.free / disk.total
+    shown = f"{disk.free / 1e9:.1f} GB free in {settings.data_dir}"
+    enough = disk.free >= _LEAST_DISK and not DISK.level(full)
+    yield Finding("disk", enough, shown if enough else f"{shown}, {full:.0%} in use: make room")
+    blobs = Blobs(settings)
+    try:
+        await blobs.put("probe", b"written")
+        await blobs.delete("probe")
+    except BlobsAway as error:
+        yield Finding("originals", False, f"{error}: check BLOBS_URL")
+    else:
+        yield Finding("originals", True, f"{settings.blobs_url or 'the data folder'} takes them")
+
+
+def _clock(of: str, theirs: float) -> Finding:
+    """This machine's clock beside another's, in seconds since the epoch."""
+    off = abs(time.time() - theirs)
+    if off <= _CLOCK_SECONDS:
+        return Finding("clock", True, f"as {of}'s")
+    return Finding(
+        "clock", False, f"{off:.0f} s from {of}'s: set it right, such as by `timedatectl set-ntp true`"
+    )
 
 
 async def _redis(settings: Settings) -> AsyncIterator[Finding]:
@@ -84,6 +141,12 @@ async def _redis(settings: Settings) -> AsyncIterator[Finding]:
         safe = policy == "noeviction" or not memory.get("maxmemory")
         advice = policy if safe else f"{policy} throws jobs away when memory is full: set `noeviction`"
         yield Finding("Redis eviction", safe, advice)
+        # Reading works on a replica and for a user with few rights; only doing tells.
+        await client.set(keys.PROBE(), "doctor", px=1000)
+        await client.eval("return redis.call('SET', KEYS[1], ARGV[1], 'PX', 1000)", 1, keys.PROBE(), "doctor")
+        yield Finding("Redis writes", True, "takes a write and a script")
+        seconds, micros = await client.time()
+        yield _clock("Redis", int(seconds) + int(micros) / 1e6)
     except (RedisError, OSError) as error:
         yield Finding("Redis", False, trouble(error))
     finally:
@@ -110,9 +173,12 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     try:
         me = await bot.get_me(request_timeout=15)
         yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}{way}")
+        yield Finding("Telegram's switches", True, _switches(me))
+        if (theirs := await _time_at_telegram(settings)) is not None:
+            yield _clock("Telegram", theirs)
         info = await bot.get_webhook_info(request_timeout=15)
         if settings.webhook_url is not None:
-            wrong = webhook_trouble(info, settings.webhook_url)
+            wrong = _unreachable(settings) or webhook_trouble(info, settings.webhook_url) or _failed(info)
             yield Finding("Telegram's webhook", not wrong, wrong or "takes updates")
         elif info.url:
             yield Finding("Telegram's webhook", True, "one is set from before; the bot takes it back")
@@ -121,13 +187,53 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     except TelegramUnauthorizedError:
         yield Finding("Telegram", False, "the token is refused: check TELEGRAM_TOKEN with @BotFather")
     except (TelegramNetworkError, OSError):
-        yield Finding(
-            "Telegram", False, f"{settings.telegram_api_url} does not answer{way}: check TELEGRAM_API_URL"
-        )
+        there = await _time_at_telegram(settings) is not None
+        how = "answers, but not as the Bot API does" if there else "does not answer"
+        yield Finding("Telegram", False, f"{settings.telegram_api_url} {how}{way}: check TELEGRAM_API_URL")
+    except TelegramNotFound:
+        yield Finding("Telegram", False, "knows no such bot (404): check TELEGRAM_TOKEN and TELEGRAM_API_URL")
     except TelegramAPIError as error:
         yield Finding("Telegram", False, f"answers with {type(error).__name__}: check TELEGRAM_API_URL")
     finally:
         await bot.session.close()
+
+
+def _switches(me: User) -> str:
+    """What @BotFather has switched; how groups are heard is nobody else's to say."""
+    groups = "groups may add it" if me.can_join_groups else "no group can add it (@BotFather: Allow Groups?)"
+    heard = (
+        "hears all that is said there, which it needs not (@BotFather: Group Privacy)"
+        if me.can_read_all_group_messages
+        else "hears commands, mentions and replies there"
+    )
+    return f"{groups}; it {heard}; inline mode is {'on' if me.supports_inline_queries else 'off'}"
+
+
+async def _time_at_telegram(settings: Settings) -> float | None:
+    """Telegram's clock, as its answers say it; None: it cannot be asked straight."""
+    if settings.route("telegram").proxy:
+        return None
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as client:
+            date = (await client.head(settings.telegram_api_url)).headers.get("date", "")
+        return email.utils.parsedate_to_datetime(date).timestamp()
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _unreachable(settings: Settings) -> str:
+    """Why Telegram never calls this address, whatever listens there; empty: it may."""
+    port = urlsplit(str(settings.webhook_url)).port or 443
+    if settings.telegram_api_url != _TELEGRAM or port in _WEBHOOK_PORTS:
+        return ""
+    return f"Telegram calls the ports {', '.join(map(str, _WEBHOOK_PORTS))} only: change WEBHOOK_URL"
+
+
+def _failed(info: WebhookInfo) -> str:
+    """What went wrong when Telegram last called, while something still waits to be told."""
+    if info.last_error_message is None or not info.pending_update_count:
+        return ""
+    return f"{info.pending_update_count} updates wait; the last call failed: {info.last_error_message}"
 
 
 async def _deaf(settings: Settings) -> str:
@@ -180,10 +286,20 @@ async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
         "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"
     )
-    if protocol == "grpc" or parts.scheme not in ("http", "https"):
-        yield Finding("OTLP", True, f"{shown} takes connections")
-        return
-    yield await _traces_at(given or f"{endpoint.rstrip('/')}/v1/traces")
+    if protocol == "grpc":
+        exporter = OTLPSpanExporter(timeout=_CONNECT_SECONDS)
+        taken = await asyncio.to_thread(exporter.export, ()) is SpanExportResult.SUCCESS
+        exporter.shutdown()
+        wrong = "takes no traces by gRPC: its port is usually 4317; for 4318 set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+        yield Finding("OTLP", taken, f"{shown} {'takes traces' if taken else wrong}")
+    elif parts.scheme not in ("http", "https"):
+        yield Finding("OTLP", False, f"{shown} needs http:// or https:// before it")
+    elif not given and parts.path.rstrip("/").endswith("/v1/traces"):
+        yield Finding(
+            "OTLP", False, "OTEL_EXPORTER_OTLP_ENDPOINT ends in /v1/traces, which is added to it: take it off"
+        )
+    else:
+        yield await _traces_at(given or f"{endpoint.rstrip('/')}/v1/traces")
 
 
 async def _traces_at(url: str) -> Finding:
@@ -195,12 +311,19 @@ async def _traces_at(url: str) -> Finding:
     shown = safe_url(url)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as client:
-            status = (await client.post(url, headers=headers)).status_code
+            answer = await client.post(url, headers=headers)
+            status = answer.status_code
+    except httpx.RemoteProtocolError:
+        return Finding(
+            "OTLP",
+            False,
+            f"{shown} speaks no HTTP/1: gRPC's port is 4317, HTTP's 4318; or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+        )
     except httpx.HTTPError as error:
         return Finding("OTLP", False, f"{shown} does not answer ({type(error).__name__}): check the endpoint")
     if status in (401, 403):
         return Finding("OTLP", False, f"{shown} refuses us ({status}): check OTEL_EXPORTER_OTLP_HEADERS")
-    if status >= 300:
+    if status >= 300 or "html" in answer.headers.get("content-type", ""):
         return Finding(
             "OTLP",
             False,

@@ -45,6 +45,8 @@ CPU = Threshold(0.7)
 """Share of one core, all that one Python process can fill."""
 MEMORY = Threshold(0.8)
 """Share of the machine's or the container's memory."""
+DISK = Threshold(0.85, 0.95)
+"""Share of the disk of the data folder."""
 REDIS_MEMORY = Threshold(0.8)
 """Share of `maxmemory`."""
 TELEGRAM = Threshold(60, 60)

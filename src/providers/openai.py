@@ -220,7 +220,8 @@ class OpenAIProvider(Client):
             answer = await self._get("models")
             found = self._judged(answer) if answer.status not in (404, 405) else await self._without_list()
             if not found.ok:
-                return found
+                elsewhere = None if answer.status in (401, 403) else await self._elsewhere()
+                return elsewhere or found
             edits = await self._empty("edits")
         except ProviderError as error:
             return Health(False, f"{self._base} does not answer ({error.code}): check OPENAI_BASE_URL")
@@ -228,6 +229,19 @@ class OpenAIProvider(Client):
             return Health(True, f"{found.detail}; it has no edits ({edits.status} at /images/edits)")
         hosts = ", ".join((httpx.URL(self._base).host, *self._result_hosts))
         return Health(True, f"{found.detail}; pictures may come from {hosts}")
+
+    async def _elsewhere(self) -> Health | None:
+        """Whether the API is one step further, which is what most forget."""
+        if self._base.endswith("/v1"):
+            return None
+        address = f"{self._base}/v1"
+        try:
+            answer = await self._get("v1/models")
+        except ProviderError:
+            return None
+        if _ids(answer) is None and not (answer.status in (401, 403) and _seen(answer) == "JSON"):
+            return None
+        return Health(False, f"{self._base} is no API, but {address} is: set OPENAI_BASE_URL={address}")
 
     def _judged(self, answer: Answer) -> Health:
         """What the answer to a list of the models says."""

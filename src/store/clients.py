@@ -181,6 +181,8 @@ def trouble(error: Exception) -> str:
     for kinds, words in _TROUBLES:
         if any(isinstance(cause, kinds) for cause in causes):
             return words
+    if "can't run this command" in str(error):  # a user's rights inside a script
+        return _TROUBLES[1][1]
     word = _PASSING_WORDS.search(str(error))
     return f"cannot be written: {word[0] if word else type(error).__name__}"
 
@@ -199,6 +201,10 @@ _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (NoPermissionError,),
         "its user may not do what is needed: give it the rights in compose/README.md, More machines",
+    ),
+    (
+        (redis.ReadOnlyError,),
+        "is a replica, which takes no writes: set REDIS_URL to the master, or to the sentinels",
     ),
     (
         (ssl.SSLCertVerificationError,),

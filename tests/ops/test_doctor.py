@@ -1,12 +1,208 @@
-"""What `imagebot doctor` says of where traces go."""
+"""What `imagebot doctor` says of what people get wrong."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
 import pytest
+import redis
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from src.ops import doctor
 from src.ops.doctor import examine
+from src.settings import load_settings
+from tests.conftest import RedisProcess
+
+TOKEN = "1234567:" + "A" * 30
+ME = {
+    "id": 1234567,
+    "is_bot": True,
+    "first_name": "B",
+    "username": "b_bot",
+    "can_join_groups": False,
+    "can_read_all_group_messages": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+
+
+async def said(subject: str) -> list[str]:
+    """Its lines on a subject."""
+    lines: list[str] = []
+    await examine(lines.append)
+    return [line for line in lines if line[6:].startswith(f"{subject}:")]
+
+
+def serving(answer: Callable[[web.Request], Any]) -> TestServer:
+    """A server that gives everybody the same answer."""
+    app = web.Application()
+
+    async def handle(request: web.Request) -> web.Response:
+        found: web.Response = answer(request)
+        return found
+
+    app.router.add_route("*", "/{path:.*}", handle)
+    return TestServer(app)
+
+
+def a_page(_: web.Request) -> web.Response:
+    return web.Response(text="<!doctype html><title>Welcome</title>", content_type="text/html")
+
+
+async def test_a_replica_takes_no_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = RedisProcess(tmp_path, "--replicaof", "127.0.0.1", "1", "--appendonly", "yes")
+    server.start()
+    try:
+        monkeypatch.setenv("REDIS_URL", server.url)
+        (*_, last) = await said("Redis")
+        assert last.startswith(
+            "WRONG Redis: is a replica, which takes no writes: set REDIS_URL to the master"
+        )
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("rights", ["+info +time", "+info +time +set", "+info +time +eval"])
+async def test_a_user_needs_its_rights(
+    rights: str, redis_process: RedisProcess, sync_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_redis.execute_command("ACL", "SETUSER", "weak", "reset", "on", ">pw", "~*", *rights.split())
+    try:
+        monkeypatch.setenv("REDIS_URL", redis_process.url.replace("unix://", "unix://weak:pw@"))
+        (*_, last) = await said("Redis")
+        assert last.startswith("WRONG Redis: its user may not do what is needed: give it the rights")
+    finally:
+        sync_redis.execute_command("ACL", "DELUSER", "weak")
+
+
+async def test_all_is_well_with_a_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    assert await said("Redis writes") == ["ok    Redis writes: takes a write and a script"]
+    assert await said("clock") == ["ok    clock: as Redis's"]
+
+
+async def test_a_page_is_not_telegram(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(a_page) as server:
+        url = str(server.make_url("")).rstrip("/")
+        monkeypatch.setenv("TELEGRAM_API_URL", url)
+        monkeypatch.setenv("TELEGRAM_TOKEN", TOKEN)
+        (line,) = await said("Telegram")
+    assert line.startswith(f"WRONG Telegram: {url} answers, but not as the Bot API does: check")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "WRONG Telegram: the token is refused: check TELEGRAM_TOKEN"),
+        (404, "WRONG Telegram: knows no such bot (404): check TELEGRAM_TOKEN and TELEGRAM_API_URL"),
+    ],
+)
+async def test_a_token_that_is_none(status: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"ok": False, "error_code": status, "description": "No"}
+    async with serving(lambda _: web.json_response(refused, status=status)) as server:
+        monkeypatch.setenv("TELEGRAM_API_URL", str(server.make_url("")))
+        monkeypatch.setenv("TELEGRAM_TOKEN", TOKEN)
+        (line,) = await said("Telegram")
+    assert line.startswith(words)
+
+
+async def test_switches_clock_and_webhook(monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = {
+        "url": "https://bot.example/telegram/webhook",
+        "has_custom_certificate": False,
+        "pending_update_count": 3,
+        "last_error_date": int(time.time()) - 900,
+        "last_error_message": "Connection timed out",
+    }
+
+    def answer(request: web.Request) -> web.Response:
+        found = hook if request.path.endswith("getWebhookInfo") else ME
+        return web.json_response(
+            {"ok": True, "result": found}, headers={"Date": formatdate(1e9, usegmt=True)}
+        )
+
+    async with serving(answer) as server:
+        for name, value in {
+            "TELEGRAM_API_URL": str(server.make_url("")),
+            "TELEGRAM_TOKEN": TOKEN,
+            "WEBHOOK_URL": "https://bot.example",
+            "WEBHOOK_SECRET": "s",
+        }.items():
+            monkeypatch.setenv(name, value)
+        lines: list[str] = []
+        await examine(lines.append)
+    (switches,) = (line for line in lines if "switches:" in line)
+    assert "no group can add it" in switches
+    assert "Group Privacy" in switches
+    assert "inline mode is off" in switches
+    (clock,) = (line for line in lines if " clock:" in line)
+    assert clock.startswith("WRONG clock: ")
+    assert "timedatectl" in clock
+    (webhook,) = (line for line in lines if "webhook:" in line)
+    assert webhook.endswith("3 updates wait; the last call failed: Connection timed out")
+
+
+def test_telegram_calls_few_ports() -> None:
+    settings = {"webhook_secret": "s", "_env_file": None}
+    assert "443, 80, 88, 8443 only" in doctor._unreachable(
+        load_settings(webhook_url="https://b.example:9443", **settings)
+    )
+    assert doctor._unreachable(load_settings(webhook_url="https://b.example:8443", **settings)) == ""
+
+
+async def test_a_machine_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=10**10, used=0, free=2 * 10**8))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=5 * 10**8, percent=10.0))
+    assert "0.2 GB free in " in (await said("disk"))[0]
+    assert "make room" in (await said("disk"))[0]
+    assert "need 1 GB together" in (await said("memory"))[0]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol", "words"),
+    [
+        ("{url}/v1/traces", "http/protobuf", "ends in /v1/traces, which is added to it: take it off"),
+        ("{host}", "http/protobuf", "needs http:// or https:// before it"),
+        ("{url}", "http/protobuf", "takes no traces (200): check OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("{url}", "grpc", "takes no traces by gRPC: its port is usually 4317"),
+    ],
+)
+async def test_otlp_at_the_wrong_door(
+    endpoint: str, protocol: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(a_page) as server:
+        url = str(server.make_url("")).rstrip("/")
+        monkeypatch.setenv(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.format(url=url, host=url.removeprefix("http://"))
+        )
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        (line,) = await said("OTLP")
+    assert line.startswith("WRONG OTLP: ")
+    assert words in line
+
+
+async def test_http_at_the_port_of_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\x06\4\0\0\0\0\0\0\5\0\0@\0")  # SETTINGS, HTTP/2's first frame
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+        (line,) = await said("OTLP")
+    assert "gRPC's port is 4317, HTTP's 4318" in line
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import base64
 import gzip
 import io
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -609,7 +610,9 @@ async def test_a_model_with_a_prefix_follows_its_own_rules(model: str, size: str
 
 
 @asynccontextmanager
-async def panel(*routes: tuple[str, str, Handler], **settings: Any) -> AsyncIterator[OpenAIProvider]:
+async def panel(
+    *routes: tuple[str, str, Handler], at: str = "/v1", **settings: Any
+) -> AsyncIterator[OpenAIProvider]:
     """A server with these routes only, and a client of it."""
     app = web.Application()
     for method, path, handler in routes:
@@ -619,7 +622,7 @@ async def panel(*routes: tuple[str, str, Handler], **settings: Any) -> AsyncIter
 
         app.router.add_route(method, path, answer)
     async with TestServer(app) as server:
-        url = str(server.make_url("/v1"))
+        url = str(server.make_url(at))
         chosen = load_settings(_env_file=None, openai_api_key="key", openai_base_url=url, **settings)
         async with make_client(chosen) as client:
             yield OpenAIProvider(chosen, client)
@@ -710,6 +713,14 @@ async def test_the_doctor_says_what_it_saw(name: str) -> None:
         health = await provider.check()
     assert words in health.detail
     assert health.ok is ok
+
+
+@pytest.mark.parametrize("root", [says(HTML, content_type="text/html"), says(error("no"), 404)])
+async def test_the_doctor_finds_the_api_one_step_further(root: Handler) -> None:
+    async with panel(("GET", "/v1/models", LIST), ("*", EVERYTHING, root), at="/") as provider:
+        health = await provider.check()
+    assert not health.ok
+    assert re.search(r"is no API, but (\S+/v1) is: set OPENAI_BASE_URL=\1$", health.detail)
 
 
 async def test_the_doctor_names_where_pictures_may_come_from() -> None:
