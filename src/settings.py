@@ -325,6 +325,10 @@ class Settings(BaseSettings):
     )
 
     # Telemetry and logs (addresses and sampling: the standard OTEL_* variables)
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="Address that is called each minute while there is no problem, so that an alarm elsewhere rings when it is not.",
+    )
     jaeger_ui_url: str | None = Field(
         None, description="Address of Jaeger's pages, for links in admin notes."
     )
@@ -382,6 +386,11 @@ class Settings(BaseSettings):
         if value is not None and not _TOKEN.match(value.get_secret_value()):
             raise ValueError("expected the token as @BotFather gave it, such as 123456789:AbCd…")
         return value
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
+        return None if value is None else SecretStr(_address(value.get_secret_value()))
 
     @field_validator("webhook_secret")
     @classmethod

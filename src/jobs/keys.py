@@ -130,11 +130,16 @@ LIMITED = Key("limited:<provider>", "string", "always", "a week", "owner", "sinc
 # Processes
 HEARTBEATS = Key("heartbeats", "hash", "always", "a day",
     "heartbeat", "the last word of each process, by holder")
+DISKS = Key("disks", "hash", "always", "a day", "heartbeat", "share of its disk in use, by holder")
+BACKUP = Key("backup", "hash", "never", "three fields",
+    "backup", "when the last was made, ms, why the one after failed, and s from one to the next")
 HEARD = Key("heard", "hash", "never", "two fields",
     "hearing", "when Telegram last gave updates, ms, and why it does not since")
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
 PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
 SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")
+PACE = Key("pace", "list", "never", "a day, an entry an hour",
+    "monitor", "<ms> <bytes Redis uses>, newest first")
 ALERTS = Key("alerts", "hash", "never", "a field a figure", "monitor", "what the admins were told of")
 DRAMATIQ = Key("dramatiq:<…>", "any", "never", "Dramatiq's own upkeep", "dramatiq", "wake-ups on their way")
 # fmt: on

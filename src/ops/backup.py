@@ -29,7 +29,7 @@ import os
 import time
 import zlib
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ import redis
 import structlog
 from redis.exceptions import ResponseError
 
-from src.jobs.keys import PREFIX
+from src.jobs.keys import BACKUP, PREFIX
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
 from src.jobs.uploads import is_upload, name_of
@@ -72,6 +72,9 @@ _LEFT_OUT = (
     "probe",
     "lease:",
     "owed",
+    "disks",
+    "backup",
+    "pace",
     "originals",
 )
 # What changes with every job: read in the one moment only.
@@ -135,6 +138,7 @@ async def backup(settings: Settings, file: Path) -> Contents:
             raise BackupError(f"{file} cannot be written: {error.strerror}") from error
         finally:
             part.unlink(missing_ok=True)
+        await client.hset(BACKUP(), mapping={"at": head["at"], "why": ""})
     return Contents(head["at"], version, keys)
 
 
@@ -194,6 +198,8 @@ async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> 
         NoFolder: it cannot be made, or not written into.
     """
     await asyncio.to_thread(make_folder, folder, "its argument")
+    with suppress(redis.RedisError):
+        await _note(settings, every=seconds)
     while True:
         await asyncio.sleep(max(0.0, _newest(folder) + seconds - time.time()))
         file = folder / time.strftime("imagebot-%Y%m%dT%H%M%SZ.backup", time.gmtime())
@@ -201,10 +207,18 @@ async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> 
             contents = await backup(settings, file)
         except (BackupError, redis.RedisError) as error:
             log.error("no backup", error=str(error))
+            with suppress(redis.RedisError):
+                await _note(settings, why=str(error))
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
         log.info("backup made", file=str(file), keys=contents.keys)
         await asyncio.to_thread(_rotate, folder, keep)
+
+
+async def _note(settings: Settings, **said: float | str) -> None:
+    """Where the status page and the alerts see it."""
+    async with _client(settings) as client:
+        await client.hset(BACKUP(), mapping=said)
 
 
 def _newest(folder: Path) -> float:

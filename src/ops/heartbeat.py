@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -95,6 +96,7 @@ class Heartbeat:
             file_of(self._kind).unlink()
         try:
             await self._app.redis.hdel(keys.HEARTBEATS(), self._app.holder)
+            await self._app.redis.hdel(keys.DISKS(), self._app.holder)
         except RedisError as error:
             log.info("heartbeat stays until it is old", error=type(error).__name__)
 
@@ -111,6 +113,7 @@ class Heartbeat:
             at=await ledger.now(),
         )
         await say(ledger, beat)
+        await say_disk(ledger, beat.holder, disk_share(self._app.settings.data_dir))
 
     def _write(self, trouble: str) -> None:
         # Where this cannot be written there is no container's health check that reads it.
@@ -134,6 +137,21 @@ async def say(ledger: Ledger, beat: Beat) -> None:
         await pipe.execute()
 
 
+async def say_disk(ledger: Ledger, holder: str, share: float) -> None:
+    """Write how full a process's disk is to Redis."""
+    async with ledger.client.pipeline(transaction=False) as pipe:
+        pipe.hset(keys.DISKS(), holder, f"{share:.3f}")
+        pipe.expire(keys.DISKS(), _KEPT_SECONDS)
+        await pipe.execute()
+
+
+def disk_share(folder: Path) -> float:
+    """Share in use of the disk that a folder is on, or will be."""
+    there = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
+    usage = shutil.disk_usage(there)
+    return 1 - usage.free / usage.total
+
+
 async def alive(ledger: Ledger) -> list[Beat]:
     """The live processes, by kind and name."""
     return parse(await ledger.client.hvals(keys.HEARTBEATS()), await ledger.now())
@@ -152,3 +170,4 @@ async def forget(ledger: Ledger, now: int) -> None:
     living = {beat.holder for beat in parse(said.values(), now)}
     if gone := said.keys() - living:
         await ledger.client.hdel(keys.HEARTBEATS(), *gone)
+        await ledger.client.hdel(keys.DISKS(), *gone)

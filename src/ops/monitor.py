@@ -16,6 +16,7 @@ from src.ops import heartbeat, samples
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
 from src.ops.leader import Leader
+from src.ops.pulse import Pulse
 from src.ops.snapshot import Snapshot, look
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ class Monitor:
         self._app = app
         self._alerts = alerts
         self._gauges = Gauges()
+        self._pulse = Pulse(app.settings)
         self._leader = Leader(app, "monitor", 3 * samples.EVERY)
 
     async def run(self) -> None:
@@ -49,6 +51,7 @@ class Monitor:
 
     async def resign(self) -> None:
         """Let another process lead at once."""
+        await self._pulse.aclose()
         await self._leader.resign()
 
     async def look(self) -> Snapshot:
@@ -57,6 +60,7 @@ class Monitor:
         await samples.keep(self._app.ledger, snapshot.sample)
         self._gauges.show(snapshot)
         await self._alerts.consider(snapshot)
+        await self._pulse.beat(snapshot)
         await self._tidy(snapshot)
         return snapshot
 
@@ -64,5 +68,6 @@ class Monitor:
         """Forget processes that are gone, and failed jobs whose record has expired."""
         redis = self._app.redis
         await heartbeat.forget(self._app.ledger, snapshot.at)
+        await samples.keep_pace(self._app.ledger, snapshot.at, snapshot.store.memory)
         kept = self._app.settings.job_ttl_days * _DAY_MS
         await redis.zremrangebyscore(keys.FAILED(), "-inf", snapshot.at - kept)

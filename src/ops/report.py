@@ -12,6 +12,7 @@ from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
 from src.telegram.i18n import Translator
 
+_FAR_DAYS = 100
 MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
 
 
@@ -49,7 +50,7 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
                 if figure.value is None
                 else say("ops-seconds", seconds=round(figure.value))
             )
-        case "cpu" | "memory":
+        case "cpu" | "memory" | "load" | "disk":
             return say("ops-percent", percent=round(100 * (figure.value or 0)))
         case "line" if snapshot.moving:
             return say("ops-moving", seconds=round(snapshot.oldest))
@@ -67,7 +68,16 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
             store = snapshot.store
             if not store.saved:
                 return say("ops-redis-unsaved")
-            return say("ops-redis-value", memory=round(store.memory / 1e6), commands=store.commands)
+            value = say("ops-redis-value", memory=round(store.memory / 1e6), commands=store.commands)
+            if store.days is None or store.days > _FAR_DAYS:
+                return value
+            return f"{value}, {say('ops-redis-days', days=round(store.days))}"
+        case "backup" if snapshot.backup.why:
+            return say("ops-backup-failed", why=snapshot.backup.why)
+        case "backup" if figure.value is None:
+            return say("ops-backup-none")
+        case "backup":
+            return say("ops-backup-made", ago=span(say, figure.value or 0))
         case _:
             return str(round(figure.value or 0))
 
@@ -80,6 +90,9 @@ def scale_of(say: Translator, figure: Figure) -> str:
         "time": (time.attention, time.problem),
         "cpu": (100 * thresholds.CPU.attention, 0),
         "memory": (100 * thresholds.MEMORY.attention, 0),
+        "load": (100 * thresholds.LOAD.attention, 0),
+        "disk": (100 * thresholds.DISK.attention, 100 * thresholds.DISK.problem),
+        "line": (thresholds.OLDEST.attention, thresholds.OLDEST.problem),
     }
     attention, problem = numbers.get(figure.name, (0, 0))
     return say(f"ops-{figure.name}-scale", attention=f"{attention:g}", problem=f"{problem:g}")

@@ -13,6 +13,7 @@ from src.jobs import Ledger, keys
 EVERY = 10.0
 """Seconds between two samples."""
 KEPT = 360
+_HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,17 @@ async def keep(ledger: Ledger, sample: Sample) -> None:
     async with ledger.client.pipeline() as pipe:
         pipe.lpush(keys.SAMPLES(), json.dumps(asdict(sample)))
         pipe.ltrim(keys.SAMPLES(), 0, KEPT - 1)
+        await pipe.execute()
+
+
+async def keep_pace(ledger: Ledger, now: int, memory: int) -> None:
+    """Note once an hour how many bytes Redis uses, for a day."""
+    newest = await ledger.client.lindex(keys.PACE(), 0)
+    if newest is not None and now - int(newest.split()[0]) < _HOUR_MS:
+        return
+    async with ledger.client.pipeline() as pipe:
+        pipe.lpush(keys.PACE(), f"{now} {memory}")
+        pipe.ltrim(keys.PACE(), 0, 24)
         await pipe.execute()
 
 

@@ -27,6 +27,9 @@ WINDOW = 600.0
 """Seconds that means and rates are taken over."""
 _STALLED_MS = 30_000
 _BACKLOG = 100
+_DAY_MS = 86_400_000
+# Less says nothing of a day.
+_PACE_MS = 6 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Figure:
     """One row of the guide's table.
 
     Attributes:
-        name: `waiting` (jobs), `time` (s), `cpu` and `memory` (shares), `workers`, `line`, `redis`,
-            `providers`, `telegram` (s); the four before it have a value only where it says something.
+        name: `waiting` (jobs), `time` (s), `cpu`, `load`, `memory` and `disk` (shares), `workers`, `line`,
+            `providers`, `redis`, `backup` (s), `telegram` (s); some have a value only where it says something.
     """
 
     name: str
@@ -84,7 +87,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Redis. `memory_max` 0: it has no limit. `saved`: its last write to disk went well."""
+    """Redis. `memory_max` 0: it has no limit. `saved`: its last write to disk went well. `days`: until that limit is
+    reached as it grew of late; None: it does not grow, or is not known for hours yet."""
 
     version: str
     memory: int
@@ -94,12 +98,30 @@ class Store:
     uptime: int
     append_only: bool
     saved: bool
+    days: float | None = None
 
     @property
     def level(self) -> Level:
         if not self.saved:
             return Level.PROBLEM
-        return thresholds.REDIS_MEMORY.level(self.memory / self.memory_max if self.memory_max else None)
+        share = self.memory / self.memory_max if self.memory_max else None
+        filling = thresholds.REDIS_FULL.level(None if self.days is None else -self.days)
+        return max(thresholds.REDIS_MEMORY.level(share), filling)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupState:
+    """`age`: seconds of the newest backup; None: none was made of late. `why`: the try after it failed.
+    `every`: seconds from one to the next; 0: they are made by hand."""
+
+    age: float | None = None
+    why: str = ""
+    every: float = 0.0
+
+    @property
+    def level(self) -> Level:
+        late = thresholds.BACKUP.level(self.age / self.every if self.age and self.every else None)
+        return max(late, Level.ATTENTION if self.why else Level.NORMAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +138,7 @@ class Snapshot:
         messages: wake-ups in Dramatiq's queues; None: RabbitMQ, which has it, does not answer.
         arrivals: jobs admitted a second, over the last ten minutes.
         spent: what today's pictures cost. spend_cap: the most that they may, None where there is no cap.
+        disk: the fullest disk's share in use.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
     """
 
@@ -134,6 +157,8 @@ class Snapshot:
     arrivals: float
     spent: Spent
     spend_cap: Cap | None
+    disk: float
+    backup: BackupState
     deaf: float | None
     deaf_why: str
 
@@ -178,6 +203,11 @@ class Snapshot:
         return max((beat.cpu for beat in self.processes), default=0.0)
 
     @property
+    def load(self) -> float:
+        """The busiest machine's share of all its cores."""
+        return max((beat.machine_cpu for beat in self.processes), default=0.0)
+
+    @property
     def memory(self) -> float:
         """The fullest machine's or container's share of memory in use."""
         return max((beat.machine_memory for beat in self.processes), default=0.0)
@@ -199,10 +229,15 @@ class Snapshot:
             Figure("time", time, thresholds.TIME.level(time)),
             Figure("cpu", self.cpu, thresholds.CPU.level(self.cpu)),
             Figure("memory", self.memory, thresholds.MEMORY.level(self.memory)),
+            Figure("load", self.load, thresholds.LOAD.level(self.load)),
+            Figure("disk", self.disk, thresholds.DISK.level(self.disk)),
             Figure("workers", self.workers, Level.NORMAL if self.workers else Level.PROBLEM),
-            Figure("line", self.oldest, Level.NORMAL if self.moving else Level.PROBLEM),
+            Figure(
+                "line", self.oldest, thresholds.OLDEST.level(self.oldest) if self.moving else Level.PROBLEM
+            ),
             Figure("providers", len(self.providers), self._providers_level()),
             Figure("redis", None, self.store.level),
+            Figure("backup", self.backup.age, self.backup.level),
             Figure("telegram", self.deaf, thresholds.TELEGRAM.level(self.deaf)),
         )
 
@@ -244,24 +279,16 @@ async def look(app: App) -> Snapshot:
         pipe.info()
         pipe.hgetall(keys.HEARD())
         pipe.hgetall(keys.SPENT(day(time.time_ns() // 1_000_000)))
+        pipe.hgetall(keys.DISKS())
+        pipe.hgetall(keys.BACKUP())
+        pipe.lindex(keys.PACE(), -1)
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
-    (
-        due,
-        submits,
-        deliveries,
-        beats,
-        counts,
-        failed,
-        ended,
-        ten_minutes_ago,
-        oldest_sample,
-        info,
-        heard,
-        sums,
-    ) = answers[4 * len(names) :]
-
+    due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, *rest = (
+        answers[4 * len(names) :]
+    )
+    heard, sums, disks, backup, pace = rest
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -285,12 +312,18 @@ async def look(app: App) -> Snapshot:
         messages=int(submits) + int(deliveries)
         if app.settings.broker_url is None
         else await _in_rabbitmq(app.settings),
-        store=_store(info),
+        store=_store(info, pace, now),
         counts=totals,
         failed_kept=int(failed),
         spent=Spent.parse(sums),
         spend_cap=app.settings.spend_cap_day,
         arrivals=_arrivals(parse_sample(ten_minutes_ago or oldest_sample), totals, now),
+        disk=max((float(disks.get(beat.holder, 0)) for beat in processes), default=0.0),
+        backup=BackupState(
+            age=max(0, now - int(backup["at"])) / 1000 if "at" in backup else None,
+            why=backup.get("why", ""),
+            every=float(backup.get("every", 0)),
+        ),
         deaf=max(0, now - int(heard["at"])) / 1000 if "at" in heard else None,
         deaf_why=heard.get("why") or "no bot process asks for updates",
     )
@@ -333,11 +366,13 @@ def _arrivals(before: Sample | None, counts: Mapping[str, int], now: int) -> flo
     return max(0, counts.get("admitted", 0) - before.admitted) / ((now - before.at) / 1000)
 
 
-def _store(info: Mapping[str, Any]) -> Store:
+def _store(info: Mapping[str, Any], before: str | None, now: int) -> Store:
+    memory, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     return Store(
         version=str(info.get("redis_version", "?")),
-        memory=int(info.get("used_memory", 0)),
-        memory_max=int(info.get("maxmemory", 0)),
+        memory=memory,
+        memory_max=most,
+        days=_days_left(memory, most, before, now),
         clients=int(info.get("connected_clients", 0)),
         commands=int(info.get("instantaneous_ops_per_sec", 0)),
         uptime=int(info.get("uptime_in_seconds", 0)),
@@ -345,3 +380,13 @@ def _store(info: Mapping[str, Any]) -> Store:
         saved=info.get("aof_last_write_status", "ok") == "ok"
         and info.get("rdb_last_bgsave_status", "ok") == "ok",
     )
+
+
+def _days_left(memory: int, most: int, before: str | None, now: int) -> float | None:
+    """Days until Redis is full, by what it used hours before: `<ms> <bytes>`."""
+    if not most or before is None:
+        return None
+    at, then = map(int, before.split())
+    if now - at < _PACE_MS or memory <= then:
+        return None
+    return (most - memory) / ((memory - then) / ((now - at) / _DAY_MS))

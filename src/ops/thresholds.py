@@ -43,12 +43,20 @@ TIME = Threshold(30, 60)
 """Seconds from asking to the picture. A slow job is one over `problem`."""
 CPU = Threshold(0.7)
 """Share of one core, all that one Python process can fill."""
+LOAD = Threshold(0.9)
+"""Share of all cores of a machine."""
 MEMORY = Threshold(0.8)
 """Share of the machine's or the container's memory."""
 DISK = Threshold(0.85, 0.95)
 """Share of the disk of the data folder."""
 REDIS_MEMORY = Threshold(0.8)
 """Share of `maxmemory`."""
+REDIS_FULL = Threshold(-14, -3)
+"""Days until `maxmemory` is reached, counted down: -14, -13 …"""
+OLDEST = Threshold(60, 300)
+"""Seconds that the job has waited which waits longest."""
+BACKUP = Threshold(1.2, 2)
+"""Age of the newest backup, in the time from one to the next."""
 TELEGRAM = Threshold(60, 60)
 """Seconds since Telegram last answered when it was asked for updates, or that its webhook fails."""
 ALIVE_SECONDS = 15.0

@@ -69,7 +69,20 @@ def _literals() -> tuple[set[str], set[str]]:
 
 
 # Put together from the names of the figures and levels in `src.ops.snapshot`.
-FIGURES = ("waiting", "time", "cpu", "memory", "workers", "line", "providers", "redis", "telegram")
+FIGURES = (
+    "waiting",
+    "time",
+    "cpu",
+    "memory",
+    "load",
+    "disk",
+    "workers",
+    "line",
+    "providers",
+    "redis",
+    "backup",
+    "telegram",
+)
 COMPOSED = {
     *(f"ops-{name}{end}" for name in FIGURES for end in ("", "-scale")),
     *(f"ops-level-{level.word}" for level in Level),

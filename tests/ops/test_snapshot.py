@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from src.app import App, open_app
 from src.jobs import Spec, Wake, keys, new_id, transitions
@@ -16,6 +18,7 @@ from src.ops import heartbeat, samples
 from src.ops.advice import advise
 from src.ops.alerts import Alerts
 from src.ops.heartbeat import Beat, Heartbeat
+from src.ops.pulse import Pulse
 from src.ops.report import report
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import TIME, WAITING, Level
@@ -245,3 +248,67 @@ async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: Ap
     rows, _ = await app.ledger.run(transitions.due(10, lease=15, holder="h"))
     assert [row.id for row in rows] == [job_id]
     assert await app.redis.ttl(keys.TICKET("kie", "task")) > 0
+
+
+async def test_what_fills_up_is_seen_before_it_is_full(app: App) -> None:
+    await worker_at_ease(app)
+    at = await app.ledger.now()
+    snapshot = await look(app)
+    assert not {"load", "disk", "backup"} & {name for name, level in levels(snapshot).items() if level}
+    assert "Backup: none is made here" in report(get_texts().translator("en"), snapshot)
+
+    busy = Beat("host:2", "bot", 0.1, 50_000_000, 0.97, 0.2, at / 1000, at)
+    await heartbeat.say(app.ledger, busy)
+    await heartbeat.say_disk(app.ledger, "host:2", 0.97)
+    await heartbeat.say_disk(app.ledger, "gone:1", 1.0)
+    await app.redis.hset(keys.BACKUP(), mapping={"at": at - 8 * 3_600_000, "every": 21_600, "why": ""})
+    await app.redis.lpush(keys.PACE(), f"{at - 12 * 3_600_000} 100000")
+    await app.redis.config_set("maxmemory", "4mb")
+    try:
+        snapshot = await look(app)
+    finally:
+        await app.redis.config_set("maxmemory", "0")
+    assert snapshot.disk == 0.97
+    found = levels(snapshot)
+    assert [found[name] for name in ("load", "disk", "backup", "redis")] == [
+        Level.ATTENTION,
+        Level.PROBLEM,
+        Level.ATTENTION,
+        Level.PROBLEM,
+    ]
+    assert {"advice-load", "advice-disk", "advice-backup", "advice-redis-days"} <= {
+        step.key for step in advise(snapshot)
+    }
+    said = report(get_texts().translator("ru"), snapshot)
+    assert "сделана 8 ч назад" in said
+    assert "при таком темпе заполнится через 1 дн." in said or "через 0 дн." in said
+
+    await app.redis.hset(keys.BACKUP(), "why", "no room")
+    assert "failed: no room" in report(get_texts().translator("en"), await look(app))
+
+
+async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App) -> None:
+    heard: list[str] = []
+    answers = [500, 200, 200]
+
+    async def hear(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.Response(status=answers.pop(0))
+
+    outside = web.Application()
+    outside.router.add_get("/ping/{secret}", hear)
+    async with TestServer(outside) as server:
+        settings = load_settings(heartbeat_url=str(server.make_url("/ping/abc")))
+        assert "abc" in "".join(settings.secrets())
+        pulse = Pulse(settings)
+        problem = await look(app)
+        assert problem.level is Level.PROBLEM  # no worker
+        await pulse.beat(problem)
+        assert heard == []
+        await worker_at_ease(app)
+        well = await look(app)
+        await pulse.beat(well)  # is not taken
+        await pulse.beat(well)
+        await pulse.beat(well)  # not yet again
+        assert heard == ["/ping/abc"] * 2
+        await pulse.aclose()

@@ -18,7 +18,7 @@ ops-time-scale = normal up to { $attention } s, a problem over { $problem } s
 ops-cpu-scale = normal up to { $attention } % of a core
 ops-memory-scale = normal up to { $attention } %
 ops-workers-scale = at least one
-ops-line-scale = moves
+ops-line-scale = nobody waits over { $attention } s, a problem over { $problem } s
 ops-providers-scale = answer
 ops-redis-scale = saves what it is told
 
@@ -27,7 +27,7 @@ ops-percent = { $percent } %
 ops-no-jobs = no jobs lately
 ops-moving = { $seconds ->
     [0] moves, nobody waits
-   *[other] moves, the longest wait is { $seconds } s
+   *[other] moves; one job waits for { $seconds } s, the others less
 }
 ops-stuck = { $overdue ->
     [0] { $messages } wake-ups that nobody takes
@@ -113,3 +113,19 @@ ops-telegram-unasked = not asked yet
 ops-telegram-hears = heard { $seconds } s ago
 ops-telegram-deaf = no updates for { $seconds } s: { $why }
 advice-telegram = The bot hears nobody: { $why }.
+
+ops-load = All cores
+ops-load-scale = normal up to { $attention } %
+ops-disk = Disk
+ops-disk-scale = normal up to { $attention } %, a problem over { $problem } %
+ops-backup = Backup
+ops-backup-scale = made when it is time
+ops-backup-none = none is made here
+ops-backup-made = made { $ago } ago
+ops-backup-failed = failed: { $why }
+ops-redis-days = full in { $days } days at this pace
+advice-load = All cores of the machine are busy ({ $percent } %). Look what uses them; move something away, or take a larger machine.
+advice-disk = The disk is { $percent } % full. Make room: a full one stops Redis and loses traces.
+advice-redis-days = At today's pace Redis is full in { $days } days. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
+advice-redis-memory = Redis uses most of its memory. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
+advice-backup = The last backup is old, or the one after it failed. Mend it before anything else is changed.

@@ -18,7 +18,7 @@ ops-time-scale = норма до { $attention } с, проблема — бол�
 ops-cpu-scale = норма до { $attention } % ядра
 ops-memory-scale = норма до { $attention } %
 ops-workers-scale = хотя бы один
-ops-line-scale = движется
+ops-line-scale = никто не ждёт дольше { $attention } с, проблема — больше { $problem } с
 ops-providers-scale = отвечают
 ops-redis-scale = сохраняет, что ему сказано
 
@@ -27,7 +27,7 @@ ops-percent = { $percent } %
 ops-no-jobs = заданий давно не было
 ops-moving = { $seconds ->
     [0] движется, никто не ждёт
-   *[other] движется, дольше всех ждут { $seconds } с
+   *[other] движется; одно задание ждёт { $seconds } с, остальные меньше
 }
 ops-stuck = { $overdue ->
     [0] { $messages } сигналов, которые никто не берёт
@@ -112,3 +112,19 @@ ops-telegram-unasked = ещё не спрашивали
 ops-telegram-hears = ответил { $seconds } с назад
 ops-telegram-deaf = нет обновлений { $seconds } с: { $why }
 advice-telegram = Бот никого не слышит: { $why }.
+
+ops-load = Все ядра
+ops-load-scale = норма до { $attention } %
+ops-disk = Диск
+ops-disk-scale = норма до { $attention } %, проблема — больше { $problem } %
+ops-backup = Копия
+ops-backup-scale = делается вовремя
+ops-backup-none = здесь не делается
+ops-backup-made = сделана { $ago } назад
+ops-backup-failed = не удалась: { $why }
+ops-redis-days = при таком темпе заполнится через { $days } дн.
+advice-load = Все ядра машины заняты ({ $percent } %). Посмотрите, чем; перенесите что-нибудь или возьмите машину побольше.
+advice-disk = Диск занят на { $percent } %. Освободите место: полный диск останавливает Redis и теряет трассы.
+advice-redis-days = При сегодняшнем темпе Redis заполнится через { $days } дн. Уменьшите JOB_TTL_DAYS или поднимите его maxmemory и mem_limit.
+advice-redis-memory = Redis занял почти всю свою память. Уменьшите JOB_TTL_DAYS или поднимите его maxmemory и mem_limit.
+advice-backup = Последняя копия старая, или следующая не удалась. Исправьте это, прежде чем менять что-то ещё.

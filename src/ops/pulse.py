@@ -1,0 +1,46 @@
+"""The dead man's switch: HEARTBEAT_URL is called each minute while there is no problem.
+
+An alarm clock elsewhere (healthchecks.io, Uptime Kuma's push monitor …) rings when it is not. So the operator hears
+also of what nobody here is left to tell: the machine, its network or the bot itself is gone.
+"""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import structlog
+
+from src.ops.snapshot import Snapshot
+from src.ops.thresholds import Level
+from src.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_EVERY = 60.0
+_SECONDS = 5.0
+
+
+class Pulse:
+    """Calls the address; without one it does nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = settings.heartbeat_url
+        self._url = url.get_secret_value() if url else ""
+        self._client = httpx.AsyncClient(timeout=_SECONDS) if url else None
+        self._at = -_EVERY
+
+    async def beat(self, snapshot: Snapshot) -> None:
+        """Call it if it is time and there is no problem; a call that fails is tried again with the next sample."""
+        if self._client is None or snapshot.level is Level.PROBLEM or time.monotonic() - self._at < _EVERY:
+            return
+        try:
+            (await self._client.get(self._url)).raise_for_status()
+            self._at = time.monotonic()
+        except httpx.HTTPError as error:
+            # Its text has the address, which is a secret.
+            log.warning("heartbeat not heard", error=type(error).__name__)
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
