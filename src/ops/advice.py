@@ -113,18 +113,18 @@ def _time(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _machine(snapshot: Snapshot) -> Iterator[Advice]:
-    if MEMORY.level(snapshot.memory):
-        yield Advice("advice-memory", {"percent": round(snapshot.memory * 100)}, "docker stats --no-stream")
-    if LOAD.level(snapshot.load):
-        yield Advice("advice-load", {"percent": round(snapshot.load * 100)}, "docker stats --no-stream")
-    if DISK.level(snapshot.disk):
-        yield Advice("advice-disk", {"percent": round(snapshot.disk * 100)}, "docker system df")
     if snapshot.store.level and snapshot.store.days is not None:
         yield Advice("advice-redis-days", {"days": round(snapshot.store.days)})
     elif snapshot.store.level:
         yield Advice("advice-redis-memory")
+    if DISK.level(snapshot.disk):
+        yield Advice("advice-disk", {"percent": round(snapshot.disk * 100)}, "docker system df")
     if snapshot.backup.level:
         yield Advice("advice-backup", command="docker compose logs --tail 50 backup")
+    if MEMORY.level(snapshot.memory):
+        yield Advice("advice-memory", {"percent": round(snapshot.memory * 100)}, "docker stats --no-stream")
+    if LOAD.level(snapshot.load):
+        yield Advice("advice-load", {"percent": round(snapshot.load * 100)}, "docker stats --no-stream")
     others = [beat for beat in snapshot.processes if beat.kind != "worker" and CPU.level(beat.cpu)]
     for beat in others:
         yield Advice("advice-cpu", {"part": beat.kind, "percent": round(beat.cpu * 100)})
