@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import errno
 import os
+import platform
 import signal
 import sys
 from collections.abc import Coroutine
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +40,21 @@ app = typer.Typer(
 
 
 ops.add_to(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"imagebot {metadata.version('imagebot')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def anywhere(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Which one this is.")
+    ] = False,
+) -> None:
+    """What stands before every command."""
 
 
 def main() -> None:

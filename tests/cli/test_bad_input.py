@@ -8,11 +8,13 @@ import re
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from src.cli.main import app
 from tests.conftest import RedisProcess
@@ -147,3 +149,17 @@ def test_every_command_is_given_something_wrong() -> None:
         for word in getattr(command, "commands", {"": command}):
             whole = f"{name} {word}".strip()
             assert any(f"{one} ".startswith(f"{whole} ") for one in tried), whole
+
+
+def test_the_guide_has_every_exit_code() -> None:
+    guide = (ROOT / "compose/README.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    listed = {int(code) for line in re.findall(r"^\| ([\d, ]+) \|", guide, re.M) for code in line.split(",")}
+    assert {code for *_, code, _ in CASES} <= listed
+
+
+def test_it_says_its_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert result.output.startswith(f"imagebot {version}, Python 3.")
+    changes = (ROOT / ".github/CHANGELOG.md").read_text()
+    assert f"\n## {version}\n" in changes
