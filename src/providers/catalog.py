@@ -22,8 +22,9 @@ from src.settings import SettingsError
 
 SHIPPED = Path(__file__).parent / "models.toml"
 
-_Name = Annotated[str, Field(pattern=r"^[\w./:@-]{1,128}$")]
-_FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,63}$")]
+# ASCII said out: with \w, all of Unicode, each model that has such a name takes 50 ms to load.
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./:@-]{1,128}$")]
+_FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
 class _Entry(BaseModel):
