@@ -9,7 +9,7 @@ import pytest
 import yaml
 from contract import OBSERVABILITY, RULES, known_names, names_in, rules
 
-from src.ops.thresholds import CPU, MEMORY, REDIS_MEMORY, TIME, WAITING
+from src.ops.thresholds import CPU, MEMORY, OLDEST, REDIS_MEMORY, TIME, WAITING
 
 TESTS = Path(__file__).parent / "alerts.test.yml"
 ALERTS = [rule for rule in rules() if "alert" in rule]
@@ -63,6 +63,7 @@ def test_an_alert_is_complete(rule: dict) -> None:
             f"> {TIME.attention:g} and imagebot:job_duration_seconds:mean10m <= {TIME.problem:g}",
         ),
         ("JobTimeProblem", f"> {TIME.problem:g}"),
+        ("LineNotMoving", f"> {OLDEST.problem:g}"),
         ("CpuHigh", f"> {CPU.attention:g}"),
         ("MemoryHigh", f"> {MEMORY.attention:g}"),
         ("RedisMemoryHigh", f"> {REDIS_MEMORY.attention:g}"),
@@ -74,7 +75,7 @@ def test_alerts_go_by_the_same_numbers_as_the_status_page(alert: str, over: str)
     # What the operator reads says the same number as what Prometheus compares.
     percent = over.startswith("> 0.")
     number = f"{100 * float(over[2:]):g} %" if percent else over.split()[1]
-    assert number in rule["annotations"]["summary"] or alert == "RedisMemoryHigh"
+    assert number in rule["annotations"]["summary"] or alert in ("RedisMemoryHigh", "LineNotMoving")
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:
