@@ -27,15 +27,22 @@ from src.worker.watchdog import Watchdog
 
 
 def start_telemetry(settings: Settings, service: str) -> Telemetry:
-    """Telemetry and logs of a process, with every secret in force kept out."""
-    return setup(
-        service,
-        secrets=settings.secrets(),
-        log_format=settings.log_format,
-        log_level=settings.log_level,
-        spool=job_spans.spans_folder(settings),
-        first_to_write=job_spans.first_to_write(settings),
-    )
+    """Telemetry and logs of a process, with every secret in force kept out.
+
+    Raises:
+        SettingsError: a variable of OpenTelemetry's cannot be read.
+    """
+    try:
+        return setup(
+            service,
+            secrets=settings.secrets(),
+            log_format=settings.log_format,
+            log_level=settings.log_level,
+            spool=job_spans.spans_folder(settings),
+            first_to_write=job_spans.first_to_write(settings),
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def make_broker(settings: Settings) -> dramatiq.Broker:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = {"TELEGRAM_TOKEN": "1234567:" + "A" * 30}
 KEY = {"KIE_API_KEY": "sandbox-key"}
 AWAY = {"REDIS_URL": "redis://127.0.0.1:1/0"}
+OTLP = AWAY | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 NO_REDIS = "Redis: nothing listens at its address: check REDIS_URL"
 NEEDED = "REDIS_URL: is needed here"
 SETTINGS = "Settings that need mending:\n  RATE_LIMIT: "
@@ -46,6 +47,13 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("api --port {taken}", AWAY, os.EX_OSERR, "cannot listen at 127.0.0.1:{taken}: Address already in use"),
     ("api --host nobody.invalid", AWAY, os.EX_OSERR, "cannot listen at nobody.invalid:8000: "),
     ("api --host 203.0.113.9", AWAY, os.EX_OSERR, "cannot listen at 203.0.113.9:8000: Cannot assign"),
+    (
+        "api",
+        OTLP | {"OTEL_BSP_SCHEDULE_DELAY": "x"},
+        os.EX_CONFIG,
+        "OTEL_BSP_SCHEDULE_DELAY: expected a whole",
+    ),
+    ("bot", TOKEN | OTLP | {"OTEL_TRACES_EXPORTER": "x"}, os.EX_CONFIG, "OTEL_TRACES_EXPORTER: no exporter"),
     ("api --port 65536", AWAY, USAGE, ""),
     ("status", {}, os.EX_CONFIG, NEEDED),
     ("status", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
