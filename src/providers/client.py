@@ -136,19 +136,20 @@ class Kept(Generic[T]):
         self._known: tuple[float, T] | None = None
         self._asked = -_ASKED_EVERY
 
-    async def fits(self, test: Callable[[T], bool]) -> bool:
-        """Whether it passes the test.
+    async def get(self, fits: Callable[[T], bool] = lambda known: True) -> T | None:
+        """It, if it fits.
 
         Raises:
             ProviderError: nothing is known, and it cannot be had now.
         """
         async with self._lock:
             now = self._clock()
-            if self._known and now - self._known[0] < _KEPT_SECONDS and test(self._known[1]):
-                return True
+            if self._known and now - self._known[0] < _KEPT_SECONDS and fits(self._known[1]):
+                return self._known[1]
             if now - self._asked >= _ASKED_EVERY:
                 self._asked = now
                 self._known = (now, await self._ask())
             if self._known is None:
                 raise ProviderError(ErrorKind.OVERLOADED, "not_known_yet")
-            return now - self._known[0] < _KEPT_SECONDS and test(self._known[1])
+            known_at, known = self._known
+            return known if now - known_at < _KEPT_SECONDS and fits(known) else None

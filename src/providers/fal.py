@@ -2,7 +2,8 @@
 
 Wire: `POST {base}/{model}[?fal_webhook=]` answers with the addresses to ask at from then on, which are never put together
 here: they lack the model's subpath. A request that has COMPLETED may still be an error, which its result's status tells.
-There is no idempotency key; what is over the account's limit waits in the queue. Source: fal_client 1.0.3.
+There is no idempotency key; what is over the account's limit waits in the queue. A result says how many units it is billed
+as, and `GET {api}/models/pricing` what one costs. Source: fal_client 1.0.3, fal.ai/docs/platform-apis.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -40,11 +42,12 @@ from src.settings import Address, Settings
 
 _SUBMIT_SECONDS = 60.0
 _SECONDS = 15.0
+_PRICE_SECONDS = 5.0
 _ANSWER_LIMIT = 2_000_000
 _TOLERANCE = 300.0
 _KNOWN_HOSTS = (".fal.media",)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-_NOBODYS = "00000000-0000-0000-0000-000000000000"
+_UNITS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _MOST = Offer(provider="fal", id="-", takes=Takes(shape="aspect_ratio", source="image_urls"), prompt_max=4000)
 
 log = structlog.get_logger(__name__)
@@ -55,6 +58,7 @@ class FalSettings(BaseModel):
 
     fal_api_key: SecretStr | None = Field(None, description="Key of fal.ai.")
     fal_base_url: Address = Field("https://queue.fal.run", description="Address of fal.ai's queue.")
+    fal_api_url: Address = Field("https://api.fal.ai/v1", description="Address of fal.ai's list of prices.")
     fal_keys_url: Address = Field(
         "https://rest.fal.ai/.well-known/jwks.json",
         description="Where the keys lie that fal.ai signs its callbacks with.",
@@ -90,6 +94,8 @@ class FalProvider(Client):
         self._headers = {"Authorization": f"Key {key.get_secret_value().strip() if key else ''}"}
         self._model = settings.fal_model
         self._priority = settings.fal_priority
+        self._prices_url = f"{settings.fal_api_url}/models/pricing"
+        self._prices: dict[str, Kept[tuple[float, str]]] = {}
         self._keys_url = settings.fal_keys_url
         self._keys = Kept(self._ask_keys)
         self._clock = clock
@@ -118,7 +124,9 @@ class FalProvider(Client):
         said = offer.fields(request, [data_uri(image) for image in request.sources])
         answer = await self._ask("POST", url, wishes, seconds=_SUBMIT_SECONDS, json_body=said, creates=True)
         if not answer.ok:
-            raise await self.explained(refusals.refusal(answer, request.prompt), self._harmless)
+            raise await self.explained(
+                refusals.refusal(answer, request.prompt), lambda: self._ask_prices(model)
+            )
         try:
             found = _object(answer)
             meta = {name: self.ours(found.get(f"{name}_url")) for name in ("status", "response", "cancel")}
@@ -128,7 +136,7 @@ class FalProvider(Client):
         task = found.get("request_id")
         if not isinstance(task, str) or not _REQUEST_ID.fullmatch(task):
             raise ProviderError(ErrorKind.UPSTREAM, "no_request_id", status=answer.status, submitted=True)
-        return Ticket(self.name, task, meta)
+        return Ticket(self.name, task, {**meta, "model": model})
 
     async def poll(self, ticket: Ticket) -> Pending | Done:
         answer = await self._ask("GET", f"{self.ours(ticket.meta.get('status'))}?logs=0")
@@ -170,24 +178,23 @@ class FalProvider(Client):
         message = "\n".join((id, user, stamp, hashlib.sha256(call.body).hexdigest())).encode()
         if not isinstance(task, str) or not _REQUEST_ID.fullmatch(task):
             return None
-        genuine = await self._keys.fits(lambda keys: any(_signed(key, signature, message) for key in keys))
+        genuine = await self._keys.get(lambda keys: any(_signed(key, signature, message) for key in keys))
         return task if genuine else None
 
     async def check(self) -> Health:
-        """Ask about a request that nobody made, which is free."""
+        """Ask what the model costs, which is free."""
         try:
-            answer = await self._harmless()
+            answer = await self._ask_prices(self._model)
+            price = _price(answer, self._model) if answer.ok else None
         except ProviderError as error:
-            return Health(False, f"{self._at} does not answer ({error.code}): check FAL_BASE_URL")
+            return Health(False, f"{self._prices_url} does not answer ({error.code}): check FAL_API_URL")
         if answer.status in (401, 403):
-            return Health(False, f"{self._at} refuses the key ({answer.status}): check FAL_API_KEY")
-        if answer.status >= 500 or b'"detail"' not in answer.body:
-            return Health(
-                False, f"{self._at} does not answer as fal.ai ({answer.status}): check FAL_BASE_URL"
-            )
-        return Health(
-            True, f"{self._at} accepts the key; whether it has {self._model} shows at the first picture"
-        )
+            return Health(False, f"{self._prices_url} refuses the key ({answer.status}): check FAL_API_KEY")
+        if price is None and answer.status not in (200, 404):
+            return Health(False, f"{self._prices_url} answers with status {answer.status}: check FAL_API_URL")
+        if price is None:
+            return Health(False, f"fal.ai does not have the model {self._model}: set FAL_MODEL")
+        return Health(True, f"fal.ai has {self._model}; a unit of it costs {price[0]:g} {price[1]}")
 
     async def _result(self, ticket: Ticket, seconds: float | None) -> Done:
         answer = await self._ask("GET", self.ours(ticket.meta.get("response")))
@@ -196,12 +203,31 @@ class FalProvider(Client):
         if answer.status in (404, 410):
             raise ProviderError(ErrorKind.NOT_FOUND, "result_gone", status=answer.status, ended=True)
         image, seed = result_in(answer), _object(answer).get("seed")
-        return Done(image, seed=seed if type(seed) is int else None, seconds=seconds)
+        cost = await self._cost(answer, ticket.meta.get("model", ""))
+        return Done(image, seed=seed if type(seed) is int else None, seconds=seconds, **cost)
 
-    async def _harmless(self) -> Answer:
-        owner, _, rest = self._model.partition("/")
-        app = rest.partition("/")[0]
-        return await self._ask("GET", f"{self._at}/{quote(owner)}/{quote(app)}/requests/{_NOBODYS}/status")
+    async def _cost(self, answer: Answer, model: str) -> dict[str, Any]:
+        """What a result costs, where it tells its units and their price is to be had."""
+        units = answer.headers.get("x-fal-billable-units", "")
+        if not model or not _UNITS.fullmatch(units):
+            return {}
+
+        async def ask() -> tuple[float, str]:
+            answer = await self._ask_prices(model)
+            if (price := _price(answer, model)) is None:
+                raise ProviderError(ErrorKind.UPSTREAM, "no_price", status=answer.status)
+            return price
+
+        try:
+            price = await self._prices.setdefault(model, Kept(ask)).get()
+        except ProviderError:
+            return {}
+        return {"cost": float(units) * price[0], "unit": price[1]} if price else {}
+
+    async def _ask_prices(self, model: str) -> Answer:
+        return await self._ask(
+            "GET", f"{self._prices_url}?endpoint_id={quote(model)}", seconds=_PRICE_SECONDS
+        )
 
     async def _ask_keys(self) -> tuple[bytes, ...]:
         """The keys that callbacks are signed with, which are public."""
@@ -249,10 +275,25 @@ def _object(answer: Answer) -> dict[str, Any]:
     return found
 
 
+def _price(answer: Answer, model: str) -> tuple[float, str] | None:
+    """What a unit of a model costs, and the currency."""
+    listed = _object(answer).get("prices")
+    for found in listed if isinstance(listed, list) else ():
+        if isinstance(found, dict) and found.get("endpoint_id") == model:
+            price, currency = _positive(found.get("unit_price")), found.get("currency")
+            if price is not None and isinstance(currency, str) and len(currency) == 3:
+                return price, currency
+    return None
+
+
 def _seconds(found: dict[str, Any]) -> float | None:
     metrics = found.get("metrics")
-    took = metrics.get("inference_time") if isinstance(metrics, dict) else None
-    return float(took) if isinstance(took, int | float) and not isinstance(took, bool) and took > 0 else None
+    return _positive(metrics.get("inference_time")) if isinstance(metrics, dict) else None
+
+
+def _positive(found: Any) -> float | None:
+    good = isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < math.inf
+    return float(found) if good else None
 
 
 def _key(found: Any) -> bytes | None:

@@ -187,7 +187,7 @@ class ReplicateProvider(Client):
             right = base64.b64encode(hmac.digest(key, message, hashlib.sha256))
             return any(hmac.compare_digest(right, signature) for signature in found)
 
-        return task if found and await self._secret.fits(signed) else None
+        return task if found and await self._secret.get(signed) else None
 
     async def check(self) -> Health:
         """Look the model up, which is free."""

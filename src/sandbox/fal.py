@@ -1,5 +1,5 @@
-"""A stand-in of fal.ai: its queue under `/fal`, the keys of its callbacks under `/fal-rest`, pictures under `/files/fal`;
-checked against fal_client.
+"""A stand-in of fal.ai: its queue under `/fal`, the keys of its callbacks under `/fal-rest`, its prices under `/fal-api`,
+pictures under `/files/fal`; checked against fal_client.
 
 The queue takes whatever is for an app that exists; what the model has against it shows in the result, as there.
 """
@@ -58,6 +58,7 @@ _MODELS = {
     "fal-ai/flux-2-pro/edit": _model(f"{_FLUX} image_urls", edits=True),
     "fal-ai/flux/schnell": _model("image_size num_inference_steps guidance_scale enable_safety_checker"),
 }
+_PRICE = 0.04
 _WISHES = ("X-Fal-Request-Timeout", "X-Fal-Queue-Priority")
 _APPS = frozenset("/".join(name.split("/")[:2]) for name in _MODELS)
 
@@ -85,6 +86,7 @@ class FalSandbox:
         self.audit = self.tasks.audit
         self.wishes: list[dict[str, str]] = []
         self.asked_for_keys = 0
+        self.asked_for_prices = 0
         self._key = key
         self._wrong: dict[str, list[dict[str, Any]]] = {}
         self.rotate()
@@ -108,6 +110,7 @@ class FalSandbox:
         app.router.add_put(f"{task}/cancel", around(self._cancel, _refuse))
         app.router.add_get(task, around(self._response, _refuse))
         app.router.add_post("/fal/{model:.+}", around(self._submit, _refuse))
+        app.router.add_get("/fal-api/v1/models/pricing", around(self._pricing, _refuse))
         app.router.add_get("/fal-rest/.well-known/jwks.json", around(self._jwks, _refuse))
 
     async def _submit(self, request: web.Request) -> web.StreamResponse:
@@ -176,7 +179,9 @@ class FalSandbox:
             return _error(400, "Request is still in progress")
         status, body = self._outcome(task)
         kind = {"X-Fal-Error-Type": body["error_type"]} if "error_type" in body else {}
-        return web.json_response(body, status=status, headers={"x-fal-request-id": task.id, **kind})
+        # More than a megapixel is two units, at a model that is priced so.
+        units = {"x-fal-billable-units": "2" if task.size[0] > 1024 else "1"} if status == 200 else {}
+        return web.json_response(body, status=status, headers={"x-fal-request-id": task.id, **kind, **units})
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         task = self._asked_about(request)
@@ -195,6 +200,17 @@ class FalSandbox:
         x = base64.urlsafe_b64encode(self._private.public_key().public_bytes_raw()).decode().rstrip("=")
         other = {"kty": "RSA", "use": "sig", "n": "AQAB", "e": "AQAB"}
         return web.json_response({"keys": [other, {"kty": "OKP", "crv": "Ed25519", "use": "sig", "x": x}]})
+
+    async def _pricing(self, request: web.Request) -> web.StreamResponse:
+        if refused := self._unauthorized(request):
+            return refused
+        self.asked_for_prices += 1
+        name = request.query.get("endpoint_id", "")
+        if name not in _MODELS:
+            error = {"type": "not_found", "message": f"Endpoint id '{name}' not found"}
+            return web.json_response({"error": error}, status=404)
+        price = {"endpoint_id": name, "unit_price": _PRICE, "unit": "images", "currency": "USD"}
+        return web.json_response({"prices": [price], "next_cursor": None, "has_more": False})
 
     def sign(self, task: str, stamp: str, body: bytes) -> dict[str, str]:
         """The headers of a callback."""

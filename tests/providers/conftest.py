@@ -60,6 +60,7 @@ class Edge:
                 "gemini_base_url": f"{self.base}/gemini",
                 "fal_api_key": KEY,
                 "fal_base_url": f"{self.base}/fal",
+                "fal_api_url": f"{self.base}/fal-api/v1",
                 "fal_keys_url": f"{self.base}/fal-rest/.well-known/jwks.json",
                 "replicate_api_key": KEY,
                 "replicate_base_url": f"{self.base}/replicate",

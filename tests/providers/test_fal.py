@@ -110,8 +110,18 @@ async def test_gets_the_picture(fal: FalProvider, edge: Edge) -> None:
     assert (first.seed, first.seconds) == (1, 0.01)
     image = await fal.fetch(first.image)
     assert (image.mime, image.width, image.height) == ("image/png", 1344, 768)
+    assert (first.cost, first.unit) == (0.08, "USD")
+    assert edge.fal.asked_for_prices == 1, "a price is kept"
     assert edge.fal.audit.charged == {"a fox": 1}
     assert edge.fal.wishes == [{"X-Fal-Request-Timeout": "90.0"}]
+
+
+@pytest.mark.parametrize("fault", ["500", "html", "404", "reset", "wrong_types"])
+async def test_a_picture_comes_without_its_price_too(fal: FalProvider, edge: Edge, fault: str) -> None:
+    edge.faults.add(fault, times=2, path="/pricing")
+    done = await fal.poll(await fal.submit(ask()))
+    assert isinstance(done, Done)
+    assert done.costs is None
 
 
 async def test_an_edit_goes_to_the_models_own_path(fal: FalProvider, edge: Edge) -> None:
@@ -321,7 +331,7 @@ class TestCallbacks:
 
     async def test_other_keys_are_learned(self, fal: FalProvider, edge: Edge) -> None:
         now = 0.0
-        fal._keys._clock = lambda: now  # type: ignore[attr-defined]
+        fal._keys._clock = lambda: now
         assert await fal.callback_hint(self.call(edge)) == "r-1"
         old = self.call(edge)
         edge.fal.rotate()
@@ -342,11 +352,20 @@ class TestCallbacks:
 
 
 async def test_check(edge: Edge, client: httpx.AsyncClient, fal: FalProvider) -> None:
-    assert (await fal.check()).ok
+    assert "a unit of it costs 0.04 USD" in (await fal.check()).detail
     for change, told in (
         ({"fal_api_key": "other"}, "check FAL_API_KEY"),
-        ({"fal_base_url": "http://127.0.0.1:9"}, "does not answer (connection)"),
-        ({"fal_base_url": f"{edge.base}/nowhere"}, "does not answer as fal.ai"),
+        ({"fal_model": "fal-ai/no-such-app"}, "set FAL_MODEL"),
+        ({"fal_api_url": "http://127.0.0.1:9"}, "does not answer (connection)"),
     ):
         health = await FalProvider(edge.settings(**change), client).check()
         assert (health.ok, told in health.detail) == (False, True), health
+    edge.faults.add("503")
+    assert "answers with status 503" in (await fal.check()).detail
+    edge.faults.add("html")
+    assert "does not answer (not_fal)" in (await fal.check()).detail
+
+
+async def test_a_403_that_the_prices_get_too_is_the_keys(fal: FalProvider, edge: Edge) -> None:
+    edge.faults.add("403", times=2)
+    assert (await refused(fal, ask())).kind is ErrorKind.AUTH
