@@ -18,7 +18,7 @@ import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability.addresses import address_hook
-from src.jobs import Ledger, Spec, keys, spending
+from src.jobs import TOOLS, Ledger, Spec, keys, spending
 from src.jobs.spending import PICTURES, Charge
 from src.jobs.transitions import Transition
 from src.jobs.uploads import name_of
@@ -111,7 +111,7 @@ class App:
     def others(self, provider: str, spec: Spec) -> tuple[Route, ...]:
         """Who else can make a picture: the same model's other providers in the catalog's order, then the others with
         what the settings have them make. None where failing over is switched off."""
-        if not self.settings.failover:
+        if not self.settings.failover or spec.how in TOOLS:
             return ()
         units = self.currencies()
         sources = len(spec.pictures)
@@ -135,14 +135,14 @@ class App:
         """The models that cost less in the currency of the caps, the next cheaper first."""
         sources, unit = len(spec.pictures), next(iter(self.currencies()), None)
         now = self.charge(route).costs.get(unit or "")
-        if unit is None or now is None:
+        if unit is None or now is None or spec.how in TOOLS:
             return []
         catalog, found = open_catalog(self.settings), {}
         for offer in (offer for model in catalog.models.values() for offer in model.by):
             name = offer.edit_id if sources else offer.id
             if name is None or offer.provider not in self.providers:
                 continue
-            if sources > offer.takes.sources or len(spec.prompt) > offer.prompt_max:
+            if not offer.takes.words or sources > offer.takes.sources or len(spec.prompt) > offer.prompt_max:
                 continue
             other = Route(offer.provider, name)
             cost = self.charge(other).costs.get(unit)
@@ -170,6 +170,10 @@ class App:
                             f"A cap is in {unit}, and the catalog has no price in {unit} for {name}'s {model}: "
                             "add it to a catalog of your own (MODELS_FILE), or cap the number of pictures"
                         )
+
+    def tool(self, what: str) -> tuple[str, str] | None:
+        """The provider and model that can do that to a picture (`src.jobs.TOOLS`), or None."""
+        return open_catalog(self.settings).tool(what, self.providers)
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:
         """Name of the faster model that is offered when the line is long, or None. Where edits have a

@@ -362,8 +362,8 @@ def wish_in(
     update_id: int,
     reply_to: int | None = None,
 ) -> Wish:
-    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source` and
-    `references`."""
+    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source`, `references`,
+    `parent` and `how`."""
     return Wish(
         user=user,
         chat=message.chat.id,
@@ -374,6 +374,8 @@ def wish_in(
         lang=say.lang,
         source=data.get("source"),
         references=tuple(data.get("references", ())),
+        parent=data.get("parent"),
+        how=data.get("how"),
         thread=message.message_thread_id if message.is_topic_message else None,
         reply_to=reply_to,
         group=message.chat.type != ChatType.PRIVATE,

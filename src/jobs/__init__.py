@@ -3,14 +3,29 @@
 from src.jobs import transitions
 from src.jobs.answers import Admission, Lines, Standing
 from src.jobs.ledger import Ledger
-from src.jobs.records import ENDED, NO_CHAT, PENDING, Job, Person, Request, Spec, State, Wake, new_id
+from src.jobs.records import (
+    ENDED,
+    NO_CHAT,
+    PENDING,
+    TOOLS,
+    How,
+    Job,
+    Person,
+    Request,
+    Spec,
+    State,
+    Wake,
+    new_id,
+)
 from src.jobs.transitions import Limits
 
 __all__ = [
     "ENDED",
     "NO_CHAT",
     "PENDING",
+    "TOOLS",
     "Admission",
+    "How",
     "Job",
     "Ledger",
     "Limits",

@@ -107,6 +107,15 @@ class Ledger:
     async def request(self, request_id: str) -> Request | None:
         return Request.parse(request_id, await self.client.hgetall(keys.REQUEST(request_id)))
 
+    async def requests(self, ids: Sequence[str]) -> list[Request]:
+        """The requests that exist among `ids`, in that order."""
+        async with self.client.pipeline(transaction=False) as pipe:
+            for request_id in ids:
+                pipe.hgetall(keys.REQUEST(request_id))
+            answers = await pipe.execute()
+        found = (Request.parse(request_id, raw) for request_id, raw in zip(ids, answers, strict=True))
+        return [request for request in found if request is not None]
+
     async def standings(self, requests: Sequence[str]) -> list[Standing]:
         """How those of the requests stand that exist, in that order and at one time."""
         if not requests:
@@ -129,7 +138,7 @@ class Ledger:
         return hmac.new(self._secret, user.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def choose(self, user: str, **choices: str | int) -> None:
-        """Keep a person's choices (`lang`, `aspect`, `count`, `tier`, `blocked`)."""
+        """Keep a person's choices (`lang`, `aspect`, `count`, `first`, `tier`, `blocked`)."""
         await self.client.hset(keys.USER(user), mapping=dict(choices))
 
     async def active(self, user: str) -> list[Job]:

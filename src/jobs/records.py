@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
@@ -33,6 +33,12 @@ class State(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+How = Literal["again", "vary", "edit", "start", "upscale", "cutout"]
+"""How a picture comes from another: drawn anew, varied, changed by words, taken as a beginning; larger, or without its
+background."""
+TOOLS = frozenset({"upscale", "cutout"})
+"""Those of `How` that are done by a model for just that, without words."""
 
 _STATES = {str(state): state for state in State}
 ENDED = frozenset({State.DELIVERED, State.FAILED, State.CANCELLED})
@@ -77,6 +83,7 @@ class Spec:
         references: file ids of more pictures that are looked at for it.
         quality, seed, negative_prompt: what a model may take besides.
         instead_of: the provider that was to make it, where another does.
+        parent: the job whose picture this one comes from; how: in which way (`How`).
     """
 
     prompt: str = field(repr=False)
@@ -93,6 +100,8 @@ class Spec:
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
     instead_of: str | None = None
+    parent: str | None = None
+    how: How | None = None
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -284,6 +293,7 @@ class Request:
         eta: seconds from `created` to the last picture that the person was first told; 0: never was.
         chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
         sendings: how often a placeholder was sent that may have arrived.
+        original: the person wants the original, not a photo of it.
     """
 
     id: str
@@ -302,6 +312,7 @@ class Request:
     eta: float = 0.0
     chosen: str = ""
     sendings: int = 0
+    original: bool = False
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -324,6 +335,7 @@ class Request:
             eta=float(raw.get("eta") or 0),
             chosen=raw.get("chosen", ""),
             sendings=int(raw.get("sendings") or 0),
+            original=raw.get("first") == "file",
         )
 
     @classmethod
@@ -346,12 +358,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person's own choices. `lang` None: Telegram's language decides."""
+    """A person's own choices. `lang` None: Telegram's language decides. `first`: whether they get a `photo`, or the
+    original as a `file`."""
 
     id: str
     lang: str | None = None
     aspect: str = "1:1"
     count: int = 1
+    first: str = "photo"
     tier: str = "ordinary"
     blocked: bool = False
 
@@ -362,6 +376,7 @@ class Person:
             lang=raw.get("lang") or None,
             aspect=raw.get("aspect") or "1:1",
             count=int(raw.get("count") or 1),
+            first=raw.get("first") or "photo",
             tier=raw.get("tier") or "ordinary",
             blocked=raw.get("blocked") == "1",
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from src.app import App, Route
-from src.jobs import Admission, Job, Limits, Request, Spec, State, Wake, new_id, transitions
+from src.jobs import TOOLS, Admission, How, Job, Limits, Request, Spec, State, Wake, new_id, transitions
 from src.jobs.answers import Ending
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
@@ -42,6 +42,7 @@ class Wish:
             at for it.
         reply_to: the person's own message. thread: topic of the chat.
         quality, seed, negative_prompt: left out where the model takes none.
+        parent, how: see `Spec`.
     """
 
     user: int | str
@@ -59,6 +60,8 @@ class Wish:
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
+    parent: str | None = None
+    how: How | None = None
 
 
 class NoProvider(Exception):
@@ -100,6 +103,8 @@ def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = Non
         seed=wish.seed,
         negative_prompt=wish.negative_prompt,
         instead_of=instead_of,
+        parent=wish.parent,
+        how=wish.how,
     )
 
 
@@ -185,6 +190,10 @@ def limits_of(settings: Settings) -> Limits:
 async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
     """The first provider that can do it with its model, and the one it stands in for: one whose breaker is open is
     asked only when no other can."""
+    if wish.how in TOOLS:
+        if (tool := app.tool(wish.how)) is None:
+            raise NoProvider
+        return Route(*tool), None
     sources = len(_spec(wish, Route("", "")).pictures)
     name = next((name for name, p in app.providers.items() if p.capabilities.takes(sources)), None)
     if name is None:

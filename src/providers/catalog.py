@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -63,7 +63,10 @@ class Takes(_Entry):
             under their own names.
         source: field of the pictures to be changed; sources: how many at most; one: it holds one, not a list.
         qualities: the words `quality` knows. most: the largest `n`. fixed: what is always said.
+        words: False: it takes no prompt.
     """
+
+    words: bool = True
 
     shape: _FieldName | None = None
     shapes: dict[Aspect, str] = {}
@@ -88,7 +91,7 @@ class Offer(_Entry):
     Attributes:
         id: its name there for text to image; edit_id: for edits, None where it makes none.
         family: other names there that begin so are asked in the same way.
-        can: what else it can do.
+        can: what else it can do; `upscale` and `cutout` are all that such a model does, with the source alone.
         prompt_max: longest prompt, in characters. usual_seconds: how long a picture usually takes.
     """
 
@@ -97,7 +100,7 @@ class Offer(_Entry):
     edit_id: _Name | None = None
     family: str = ""
     takes: Takes = Takes()
-    can: frozenset[Literal["upscale", "variation", "previews", "progress", "cancel"]] = frozenset()
+    can: frozenset[Literal["upscale", "cutout", "variation", "previews", "progress", "cancel"]] = frozenset()
     prompt_max: int = Field(default=4000, ge=1)
     price: Price | None = None
     usual_seconds: float | None = Field(default=None, gt=0)
@@ -129,7 +132,7 @@ class Offer(_Entry):
             sources: the pictures to be changed, as the provider wants them (addresses, base64); mask: likewise.
         """
         takes = self.takes
-        said: dict[str, Any] = {"prompt": request.prompt, **takes.fixed}
+        said: dict[str, Any] = {**({"prompt": request.prompt} if takes.words else {}), **takes.fixed}
         if takes.shape:
             shape = _nearest(request.aspect, self.aspects)
             said[takes.shape] = takes.shapes.get(shape, shape)
@@ -207,6 +210,14 @@ class Catalog:
             and sources <= offer.takes.sources
             and len(prompt) <= offer.prompt_max
         ]
+
+    def tool(self, what: str, providers: Iterable[str]) -> tuple[str, str] | None:
+        """The first of these providers that can do that to a picture, and its name of the model."""
+        for provider in providers:
+            for offer in self.offers(provider):
+                if what in offer.can and offer.edit_id is not None:
+                    return provider, offer.edit_id
+        return None
 
     def shown(self, provider: str, name: str, lang: str) -> str:
         """What people see as a model's name; the provider's own where the catalog does not have it."""

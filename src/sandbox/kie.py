@@ -24,7 +24,7 @@ from src.providers.kie import sign
 from src.sandbox.faults import Fault, Faults, retry_after_headers
 from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, draw
 from src.sandbox.openai import bad_address, serve_picture
-from src.sandbox.pictures import Format, PictureMaker
+from src.sandbox.pictures import Format, PictureMaker, worked_on
 
 _MAX_PROMPT = 5000
 _KEPT_TASKS = 50_000
@@ -69,7 +69,7 @@ class _Model:
 
     Attributes:
         takes: optional fields. needs: required ones. source: field of the pictures to be changed, `most` at once;
-            `one`: it holds one address, not a list.
+            `one`: it holds one address, not a list. words: it takes a prompt.
     """
 
     takes: frozenset[str]
@@ -77,6 +77,7 @@ class _Model:
     source: str = ""
     one: bool = False
     most: int = 10
+    words: bool = True
 
 
 def _model(takes: str, needs: str = "", source: str = "", *, one: bool = False, most: int = 10) -> _Model:
@@ -94,6 +95,8 @@ _SEEDREAM_EDIT = _model(
 )
 _V4 = "image_size image_resolution max_images seed nsfw_checker"
 _QWEN = "image_size output_format seed negative_prompt acceleration nsfw_checker"
+_UPSCALE = "recraft/crisp-upscale"
+_TOOL = _Model(frozenset(), frozenset({"image"}), "image", one=True, words=False)
 _MODELS = {
     "google/nano-banana": _model("aspect_ratio output_format nsfw_checker"),
     "google/nano-banana-edit": _model("aspect_ratio output_format nsfw_checker", "image_urls", "image_urls"),
@@ -117,6 +120,8 @@ _MODELS = {
     "bytedance/seedream-v4-edit": _model(_V4, "image_urls", "image_urls"),
     "qwen/text-to-image": _model(_QWEN),
     "qwen/image-edit": _model(_QWEN, "image_url", "image_url", one=True),
+    _UPSCALE: _TOOL,
+    "recraft/remove-background": _TOOL,
 }
 
 
@@ -139,7 +144,7 @@ class _Task:
 
     @property
     def prompt(self) -> str:
-        return str(self.fields["prompt"])
+        return str(self.fields.get("prompt", self.model))
 
     @property
     def form(self) -> Format:
@@ -222,10 +227,11 @@ class KieSandbox:
         if not isinstance(fields, dict):
             return self._say(422, "input is required")
         prompt = fields.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            return self._say(422, "prompt is required")
-        if len(prompt) > _MAX_PROMPT:
-            return self._say(422, f"prompt must be at most {_MAX_PROMPT} characters")
+        if model not in _MODELS or _MODELS[model].words:
+            if not isinstance(prompt, str) or not prompt.strip():
+                return self._say(422, "prompt is required")
+            if len(prompt) > _MAX_PROMPT:
+                return self._say(422, f"prompt must be at most {_MAX_PROMPT} characters")
         if (wrong := _wrong_input(model, fields)) is not None:
             return self._say(422, wrong)
         task = self._new_task(request, model, fields, self._source(fields.get(_MODELS[model].source)))
@@ -237,7 +243,7 @@ class KieSandbox:
     def _new_task(
         self, request: web.Request, model: str, fields: dict[str, Any], source: bytes | None
     ) -> _Task:
-        fault = self.faults.behaviour(request.path, fields["prompt"])
+        fault = self.faults.behaviour(request.path, fields.get("prompt", model))
         seconds = draw(self.durations, self._random)
         if fault and fault.kind == "slow":
             seconds *= 5
@@ -339,6 +345,9 @@ class KieSandbox:
         if task is None:
             raise web.HTTPNotFound
         self.audit.fetches[task.id] += 1
+        if not _MODELS[task.model].words and task.source is not None:
+            data = await asyncio.to_thread(worked_on, task.source, larger=task.model == _UPSCALE)
+            return await serve_picture(request, data, task.fault)
         data = await self._pictures.make(
             task.prompt,
             _size(task.fields),
@@ -469,7 +478,7 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
         return (
             "The model name you specified is not supported. Please verify that it is correct and try again."
         )
-    known = model.takes | model.needs | {"prompt"}
+    known = model.takes | model.needs | ({"prompt"} if model.words else set())
     for field in fields:
         if field not in known:
             return f"{field} is not allowed"
@@ -479,7 +488,7 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
     shape, shapes = ("image_size", _NAMED_SIZES) if "image_size" in known else ("aspect_ratio", _SIZES)
     lacking = next((values for prefix, values in _LACKING.items() if name.startswith(prefix)), ())
     asked = fields.get(shape, next(iter(shapes)))
-    if asked not in shapes or asked in lacking:
+    if model.words and (asked not in shapes or asked in lacking):
         return f"{shape} is not within the range of allowed options"
     given = fields.get(model.source)
     if given is not None and isinstance(given, list) is model.one:

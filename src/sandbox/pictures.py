@@ -97,6 +97,20 @@ def render(
     return out.getvalue()
 
 
+def worked_on(source: bytes, *, larger: bool) -> bytes:
+    """A picture twice as large, or with nothing around the circle in its middle; as PNG."""
+    image = Image.open(io.BytesIO(source)).convert("RGBA")
+    if larger:
+        image = image.resize((image.width * 2, image.height * 2))
+    else:
+        mask = Image.new("L", image.size)
+        ImageDraw.Draw(mask).ellipse([0, 0, *image.size], fill=255)
+        image.putalpha(mask)
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
 def _colours(prompt: str, chance: random.Random) -> list[Rgb]:
     """Those of the prompt's words in their order, and what it leaves open by lot: of the land, the sky, the sun."""
     found = ((re.search(rf"\b(?:{words})", prompt, re.I), colour) for words, colour in _COLOURS.items())

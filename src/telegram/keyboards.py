@@ -6,13 +6,13 @@ after a restart. What a tap does is in `src.bot.handlers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
-from src.jobs import Job, Person, State
+from src.jobs import TOOLS, Job, Person, State
 from src.providers.base import Capabilities
 from src.telegram.i18n import LANGUAGES, Translator
 from src.telegram.status_text import Offer
@@ -43,7 +43,20 @@ class OfRequest(CallbackData, prefix="r"):
 class OfJob(CallbackData, prefix="j"):
     """A button about one picture."""
 
-    what: Literal["again", "vary", "file", "words", "show"]
+    what: Literal[
+        "again",
+        "vary",
+        "edit",
+        "file",
+        "words",
+        "show",
+        "more",
+        "less",
+        "start",
+        "upscale",
+        "cutout",
+        "details",
+    ]
     id: str
 
 
@@ -64,7 +77,7 @@ class OfDialog(CallbackData, prefix="d", sep="|"):
 class OfSettings(CallbackData, prefix="s", sep="|"):
     """A choice in /settings."""
 
-    what: Literal["lang", "aspect", "count"]
+    what: Literal["lang", "aspect", "count", "first"]
     value: str
 
 
@@ -102,12 +115,55 @@ def placeholder(say: Translator, request: str, offer: Offer | None = None) -> In
 
 
 def picture(say: Translator, job: str, *, edits: bool = True) -> InlineKeyboardMarkup:
-    """Under a finished picture; a variation is an edit of it."""
+    """Under a finished picture; a variation is an edit of it. `more` has the rest."""
     row = [button(say("button-again"), OfJob(what="again", id=job))]
     if edits:
         row.append(button(say("button-variation"), OfJob(what="vary", id=job)))
-    row.append(button(say("button-file"), OfJob(what="file", id=job)))
-    return markup([row])
+        row.append(button(say("button-edit"), OfJob(what="edit", id=job)))
+    rest = [
+        button(say("button-file"), OfJob(what="file", id=job)),
+        button(say("button-more"), OfJob(what="more", id=job)),
+    ]
+    return markup([row, rest])
+
+
+def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> InlineKeyboardMarkup:
+    """What else can be done with a picture.
+
+    Args:
+        tools: those of `src.jobs.TOOLS` that somebody has.
+    """
+    pairs: list[tuple[str, OfJob]] = []
+    if "upscale" in tools:
+        pairs.append((say("button-upscale"), OfJob(what="upscale", id=job.id)))
+    if "cutout" in tools:
+        pairs.append((say("button-cutout"), OfJob(what="cutout", id=job.id)))
+    if edits and job.spec.chat > 0:
+        pairs.append((say("button-start"), OfJob(what="start", id=job.id)))
+    pairs.append((say("button-details"), OfJob(what="details", id=job.id)))
+    buttons = [button(text, data) for text, data in pairs]
+    rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
+    return markup([*rows, [button(say("button-less"), OfJob(what="less", id=job.id))]])
+
+
+def details(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
+    """Under what is told of a picture: the one it comes from, and other words for that one."""
+    if job.spec.parent is None:
+        return None
+    back = button(say("button-back"), OfJob(what="show", id=job.spec.parent))
+    if job.spec.how in TOOLS:
+        return markup([[back]])
+    return markup([[back, button(say("button-branch"), OfJob(what="words", id=job.id))]])
+
+
+def job_in(keyboard: InlineKeyboardMarkup | None) -> str | None:
+    """The job that a picture's buttons speak of."""
+    for pressed in (button for row in (keyboard.inline_keyboard if keyboard else []) for button in row):
+        try:
+            return OfJob.unpack(pressed.callback_data or "").id
+        except (TypeError, ValueError):
+            continue
+    return None
 
 
 def no_picture(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
@@ -190,6 +246,10 @@ def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboa
             [
                 _choice(say, str(n), n == person.count, OfSettings(what="count", value=str(n)))
                 for n in counts(can)
+            ],
+            [
+                _choice(say, say(text), first == person.first, OfSettings(what="first", value=first))
+                for first, text in (("photo", "first-photo"), ("file", "first-file"))
             ],
         ]
     )

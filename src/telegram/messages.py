@@ -26,7 +26,7 @@ from src.settings import Settings
 from src.telegram import keyboards, status_text
 from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
 from src.telegram.i18n import Texts, Translator, shorten
-from src.telegram.photos import Media, file_id_of
+from src.telegram.photos import Media, shown_in
 from src.telegram.placeholders import Placeholders, count_offer
 from src.telegram.status_text import Offer
 from src.telegram.throttle import priority
@@ -100,8 +100,8 @@ class Messages:
         """Put the picture where the placeholder is.
 
         Returns:
-            What was shown, for the ledger: `message`, `file_id` (absent when Telegram says it was there
-            already) and, where the provider keeps the original for a while, its `url`.
+            What was shown, for the ledger: `message`, what `shown_in` says (nothing when Telegram says it was
+            there already) and, where the provider keeps the original for a while, its `url`.
 
         Raises:
             ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
@@ -116,7 +116,14 @@ class Messages:
         if message is None:
             raise Undeliverable("chat_gone")
         show = partial(
-            self._media.show, job, image, request.chat, caption=caption, markup=markup, album=not single
+            self._media.show,
+            job,
+            image,
+            request.chat,
+            caption=caption,
+            markup=markup,
+            album=not single,
+            original=request.original,
         )
         with reaching():
             try:
@@ -127,8 +134,8 @@ class Messages:
                 message = await self._replace(job, request)
                 sent = await show(message)
         shown: dict[str, Any] = {"message": message}
-        if sent is not None and (file_id := file_id_of(sent)):
-            shown["file_id"] = file_id
+        if sent is not None:
+            shown |= shown_in(sent)
         return shown | (job.result or {})
 
     async def shown_already(self, job: Job, request: Request) -> int | None:

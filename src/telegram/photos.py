@@ -7,6 +7,8 @@ A picture is streamed from the provider to Telegram, so none is whole in memory 
 from __future__ import annotations
 
 import asyncio
+import re
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -37,6 +39,10 @@ from src.telegram.client import answer_to, is_missing, is_unchanged, is_unreacha
 _UPLOAD_SECONDS = 120
 _DAY = 86_400
 
+_WORD, _ARTICLE = re.compile(r"\w+"), re.compile(r"^(?:an?|the)\s+")
+_NAME_WORDS, _NAME_LENGTH = 6, 40
+# Pixels across; the smallest that Telegram makes are of 90.
+_SMALL = 200
 _SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"}
 
 
@@ -58,12 +64,14 @@ class Media:
         caption: Text,
         markup: InlineKeyboardMarkup | None,
         album: bool,
+        original: bool = False,
     ) -> Message | None:
         """Put a job's picture into a message: as a photo, or where Telegram does not take it so, alone as the
         file it is, in an album made to fit.
 
         Args:
             album: the message is one of an album, which has no place for a file.
+            original: as the file first, as the person wants it.
 
         Returns:
             What the message is now; None: it was so already.
@@ -71,17 +79,23 @@ class Media:
         Raises:
             ProviderError: the picture broke off on its way, or has to be fitted and cannot be decoded.
         """
-        original = PictureFile(image, file_name(job, image.mime))
-        if tiles.fits_photo(image.size, image.width, image.height):
+        file = PictureFile(image, file_name(job, image.mime))
+        as_photo = tiles.fits_photo(image.size, image.width, image.height)
+        if as_photo and not original:
             try:
-                return await self._put(chat, message, _photo(original, caption), markup)
+                return await self._put(chat, message, _photo(file, caption), markup)
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
                 if album and says(error, "not enough rights"):
                     raise  # there it can be nothing but a photo
         if not album:
             try:
-                return await self._put(chat, message, _document(original, caption), markup)
+                return await self._put(chat, message, _document(file, caption), markup)
+            except (TelegramBadRequest, TelegramEntityTooLarge) as error:
+                _raise_unless_of_the_file(error)
+        if as_photo and original:
+            try:
+                return await self._put(chat, message, _photo(file, caption), markup)
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
         data = b"".join([piece async for piece in image.pieces()])
@@ -187,8 +201,10 @@ class PictureFile(InputFile):
 
 
 def file_name(job: Job, mime: str) -> str:
-    """The name of a job's picture as a file of that type."""
-    return f"picture-{job.id}.{_SUFFIXES.get(mime, 'png')}"
+    """The name of a job's picture as a file of that type: its first words, and a number to tell it from the next."""
+    words = "-".join(_WORD.findall(_ARTICLE.sub("", job.spec.prompt.lower()))[:_NAME_WORDS])
+    number = zlib.crc32(job.id.encode()) % 10_000
+    return f"{words[:_NAME_LENGTH] or 'picture'}-{number:04}.{_SUFFIXES.get(mime, 'png')}"
 
 
 def file_id_of(message: Message) -> str | None:
@@ -196,6 +212,21 @@ def file_id_of(message: Message) -> str | None:
     if message.photo:
         return message.photo[-1].file_id
     return message.document.file_id if message.document else None
+
+
+def shown_in(message: Message) -> dict[str, Any]:
+    """What the ledger keeps of a message that shows a picture: its `file_id`, whether it is a `document`, and the
+    `small` form of it for a page of many."""
+    found: dict[str, Any] = {}
+    if file_id := file_id_of(message):
+        found["file_id"] = file_id
+    if message.document:
+        found["document"] = True
+    preview = message.document.thumbnail if message.document else None
+    sizes = message.photo or ([preview] if preview else [])
+    if small := next((size for size in sizes if size.width >= _SMALL), None):
+        found["small"] = small.file_id
+    return found
 
 
 def _raise_unless_of_the_file(error: TelegramAPIError) -> None:

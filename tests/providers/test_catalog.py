@@ -15,6 +15,7 @@ from src.providers import make_providers, open_catalog
 from src.providers.base import ASPECTS, Done, GenRequest, ImageBytes, Provider, SourceImage, Ticket
 from src.providers.catalog import SHIPPED, Offer, get_catalog, read_catalog
 from src.settings import SettingsError, load_settings
+from tests.bot.bot_world import png
 
 if TYPE_CHECKING:
     import httpx
@@ -49,11 +50,18 @@ async def made(provider: Provider, request: GenRequest) -> ImageBytes:
     return await provider.fetch(answer.image)
 
 
-@pytest.mark.parametrize("offer", OFFERS, ids=lambda o: f"{o.provider}-{o.id}")
+@pytest.mark.parametrize("offer", OFFERS, ids=lambda o: f"{o.provider}-{o.id or o.edit_id}")
 async def test_the_strict_stand_in_takes_every_model_with_all_it_is_said_to_take(
     edge: Edge, client: httpx.AsyncClient, offer: Offer
 ) -> None:
     provider = make_providers(edge.settings(), defaultdict(lambda: client))[offer.provider]
+    if not offer.takes.words:
+        source = SourceImage(png(64, 48), "image/png")
+        assert offer.edit_id
+        worked_on = await made(provider, GenRequest("j", "a fox", offer.edit_id, sources=(source,)))
+        assert worked_on.width == (128 if "upscale" in offer.can else 64)
+        assert worked_on.mime == "image/png"
+        return
     more = {"seed": 7, "negative_prompt": "fog"}
     assert offer.id
     for quality in offer.takes.qualities or (None,):

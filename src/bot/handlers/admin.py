@@ -16,8 +16,8 @@ from src.jobs.spending import PICTURES, Spent, day, sums, worded
 from src.ops import job_reports, report
 from src.ops.snapshot import look
 from src.pipeline import admission as intake
+from src.telegram import keyboards
 from src.telegram.i18n import Translator
-from src.telegram.keyboards import OfJob
 from src.telemetry import job_spans
 
 _FAILURES = 10
@@ -150,7 +150,8 @@ async def drop(message: Message, command: CommandObject, app: App, say: Translat
 
 async def trace(message: Message, command: CommandObject, app: App, say: Translator) -> None:
     """The trace of a job: of the picture replied to, of the id given, or of one's own last."""
-    job_id = (command.args or "").strip() or _job_shown_in(message.reply_to_message)
+    answered = message.reply_to_message
+    job_id = (command.args or "").strip() or keyboards.job_in(answered.reply_markup if answered else None)
     if not job_id and message.from_user is not None:
         for request_id in await app.ledger.history(str(message.from_user.id), 1):
             request = await app.ledger.request(request_id)
@@ -164,17 +165,6 @@ async def trace(message: Message, command: CommandObject, app: App, say: Transla
     await message.answer(
         say("admin-trace", job=job.id, state=say("admin-state", state=str(job.state)), link=link)
     )
-
-
-def _job_shown_in(message: Message | None) -> str:
-    """The job a picture's buttons speak of."""
-    keyboard = message.reply_markup.inline_keyboard if message and message.reply_markup else []
-    for button in (button for row in keyboard for button in row):
-        try:
-            return OfJob.unpack(button.callback_data or "").id
-        except (TypeError, ValueError):
-            continue
-    return ""
 
 
 async def block(message: Message, command: CommandObject, app: App, say: Translator) -> None:

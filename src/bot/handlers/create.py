@@ -18,6 +18,7 @@ from aiogram.types import CallbackQuery, ExternalReplyInfo, ForceReply, Message,
 from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 
 from src.app import App
+from src.bot import lineage
 from src.bot.ordering import (
     Asking,
     BadSource,
@@ -30,7 +31,7 @@ from src.bot.ordering import (
 )
 from src.jobs import Job, Person
 from src.telegram import keyboards
-from src.telegram.client import is_missing, is_unchanged
+from src.telegram.client import answer_to, is_missing, is_unchanged
 from src.telegram.i18n import Translator, shorten
 from src.telegram.keyboards import OfDialog, Surprise
 
@@ -63,7 +64,7 @@ async def begin(
     message: Message, command: CommandObject, state: FSMContext, app: App, person: Person, say: Translator
 ) -> None:
     await close_dialog(message, state)
-    pictures = await _answered_pictures(message, say)
+    pictures = await _answered_pictures(message, app, person, say)
     if pictures is None:
         return
     await state.set_data({"aspect": person.aspect, "count": person.count, **pictures})
@@ -72,6 +73,23 @@ async def begin(
         await _offer_choices(message, words, state, app, say)
         return
     sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
+    await state.update_data(message=sent.message_id)
+
+
+async def begin_from(message: Message, job: Job, state: FSMContext, person: Person, say: Translator) -> None:
+    """The dialog with a picture to begin with."""
+    await close_dialog(message, state)
+    source = (job.shown or {})["file_id"]
+    kept = {
+        "aspect": job.spec.aspect,
+        "count": person.count,
+        "source": source,
+        "parent": job.id,
+        "how": "start",
+    }
+    await state.set_data(kept)
+    await state.set_state(Dialog.words)
+    sent = await message.reply(say("dialog-ask-start"), reply_markup=keyboards.dialog_words(say))
     await state.update_data(message=sent.message_id)
 
 
@@ -227,11 +245,11 @@ async def missing_words(
 
 
 async def plain_words(
-    message: Message, asking: Asking, person: Person, say: Translator, update_id: int
+    message: Message, app: App, asking: Asking, person: Person, say: Translator, update_id: int
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
-    pictures = await _answered_pictures(message, say)
+    pictures = await _answered_pictures(message, app, person, say)
     if pictures is not None:
         data = {"aspect": person.aspect, "count": person.count, **pictures}
         await asking.ask_by(message, words_of(message), data, say, update_id)
@@ -309,25 +327,29 @@ async def surprise(
     await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
 
 
-async def ask_for_words(bot: Bot, job: Job, state: FSMContext, say: Translator, user: User) -> None:
-    """Let whoever pressed the button send other words for a picture; in a group they are called, and only they see
-    the field for the answer opened."""
-    is_group = job.spec.chat < 0
-    await state.set_state(Words.waiting)
-    await state.set_data(
-        {
-            "aspect": job.spec.aspect,
-            "count": job.spec.count,
-            "source": job.spec.source,
-            "references": job.spec.references,
-        }
-    )
+async def ask_for_words(
+    bot: Bot, job: Job, state: FSMContext, say: Translator, user: User, *, change: bool = False
+) -> None:
+    """Let whoever pressed the button send other words for a picture, or (`change`) what to change in it; in a group
+    they are called, and only they see the field for the answer opened."""
+    spec, is_group = job.spec, job.spec.chat < 0
+    data: dict[str, Any] = {"aspect": spec.aspect, "count": spec.count, "source": spec.source}
+    data |= {"references": spec.references, "parent": spec.parent, "how": spec.how}
     # As code a name in the words calls nobody, and a tap copies them.
+    told = [say("words-ask"), "\n", Code(shorten(spec.prompt, _OLD_WORDS))]
+    answered = None
+    if change:
+        data |= {"count": 1, "source": (job.shown or {})["file_id"], "references": ()}
+        data |= {"parent": job.id, "how": "edit"}
+        told, answered = [say("change-ask")], int((job.shown or {})["message"])
+    await state.set_state(Words.waiting)
+    await state.set_data(data)
     called = [TextMention(user.first_name, user=user), "\n"] if is_group else []
-    text = Text(*called, say("words-ask"), "\n", Code(shorten(job.spec.prompt, _OLD_WORDS)))
+    text = Text(*called, *told)
     await bot.send_message(
-        job.spec.chat,
-        message_thread_id=job.spec.thread,
+        spec.chat,
+        message_thread_id=spec.thread,
+        reply_parameters=answer_to(answered),
         reply_markup=_expecting_words(say, selective=is_group),
         **text.as_kwargs(),
     )
@@ -347,14 +369,23 @@ async def _pictures_or_complaint(
     return pictures or None
 
 
-async def _answered_pictures(message: Message, say: Translator) -> dict[str, Any] | None:
+async def _answered_pictures(
+    message: Message, app: App, person: Person, say: Translator
+) -> dict[str, Any] | None:
     """The picture of what a message answers, if that shows one; None when the person was told what is wrong with it."""
     answered = answered_by(message)
     try:
-        return pictures_of([answered] if answered else [])
+        pictures = pictures_of([answered] if answered else [])
+        return pictures and {**pictures, **await edit_of(app, person, answered)}
     except BadSource as error:
         await message.reply(say(error.key))
         return None
+
+
+async def edit_of(app: App, person: Person, message: Message | ExternalReplyInfo | None) -> dict[str, Any]:
+    """That a picture is an edit of the one a message shows, where that is one of ours."""
+    parent = await lineage.job_of(app, person.id, message) if isinstance(message, Message) else None
+    return {"parent": parent, "how": "edit"} if parent else {}
 
 
 def _expecting_words(say: Translator, *, selective: bool = False) -> ForceReply:

@@ -1,40 +1,31 @@
-"""The buttons under a picture, and the pictures a person has had: Again, Variation, As file, Edit
-prompt, /history. Everything they need is in the ledger, so they work after a restart."""
+"""The buttons under a picture, and the pictures a person has had: Again, Variation, Edit, As file, and behind More
+what is wanted less often. Everything they need is in the ledger, so they work after a restart."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from functools import partial
-from typing import Any
-
 import structlog
 from aiogram import Bot, Router
-from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge
+from aiogram.enums import ChatType
+from aiogram.exceptions import TelegramBadRequest
 from aiogram.filters import Command
 from aiogram.fsm.context import FSMContext
-from aiogram.types import BufferedInputFile, CallbackQuery, Message
+from aiogram.types import CallbackQuery, InaccessibleMessage, InlineKeyboardMarkup, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
+from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
-from src.bot.handlers.create import ask_for_words
+from src.bot.handlers.create import ask_for_words, begin_from
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
-from src.jobs import Job, Person, Request, State, keys
+from src.jobs import TOOLS, How, Job, Person, Request, State
 from src.pipeline import admission
 from src.pipeline.admission import Wish
-from src.providers.base import ImageBytes, ImageRef, ProviderError
 from src.providers.catalog import get_catalog
-from src.providers.images import inspect
-from src.store.blobs import BlobsAway
-from src.telegram import files, keyboards
-from src.telegram.client import answer_to
+from src.telegram import keyboards
 from src.telegram.i18n import Translator, isolated, shorten
 from src.telegram.keyboards import OfJob, OfRequest
-from src.telegram.messages import picture_caption
-from src.telegram.photos import file_name
 
 log = structlog.get_logger(__name__)
 
@@ -76,10 +67,10 @@ async def of_request(
     if not jobs:
         await callback.answer(say("toast-old"))
     elif callback_data.what == "again":
-        await _draw(callback, message, jobs[0], jobs[0].spec.source, len(jobs), asking, say, update_id)
+        await _draw(callback, jobs[0], "again", asking, say, update_id, count=len(jobs))
     else:
         await callback.answer(say("toast-file"))
-        later(_send_files(app, bot, [job for job in jobs if job.state is State.DELIVERED], say))
+        later(pictures.send_files(app, bot, [job for job in jobs if job.state is State.DELIVERED], say))
 
 
 async def of_job(
@@ -90,6 +81,7 @@ async def of_job(
     asking: Asking,
     chats: Chats,
     state: FSMContext,
+    person: Person,
     later: Later,
     say: Translator,
     update_id: int,
@@ -101,28 +93,56 @@ async def of_job(
         return
     own = await chats.may_act(callback, job.user)
     foreign = not own and not await chats.are_same(job.spec.chat, message.chat.id)
-    if await _is_refused(callback, app, say, update_id, foreign=foreign):
+    once = callback_data.what not in ("more", "less")
+    if await _is_refused(callback, app, say, update_id, foreign=foreign, once=once):
         return
-    picture = (job.shown or {}).get("file_id")
-    match callback_data.what:
+    what, has_picture = callback_data.what, "file_id" in (job.shown or {})
+    match what:
         case "again":
-            await _draw(callback, message, job, job.spec.source, 1, asking, say, update_id)
-        case "vary" if picture:
-            await _draw(callback, message, job, str(picture), 1, asking, say, update_id)
-        case "file" if picture:
+            await _draw(callback, job, "again", asking, say, update_id)
+        case "vary" | "upscale" | "cutout" if has_picture:
+            await _draw(callback, job, what, asking, say, update_id)
+        case "file" if has_picture:
             await callback.answer(say("toast-file"))
-            later(_send_files(app, bot, [job], say))
-        case "show" if picture:
+            later(pictures.send_files(app, bot, [job], say))
+        case "show" if has_picture:
             await callback.answer()
-            later(_show(app, bot, job, say))
-        case "words":
+            later(pictures.show(app, bot, job, say))
+        case "more" | "less" if isinstance(message, Message):
+            await callback.answer()
+            await message.edit_reply_markup(reply_markup=_buttons(app, job, say, all_of_them=what == "more"))
+        case "details":
+            await callback.answer()
+            await _tell(app, message, job, say)
+        case "start" if (
+            has_picture and isinstance(message, Message) and message.chat.type == ChatType.PRIVATE
+        ):
+            await callback.answer()
+            await begin_from(message, job, state, person, say)
+        case "words" | "edit" if what == "words" or has_picture:
             await callback.answer()
             # Who acts for a chat writes in its name.
             if own and (chat := speaks_for(job.user)) is not None:
                 state = state_of(state, chat)
-            await ask_for_words(bot, job, state, say, callback.from_user)
+            await ask_for_words(bot, job, state, say, callback.from_user, change=what == "edit")
         case _:
             await callback.answer(say("toast-old"))
+
+
+def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> InlineKeyboardMarkup:
+    edits = app.offered().edit
+    if not all_of_them:
+        return keyboards.picture(say, job.id, edits=edits)
+    tools = {tool for tool in TOOLS if app.tool(tool) is not None}
+    return keyboards.more(say, job, edits=edits, tools=tools)
+
+
+async def _tell(app: App, message: Message | InaccessibleMessage, job: Job, say: Translator) -> None:
+    """Say how a picture was made and where it comes from, in answer to it."""
+    parent = await app.ledger.job(job.spec.parent) if job.spec.parent else None
+    text = lineage.details(say, job, parent, get_catalog(app.settings.models_file))
+    if isinstance(message, Message):
+        await message.reply(**text.as_kwargs(), reply_markup=keyboards.details(say, job))
 
 
 async def cancel(app: App, request: Request) -> str:
@@ -148,28 +168,38 @@ async def _remove_if_stray(bot: Bot, message: Message | object, request: Request
 
 async def _draw(
     callback: CallbackQuery,
-    message: Message | object,
     job: Job,
-    source: str | None,
-    count: int,
+    how: How,
     asking: Asking,
     say: Translator,
     update_id: int,
+    count: int = 1,
 ) -> None:
-    """Ask for the same once more, for whoever pressed the button."""
+    """Ask for a picture made of this one, for whoever pressed the button."""
+    message, spec = callback.message, job.spec
+    source, parent = str((job.shown or {}).get("file_id", "")), job.id
+    references: tuple[str, ...] = ()
+    if how == "again":
+        source, references = spec.source or "", spec.references
+        if spec.how in TOOLS and spec.parent is not None:
+            how, parent = spec.how, spec.parent
     wish = Wish(
         user=callback.from_user.id,
-        chat=job.spec.chat,
-        prompt=job.spec.prompt,
+        chat=spec.chat,
+        prompt=spec.prompt,
         update=str(update_id),
-        aspect=job.spec.aspect,
+        aspect=spec.aspect,
         count=count,
         lang=say.lang,
-        source=source,
-        references=job.spec.references if source == job.spec.source else (),
-        thread=job.spec.thread,
+        source=source or None,
+        references=references,
+        thread=spec.thread,
         reply_to=message.message_id if isinstance(message, Message) else None,
-        group=job.spec.chat < 0,
+        group=spec.chat < 0,
+        quality=spec.quality,
+        negative_prompt=spec.negative_prompt,
+        parent=parent,
+        how=how,
     )
     refusal = await asking.ask(wish, say)
     if refusal is None:
@@ -195,77 +225,6 @@ async def _is_refused(
     return True
 
 
-# Files
-
-
-async def _send_files(app: App, bot: Bot, jobs: Sequence[Job], say: Translator) -> None:
-    for job in jobs:
-        await _send_file(app, bot, job, say)
-
-
-async def _send_file(app: App, bot: Bot, job: Job, say: Translator) -> None:
-    """Send a picture as the file the provider made, or as near to it as is still to be had."""
-    key = keys.FILE(job.id)
-    send = partial(
-        bot.send_document,
-        job.spec.chat,
-        message_thread_id=job.spec.thread,
-        reply_parameters=answer_to(int((job.shown or {}).get("message", 0))),
-        # Telegram would show it as a photo again.
-        disable_content_type_detection=True,
-    )
-    if (known := await app.redis.get(key)) is not None:
-        try:
-            await send(known)
-        except TelegramBadRequest as error:
-            # Telegram may forget an id, and has many words for it.
-            log.info("kept id refused", job_id=job.id, error=type(error).__name__)
-        else:
-            return
-    words: str | None = None
-    image = await _original(app, job)
-    if image is None:
-        image, words = await _from_telegram(bot, job), say("toast-no-original")
-    if image is None:
-        await bot.send_message(
-            job.spec.chat,
-            say("file-unavailable"),
-            message_thread_id=job.spec.thread,
-            reply_parameters=answer_to(int((job.shown or {}).get("message", 0))),
-        )
-        return
-    sent = await send(BufferedInputFile(image.data, file_name(job, image.mime)), caption=words)
-    if sent.document is not None:
-        await app.redis.set(key, sent.document.file_id, ex=app.settings.job_ttl_days * 86_400)
-
-
-async def _original(app: App, job: Job) -> ImageBytes | None:
-    provider = app.providers.get(job.provider)
-    if provider is None:
-        return None
-    url = (job.shown or {}).get("url")
-    try:
-        data = await app.original(job.id)
-    except BlobsAway as error:
-        log.warning("the store of originals is away", job_id=job.id, why=str(error))
-        data = None
-    for ref in ([ImageRef(data=data)] if data else []) + ([ImageRef(url=str(url))] if url else []):
-        try:
-            return await provider.fetch(ref)
-        except ProviderError as error:
-            log.info("original not to be had", job_id=job.id, kind=error.kind)
-    return None
-
-
-async def _from_telegram(bot: Bot, job: Job) -> ImageBytes | None:
-    try:
-        data = await files.download(bot, str((job.shown or {})["file_id"]))
-        return await asyncio.to_thread(inspect, data)
-    except (files.NoFile, files.NotNow, ProviderError) as error:
-        log.info("not to be had from Telegram", job_id=job.id, error=type(error).__name__)
-        return None
-
-
 # History
 
 
@@ -286,36 +245,6 @@ async def history(message: Message, app: App, chats: Chats, person: Person, say:
     )
     text = Text(say("history-title"), "\n\n", lines)
     await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
-
-
-async def _show(app: App, bot: Bot, job: Job, say: Translator) -> None:
-    """Send a picture of the history once more, with its words."""
-    file_id = str((job.shown or {})["file_id"])
-    rest: dict[str, Any] = {
-        "message_thread_id": job.spec.thread,
-        "reply_markup": keyboards.picture(say, job.id, edits=app.offered().edit),
-        **picture_caption(say, job, get_catalog(app.settings.models_file)).as_caption_kwargs(),
-    }
-    try:
-        await bot.send_photo(job.spec.chat, file_id, **rest)
-    except TelegramBadRequest:
-        # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
-        try:
-            await bot.send_document(job.spec.chat, file_id, **rest)
-        except TelegramBadRequest:
-            await _show_anew(app, bot, job, rest, say)
-
-
-async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> None:
-    image = await _original(app, job)
-    if image is None:
-        await bot.send_message(job.spec.chat, say("file-unavailable"), message_thread_id=job.spec.thread)
-        return
-    file = BufferedInputFile(image.data, file_name(job, image.mime))
-    try:
-        await bot.send_photo(job.spec.chat, file, **rest)
-    except (TelegramBadRequest, TelegramEntityTooLarge):
-        await bot.send_document(job.spec.chat, file, **rest)
 
 
 def make_router() -> Router:

@@ -23,7 +23,7 @@ from aiogram.types import CallbackQuery, Message, TelegramObject, User
 
 from src.app import App
 from src.bot.chats import Chats
-from src.bot.handlers.create import Words
+from src.bot.handlers.create import Words, edit_of
 from src.bot.ordering import (
     Asking,
     BadSource,
@@ -88,6 +88,7 @@ async def imagine(
     message: Message,
     album: list[Message],
     command: CommandObject,
+    app: App,
     asking: Asking,
     speaker: int | str,
     person: Person,
@@ -95,7 +96,8 @@ async def imagine(
     update_id: int,
 ) -> None:
     data = {"aspect": person.aspect, "count": person.count}
-    if (wish := await _wish(message, album, command.args or "", data, speaker, say, update_id)) is not None:
+    wish = await _wish(message, album, command.args or "", data, speaker, app, person, say, update_id)
+    if wish is not None:
         await _ask(message, wish, asking, say)
 
 
@@ -119,7 +121,7 @@ async def spoken_to(
     expected = await state.get_state() == Words.waiting.state
     if expected:
         data = await state.get_data()
-    wish = await _wish(message, album, words, data, speaker, say, update_id)
+    wish = await _wish(message, album, words, data, speaker, app, person, say, update_id)
     if wish is None:
         return
     if not called and not expected:
@@ -134,6 +136,8 @@ async def _wish(
     words: str,
     data: dict[str, Any],
     speaker: int | str,
+    app: App,
+    person: Person,
     say: Translator,
     update_id: int,
 ) -> Wish | None:
@@ -141,7 +145,9 @@ async def _wish(
     own it is for those that it answers. None: it was said why there is none."""
     answered = answered_by(message)
     try:
-        pictures = pictures_of(album) or pictures_of([answered] if answered else [])
+        pictures = pictures_of(album)
+        if not pictures and answered and (pictures := pictures_of([answered])):
+            pictures |= await edit_of(app, person, answered)
     except BadSource as error:
         await message.reply(say(error.key))
         return None

@@ -45,6 +45,8 @@ async def choose(
             await app.ledger.choose(person.id, aspect=value)
         case "count", value if value in map(str, keyboards.counts(app.offered())):
             await app.ledger.choose(person.id, count=int(value))
+        case "first", "photo" | "file":
+            await app.ledger.choose(person.id, first=callback_data.value)
         case _:
             await callback.answer(say("toast-old"))
             return

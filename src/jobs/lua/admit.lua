@@ -18,7 +18,7 @@ if a.update ~= '' then
   local before = redis.call('GET', P .. 'update:' .. a.update)
   if before then return {'repeat', before} end
 end
-local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier')
+local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first')
 if person[1] == '1' then return {'blocked'} end
 for name, value in pairs(a.tiers[person[2] or ''] or {}) do a[name] = value end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
@@ -80,6 +80,7 @@ many('ZADD', P .. 'due', rows)
 join_line(a.provider, a.user, a.class, ids, tag)
 local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
 for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
+if person[3] then flat[#flat + 1] = 'first'; flat[#flat + 1] = person[3] end
 redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
 -- Where there is no chat, there is no placeholder to keep up to date.
 if a.shown.chat ~= '0' then redis.call('ZADD', P .. 'open', NOW, a.request) end
