@@ -78,6 +78,15 @@ class Chats:
         here = callback.message.chat.id
         return await self.are_same(int(group), here) and await self._is_admin(here, callback.from_user.id)
 
+    async def owner_of(self, callback: CallbackQuery) -> str | None:
+        """Whose a message of ours is (in a group: whose it answers), if whoever tapped may act for them; else None, as in
+        a group everybody can tap."""
+        message = callback.message
+        if not isinstance(message, Message) or message.chat.type == ChatType.PRIVATE:
+            return str(callback.from_user.id)
+        owner = asked_by(message)
+        return str(owner) if owner is not None and await self.may_act(callback, str(owner)) else None
+
     async def _is_admin(self, chat: int, user: int) -> bool:
         key = keys.MEMBER(chat, user)
         status: str | None = await self._app.redis.get(key)

@@ -10,7 +10,14 @@ from typing import Any
 import structlog
 from aiogram import Bot
 from aiogram.exceptions import TelegramBadRequest, TelegramEntityTooLarge
-from aiogram.types import BufferedInputFile
+from aiogram.types import (
+    BufferedInputFile,
+    InlineKeyboardMarkup,
+    InputMediaDocument,
+    InputMediaPhoto,
+    Message,
+)
+from aiogram.utils.formatting import Text
 
 from src.app import App
 from src.jobs import Job, keys
@@ -96,31 +103,64 @@ async def _from_telegram(bot: Bot, job: Job) -> ImageBytes | None:
         return None
 
 
-async def show(app: App, bot: Bot, job: Job, say: Translator) -> None:
-    """Send a picture once more, with its words and buttons."""
+async def show_again(app: App, bot: Bot, job: Job, say: Translator) -> None:
+    await show(app, bot, job, say)
+
+
+async def show(
+    app: App,
+    bot: Bot,
+    job: Job,
+    say: Translator,
+    markup: InlineKeyboardMarkup | None = None,
+    *,
+    answered: int | None = None,
+) -> Message:
+    """Send a picture once more, with its words and its buttons or others.
+
+    Args:
+        answered: the message that it answers.
+    """
     file_id = str((job.shown or {})["file_id"])
     rest: dict[str, Any] = {
         "message_thread_id": job.spec.thread,
-        "reply_markup": keyboards.picture(say, job.id, edits=app.offered().edit),
-        **picture_caption(say, job, get_catalog(app.settings.models_file)).as_caption_kwargs(),
+        "reply_markup": markup or keyboards.picture(say, job.id, edits=app.offered().edit),
+        "reply_parameters": answer_to(answered),
+        **_caption(app, job, say).as_caption_kwargs(),
     }
     try:
-        await bot.send_photo(job.spec.chat, file_id, **rest)
+        return await bot.send_photo(job.spec.chat, file_id, **rest)
     except TelegramBadRequest:
         # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
         try:
-            await bot.send_document(job.spec.chat, file_id, **rest)
+            return await bot.send_document(job.spec.chat, file_id, **rest)
         except TelegramBadRequest:
-            await _show_anew(app, bot, job, rest, say)
+            return await _show_anew(app, bot, job, rest, say)
 
 
-async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> None:
+async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> Message:
     image = await original(app, job)
     if image is None:
-        await bot.send_message(job.spec.chat, say("file-unavailable"), message_thread_id=job.spec.thread)
-        return
+        where = {name: rest[name] for name in ("message_thread_id", "reply_parameters")}
+        return await bot.send_message(job.spec.chat, say("file-unavailable"), **where)
     file = BufferedInputFile(image.data, file_name(job, image.mime))
     try:
-        await bot.send_photo(job.spec.chat, file, **rest)
+        return await bot.send_photo(job.spec.chat, file, **rest)
     except (TelegramBadRequest, TelegramEntityTooLarge):
-        await bot.send_document(job.spec.chat, file, **rest)
+        return await bot.send_document(job.spec.chat, file, **rest)
+
+
+def media(
+    app: App, job: Job, say: Translator, image: ImageBytes | None = None
+) -> InputMediaPhoto | InputMediaDocument:
+    """A picture to be put into a message: as Telegram knows it, or these bytes."""
+    shown = job.shown or {}
+    file = BufferedInputFile(image.data, file_name(job, image.mime)) if image else str(shown["file_id"])
+    words = _caption(app, job, say).as_caption_kwargs()
+    if shown.get("document"):
+        return InputMediaDocument(media=file, **words)
+    return InputMediaPhoto(media=file, **words)
+
+
+def _caption(app: App, job: Job, say: Translator) -> Text:
+    return picture_caption(say, job, get_catalog(app.settings.models_file))

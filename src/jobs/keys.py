@@ -38,7 +38,7 @@ class Key:
 
 # fmt: off
 # Jobs and what people sent (`src/jobs/lua`)
-JOB = Key("job:<id>", "hash", "later", "days of JOB_TTL_DAYS from its end", "ledger", "a job (records.Job)")
+JOB = Key("job:<id>", "hash", "later", "days of JOB_TTL_DAYS from its end, a favourite as long as it is one", "ledger", "a job (records.Job)")
 REQUEST = Key("request:<id>", "hash", "later", "as its last job",
     "ledger", "what a person sent, and the messages that show it")
 UPDATE = Key("update:<id>", "string", "always", "2 days",
@@ -51,6 +51,10 @@ ACTIVE = Key("active:<user>", "zset", "never", "a row goes with its job's end",
     "ledger", "a person's jobs under way")
 HISTORY = Key("history:<user>", "zset", "always", "JOB_TTL_DAYS from the last",
     "ledger", "a person's last 200 requests")
+STARRED = Key("starred:<user>", "zset", "never", "as many as they keep",
+    "ledger", "a person's favourites, whose jobs do not run out")
+SOUGHT = Key("sought:<chat>:<message>", "string", "always", "a day",
+    "bot", "the words whose pictures a gallery shows")
 WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
 USER = Key("user:<user>", "hash", "never", "choices do not run out, nor does a block",
     "bot", "language, aspect, tier, …")

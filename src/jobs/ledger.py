@@ -17,12 +17,14 @@ from redis.asyncio import Redis
 
 from src.jobs import keys
 from src.jobs.answers import Standing
-from src.jobs.records import RECORD, Job, Person, Request
+from src.jobs.records import RECORD, Job, Person, Request, State
 from src.jobs.transitions import Transition
 from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
 
+# As many requests as `admit.lua` keeps of a person.
+_HISTORY = 200
 # After these a person has our word, or a provider may have our money.
 _PROMISES = frozenset({"admit", "claim", "accepted"})
 
@@ -148,6 +150,32 @@ class Ledger:
     async def history(self, user: str, count: int = 10) -> list[str]:
         """A person's last requests, newest first."""
         return list(await self.client.zrevrange(keys.HISTORY(user), 0, count - 1))
+
+    async def pictures(self, user: str) -> list[Job]:
+        """A person's pictures that are kept, newest first."""
+        found = await self.requests(await self.history(user, _HISTORY))
+        jobs = await self.jobs([job for request in found for job in reversed(request.jobs)])
+        return [job for job in jobs if job.state is State.DELIVERED]
+
+    async def starred(self, user: str) -> list[str]:
+        """The jobs of a person's favourites, the last first."""
+        return list(await self.client.zrevrange(keys.STARRED(user), 0, -1))
+
+    async def is_starred(self, job: Job) -> bool:
+        """Whether it is a favourite of its person's."""
+        return await self.client.zscore(keys.STARRED(job.user), job.id) is not None
+
+    async def star(self, job: Job, *, ttl: int | None) -> None:
+        """Make a picture a favourite, which is kept; or (`ttl`: seconds it is kept from now) none any more."""
+        names = (keys.JOB(job.id), keys.REQUEST(job.request))
+        async with self.client.pipeline() as pipe:
+            if ttl is None:
+                pipe.zadd(keys.STARRED(job.user), {job.id: await self.now()})
+            else:
+                pipe.zrem(keys.STARRED(job.user), job.id)
+            for name in names:
+                pipe.persist(name) if ttl is None else pipe.expire(name, ttl)
+            await pipe.execute()
 
     async def open_in(self, chat: int) -> list[Request]:
         """The requests of a chat that may not have ended."""

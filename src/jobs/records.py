@@ -359,13 +359,14 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Person:
     """A person's own choices. `lang` None: Telegram's language decides. `first`: whether they get a `photo`, or the
-    original as a `file`."""
+    original as a `file`. `keep`: days for which their pictures are kept; 0: as long as everybody's."""
 
     id: str
     lang: str | None = None
     aspect: str = "1:1"
     count: int = 1
     first: str = "photo"
+    keep: int = 0
     tier: str = "ordinary"
     blocked: bool = False
 
@@ -377,6 +378,7 @@ class Person:
             aspect=raw.get("aspect") or "1:1",
             count=int(raw.get("count") or 1),
             first=raw.get("first") or "photo",
+            keep=int(raw.get("keep") or 0),
             tier=raw.get("tier") or "ordinary",
             blocked=raw.get("blocked") == "1",
         )

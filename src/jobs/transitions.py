@@ -131,6 +131,11 @@ def admit(
     return Transition("admit", [json.dumps(payload, ensure_ascii=False)], parse)
 
 
+def forget(job: str, user: str) -> Transition[Literal["gone", "later", "foreign"]]:
+    """Keep nothing more of a person's job: now, or soon after its end."""
+    return Transition("forget", [job, user], lambda raw: ("foreign", "gone", "later")[int(raw)])
+
+
 def claim(
     job: str, step: Literal["submit", "deliver"], *, holder: str, lease: float, attempt: str = ""
 ) -> Transition[Job | None]:

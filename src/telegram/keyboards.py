@@ -56,6 +56,7 @@ class OfJob(CallbackData, prefix="j"):
         "upscale",
         "cutout",
         "details",
+        "star",
     ]
     id: str
 
@@ -85,6 +86,18 @@ class OfQueue(CallbackData, prefix="q"):
     """A button of /queue: look again, or cancel one request."""
 
     what: Literal["look", "cancel"]
+    id: str = ""
+
+
+GalleryKind = Literal["all", "star", "found"]
+
+
+class OfGallery(CallbackData, prefix="g"):
+    """A button under a gallery: turn to a picture, keep it, delete it (`sure`: really), look for words, or see another
+    kind."""
+
+    what: Literal["at", "star", "delete", "sure", "find", "kind"]
+    kind: GalleryKind
     id: str = ""
 
 
@@ -140,6 +153,7 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
         pairs.append((say("button-cutout"), OfJob(what="cutout", id=job.id)))
     if edits and job.spec.chat > 0:
         pairs.append((say("button-start"), OfJob(what="start", id=job.id)))
+    pairs.append((say("button-star"), OfJob(what="star", id=job.id)))
     pairs.append((say("button-details"), OfJob(what="details", id=job.id)))
     buttons = [button(text, data) for text, data in pairs]
     rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
@@ -265,10 +279,51 @@ def queue(say: Translator, requests: Sequence[str]) -> InlineKeyboardMarkup:
     return markup([*rows, [button(say("button-look"), OfQueue(what="look"))]])
 
 
-def history(jobs: Sequence[Job]) -> InlineKeyboardMarkup:
-    """Under /history: show the picture of that number."""
-    numbers = [button(str(number), OfJob(what="show", id=job.id)) for number, job in enumerate(jobs, start=1)]
-    return markup(_in_rows(numbers))
+def gallery(
+    say: Translator, kind: GalleryKind, ids: Sequence[str], place: int, *, starred: bool
+) -> InlineKeyboardMarkup:
+    """Under a gallery that shows the picture at that place."""
+    job = ids[place]
+
+    def turn(text: str, to: int) -> InlineKeyboardButton:
+        return button(text, OfGallery(what="at", kind=kind, id=ids[to]))
+
+    row = [turn(say("gallery-place", place=place + 1, count=len(ids)), place)]
+    if place:
+        row.insert(0, turn("◀️", place - 1))
+    if place + 1 < len(ids):
+        row.append(turn("▶️", place + 1))
+    star = say("button-unstar" if starred else "button-star")
+    other: GalleryKind = "star" if kind == "all" else "all"
+    return markup(
+        [
+            row,
+            [
+                button(star, OfGallery(what="star", kind=kind, id=job)),
+                button(say("button-open"), OfJob(what="show", id=job)),
+                button(say("button-delete"), OfGallery(what="delete", kind=kind, id=job)),
+            ],
+            [
+                button(say("button-find"), OfGallery(what="find", kind=kind)),
+                button(
+                    say("button-starred" if other == "star" else "button-all"),
+                    OfGallery(what="kind", kind=other),
+                ),
+            ],
+        ]
+    )
+
+
+def gallery_sure(say: Translator, kind: GalleryKind, job: str) -> InlineKeyboardMarkup:
+    """Under a picture that is to be deleted."""
+    return markup(
+        [
+            [
+                button(say("button-sure"), OfGallery(what="sure", kind=kind, id=job)),
+                button(say("button-stop"), OfGallery(what="at", kind=kind, id=job)),
+            ]
+        ]
+    )
 
 
 def _in_rows(buttons: list[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:

@@ -50,6 +50,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     ),
     "placed": ("its placeholder was sent", lambda j, f, r: transitions.placed(r, [1])),
     "moved": ("another message shows it", lambda j, f, r: transitions.moved(r, 0, 2)),
+    "forget": ("its person wants it forgotten", lambda j, f, r: transitions.forget(j, "1")),
     "migrated": ("its group became a supergroup", lambda j, f, r: transitions.migrated(1, 2, r)),
     "claim deliver": (
         "a worker takes it to show it",
@@ -124,6 +125,8 @@ def _cell(ledger: Ledger, client: Any, state: State | None, call: Call, *, free:
     after = client.hgetall(keys.JOB(job))
     if after == before and client.zscore(keys.DUE(), job) == due:
         return "·"
+    if not after:
+        return "(gone)"
     found = Job.parse(job, after)
     assert found is not None
     told = " (told)" if found.told and found.state is not State.DELIVERED else ""

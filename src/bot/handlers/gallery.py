@@ -1,5 +1,4 @@
-"""The buttons under a picture, and the pictures a person has had: Again, Variation, Edit, As file, and behind More
-what is wanted less often. Everything they need is in the ledger, so they work after a restart."""
+"""The buttons under a picture: Again, Variation, Edit, As file, and behind More what is wanted less often. Everything they need is in the ledger, so they work after a restart."""
 
 from __future__ import annotations
 
@@ -7,15 +6,14 @@ import structlog
 from aiogram import Bot, Router
 from aiogram.enums import ChatType
 from aiogram.exceptions import TelegramBadRequest
-from aiogram.filters import Command
 from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, InaccessibleMessage, InlineKeyboardMarkup, Message
-from aiogram.utils.formatting import Text
 
 from src.app import App
 from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
 from src.bot.handlers.create import ask_for_words, begin_from
+from src.bot.handlers.history import ttl_of
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
@@ -24,7 +22,7 @@ from src.pipeline import admission
 from src.pipeline.admission import Wish
 from src.providers.catalog import get_catalog
 from src.telegram import keyboards
-from src.telegram.i18n import Translator, isolated, shorten
+from src.telegram.i18n import Translator, shorten
 from src.telegram.keyboards import OfJob, OfRequest
 
 log = structlog.get_logger(__name__)
@@ -32,8 +30,6 @@ log = structlog.get_logger(__name__)
 
 _TOAST = 200
 _TAP_SECONDS = 5
-_HISTORY = 10
-_LINE = 80
 
 
 async def of_request(
@@ -107,10 +103,14 @@ async def of_job(
             later(pictures.send_files(app, bot, [job], say))
         case "show" if has_picture:
             await callback.answer()
-            later(pictures.show(app, bot, job, say))
+            later(pictures.show_again(app, bot, job, say))
         case "more" | "less" if isinstance(message, Message):
             await callback.answer()
             await message.edit_reply_markup(reply_markup=_buttons(app, job, say, all_of_them=what == "more"))
+        case "star" if own:
+            starred = await app.ledger.is_starred(job)
+            await app.ledger.star(job, ttl=await ttl_of(app, job) if starred else None)
+            await callback.answer(say("gallery-unstarred" if starred else "gallery-starred"))
         case "details":
             await callback.answer()
             await _tell(app, message, job, say)
@@ -225,32 +225,9 @@ async def _is_refused(
     return True
 
 
-# History
-
-
-async def history(message: Message, app: App, chats: Chats, person: Person, say: Translator) -> None:
-    requests = [await app.ledger.request(number) for number in await app.ledger.history(person.id, _HISTORY)]
-    ids = [
-        job
-        for request in requests
-        if request is not None and await chats.are_same(request.chat, message.chat.id)
-        for job in request.jobs
-    ]
-    jobs = [job for job in await app.ledger.jobs(ids) if job.state is State.DELIVERED][:_HISTORY]
-    if not jobs:
-        await message.answer(say("history-empty"))
-        return
-    lines = "\n".join(
-        f"{n}. {isolated(shorten(job.spec.prompt, _LINE))}" for n, job in enumerate(jobs, start=1)
-    )
-    text = Text(say("history-title"), "\n\n", lines)
-    await message.answer(**text.as_kwargs(), reply_markup=keyboards.history(jobs))
-
-
 def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="gallery")
     router.callback_query.register(of_request, OfRequest.filter())
     router.callback_query.register(of_job, OfJob.filter())
-    router.message.register(history, Command("history"))
     return router

@@ -13,7 +13,7 @@ from aiogram.types import CallbackQuery, Chat, Message
 from aiogram.utils.formatting import Text
 
 from src.app import App
-from src.bot.chats import Chats, asked_by
+from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.bot.handlers.create import close_dialog
 from src.bot.handlers.gallery import cancel
@@ -43,7 +43,7 @@ async def of_queue(
     say: Translator,
 ) -> None:
     message = callback.message
-    owner = await _owner(callback, chats)
+    owner = await chats.owner_of(callback)
     words: str | None = None
     if callback_data.what == "cancel":
         request = await app.ledger.request(callback_data.id)
@@ -63,15 +63,6 @@ async def of_queue(
         except TelegramBadRequest as error:
             if not is_unchanged(error):
                 raise
-
-
-async def _owner(callback: CallbackQuery, chats: Chats) -> str | None:
-    """Whose the list is, if whoever pressed may have it: in a group everybody can press."""
-    message = callback.message
-    if not isinstance(message, Message) or message.chat.type == ChatType.PRIVATE:
-        return str(callback.from_user.id)
-    owner = asked_by(message)
-    return str(owner) if owner is not None and await chats.may_act(callback, str(owner)) else None
 
 
 async def _open(app: App, chats: Chats, user: str, chat: Chat) -> list[Job]:

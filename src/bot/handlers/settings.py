@@ -10,7 +10,7 @@ from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
 
 from src.app import App
-from src.bot.chats import Chats, asked_by
+from src.bot.chats import Chats
 from src.jobs import Person
 from src.telegram import keyboards
 from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
@@ -34,7 +34,8 @@ async def choose(
     person: Person,
     say: Translator,
 ) -> None:
-    shown = await _shown(callback, chats)
+    # Whose settings the message shows, if whoever tapped may change them; else theirs are changed, unseen.
+    shown = await chats.owner_of(callback)
     if shown is not None and shown != person.id:
         # A chat's, in whose name this admin speaks.
         person = await app.ledger.person(shown)
@@ -55,15 +56,6 @@ async def choose(
     await callback.answer(say("toast-saved"))
     if changed != person and shown is not None and isinstance(callback.message, Message):
         await callback.message.edit_text(**_settings(changed, app, say))
-
-
-async def _shown(callback: CallbackQuery, chats: Chats) -> str | None:
-    """Whose settings the message shows, if whoever tapped may change them; else theirs are changed, unseen."""
-    message = callback.message
-    if not isinstance(message, Message) or message.chat.type == ChatType.PRIVATE:
-        return str(callback.from_user.id)
-    owner = asked_by(message)
-    return str(owner) if owner is not None and await chats.may_act(callback, str(owner)) else None
 
 
 def _settings(person: Person, app: App, say: Translator) -> dict[str, Any]:

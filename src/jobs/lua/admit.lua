@@ -18,7 +18,7 @@ if a.update ~= '' then
   local before = redis.call('GET', P .. 'update:' .. a.update)
   if before then return {'repeat', before} end
 end
-local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first')
+local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first', 'keep')
 if person[1] == '1' then return {'blocked'} end
 for name, value in pairs(a.tiers[person[2] or ''] or {}) do a[name] = value end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
@@ -73,7 +73,7 @@ for i, job in ipairs(a.jobs) do
   rows[2 * i - 1], rows[2 * i] = NOW + a.deadline - a.near, job.id
   redis.call('HSET', job_key(job.id), 'v', 2, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
-    'fence', 0, 'holder', '', 'story', 'waiting@0', 'charge', charged)
+    'fence', 0, 'holder', '', 'story', 'waiting@0', 'charge', charged, 'keep', person[4] or 0)
 end
 many('ZADD', active, opened)
 many('ZADD', P .. 'due', rows)

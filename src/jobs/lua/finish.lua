@@ -4,9 +4,10 @@
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local ENDED = 1000 -- jobs that `ended` keeps
+local FORGOTTEN = 600 -- s, in which others write its spans
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'spec', 'tries', 'deliveries',
-  'ready', 'generation')
+  'ready', 'generation', 'forget', 'keep')
 local request = P .. 'request:' .. f.request
 
 -- How many other jobs of the request have not ended (an ended one was also told to the person), and its status message.
@@ -44,11 +45,15 @@ redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', '
 redis.call('ZREM', P .. 'due', id)
 local ended = redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
 if ended >= ENDED + 50 then redis.call('LTRIM', P .. 'ended', 0, ENDED - 1) end
-redis.call('EXPIRE', job_key(id), ARGV[4])
+-- What its person wants forgotten, or for fewer days than all is kept.
+local days = tonumber(f.keep) or 0
+local ttl = days > 0 and math.min(days * 86400, tonumber(ARGV[4])) or ARGV[4]
+if f.forget == '1' then ttl = FORGOTTEN end
+redis.call('EXPIRE', job_key(id), ttl)
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
 local open, status_message = others_open()
 if open == 0 then
-  redis.call('EXPIRE', request, ARGV[4])
+  redis.call('EXPIRE', request, ttl)
   if status_message then due('r:' .. f.request, NOW + RESEND) end
 end
 return {outcome, open, NOW - tonumber(f.created)}

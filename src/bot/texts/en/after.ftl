@@ -36,3 +36,20 @@ from-cutout = 🪄 Without the background of: { $words }
 
 first-photo = 🖼 As a photo
 first-file = 📎 The original
+
+gallery-place = { $place } / { $count }
+gallery-ask = 🔎 Which pictures? Write a few of their words.
+gallery-placeholder = Words of the picture
+gallery-none-found = 🔎 No picture of yours has these words. /history shows all.
+gallery-no-stars = No favourites yet.
+gallery-starred = ⭐ Kept among your favourites.
+gallery-unstarred = No favourite any more.
+gallery-deleted = Deleted here. Its message in the chat is yours to delete.
+button-star = ⭐ Favourite
+button-unstar = ★ Not any more
+button-open = ↗️ Open
+button-delete = 🗑 Delete
+button-sure = 🗑 Yes, delete
+button-find = 🔎 Search
+button-starred = ⭐ Favourites
+button-all = 🗂 All

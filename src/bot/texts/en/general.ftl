@@ -79,7 +79,6 @@ cancel-nothing = 🌤 There is nothing to cancel.
 cancel-which = Which one? Choose it in the list:
 
 history-empty = 🗂 No pictures yet. Write what to draw!
-history-title = 🗂 Your last pictures. Press a number to see it again.
 
 command-create = Draw a picture step by step
 command-queue = My place in line

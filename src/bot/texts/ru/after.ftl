@@ -38,3 +38,20 @@ from-cutout = 🪄 Без фона картинка: { $words }
 
 first-photo = 🖼 Как фото
 first-file = 📎 Оригинал
+
+gallery-place = { $place } / { $count }
+gallery-ask = 🔎 Какие картинки? Напишите несколько слов из описания.
+gallery-placeholder = Слова из описания
+gallery-none-found = 🔎 Картинок с такими словами у вас нет. /history покажет все.
+gallery-no-stars = В избранном пока пусто.
+gallery-starred = ⭐ Сохранено в избранном.
+gallery-unstarred = Больше не в избранном.
+gallery-deleted = Удалено. Сообщение в чате можете удалить сами.
+button-star = ⭐ В избранное
+button-unstar = ★ Из избранного
+button-open = ↗️ Открыть
+button-delete = 🗑 Удалить
+button-sure = 🗑 Да, удалить
+button-find = 🔎 Поиск
+button-starred = ⭐ Избранное
+button-all = 🗂 Все

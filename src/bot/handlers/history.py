@@ -1,0 +1,200 @@
+"""/history: a person's pictures, one at a time in one message, by Telegram's own file ids; favourites, search, delete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+from aiogram import Bot, F, Router
+from aiogram.enums import ChatType
+from aiogram.exceptions import TelegramBadRequest
+from aiogram.filters import Command, CommandObject
+from aiogram.fsm.context import FSMContext
+from aiogram.fsm.state import State, StatesGroup
+from aiogram.types import CallbackQuery, ForceReply, InlineKeyboardMarkup, Message
+
+from src.app import App
+from src.bot import pictures
+from src.bot.chats import Chats
+from src.bot.forgetting import forget
+from src.jobs import Job, Person, keys
+from src.telegram import keyboards
+from src.telegram.client import is_unchanged
+from src.telegram.i18n import Translator
+from src.telegram.keyboards import GalleryKind, OfGallery
+
+log = structlog.get_logger(__name__)
+
+_SOUGHT_SECONDS = 86_400
+
+
+class Search(StatesGroup):
+    """Looking for pictures."""
+
+    words = State()
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A person's pictures as one message turns them over.
+
+    Attributes:
+        kind: all, favourites, or those `found` by words.
+    """
+
+    kind: GalleryKind
+    jobs: list[Job]
+    starred: frozenset[str]
+
+    def at(self, job_id: str) -> int:
+        """The place of a picture; of one that is gone, the first."""
+        return next((place for place, job in enumerate(self.jobs) if job.id == job_id), 0)
+
+    def keyboard(self, say: Translator, place: int) -> InlineKeyboardMarkup:
+        ids = [job.id for job in self.jobs]
+        return keyboards.gallery(say, self.kind, ids, place, starred=ids[place] in self.starred)
+
+
+async def look(app: App, chats: Chats, user: str, chat: int, kind: GalleryKind, words: str = "") -> Gallery:
+    """The pictures of that kind that a person had in that chat, newest first."""
+    starred = await app.ledger.starred(user)
+    jobs = await (app.ledger.jobs(starred) if kind == "star" else app.ledger.pictures(user))
+    here = {other for other in {job.spec.chat for job in jobs} if await chats.are_same(other, chat)}
+    sought = words.casefold().split()
+    found = [
+        job
+        for job in jobs
+        if job.spec.chat in here
+        and "file_id" in (job.shown or {})
+        and all(word in job.spec.prompt.casefold() for word in sought)
+    ]
+    return Gallery(kind, found, frozenset(starred))
+
+
+async def history(
+    message: Message,
+    command: CommandObject,
+    app: App,
+    bot: Bot,
+    chats: Chats,
+    person: Person,
+    say: Translator,
+) -> None:
+    await _open(message, (command.args or "").strip(), app, bot, chats, person, say)
+
+
+async def search(
+    message: Message, app: App, bot: Bot, chats: Chats, person: Person, state: FSMContext, say: Translator
+) -> None:
+    await state.clear()
+    await _open(message, (message.text or "").strip(), app, bot, chats, person, say)
+
+
+async def _open(
+    message: Message, words: str, app: App, bot: Bot, chats: Chats, person: Person, say: Translator
+) -> None:
+    kind: GalleryKind = "found" if words else "all"
+    gallery = await look(app, chats, person.id, message.chat.id, kind, words)
+    if not gallery.jobs:
+        await message.answer(say("gallery-none-found" if words else "history-empty"))
+        return
+    # In a group as an answer, which tells whose it is.
+    answered = None if message.chat.type == ChatType.PRIVATE else message.message_id
+    sent = await pictures.show(app, bot, gallery.jobs[0], say, gallery.keyboard(say, 0), answered=answered)
+    if words:
+        await app.redis.set(keys.SOUGHT(message.chat.id, sent.message_id), words, ex=_SOUGHT_SECONDS)
+
+
+async def turn(
+    callback: CallbackQuery,
+    callback_data: OfGallery,
+    app: App,
+    bot: Bot,
+    chats: Chats,
+    state: FSMContext,
+    say: Translator,
+) -> None:
+    """A button under the gallery."""
+    message = callback.message
+    if not isinstance(message, Message):
+        await callback.answer(say("toast-old"))
+        return
+    owner = await chats.owner_of(callback)
+    if owner is None:
+        await callback.answer(say("toast-foreign"))
+        return
+    what, kind, job_id = callback_data.what, callback_data.kind, callback_data.id
+    if what == "find":
+        await callback.answer()
+        await state.set_state(Search.words)
+        await message.answer(
+            say("gallery-ask"), reply_markup=ForceReply(input_field_placeholder=say("gallery-placeholder"))
+        )
+        return
+    words = await app.redis.get(keys.SOUGHT(message.chat.id, message.message_id)) if kind == "found" else ""
+    if words is None:
+        await callback.answer(say("toast-old"))
+        return
+    gallery = await look(app, chats, owner, message.chat.id, kind, words)
+    place, told = gallery.at(job_id), None
+    if what == "star":
+        told = await _star(app, owner, job_id, gallery, say)
+        gallery = await look(app, chats, owner, message.chat.id, kind, words)
+        place = min(place, len(gallery.jobs) - 1)
+    elif what == "sure":
+        await forget(app, job_id, owner)
+        told = say("gallery-deleted")
+        gallery = await look(app, chats, owner, message.chat.id, kind, words)
+        place = min(place, len(gallery.jobs) - 1)
+    if not gallery.jobs:
+        await callback.answer(told or say("gallery-no-stars" if kind == "star" else "history-empty"))
+        if what != "kind":
+            await message.delete()
+        return
+    if what == "delete":
+        await message.edit_reply_markup(reply_markup=keyboards.gallery_sure(say, kind, job_id))
+    else:
+        await _show(app, message, gallery.jobs[place], gallery.keyboard(say, place), say)
+    await callback.answer(told)
+
+
+async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Translator) -> str:
+    """Make a picture a favourite, or none any more; what to say."""
+    job = next((job for job in gallery.jobs if job.id == job_id), None)
+    if job is None or job.user != owner:
+        return say("toast-old")
+    starred = job_id in gallery.starred
+    await app.ledger.star(job, ttl=await ttl_of(app, job) if starred else None)
+    return say("gallery-unstarred" if starred else "gallery-starred")
+
+
+async def ttl_of(app: App, job: Job) -> int:
+    """Seconds for which a picture is kept from now."""
+    person = await app.ledger.person(job.user)
+    days = min(person.keep or app.settings.job_ttl_days, app.settings.job_ttl_days)
+    return max(1, (job.created - await app.ledger.now()) // 1000 + days * 86_400)
+
+
+async def _show(app: App, message: Message, job: Job, markup: InlineKeyboardMarkup, say: Translator) -> None:
+    """Let the gallery's message show a picture."""
+    try:
+        await message.edit_media(pictures.media(app, job, say), reply_markup=markup)
+    except TelegramBadRequest as error:
+        if is_unchanged(error):
+            return
+        # Telegram may forget an id, and has many words for it.
+        image = await pictures.original(app, job)
+        log.info("kept id refused", job_id=job.id, error=type(error).__name__, original=image is not None)
+        if image is None:
+            await message.edit_caption(caption=say("file-unavailable"), reply_markup=markup)
+        else:
+            await message.edit_media(pictures.media(app, job, say, image), reply_markup=markup)
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="history")
+    router.message.register(history, Command("history"))
+    router.message.register(search, Search.words, F.text, ~F.text.startswith("/"))
+    router.callback_query.register(turn, OfGallery.filter())
+    return router
