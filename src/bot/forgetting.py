@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
 import structlog
 
 from src.app import App
-from src.jobs import transitions
+from src.jobs import keys, transitions
+from src.pipeline import admission
 from src.store.blobs import ORIGINALS, BlobsAway
 
 log = structlog.get_logger(__name__)
+
+# Of a person's keys these go by themselves, in a minute or with what is under way.
+_BRIEF = (keys.WINDOW, keys.ACTIVE)
+# A ban would else be undone by its owner.
+_NOT_THEIRS = frozenset({"blocked", "tier"})
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was deleted of a person.
+
+    Attributes:
+        number: by which the log names it too.
+        pictures: those asked for. cancelled: of them, in the works. notes: all else that was kept.
+        backup_hours: age of the newest backup, or None where none is known; backup_days: until the last that still
+            holds it is gone.
+    """
+
+    number: str
+    pictures: int
+    cancelled: int
+    notes: int
+    backup_hours: int | None
+    backup_days: int
+
+
+async def forget_person(app: App, user: str) -> Receipt:
+    """Keep nothing more of a person: what is in the works is cancelled, and goes when it has ended."""
+    active = await app.ledger.active(user)
+    endings = [await admission.cancel(app, job.id, user) for job in active]
+    jobs = {job.id for job in await app.ledger.all_of(user)} | {job.id for job in active}
+    for job_id in jobs:
+        await forget(app, job_id, user)
+    names = [name async for name in _names_of(app, user)]
+    chosen = set(await app.redis.hkeys(keys.USER(user))) - _NOT_THEIRS
+    if chosen:
+        await app.redis.hdel(keys.USER(user), *chosen)
+    if names:
+        await app.redis.delete(*names)
+    backup = await app.redis.hgetall(keys.BACKUP())
+    hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None
+    receipt = Receipt(
+        secrets.token_hex(4),
+        len(jobs),
+        sum(ending.done for ending in endings),
+        len(names) + len(chosen),
+        hours,
+        int(backup.get("days", 0)),
+    )
+    log.info("person forgotten", receipt=receipt.number, count=receipt.pictures)
+    return receipt
+
+
+async def _names_of(app: App, user: str) -> AsyncIterator[str]:
+    """The names of a person's keys."""
+    rows = [row for row in keys.TABLE.values() if "<user>" in row.name and row not in (*_BRIEF, keys.USER)]
+    patterns = [row.names_with("user", user) for row in rows]
+    async for name in app.redis.scan_iter(f"{keys.PREFIX}*:{user}*", count=1000):
+        if any(re.fullmatch(pattern, name) for pattern in patterns):
+            yield name
 
 
 async def forget(app: App, job_id: str, user: str) -> bool:

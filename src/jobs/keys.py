@@ -6,6 +6,7 @@ make their keys here: `keys.JOB(job_id)`. The scripts get the prefix, and each s
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,15 @@ class Key:
     @property
     def word(self) -> str:
         return self.name.partition(":")[0]
+
+    def names_with(self, part: str, value: str) -> str:
+        """What the names match (a regular expression) in which `<part>` is that value."""
+        word, *parts = self.name.split(":")
+        free = ["[^:]*"] * (len(parts) - 1) + [".*"]
+        said = [
+            re.escape(value) if name == f"<{part}>" else any_ for name, any_ in zip(parts, free, strict=True)
+        ]
+        return ":".join([re.escape(PREFIX + word), *said])
 
     def __call__(self, *parts: object) -> str:
         return ":".join((PREFIX + self.word, *map(str, parts)))
@@ -116,6 +126,7 @@ BECAME = Key("became:<chat>", "string", "never", "one a group that became a supe
     "ledger", "the id that a group has now")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")
 MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
+EXPORT = Key("export:<user>", "string", "always", "minutes", "bot", "that they were sent all of theirs")
 ORDER = Key("order:<chat>:<message>", "string", "always", "a day",
     "bot", "words that are drawn if their writer says so")
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
@@ -135,8 +146,8 @@ LIMITED = Key("limited:<provider>", "string", "always", "a week", "owner", "sinc
 HEARTBEATS = Key("heartbeats", "hash", "always", "a day",
     "heartbeat", "the last word of each process, by holder")
 DISKS = Key("disks", "hash", "always", "a day", "heartbeat", "share of its disk in use, by holder")
-BACKUP = Key("backup", "hash", "never", "three fields",
-    "backup", "when the last was made, ms, why the one after failed, and s from one to the next")
+BACKUP = Key("backup", "hash", "never", "four fields",
+    "backup", "when the last was made, ms, why the one after failed, s from one to the next, and days one is kept")
 HEARD = Key("heard", "hash", "never", "two fields",
     "hearing", "when Telegram last gave updates, ms, and why it does not since")
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")

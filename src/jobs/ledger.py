@@ -157,6 +157,30 @@ class Ledger:
         jobs = await self.jobs([job for request in found for job in reversed(request.jobs)])
         return [job for job in jobs if job.state is State.DELIVERED]
 
+    async def all_of(self, user: str) -> list[Job]:
+        """All that is kept of what a person asked for, newest first: also what failed, and favourites."""
+        found = await self.requests(await self.history(user, _HISTORY))
+        ids = [job for request in found for job in reversed(request.jobs)]
+        return await self.jobs(list(dict.fromkeys([*ids, *await self.starred(user)])))
+
+    async def keep(self, user: str, days: int) -> None:
+        """Keep a person's pictures for so many days from when they were asked for, those they have too; favourites
+        stay."""
+        await self.choose(user, keep=days)
+        starred = set(await self.starred(user))
+        ended = [job for job in await self.all_of(user) if job.ended]
+        open_ = {job.request for job in await self.active(user)} | {
+            j.request for j in ended if j.id in starred
+        }
+        async with self.client.pipeline(transaction=False) as pipe:
+            for job in ended:
+                at = job.created // 1000 + days * 86_400
+                if job.id not in starred:
+                    pipe.expireat(keys.JOB(job.id), at)
+                if job.request not in open_:
+                    pipe.expireat(keys.REQUEST(job.request), at)
+            await pipe.execute()
+
     async def starred(self, user: str) -> list[str]:
         """The jobs of a person's favourites, the last first."""
         return list(await self.client.zrevrange(keys.STARRED(user), 0, -1))

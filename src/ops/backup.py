@@ -25,6 +25,7 @@ import asyncio
 import base64
 import gzip
 import json
+import math
 import os
 import time
 import zlib
@@ -199,7 +200,7 @@ async def every(settings: Settings, folder: Path, seconds: float, keep: int) -> 
     """
     await asyncio.to_thread(make_folder, folder, "its argument")
     with suppress(redis.RedisError):
-        await _note(settings, every=seconds)
+        await _note(settings, every=seconds, days=math.ceil(keep * seconds / 86_400))
     while True:
         await asyncio.sleep(max(0.0, _newest(folder) + seconds - time.time()))
         file = folder / time.strftime("imagebot-%Y%m%dT%H%M%SZ.backup", time.gmtime())

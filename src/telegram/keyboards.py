@@ -101,6 +101,13 @@ class OfGallery(CallbackData, prefix="g"):
     id: str = ""
 
 
+class OfPrivacy(CallbackData, prefix="y"):
+    """A button about a person's own data. `days`: for how many it is kept."""
+
+    what: Literal["keep", "export", "delete", "sure", "stop"]
+    days: int = 0
+
+
 class OfOrder(CallbackData, prefix="o"):
     """Whether words are to be drawn; `id`: the message that holds them."""
 
@@ -310,6 +317,36 @@ def gallery(
                     OfGallery(what="kind", kind=other),
                 ),
             ],
+        ]
+    )
+
+
+def days_kept(longest: int) -> list[int]:
+    """For how many days people may have their pictures kept."""
+    return [*(days for days in (1, 7, 30, 90) if days < longest), longest]
+
+
+def privacy(say: Translator, days: int, longest: int) -> InlineKeyboardMarkup:
+    """Under what is said of a person's data."""
+    kept = [
+        _choice(say, say("privacy-days", days=n), n == days, OfPrivacy(what="keep", days=n))
+        for n in days_kept(longest)
+    ]
+    rest = [
+        button(say("button-export"), OfPrivacy(what="export")),
+        button(say("button-delete-me"), OfPrivacy(what="delete")),
+    ]
+    return markup([kept, rest])
+
+
+def delete_sure(say: Translator) -> InlineKeyboardMarkup:
+    """Under the question whether everything is to be deleted."""
+    return markup(
+        [
+            [
+                button(say("button-delete-sure"), OfPrivacy(what="sure")),
+                button(say("button-stop"), OfPrivacy(what="stop")),
+            ]
         ]
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import redis
 
-from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+from src.jobs import Job, Ledger, Limits, Spec, State, Wake, keys, new_id, transitions
 from src.ops.backup import BackupError, backup, every, restore, verify
 from src.settings import Settings, load_settings
 from tests.conftest import RedisProcess
@@ -297,6 +297,8 @@ async def test_scheduled_backups_rotate(redis_url: str, tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
     finally:
         task.cancel()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert client.hget(keys.BACKUP(), "days") == "1"
     kept = sorted(file.name for file in tmp_path.iterdir())
     assert kept[:2] == ["imagebot-20261113T000000Z.backup", "imagebot-20261114T000000Z.backup"]
     assert verify(tmp_path / kept[2]).keys == 0

@@ -53,3 +53,42 @@ button-sure = 🗑 Yes, delete
 button-find = 🔎 Search
 button-starred = ⭐ Favourites
 button-all = 🗂 All
+
+privacy = 🔐 What I keep of you
+
+    Your words and settings, and Telegram’s own ids of your pictures, for { $days ->
+        [one] { $days } day
+       *[other] { $days } days
+    } after you asked; favourites for as long as they are such. Pictures themselves are with Telegram; some originals are with me for up to { $originals ->
+        [one] { $originals } day
+       *[other] { $originals } days
+    }. Whoever draws the pictures gets your words and the pictures you send, not who you are.
+privacy-days = { $days } d
+privacy-elsewhere = 🔐 That’s between the two of us: ask me in our private chat.
+button-export = 📦 Send me all
+button-delete-me = 🗑 Delete all
+button-delete-sure = 🗑 Yes, delete all
+export-begins = 📦 I’m packing it: words and pictures. It comes here as files.
+export-already = 📦 I packed it a few minutes ago. Please ask again later.
+export-failed = 😔 That broke off. Please try /export again.
+export-part = 📦 Part { $number }; more follows.
+export-done = 📦 That’s all I keep: { $count ->
+    [one] { $count } picture
+   *[other] { $count } pictures
+}, and all words in words.json.
+delete-sure = 🗑 Delete everything I keep of you? Pictures in the works are cancelled; history, favourites, settings and words go. It can’t be undone.
+delete-not = Fine, nothing was deleted.
+delete-receipt = 🧾 Everything of yours is deleted. Receipt { $number }, { $at } UTC
+delete-pictures = • Pictures and their words: { $pictures }
+delete-cancelled = • Of them in the works, cancelled: { $cancelled }
+delete-notes = • Settings and other notes: { $notes }
+delete-stays = What stays: whether you were blocked, and for a minute how often you asked. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
+delete-backups = Backups from before now still hold it: the newest is { $hours ->
+    [one] { $hours } hour
+   *[other] { $hours } hours
+} old, and the last of them is gone in { $days ->
+    [one] { $days } day
+   *[other] { $days } days
+}.
+delete-no-backups = I know of no backups that hold it.
+command-privacy = My data: copy, delete, how long
