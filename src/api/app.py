@@ -1,4 +1,5 @@
-"""The api's FastAPI application and how it starts and stops. One module a part: webhook, callbacks, probes, status, images.
+"""The api's FastAPI application and how it starts and stops. One module a part: webhook, callbacks, probes, status, images,
+mini.
 
     imagebot api --host 0.0.0.0 --port 8000
 
@@ -19,12 +20,13 @@ import uvicorn
 from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-from src.api import callbacks, images, probes, status, webhook
+from src.api import callbacks, images, mini, probes, status, webhook
 from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
 from src.bot.inbox import Inbox
 from src.ops.heartbeat import Heartbeat
 from src.settings import Settings, UserError
+from src.telegram.client import make_bot
 from src.worker.broker import make_broker
 
 _GRACE_SECONDS = 20
@@ -68,6 +70,9 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
     async with open_app(settings) as app:
         heartbeat = Heartbeat(app, "api")
         api = make_api(app)
+        bot = make_bot(settings, app.limiter, priority="answer") if settings.telegram_token else None
+        if bot is not None:
+            api.include_router(mini.make_router(app, bot))
         if settings.webhook_url is not None:
             api.include_router(webhook.make_router(settings, Inbox(app)))
         reports = asyncio.create_task(heartbeat.run())
@@ -76,6 +81,8 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
         finally:
             await cancel_all([reports])
             await heartbeat.retire()
+            if bot is not None:
+                await bot.session.close()
 
 
 class _Server(uvicorn.Server):

@@ -39,13 +39,14 @@ _WRONG = 5
 _LOCKED_SECONDS = 60.0
 _ADDRESSES = 1000
 
-_templates = Environment(
+templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "page"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+"""The pages of this room."""
 
 
 def make_router(app: App) -> APIRouter:
@@ -135,7 +136,7 @@ async def render(app: App, say: Translator, nonce: str) -> str:
     snapshot = await look(app)
     slow = [job for job in snapshot.ended if job.outcome == "delivered" and job.seconds > TIME.problem]
     failed = [job for job in snapshot.ended if job.outcome == "failed"]
-    return _templates.get_template("status.html").render(
+    return templates.get_template("status.html").render(
         say=say,
         nonce=nonce,
         snapshot=snapshot,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from src.app import App
-from src.jobs import keys, transitions
+from src.jobs import Job, keys, transitions
 from src.pipeline import admission
 from src.store.blobs import ORIGINALS, BlobsAway
 
@@ -39,6 +39,13 @@ class Receipt:
     notes: int
     backup_hours: int | None
     backup_days: int
+
+
+async def seconds_kept(app: App, job: Job) -> int:
+    """Seconds for which a picture is kept from now, if it is no favourite."""
+    person = await app.ledger.person(job.user)
+    days = min(person.keep or app.settings.job_ttl_days, app.settings.job_ttl_days)
+    return max(1, (job.created - await app.ledger.now()) // 1000 + days * 86_400)
 
 
 async def forget_person(app: App, user: str) -> Receipt:

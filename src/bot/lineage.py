@@ -18,7 +18,7 @@ from src.telemetry import job_spans
 _RECENT = 50
 _WORDS = 1500
 _PARENT_WORDS = 120
-_HOW = {
+HOW = {
     "again": "from-again",
     "vary": "from-vary",
     "edit": "from-edit",
@@ -26,6 +26,7 @@ _HOW = {
     "upscale": "from-upscale",
     "cutout": "from-cutout",
 }
+"""The texts that say in which way a picture comes from another."""
 
 
 async def job_of(app: App, user: str, message: Message) -> str | None:
@@ -59,7 +60,7 @@ def details(say: Translator, job: Job, parent: Job | None, catalog: Catalog) -> 
         lines.append(say("details-cost", cost=shown["cost"], unit=str(shown.get("unit", ""))))
     if job.spec.how is not None:
         words = isolated(shorten(parent.spec.prompt, _PARENT_WORDS)) if parent else say("from-gone")
-        lines.append(say(_HOW[job.spec.how], words=words))
+        lines.append(say(HOW[job.spec.how], words=words))
     if parent is not None and (change := changed(parent.spec.prompt, job.spec.prompt)):
         lines.append(Text(say("details-changed"), " ", *change))
     if trace := job_spans.trace_id(job):

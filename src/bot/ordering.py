@@ -125,7 +125,7 @@ class Asking:
             )
             return say("refused-too-many-pictures", most=most) if most else say("refused-no-edits")
         if not admission.accepted:
-            return _refusal(say, admission)
+            return refusal_of(say, admission)
         await self._show(admission, say)
         return None
 
@@ -389,7 +389,8 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
-def _refusal(say: Translator, admission: Admission) -> str:
+def refusal_of(say: Translator, admission: Admission) -> str:
+    """Why a wish was not admitted, and when it may be."""
     match admission.verdict:
         case "rate":
             return Refusal.of(say, "refused-rate", seconds=max(1, admission.number))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from aiogram.filters.callback_data import CallbackData
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
 
 from src.jobs import TOOLS, Job, Person, State
 from src.providers.base import Capabilities
@@ -287,9 +287,15 @@ def queue(say: Translator, requests: Sequence[str]) -> InlineKeyboardMarkup:
 
 
 def gallery(
-    say: Translator, kind: GalleryKind, ids: Sequence[str], place: int, *, starred: bool
+    say: Translator,
+    kind: GalleryKind,
+    ids: Sequence[str],
+    place: int,
+    *,
+    starred: bool,
+    page: str | None = None,
 ) -> InlineKeyboardMarkup:
-    """Under a gallery that shows the picture at that place."""
+    """Under a gallery that shows the picture at that place. `page`: address of the Mini App."""
     job = ids[place]
 
     def turn(text: str, to: int) -> InlineKeyboardButton:
@@ -301,6 +307,7 @@ def gallery(
     if place + 1 < len(ids):
         row.append(turn("▶️", place + 1))
     star = say("button-unstar" if starred else "button-star")
+    whole = [InlineKeyboardButton(text=say("button-app"), web_app=WebAppInfo(url=page))] if page else []
     other: GalleryKind = "star" if kind == "all" else "all"
     return markup(
         [
@@ -316,6 +323,7 @@ def gallery(
                     say("button-starred" if other == "star" else "button-all"),
                     OfGallery(what="kind", kind=other),
                 ),
+                *whole,
             ],
         ]
     )

@@ -12,8 +12,8 @@ from aiogram.types import CallbackQuery, InaccessibleMessage, InlineKeyboardMark
 from src.app import App
 from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
+from src.bot.forgetting import seconds_kept
 from src.bot.handlers.create import ask_for_words, begin_from
-from src.bot.handlers.history import ttl_of
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
@@ -109,7 +109,7 @@ async def of_job(
             await message.edit_reply_markup(reply_markup=_buttons(app, job, say, all_of_them=what == "more"))
         case "star" if own:
             starred = await app.ledger.is_starred(job)
-            await app.ledger.star(job, ttl=await ttl_of(app, job) if starred else None)
+            await app.ledger.star(job, ttl=await seconds_kept(app, job) if starred else None)
             await callback.answer(say("gallery-unstarred" if starred else "gallery-starred"))
         case "details":
             await callback.answer()

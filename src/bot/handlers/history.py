@@ -16,7 +16,7 @@ from aiogram.types import CallbackQuery, ForceReply, InlineKeyboardMarkup, Messa
 from src.app import App
 from src.bot import pictures
 from src.bot.chats import Chats
-from src.bot.forgetting import forget
+from src.bot.forgetting import forget, seconds_kept
 from src.jobs import Job, Person, keys
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
@@ -40,11 +40,13 @@ class Gallery:
 
     Attributes:
         kind: all, favourites, or those `found` by words.
+        page: address of the Mini App, where one can be opened.
     """
 
     kind: GalleryKind
     jobs: list[Job]
     starred: frozenset[str]
+    page: str | None
 
     def at(self, job_id: str) -> int:
         """The place of a picture; of one that is gone, the first."""
@@ -52,7 +54,9 @@ class Gallery:
 
     def keyboard(self, say: Translator, place: int) -> InlineKeyboardMarkup:
         ids = [job.id for job in self.jobs]
-        return keyboards.gallery(say, self.kind, ids, place, starred=ids[place] in self.starred)
+        return keyboards.gallery(
+            say, self.kind, ids, place, starred=ids[place] in self.starred, page=self.page
+        )
 
 
 async def look(app: App, chats: Chats, user: str, chat: int, kind: GalleryKind, words: str = "") -> Gallery:
@@ -68,7 +72,10 @@ async def look(app: App, chats: Chats, user: str, chat: int, kind: GalleryKind, 
         and "file_id" in (job.shown or {})
         and all(word in job.spec.prompt.casefold() for word in sought)
     ]
-    return Gallery(kind, found, frozenset(starred))
+    # Telegram opens pages over https only, and from private chats.
+    address = app.settings.webhook_url or ""
+    page = f"{address}/app" if chat > 0 and address.startswith("https:") else None
+    return Gallery(kind, found, frozenset(starred), page)
 
 
 async def history(
@@ -164,15 +171,8 @@ async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Transl
     if job is None or job.user != owner:
         return say("toast-old")
     starred = job_id in gallery.starred
-    await app.ledger.star(job, ttl=await ttl_of(app, job) if starred else None)
+    await app.ledger.star(job, ttl=await seconds_kept(app, job) if starred else None)
     return say("gallery-unstarred" if starred else "gallery-starred")
-
-
-async def ttl_of(app: App, job: Job) -> int:
-    """Seconds for which a picture is kept from now."""
-    person = await app.ledger.person(job.user)
-    days = min(person.keep or app.settings.job_ttl_days, app.settings.job_ttl_days)
-    return max(1, (job.created - await app.ledger.now()) // 1000 + days * 86_400)
 
 
 async def _show(app: App, message: Message, job: Job, markup: InlineKeyboardMarkup, say: Translator) -> None:

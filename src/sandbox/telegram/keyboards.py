@@ -68,6 +68,11 @@ def _inline_row(row: list[Any]) -> list[dict[str, Any]]:
         data = button.get("callback_data")
         if data is not None and not 1 <= len(str(data).encode()) <= 64:
             raise bad_request("BUTTON_DATA_INVALID")
+        page = (button.get("web_app") or {}).get("url")
+        if page is not None and not page.startswith("https://"):
+            raise bad_request(
+                f"inline keyboard button Web App URL '{page}' is invalid: Only HTTPS links are allowed"
+            )
         url = button.get("url")
         if url is not None and not ("." in url or "://" in url):
             raise bad_request(f"inline keyboard button URL '{url}' is invalid: Wrong HTTP URL")

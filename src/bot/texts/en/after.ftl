@@ -92,3 +92,21 @@ delete-backups = Backups from before now still hold it: the newest is { $hours -
 }.
 delete-no-backups = I know of no backups that hold it.
 command-privacy = My data: copy, delete, how long
+
+button-app = 📱 All of them
+app-title = Your pictures
+app-empty = No pictures here yet.
+app-search = Search by words
+app-favourites = Favourites only
+app-settings = Settings
+app-close = Close
+app-lost = That didn’t reach us. Please try again.
+app-from = Comes from
+app-made-into = What came of it
+app-sure = 🗑 Really delete?
+app-drawing = Drawing it again: see the chat.
+app-language = Language
+app-format = Format
+app-count = Pictures at once
+app-first = A picture comes
+app-keep = Days kept

@@ -99,3 +99,21 @@ delete-backups = Резервные копии, сделанные раньше,
 }.
 delete-no-backups = Резервных копий с этим я не знаю.
 command-privacy = Мои данные: копия, удаление, срок
+
+button-app = 📱 Все сразу
+app-title = Ваши картинки
+app-empty = Здесь пока нет картинок.
+app-search = Поиск по словам
+app-favourites = Только избранное
+app-settings = Настройки
+app-close = Закрыть
+app-lost = Не дошло до нас. Попробуйте ещё раз.
+app-from = Откуда она
+app-made-into = Что из неё вышло
+app-sure = 🗑 Точно удалить?
+app-drawing = Рисую ещё раз: смотрите в чате.
+app-language = Язык
+app-format = Формат
+app-count = Картинок за раз
+app-first = Картинка приходит
+app-keep = Хранить дней

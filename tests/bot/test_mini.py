@@ -1,0 +1,190 @@
+"""The Mini App: who is let in, what it does, and the page in a real browser of a phone's size."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+import uvicorn
+
+from src.api import mini
+from src.api.app import make_api
+from src.jobs import keys
+from src.sandbox.telegram import DEMO_TOKEN, Person
+from tests.bot.bot_world import World, image
+from tests.browser import CHROMIUM, chromium
+
+SAID = {
+    "en": {
+        "title": "Your pictures",
+        "again": "Again",
+        "drawing": "see the chat",
+        "made": "What came of it",
+        "star": "⭐ Favourite",
+        "close": "Close",
+        "only": "Favourites only",
+        "delete": "🗑 Delete",
+        "sure": "Really delete?",
+        "settings": "Settings",
+        "empty": "No pictures here yet",
+    },
+    "ru": {
+        "title": "Ваши картинки",
+        "again": "Ещё раз",
+        "drawing": "смотрите в чате",
+        "made": "Что из неё вышло",
+        "star": "⭐ В избранное",
+        "close": "Закрыть",
+        "only": "Только избранное",
+        "delete": "🗑 Удалить",
+        "sure": "Точно удалить?",
+        "settings": "Настройки",
+        "empty": "Здесь пока нет картинок",
+    },
+}
+
+
+def init_data(person: Person, *, lang: str = "en", age: int = 0, token: str = DEMO_TOKEN) -> str:
+    """What Telegram gives a page for a person, signed as it says."""
+    user = {"id": person.id, "first_name": "Anna", "language_code": lang}
+    fields = {"auth_date": str(int(time.time()) - age), "query_id": "AAE", "user": json.dumps(user)}
+    checked = "\n".join(f"{name}={fields[name]}" for name in sorted(fields))
+    secret = hmac.new(b"WebAppData", token.encode(), hashlib.sha256).digest()
+    return urlencode({**fields, "hash": hmac.new(secret, checked.encode(), hashlib.sha256).hexdigest()})
+
+
+@pytest.fixture
+async def address(world: World) -> AsyncIterator[str]:
+    api = make_api(world.app)
+    api.include_router(mini.make_router(world.app, world.bot))
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(api, log_config=None, access_log=False))
+    serving = asyncio.create_task(server.serve(sockets=[taken]))
+    yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+async def drawn(world: World, person: Person, words: str, colour: str) -> str:
+    await person.reply_after(await person.send_text(words))
+    [job] = await world.active(person.id)
+    await world.finished(job, image(400, 300, colour=colour))
+    return job.id
+
+
+async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: World, address: str) -> None:
+    anna, eve = world.sandbox.person("Anna"), world.sandbox.person("Eve")
+    job = await drawn(world, anna, "a fox", "red")
+    async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+        good = init_data(anna)
+        forged = good.replace(quote(f'"id": {anna.id}').replace("%20", "+"), quote(f'"id": {eve.id}'))
+        assert forged != good
+        for shown in ("", "tma", f"Bearer {good}", f"tma {forged}", f"tma {init_data(anna, token='1:x')}"):
+            assert (await client.get("/app/data", headers={"authorization": shown})).status_code == 401
+        old = {"authorization": f"tma {init_data(anna, age=90_000)}"}
+        assert (await client.get("/app/data", headers=old)).status_code == 401
+
+        theirs, own = {"authorization": f"tma {init_data(eve)}"}, {"authorization": f"tma {good}"}
+        assert (await client.get("/app/data", headers=theirs)).json()["pictures"] == []
+        for method, path, body in (
+            ("GET", f"/app/pictures/{job}", None),
+            ("DELETE", f"/app/pictures/{job}", None),
+            ("POST", f"/app/pictures/{job}/star", None),
+            ("POST", f"/app/pictures/{job}/again", {"key": "12345678"}),
+        ):
+            assert (await client.request(method, path, json=body, headers=theirs)).status_code == 404
+        picture = await client.get(f"/app/pictures/{job}?small=true", headers=own)
+        assert picture.headers["content-type"] == "image/jpeg"
+        assert DEMO_TOKEN not in str(picture.headers) + (await client.get("/app")).text
+        # Asked twice by the same key it is drawn once.
+        for _ in range(2):
+            asked = await client.post(f"/app/pictures/{job}/again", json={"key": "12345678"}, headers=own)
+            assert asked.status_code == 200
+        [again] = await world.active(anna.id)
+        assert (again.spec.parent, again.spec.how) == (job, "again")
+        wrong = {"aspect": "7:1", "count": 99, "keep": 5, "first": "file", "lang": "ru"}
+        changed = (await client.post("/app/settings", json=wrong, headers=own)).json()
+        assert [changed[name][0] for name in ("aspect", "count", "keep", "first", "lang")] == [
+            *("1:1", 1, 30, "file", "ru")
+        ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize(("lang", "width", "dark"), [("en", 390, False), ("ru", 390, True)])
+async def test_the_page_in_a_browser(
+    world: World, address: str, tmp_path: Path, lang: str, width: int, dark: bool
+) -> None:
+    say = SAID[lang]
+    anna = world.sandbox.person(language_code=lang)
+    first = await drawn(world, anna, "a red fox", "red")
+    second = await drawn(world, anna, "a green owl", "green")
+    await world.app.redis.hset(
+        keys.JOB(second),
+        "spec",
+        json.dumps(
+            json.loads(await world.app.redis.hget(keys.JOB(second), "spec"))
+            | {"parent": first, "how": "edit"}
+        ),
+    )
+    colours = {"bg_color": "#17212b" if dark else "#ffffff"}
+    url = f"{address}/app#tgWebAppData={quote(init_data(anna, lang=lang))}&tgWebAppThemeParams={quote(json.dumps(colours))}"
+    async with chromium(tmp_path) as page:
+        await page.open(url, width=width, height=844, dark=dark)
+        await page.wait(
+            "[...document.querySelectorAll('main img')].filter((i) => i.naturalWidth > 100).length === 2"
+        )
+        assert await page.run("document.title") == say["title"]
+        assert await page.run("document.documentElement.scrollWidth") <= width
+        background = await page.run("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, background[4:-1].split(","))) < 200) is dark
+        if folder := os.environ.get("SCREENSHOTS"):
+            await page.screenshot(Path(folder) / f"mini-{lang}.png")
+
+        await page.click("a red fox")
+        await page.wait(
+            f"document.querySelector('#picture .body').textContent.includes({json.dumps(say['made'])})"
+        )
+        await page.wait("document.querySelector('#picture img').naturalWidth === 400")
+        if folder:
+            await page.screenshot(Path(folder) / f"mini-picture-{lang}.png")
+        await page.click("a green owl")
+        await page.wait("document.querySelector('#picture p').textContent === 'a green owl'")
+        await page.click(say["again"])
+        await page.wait(
+            f"document.querySelector('[role=status]').textContent.includes({json.dumps(say['drawing'])})"
+        )
+        [again] = await world.active(anna.id)
+        assert again.spec.parent == second
+        await page.click(say["star"])
+        await page.click(say["close"])
+        await page.click(say["only"])
+        await page.wait("document.querySelectorAll('main button').length === 1")
+        await page.click("a green owl")
+        await page.click(say["delete"])
+        await page.click(say["sure"])
+        await page.wait(f"document.querySelector('main').textContent.includes({json.dumps(say['empty'])})")
+        assert await world.app.ledger.job(second) is None
+        await page.click(say["settings"])
+        await page.run(
+            "(() => { const s = document.querySelector('#choose-first'); s.selectedIndex = 1; s.dispatchEvent(new Event('change')); })()"
+        )
+        async with asyncio.timeout(20):
+            while (await world.app.ledger.person(str(anna.id))).first != "file":
+                await asyncio.sleep(0.02)
+        if folder:
+            await page.screenshot(Path(folder) / f"mini-settings-{lang}.png")
+        # Nothing on the page is without a name for who cannot see it.
+        nameless = "[...document.querySelectorAll('button, select, input')].filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
+        assert await page.run(f"{nameless}.length") == 0
+        assert page.errors == []
