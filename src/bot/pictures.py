@@ -115,25 +115,27 @@ async def show(
     markup: InlineKeyboardMarkup | None = None,
     *,
     answered: int | None = None,
+    chat: int | None = None,
 ) -> Message:
     """Send a picture once more, with its words and its buttons or others.
 
     Args:
-        answered: the message that it answers.
+        answered: the message that it answers. chat: where, if elsewhere than it was made.
     """
     file_id = str((job.shown or {})["file_id"])
     rest: dict[str, Any] = {
-        "message_thread_id": job.spec.thread,
+        "chat_id": chat or job.spec.chat,
+        "message_thread_id": None if chat else job.spec.thread,
         "reply_markup": markup or keyboards.picture(say, job.id, edits=app.offered().edit),
         "reply_parameters": answer_to(answered),
         **_caption(app, job, say).as_caption_kwargs(),
     }
     try:
-        return await bot.send_photo(job.spec.chat, file_id, **rest)
+        return await bot.send_photo(photo=file_id, **rest)
     except TelegramBadRequest:
         # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
         try:
-            return await bot.send_document(job.spec.chat, file_id, **rest)
+            return await bot.send_document(document=file_id, **rest)
         except TelegramBadRequest:
             return await _show_anew(app, bot, job, rest, say)
 
@@ -141,13 +143,13 @@ async def show(
 async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> Message:
     image = await original(app, job)
     if image is None:
-        where = {name: rest[name] for name in ("message_thread_id", "reply_parameters")}
-        return await bot.send_message(job.spec.chat, say("file-unavailable"), **where)
+        where = {name: rest[name] for name in ("chat_id", "message_thread_id", "reply_parameters")}
+        return await bot.send_message(text=say("file-unavailable"), **where)
     file = BufferedInputFile(image.data, file_name(job, image.mime))
     try:
-        return await bot.send_photo(job.spec.chat, file, **rest)
+        return await bot.send_photo(photo=file, **rest)
     except (TelegramBadRequest, TelegramEntityTooLarge):
-        return await bot.send_document(job.spec.chat, file, **rest)
+        return await bot.send_document(document=file, **rest)
 
 
 def media(

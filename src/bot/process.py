@@ -20,7 +20,19 @@ from observability.aiogram import instrument_dispatcher
 from src.app import App, cancel_all, open_app
 from src.bot.chats import Chats
 from src.bot.estimates import Outlook
-from src.bot.handlers import admin, create, gallery, groups, history, privacy, queue, settings, start, waiting
+from src.bot.handlers import (
+    admin,
+    create,
+    gallery,
+    groups,
+    history,
+    privacy,
+    queue,
+    settings,
+    sharing,
+    start,
+    waiting,
+)
 from src.bot.handling import Handling
 from src.bot.inbox import Inbox
 from src.bot.middlewares import Speaker, apologise
@@ -76,7 +88,19 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.update.outer_middleware(Speaker(app, texts))
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
-    conversations = (start, admin, queue, settings, waiting, gallery, history, privacy, groups, create)
+    conversations = (
+        sharing,
+        start,
+        admin,
+        queue,
+        settings,
+        waiting,
+        gallery,
+        history,
+        privacy,
+        groups,
+        create,
+    )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
     return BotParts(dispatcher, Progress(app, messages, outlook))
 

@@ -162,6 +162,7 @@ class Job:
         failovers: providers that have had it, in order, once one has failed.
         refused: attempts at showing it that Telegram refused as a bad request.
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
+        shared: its person lets others see the picture.
         uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
         costs: what it is charged with, in millionths by unit (`spending`).
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
@@ -201,6 +202,7 @@ class Job:
     costs: Mapping[str, int] = field(default_factory=dict)
     story: str = ""
     limited: str = ""
+    shared: bool = False
     now: int = 0
 
     @classmethod
@@ -215,6 +217,7 @@ class Job:
             code=raw.get("code", ""),
             limited=raw.get("limited", ""),
             costs=(_document(raw.get("charge")) or {}).get("costs") or {},
+            shared=raw.get("shared") == "1",
         )
 
     @classmethod

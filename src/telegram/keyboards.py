@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Literal
+from urllib.parse import urlencode
 
 from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
@@ -101,6 +102,13 @@ class OfGallery(CallbackData, prefix="g"):
     id: str = ""
 
 
+class OfShared(CallbackData, prefix="h"):
+    """A button about a picture that its person shares, theirs or of whoever opened the link."""
+
+    what: Literal["share", "take back", "like", "words"]
+    id: str
+
+
 class OfPrivacy(CallbackData, prefix="y"):
     """A button about a person's own data. `days`: for how many it is kept."""
 
@@ -163,8 +171,35 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
     pairs.append((say("button-star"), OfJob(what="star", id=job.id)))
     pairs.append((say("button-details"), OfJob(what="details", id=job.id)))
     buttons = [button(text, data) for text, data in pairs]
+    if job.spec.chat > 0:
+        buttons.append(button(say("button-share"), OfShared(what="share", id=job.id)))
     rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
     return markup([*rows, [button(say("button-less"), OfJob(what="less", id=job.id))]])
+
+
+def share(say: Translator, job: str, link: str) -> InlineKeyboardMarkup:
+    """Under the link to a picture."""
+    send = f"https://t.me/share/url?{urlencode({'url': link, 'text': say('share-text')})}"
+    return markup(
+        [
+            [
+                InlineKeyboardButton(text=say("button-send"), url=send),
+                button(say("button-take-back"), OfShared(what="take back", id=job)),
+            ]
+        ]
+    )
+
+
+def like(say: Translator, job: str) -> InlineKeyboardMarkup:
+    """Under a picture that somebody shares."""
+    return markup(
+        [
+            [
+                button(say("button-like"), OfShared(what="like", id=job)),
+                button(say("button-words"), OfShared(what="words", id=job)),
+            ]
+        ]
+    )
 
 
 def details(say: Translator, job: Job) -> InlineKeyboardMarkup | None:

@@ -274,7 +274,7 @@ async def photo(
     data = _together(await state.get_data() if waits else {"count": person.count}, pictures)
     await state.set_state(Words.waiting)
     await state.set_data(data)
-    await _ask_for_missing_words(message, data, say, reply_markup=_expecting_words(say))
+    await _ask_for_missing_words(message, data, say, reply_markup=expecting_words(say))
 
 
 def _together(data: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,7 +350,7 @@ async def ask_for_words(
         spec.chat,
         message_thread_id=spec.thread,
         reply_parameters=answer_to(answered),
-        reply_markup=_expecting_words(say, selective=is_group),
+        reply_markup=expecting_words(say, selective=is_group),
         **text.as_kwargs(),
     )
 
@@ -388,7 +388,8 @@ async def edit_of(app: App, person: Person, message: Message | ExternalReplyInfo
     return {"parent": parent, "how": "edit"} if parent else {}
 
 
-def _expecting_words(say: Translator, *, selective: bool = False) -> ForceReply:
+def expecting_words(say: Translator, *, selective: bool = False) -> ForceReply:
+    """Opens the field for an answer."""
     return ForceReply(input_field_placeholder=say("words-placeholder"), selective=selective or None)
 
 

@@ -110,3 +110,13 @@ app-format = Format
 app-count = Pictures at once
 app-first = A picture comes
 app-keep = Days kept
+
+button-share = 🔗 Share
+button-send = 📤 Send it to somebody
+button-take-back = 🔒 Take it back
+button-like = 🎨 Make one like it
+share = 🔗 Whoever opens this link sees the picture with its words, and can have one like it:
+    { $link }
+share-text = Look what I had drawn. Make one like it:
+share-taken-back = 🔒 The link shows nothing any more.
+share-gone = 🔒 That picture is not shared any more. Write what you’d like to see, and I’ll draw it.
