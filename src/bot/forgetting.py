@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 # Of a person's keys these go by themselves, in a minute or with what is under way.
 _BRIEF = (keys.WINDOW, keys.ACTIVE)
+_DAY_MS = 86_400_000
 # A ban would else be undone by its owner.
 _NOT_THEIRS = frozenset({"blocked", "tier"})
 
@@ -61,6 +62,7 @@ async def forget_person(app: App, user: str) -> Receipt:
         await app.redis.hdel(keys.USER(user), *chosen)
     if names:
         await app.redis.delete(*names)
+    await _forget_costs(app, user)
     backup = await app.redis.hgetall(keys.BACKUP())
     hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None
     receipt = Receipt(
@@ -73,6 +75,15 @@ async def forget_person(app: App, user: str) -> Receipt:
     )
     log.info("person forgotten", receipt=receipt.number, count=receipt.pictures)
     return receipt
+
+
+async def _forget_costs(app: App, user: str) -> None:
+    """What a person's pictures cost; but for today's, which a cap counts."""
+    today = keys.SPENDER(await app.ledger.now() // _DAY_MS)
+    async for name in app.redis.scan_iter(keys.SPENDER("*"), count=1000):
+        theirs = [unit async for unit, _ in app.redis.hscan_iter(name, match=f"{user} *")]
+        if theirs and name != today:
+            await app.redis.hdel(name, *theirs)
 
 
 async def _names_of(app: App, user: str) -> AsyncIterator[str]:

@@ -95,6 +95,9 @@ async def test_all_that_is_kept_is_told_sent_and_deleted(world: World, lang: str
     [open_job] = await world.active(anna.id)
     now = await world.app.ledger.now()
     await world.app.redis.hset(keys.BACKUP(), mapping={"at": now - 2 * 3_600_000, "days": 7})
+    spent = {day: keys.SPENDER(now // 86_400_000 - day) for day in (0, 1)}
+    for name in spent.values():
+        await world.app.redis.hset(name, mapping={f"{anna.id} pictures": 1, f"{boris.id} pictures": 2})
     asked = await anna.reply_after(await anna.send_text("/delete_me"))
     await pressed(world, anna, asked, say["stop"])
     assert say["not"] in asked.text
@@ -118,6 +121,9 @@ async def test_all_that_is_kept_is_told_sent_and_deleted(world: World, lang: str
         assert await world.app.ledger.job(job) is None
         assert await world.app.blobs.get(f"{ORIGINALS}/{job}") is None
     assert await world.app.ledger.job(theirs) is not None
+    # Today's stands against the cap.
+    assert set(await world.app.redis.hkeys(spent[1])) == {f"{boris.id} pictures"}
+    assert f"{anna.id} pictures" in await world.app.redis.hkeys(spent[0])
 
 
 async def test_in_a_group_nobody_is_told_of_anybodys_data(world: World) -> None:
