@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Durations
+from src.sandbox.generations import DEMO_DURATIONS, SIZES, Durations
 from src.sandbox.pictures import PictureMaker
-from src.sandbox.tasks import SIZES, SourceRefused, Task, Tasks, data_uri
+from src.sandbox.tasks import SourceRefused, Task, Tasks, data_uri
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

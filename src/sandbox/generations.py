@@ -20,6 +20,19 @@ Durations = tuple[float, float] | Callable[[random.Random], float]
 DEMO_DURATIONS: Durations = (4.0, 9.0)
 LOAD_DURATIONS: Durations = (20.0, 40.0)
 
+SIZES = {
+    "1:1": (1024, 1024),
+    "3:2": (1248, 832),
+    "2:3": (832, 1248),
+    "4:3": (1152, 864),
+    "3:4": (864, 1152),
+    "4:5": (912, 1136),
+    "16:9": (1344, 768),
+    "9:16": (768, 1344),
+    "21:9": (1536, 656),
+}
+"""How large a picture of each format is made, where a provider says no more than about a megapixel."""
+
 HUGE_BYTES = 200_000_000
 _NOTICED = 100_000
 _PIECE = b"\0" * 65_536

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from src.providers.kie import sign
 from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, draw
+from src.sandbox.generations import DEMO_DURATIONS, SIZES, Audit, Durations, draw
 from src.sandbox.openai import bad_address, serve_picture
 from src.sandbox.pictures import Format, PictureMaker, worked_on
 
@@ -31,17 +31,6 @@ _KEPT_TASKS = 50_000
 _KEPT_UPLOADS = 200
 _CREDITS = 100_000
 _PRICE = 4
-_SIZES = {
-    "1:1": (1024, 1024),
-    "3:2": (1248, 832),
-    "2:3": (832, 1248),
-    "4:3": (1152, 864),
-    "3:4": (864, 1152),
-    "4:5": (912, 1136),
-    "16:9": (1344, 768),
-    "9:16": (768, 1344),
-    "21:9": (1536, 656),
-}
 # What of these the models of a family do not take.
 _LACKING = {
     "gpt-image": ("4:5", "21:9"),
@@ -50,14 +39,14 @@ _LACKING = {
     "qwen/": ("landscape_3_2", "portrait_3_2", "landscape_21_9"),
 }
 _NAMED_SIZES = {
-    "square_hd": _SIZES["1:1"],
+    "square_hd": SIZES["1:1"],
     "landscape_4_3": (1152, 864),
-    "landscape_3_2": _SIZES["3:2"],
-    "landscape_16_9": _SIZES["16:9"],
-    "landscape_21_9": _SIZES["21:9"],
+    "landscape_3_2": SIZES["3:2"],
+    "landscape_16_9": SIZES["16:9"],
+    "landscape_21_9": SIZES["21:9"],
     "portrait_4_3": (864, 1152),
-    "portrait_3_2": _SIZES["2:3"],
-    "portrait_16_9": _SIZES["9:16"],
+    "portrait_3_2": SIZES["2:3"],
+    "portrait_16_9": SIZES["9:16"],
 }
 _CALLBACK_TRIES = 3
 _WEBHOOK_KEY = "sandbox-webhook-key"
@@ -485,7 +474,7 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
     for field in model.needs:
         if not fields.get(field):
             return f"{field} is required"
-    shape, shapes = ("image_size", _NAMED_SIZES) if "image_size" in known else ("aspect_ratio", _SIZES)
+    shape, shapes = ("image_size", _NAMED_SIZES) if "image_size" in known else ("aspect_ratio", SIZES)
     lacking = next((values for prefix, values in _LACKING.items() if name.startswith(prefix)), ())
     asked = fields.get(shape, next(iter(shapes)))
     if model.words and (asked not in shapes or asked in lacking):
@@ -500,7 +489,7 @@ def _wrong_input(name: str, fields: dict[str, Any]) -> str | None:
 
 def _size(fields: dict[str, Any]) -> tuple[int, int]:
     shape = fields.get("image_size") or fields.get("aspect_ratio") or "1:1"
-    return {**_SIZES, **_NAMED_SIZES}[shape]
+    return {**SIZES, **_NAMED_SIZES}[shape]
 
 
 _FAILURES = {

@@ -12,23 +12,12 @@ from typing import Any
 from aiohttp import web
 
 from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, bad_picture, draw, send_huge
+from src.sandbox.generations import DEMO_DURATIONS, SIZES, Audit, Durations, bad_picture, draw, send_huge
 from src.sandbox.openai import bad_address
 from src.sandbox.pictures import PictureMaker
 
 _ALL = frozenset({"model", "prompt", "n", "aspect_ratio", "input_references"})
 _MODELS = {"bytedance-seed/seedream-4.5": _ALL, "openai/gpt-image-2": _ALL}
-_SIZES = {
-    "1:1": (1024, 1024),
-    "3:2": (1248, 832),
-    "2:3": (832, 1248),
-    "4:3": (1152, 864),
-    "3:4": (864, 1152),
-    "4:5": (912, 1136),
-    "16:9": (1344, 768),
-    "9:16": (768, 1344),
-    "21:9": (1536, 656),
-}
 _PRICE = 0.04
 
 
@@ -75,13 +64,13 @@ class OpenRouterSandbox:
             return _error(400, "prompt is required")
         for name in asked.keys() - _MODELS[model]:
             return _error(400, f"Unsupported parameter: '{name}'")
-        if asked.get("aspect_ratio", "1:1") not in _SIZES:
+        if asked.get("aspect_ratio", "1:1") not in SIZES:
             return _error(400, "aspect_ratio is not supported by this model")
         try:
             sources = [_decoded(item) for item in asked.get("input_references", [])]
         except (KeyError, TypeError, ValueError):
             return _error(400, "input_references must be image_url objects")
-        return await self._answer(request, prompt, _SIZES[asked.get("aspect_ratio", "1:1")], sources)
+        return await self._answer(request, prompt, SIZES[asked.get("aspect_ratio", "1:1")], sources)
 
     async def _answer(
         self, request: web.Request, prompt: str, size: tuple[int, int], sources: list[bytes]

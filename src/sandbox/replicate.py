@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Durations
+from src.sandbox.generations import DEMO_DURATIONS, SIZES, Durations
 from src.sandbox.pictures import PictureMaker
-from src.sandbox.tasks import SIZES, SourceRefused, Task, Tasks, data_uri
+from src.sandbox.tasks import SourceRefused, Task, Tasks, data_uri
 
 _HOUR = 3600.0
 _MOST_INLINE = 350_000

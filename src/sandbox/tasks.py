@@ -25,17 +25,6 @@ from src.sandbox.generations import Audit, Durations, draw
 from src.sandbox.openai import bad_address, serve_picture
 from src.sandbox.pictures import PictureMaker
 
-SIZES = {
-    "1:1": (1024, 1024),
-    "3:2": (1248, 832),
-    "2:3": (832, 1248),
-    "4:3": (1152, 864),
-    "3:4": (864, 1152),
-    "4:5": (912, 1136),
-    "16:9": (1344, 768),
-    "9:16": (768, 1344),
-    "21:9": (1536, 656),
-}
 _KEPT = 50_000
 _CALLBACK_TRIES = 3
 _EARLY = 0.1
