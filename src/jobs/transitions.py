@@ -180,9 +180,10 @@ def accepted(
     return Transition("accepted", [job, fence, text, _ms(after), generation, holder, int(callback)], _yes)
 
 
-def renew(held: Iterable[tuple[str, int]], lease: float) -> Transition[list[str]]:
-    """Keep many leases. The answer: jobs that are no longer held."""
-    return Transition("renew", [_ms(lease), *(x for pair in held for x in pair)], list)
+def renew(held: Iterable[tuple[str, int, float | None]], lease: float) -> Transition[list[str]]:
+    """Keep many leases: job, fence, and progress where it is known. The answer: jobs that are no longer held."""
+    args = [x for job, fence, progress in held for x in (job, fence, _share(progress))]
+    return Transition("renew", [_ms(lease), *args], list)
 
 
 def lost(span_id: str, by: Literal["step", "disk"]) -> Transition[bool]:
@@ -202,8 +203,12 @@ def polled(rows: Iterable[GoesOn]) -> Transition[list[str]]:
 def _quadruples(rows: Iterable[GoesOn]) -> list[Any]:
     args: list[Any] = []
     for job, fence, after, progress in rows:
-        args += [job, fence, _ms(after), "" if progress is None else round(progress, 3)]
+        args += [job, fence, _ms(after), _share(progress)]
     return args
+
+
+def _share(progress: float | None) -> float | str:
+    return "" if progress is None else round(progress, 3)
 
 
 def ready(

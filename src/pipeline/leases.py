@@ -62,6 +62,7 @@ class Work:
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
+    _told: dict[str, float] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -97,6 +98,7 @@ class Work:
             if self._held.get(job.id, (None,))[0] == job.fence:
                 del self._held[job.id]
                 del self._steps[job.id]
+                self._told.pop(job.id, None)
 
     @asynccontextmanager
     async def room(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
@@ -114,6 +116,11 @@ class Work:
         finally:
             if taken:
                 self._answers.release()
+
+    def told(self, job_id: str, progress: float) -> None:
+        """How far a held job is: written when its lease is renewed."""
+        if job_id in self._held:
+            self._told[job_id] = progress
 
     def let_go(self, job_id: str) -> None:
         """Stop a synchronous call for a job that was cancelled, if this process makes it."""
@@ -149,7 +156,9 @@ class Work:
     async def _hand_back(self, held: dict[str, int]) -> None:
         """Let the leases of unfinished steps end now."""
         try:
-            await self.app.ledger.run(transitions.renew(held.items(), 0))
+            await self.app.ledger.run(
+                transitions.renew([(job, fence, None) for job, fence in held.items()], 0)
+            )
         except RedisError as error:
             log.warning("steps not handed back, their leases will end", error=type(error).__name__)
 
@@ -165,7 +174,9 @@ class Work:
                 continue
             try:
                 lost = await self.app.ledger.run(
-                    transitions.renew([(job, fence) for job, (fence, _) in held.items()], lease)
+                    transitions.renew(
+                        [(job, fence, self._told.get(job)) for job, (fence, _) in held.items()], lease
+                    )
                 )
             except RedisError as error:
                 log.warning("leases not renewed", error=type(error).__name__, jobs=len(held))

@@ -19,6 +19,7 @@ from src.jobs.transitions import GoesOn
 from src.pipeline import failures, notify, poll_schedule, retry_policy, timeouts
 from src.pipeline.leases import Work
 from src.providers.base import Done, Pending, ProviderError, Ticket
+from src.providers.http import ROOM
 from src.store.blobs import ORIGINALS, BlobsAway
 from src.telemetry import job_spans, metrics
 
@@ -27,6 +28,16 @@ log = structlog.get_logger(__name__)
 
 async def poll(work: Work, job: Job) -> GoesOn | None:
     """Ask about a running generation. The answer: its next look, or None where it has ended."""
+    async with work.room() as room:
+        # Some answers hold the picture: so many are read at once, and kept until they are put away.
+        outer = ROOM.set(room)
+        try:
+            return await _poll(work, job)
+        finally:
+            ROOM.reset(outer)
+
+
+async def _poll(work: Work, job: Job) -> GoesOn | None:
     provider = work.app.providers.get(job.provider)
     if provider is None or job.ticket is None:
         return job.id, job.fence, timeouts.LONGEST_PAUSE, job.progress

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import time
 from typing import cast
 
@@ -199,7 +200,8 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                 began = time.monotonic()
                 with job_spans.under(job.generation):
                     async with asyncio.timeout(request.deadline):
-                        answer = await provider.submit(dataclasses.replace(request, room=room))
+                        told = functools.partial(work.told, job.id)
+                        answer = await provider.submit(dataclasses.replace(request, room=room, told=told))
             except ProviderError as error:
                 await failures.provider_failed(work, job, error, "submit")
                 await poll.ended(work, job, error)

@@ -92,6 +92,7 @@ class GenRequest:
         callback_url: where the provider may report the end, or None.
         deadline: seconds from now after which nobody waits any more.
         room: awaited when an answer proves to be large: the caller lets only so many be in memory.
+        told: to be called with how far the picture is (0..1), where `submit` waits for it and learns that.
     """
 
     job_id: str
@@ -107,6 +108,7 @@ class GenRequest:
     callback_url: str | None = None
     deadline: float = 600.0
     room: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
+    told: Callable[[float], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

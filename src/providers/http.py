@@ -14,6 +14,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ _USER_AGENT = "Mozilla/5.0 (compatible; imagebot)"
 _KEEPALIVE_SECONDS = 15.0
 _LONGEST_RETRY_AFTER = 86_400.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+ROOM: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("room", default=None)
+"""What `exchange` awaits as its `room` where it is given none: for polls, whose answers are seldom large."""
 
 
 @functools.cache
@@ -288,7 +293,7 @@ async def exchange(
         answer = OpenAnswer(await client.send(request, stream=True), limit, creates)
         try:
             async with asyncio.timeout_at(until):
-                found = await answer.read(room)
+                found = await answer.read(room or ROOM.get())
         finally:
             await answer.aclose()
     except OF_THE_NETWORK as error:

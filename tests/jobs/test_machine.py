@@ -248,7 +248,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def renew(self, claim: Job) -> None:
-        self.run(transitions.renew([(claim.id, claim.fence)], 15))
+        self.run(transitions.renew([(claim.id, claim.fence, 0.5)], 15))
 
     @rule(job=jobs)
     def lease_runs_out(self, job: str) -> None:

@@ -38,7 +38,7 @@ CALLS: dict[str, tuple[str, Call]] = {
         "the provider took it",
         lambda j, f, r: transitions.accepted(j, f, ticket={"external_id": "u"}, after=9),
     ),
-    "renew": ("its holder is still at it", lambda j, f, r: transitions.renew([(j, f)], 9)),
+    "renew": ("its holder is still at it", lambda j, f, r: transitions.renew([(j, f, None)], 9)),
     "hurry": (
         "its provider says that it is done",
         lambda j, f, r: transitions.hurry("kie", "t", remember=9),

@@ -15,6 +15,7 @@ from src.ops import job_reports
 from src.pipeline import failures, poll, submit
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Provider, Ticket
+from src.providers.http import ROOM
 from src.settings import load_settings
 from src.store.blobs import Blobs
 from tests.jobs.states import admitted, claimed
@@ -99,6 +100,63 @@ async def test_with_a_ticket(work: Work, sync_redis: redis.Redis, synchronous: b
     assert await poll.poll(work, rows[0].job) is None
     assert (await found(work, job_id)).state is State.READY
     assert len(provider.asked) == 1
+
+
+async def test_progress_that_is_told_while_a_submit_waits_is_written(
+    work: Work, sync_redis: redis.Redis
+) -> None:
+    work, provider = given(work, DONE, synchronous=True)
+    work.app = replace(work.app, settings=work.app.settings.model_copy(update={"lease": 0.1}))
+    ledger = Ledger(sync_client=sync_redis)
+    (job_id,) = admitted(ledger)
+    await submit.begin(work, claimed(ledger, job_id, "submit"))
+    leases = asyncio.ensure_future(work.keep_leases())
+    async with asyncio.timeout(10):
+        while not provider.asked:
+            await asyncio.sleep(0)
+        told = provider.asked[0].told
+        assert told
+        told(0.4)
+        while (await found(work, job_id)).progress != 0.4:
+            await asyncio.sleep(0)
+    provider.open.set()
+    await work.drain(20)
+    leases.cancel()
+    told(0.9)
+    assert (await found(work, job_id)).state is State.READY
+
+
+async def test_so_many_answers_of_polls_are_in_memory_at_once(work: Work, sync_redis: redis.Redis) -> None:
+    reading, most, go_on = 0, 0, asyncio.Event()
+
+    class Large(Either):
+        async def poll(self, ticket: Ticket) -> Done:
+            nonlocal reading, most
+            room = ROOM.get()
+            assert room
+            await room()
+            reading += 1
+            most = max(most, reading)
+            await go_on.wait()
+            reading -= 1
+            return DONE
+
+    large = cast(Provider, Large(DONE, Capabilities()))
+    work = replace(work, app=replace(work.app, providers={"kie": large}))
+    jobs = []
+    for user in range(12):
+        ledger = Ledger(sync_client=sync_redis)
+        (job_id,) = admitted(ledger, str(user))
+        fence = claimed(ledger, job_id, "submit").fence
+        ledger.run_sync(transitions.accepted(job_id, fence, ticket=TICKET.to_json(), after=0))
+        jobs.append(await found(work, job_id))
+    polls = [asyncio.ensure_future(poll.poll(work, job)) for job in jobs]
+    async with asyncio.timeout(10):
+        while reading < 8:
+            await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*polls)
+    assert (most, ROOM.get()) == (8, None)
 
 
 async def test_a_ticket_that_comes_after_the_person_took_it_back_is_stopped(
