@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 from aiohttp import web
 
+from src.sandbox.a1111 import A1111Sandbox
 from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
@@ -29,6 +30,7 @@ from src.sandbox.pictures import PictureMaker
 from src.sandbox.replicate import ReplicateSandbox
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
+from src.sandbox.yandexart import YandexARTSandbox
 
 _SHUTDOWN = 2.0
 """Seconds open connections (the page's event stream, long polls) get at the end."""
@@ -48,6 +50,8 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     GeminiSandbox(pictures=pictures, faults=faults).add_to(app)
     FalSandbox(pictures=pictures, faults=faults).add_to(app)
     ReplicateSandbox(pictures=pictures, faults=faults).add_to(app)
+    A1111Sandbox(pictures=pictures, faults=faults).add_to(app)
+    YandexARTSandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)
     return app

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from src.providers.http import make_client
 from src.providers.kie import KieProvider
 from src.providers.openai import OpenAIProvider
+from src.sandbox.a1111 import A1111Sandbox
 from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
@@ -24,6 +25,7 @@ from src.sandbox.openai import OpenAISandbox
 from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.replicate import ReplicateSandbox
+from src.sandbox.yandexart import FOLDER, YandexARTSandbox
 from src.settings import Settings, load_settings
 
 KEY = "sk-proj-NeverShownAnywhere123"
@@ -42,6 +44,8 @@ class Edge:
     gemini: GeminiSandbox
     fal: FalSandbox
     replicate: ReplicateSandbox
+    a1111: A1111Sandbox
+    yandexart: YandexARTSandbox
 
     def settings(self, **overrides: Any) -> Settings:
         return load_settings(
@@ -64,6 +68,11 @@ class Edge:
                 "fal_keys_url": f"{self.base}/fal-rest/.well-known/jwks.json",
                 "replicate_api_key": KEY,
                 "replicate_base_url": f"{self.base}/replicate",
+                "a1111_base_url": f"{self.base}/a1111",
+                "yandexart_api_key": KEY,
+                "yandexart_folder": FOLDER,
+                "yandexart_base_url": f"{self.base}/yandexart",
+                "yandexart_operations_url": f"{self.base}/yandex-operations",
                 **overrides,
             }
         )
@@ -83,6 +92,8 @@ async def serving() -> AsyncIterator[Edge]:
         "kie": KieSandbox(**same, webhook_key="callback-key"),
         "openrouter": OpenRouterSandbox(**same),
         "comfyui": ComfyUISandbox(**same, lag=0.0),
+        "a1111": A1111Sandbox(**same),
+        "yandexart": YandexARTSandbox(**same, key=KEY),
         "gemini": GeminiSandbox(**same, key=KEY),
         "fal": FalSandbox(**same, key=KEY),
         "replicate": ReplicateSandbox(**same, key=KEY),

@@ -67,12 +67,12 @@ async def test_the_strict_stand_in_takes_every_model_with_all_it_is_said_to_take
     for quality in offer.takes.qualities or (None,):
         image = await made(provider, GenRequest("j", "a fox", offer.id, quality=quality, **more))  # type: ignore[arg-type]
     shapes = set()
-    for aspect in ASPECTS:
+    for aspect in ASPECTS if offer.takes.shape else ():
         other = await made(provider, GenRequest("j", "a fox", offer.id, aspect=aspect))
         shapes.add((other.width, other.height))
         wide, _, high = aspect.partition(":")
         assert (other.width > other.height) == (int(wide) > int(high))
-    assert len(shapes) == len(offer.aspects)
+    assert len(shapes) == (len(offer.aspects) if offer.takes.shape else 0)
     if offer.edit_id:
         source = SourceImage(image.data, image.mime)
         await made(provider, GenRequest("j", "in snow", offer.edit_id, sources=(source,), **more))  # type: ignore[arg-type]
