@@ -22,6 +22,7 @@ from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
 from src.sandbox.gemini import GeminiSandbox
+from src.sandbox.gigachat import GigaChatSandbox
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
 from src.sandbox.openrouter import OpenRouterSandbox
@@ -52,6 +53,7 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     ReplicateSandbox(pictures=pictures, faults=faults).add_to(app)
     A1111Sandbox(pictures=pictures, faults=faults).add_to(app)
     YandexARTSandbox(pictures=pictures, faults=faults).add_to(app)
+    GigaChatSandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)
     return app

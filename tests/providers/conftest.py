@@ -20,6 +20,7 @@ from src.sandbox.comfyui import ComfyUISandbox
 from src.sandbox.fal import FalSandbox
 from src.sandbox.faults import Faults
 from src.sandbox.gemini import GeminiSandbox
+from src.sandbox.gigachat import GigaChatSandbox
 from src.sandbox.kie import KieSandbox
 from src.sandbox.openai import OpenAISandbox
 from src.sandbox.openrouter import OpenRouterSandbox
@@ -29,6 +30,7 @@ from src.sandbox.yandexart import FOLDER, YandexARTSandbox
 from src.settings import Settings, load_settings
 
 KEY = "sk-proj-NeverShownAnywhere123"
+GIGACHAT_KEY = "Zm94OnNlY3JldA=="
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Edge:
     replicate: ReplicateSandbox
     a1111: A1111Sandbox
     yandexart: YandexARTSandbox
+    gigachat: GigaChatSandbox
 
     def settings(self, **overrides: Any) -> Settings:
         return load_settings(
@@ -73,6 +76,9 @@ class Edge:
                 "yandexart_folder": FOLDER,
                 "yandexart_base_url": f"{self.base}/yandexart",
                 "yandexart_operations_url": f"{self.base}/yandex-operations",
+                "gigachat_api_key": GIGACHAT_KEY,
+                "gigachat_base_url": f"{self.base}/gigachat/api/v1",
+                "gigachat_auth_url": f"{self.base}/gigachat-auth/api/v2/oauth",
                 **overrides,
             }
         )
@@ -94,6 +100,7 @@ async def serving() -> AsyncIterator[Edge]:
         "comfyui": ComfyUISandbox(**same, lag=0.0),
         "a1111": A1111Sandbox(**same),
         "yandexart": YandexARTSandbox(**same, key=KEY),
+        "gigachat": GigaChatSandbox(**same, key=GIGACHAT_KEY),
         "gemini": GeminiSandbox(**same, key=KEY),
         "fal": FalSandbox(**same, key=KEY),
         "replicate": ReplicateSandbox(**same, key=KEY),
