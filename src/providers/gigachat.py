@@ -131,7 +131,7 @@ class GigaChatProvider(Client):
     async def poll(self, ticket: Ticket) -> Pending | Done:
         """Get the file, which takes the key: it is not to be had from an address."""
         answer = await self._ask("GET", f"files/{ticket.external_id}/content", limit=self._max_bytes)
-        if answer.status in (400, 404):
+        if answer.status in (400, 403, 404):
             raise ProviderError(ErrorKind.NOT_FOUND, "file_gone", status=answer.status, ended=True)
         if not answer.ok:
             kind = refusals.kind_of_status(answer.status)

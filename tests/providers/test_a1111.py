@@ -47,7 +47,6 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.survives(1, 21)
 async def test_gets_the_picture_and_its_seed(web_ui: A1111Provider, edge: Edge) -> None:
     done = await web_ui.submit(ask(aspect="16:9", seed=5, negative_prompt="fog"))
     assert done.seed == 5
@@ -77,7 +76,6 @@ async def test_progress_is_told_while_it_waits(
     assert 0 < told[-1] <= 1
 
 
-@pytest.mark.survives(18, 19)
 async def test_what_nobody_waits_for_any_more_is_interrupted(web_ui: A1111Provider, edge: Edge) -> None:
     """Else the next picture would wait for it: the web UI does not notice that its client is gone."""
     edge.faults.add("never_ends", times=3)
@@ -101,7 +99,6 @@ def test_an_instance_has_one_picture_at_a_time() -> None:
         load_settings(a1111_base_url="http://gpu:7860", a1111_concurrency=2)
 
 
-@pytest.mark.survives(4, 5, 7, 8, 9, 15, 17)
 @pytest.mark.parametrize(
     ("fault", "kind", "submitted"),
     [

@@ -67,7 +67,6 @@ async def runs(edge: Edge, ticket: Ticket) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.survives(1, 12)
 async def test_gets_the_picture_and_its_seed(comfy: ComfyUIProvider, edge: Edge) -> None:
     ticket = await comfy.submit(ask(aspect="16:9", seed=5, negative_prompt="fog"))
     ticket = Ticket.from_json(json.loads(json.dumps(ticket.to_json())))
@@ -122,7 +121,6 @@ async def test_the_history_comes_after_the_end_is_told(comfy: ComfyUIProvider, e
     assert len(found) < 20
 
 
-@pytest.mark.survives(18, 19)
 async def test_cancels_in_the_queue_while_it_runs_and_not_after(comfy: ComfyUIProvider, edge: Edge) -> None:
     edge.faults.add("never_ends", times=2)
     running = await comfy.submit(ask("runs"))
@@ -142,7 +140,6 @@ async def test_cancels_in_the_queue_while_it_runs_and_not_after(comfy: ComfyUIPr
     assert not edge.comfyui.audit.charged["runs"] + edge.comfyui.audit.charged["waits"]
 
 
-@pytest.mark.survives(4)
 @pytest.mark.parametrize(
     ("node", "value", "code"),
     [
@@ -176,7 +173,6 @@ async def test_a_source_that_is_gone_is_the_sources_fault(comfy: ComfyUIProvider
     assert (error.kind, error.code) == (ErrorKind.BAD_SOURCE, "custom_validation_failed")
 
 
-@pytest.mark.survives(7, 8, 9)
 @pytest.mark.parametrize(
     ("fault", "kind", "submitted"),
     [
@@ -223,7 +219,6 @@ async def test_a_failed_poll_is_not_a_failed_generation(
     assert found.progress, "it goes on"
 
 
-@pytest.mark.survives(15, 16, 17)
 @pytest.mark.parametrize(
     ("fault", "kind", "ended"),
     [
@@ -245,13 +240,11 @@ async def test_a_bad_end_has_a_kind(
     assert (error.kind, error.ended) == (kind, ended)
 
 
-@pytest.mark.survives(17)
 async def test_webp_with_alpha_is_a_picture(comfy: ComfyUIProvider, edge: Edge) -> None:
     edge.faults.add("webp")
     assert (await made(comfy, ask())).mime == "image/webp"
 
 
-@pytest.mark.survives(10, 22)
 async def test_one_that_is_not_there_is_waited_for_and_then_over(comfy: ComfyUIProvider, edge: Edge) -> None:
     """It was taken out by hand, or ComfyUI was started anew, which forgets all."""
     edge.faults.add("vanish")

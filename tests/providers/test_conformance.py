@@ -78,6 +78,7 @@ FORMS = {
     "replicate": "tests.providers.test_replicate.test_an_output_in_every_form_it_comes_in",
 }
 ANY = "tests.providers.test_gateways.test_a_picture_is_a_picture"
+WORDLESS = ("yandexart", "gigachat")
 FORMATS: tuple[Format, ...] = ("png", "jpeg", "webp")
 YES = "✓"
 
@@ -201,6 +202,8 @@ async def refused(bench: Bench) -> None:
 
 
 async def wrong(bench: Bench) -> None:
+    # Whoever needs a token has one.
+    await bench.client.check()
     error = await bench.error("400")
     assert (error.kind, error.retryable) == (ErrorKind.INVALID_REQUEST, False)
 
@@ -236,6 +239,7 @@ async def unwell(bench: Bench) -> None:
 
 
 async def unheard(bench: Bench) -> None:
+    await bench.client.check()
     bench.edge.faults.add("reset_after_accept")
     before = bench.sandbox.audit.submits["unheard"]
     with pytest.raises(ProviderError) as caught:
@@ -257,6 +261,8 @@ async def unknown_word(bench: Bench) -> None:
     with capture_logs() as logs:
         await followed(bench.client, ticket)
     bench.of_others("has no words for its states")
+    if bench.name in WORDLESS:
+        raise Lacking("says only whether it is done")
     assert [entry["log_level"] for entry in logs if "unknown" in entry["event"]][:1] == ["warning"]
 
 

@@ -44,7 +44,6 @@ async def refused(giga: GigaChatProvider, request: GenRequest) -> ProviderError:
     return caught.value
 
 
-@pytest.mark.survives(1, 10, 12)
 async def test_gets_the_picture_whose_ticket_is_its_file(giga: GigaChatProvider, edge: Edge) -> None:
     ticket = await giga.submit(ask())
     ticket = Ticket.from_json(json.loads(json.dumps(ticket.to_json())))
@@ -56,7 +55,6 @@ async def test_gets_the_picture_whose_ticket_is_its_file(giga: GigaChatProvider,
     assert len(edge.gigachat.tokens) == 1
 
 
-@pytest.mark.survives(22)
 async def test_a_token_is_got_once_and_again_before_it_ends_or_where_it_is_taken_back(
     edge: Edge, client: httpx.AsyncClient
 ) -> None:
@@ -73,7 +71,6 @@ async def test_a_token_is_got_once_and_again_before_it_ends_or_where_it_is_taken
     assert len(edge.gigachat.tokens) == 1
 
 
-@pytest.mark.survives(2, 3)
 @pytest.mark.parametrize(
     ("fault", "kind", "code"),
     [
@@ -90,7 +87,6 @@ async def test_words_in_place_of_a_picture_are_a_refusal(
     assert (error.kind, error.code, error.submitted) == (kind, code, False)
 
 
-@pytest.mark.survives(4, 5, 6, 7, 8, 9)
 @pytest.mark.parametrize(
     ("fault", "kind", "submitted"),
     [
@@ -143,14 +139,12 @@ async def test_without_a_token_nothing_is_submitted(
     assert not edge.gigachat.audit.submits
 
 
-@pytest.mark.survives(19)
 async def test_silence_is_a_timeout_of_unknown_fate(giga: GigaChatProvider, edge: Edge) -> None:
     edge.faults.add("never_ends")
     error = await refused(giga, ask(deadline=0.3))
     assert (error.kind, error.submitted) == (ErrorKind.TIMEOUT, True)
 
 
-@pytest.mark.survives(16, 17)
 @pytest.mark.parametrize(
     ("fault", "kind", "ended"),
     [

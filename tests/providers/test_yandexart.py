@@ -48,7 +48,6 @@ async def refused(yandex: YandexARTProvider, request: GenRequest) -> ProviderErr
     return caught.value
 
 
-@pytest.mark.survives(1, 12, 17, 21)
 async def test_gets_the_picture_and_its_seed(yandex: YandexARTProvider, edge: Edge) -> None:
     ticket = await yandex.submit(ask(aspect="16:9", seed=5))
     ticket = Ticket.from_json(json.loads(json.dumps(ticket.to_json())))
@@ -85,7 +84,6 @@ async def test_a_picture_in_an_answer_waits_for_room_and_a_small_answer_does_not
         ROOM.reset(outer)
 
 
-@pytest.mark.survives(18, 19)
 async def test_cancels_while_it_runs_and_not_after(yandex: YandexARTProvider, edge: Edge) -> None:
     edge.faults.add("never_ends")
     ticket = await yandex.submit(ask())
@@ -100,7 +98,6 @@ async def test_cancels_while_it_runs_and_not_after(yandex: YandexARTProvider, ed
     assert await yandex.cancel(Ticket("yandexart", "fbvnone")) == "too_late"
 
 
-@pytest.mark.survives(2, 3, 17)
 @pytest.mark.parametrize(
     ("fault", "kind", "ended"),
     [
@@ -123,7 +120,6 @@ async def test_a_bad_end_has_a_kind(
     assert (error.kind, error.ended) == (kind, ended)
 
 
-@pytest.mark.survives(5, 6, 7, 8, 9)
 @pytest.mark.parametrize(
     ("fault", "kind", "submitted"),
     [
@@ -164,7 +160,6 @@ async def test_a_failed_poll_is_not_a_failed_generation(
     assert isinstance(await yandex.poll(ticket), Done)
 
 
-@pytest.mark.survives(4)
 @pytest.mark.parametrize(
     ("request_", "settings", "kind"),
     [
