@@ -379,10 +379,13 @@ def _refused(answer: Answer, content: dict[str, Any], *, edit: bool) -> Provider
             submitted=may_have_run(answer.status),
         )
     nodes = content.get("node_errors")
+    listed = (
+        [n.get("errors") for n in nodes.values() if isinstance(n, dict)] if isinstance(nodes, dict) else []
+    )
     reasons = [
         safe_code(reason.get("type"))
-        for node in (nodes.values() if isinstance(nodes, dict) else ())
-        for reason in (node.get("errors") or () if isinstance(node, dict) else ())
+        for errors in listed
+        for reason in (errors if isinstance(errors, list) else ())
         if isinstance(reason, dict)
     ]
     kind = ErrorKind.BAD_SOURCE if edit and reasons == ["custom_validation_failed"] else ErrorKind.MODEL_GONE

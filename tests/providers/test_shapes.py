@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from src.settings import key_of, load_settings, provider_clients
 
 NEEDED = [key_of(name).lower() for name in provider_clients()]
 KEYS = {name: "https://gpu.example" if name.endswith("_url") else "k" for name in NEEDED}
-SETTINGS = load_settings(_env_file=None, **KEYS, kie_webhook_key="w")
+SETTINGS = load_settings(_env_file=None, **KEYS, kie_webhook_key="w", yandexart_folder="b1g")
 UNUSED = httpx.AsyncClient()
 
 scalars = (
@@ -40,6 +43,24 @@ scalars = (
 )
 names = st.sampled_from(
     [
+        "t",
+        "id",
+        "prompt_id",
+        "node_errors",
+        "errors",
+        "status_str",
+        "messages",
+        "outputs",
+        "filename",
+        "queue_running",
+        "queue_pending",
+        "done",
+        "response",
+        "choices",
+        "image",
+        "finish_reason",
+        "access_token",
+        "info",
         "code",
         "msg",
         "message",
@@ -98,6 +119,7 @@ async def ask_everything(status: int, body: bytes) -> None:
             # fal's tickets hold where to ask.
             asked_at = dict.fromkeys(("status", "response", "cancel"), f"{SETTINGS.fal_base_url}/x")  # type: ignore[attr-defined]
             ticket = Ticket(name, "t", asked_at)
+            request = replace(request, model=getattr(SETTINGS, f"{name}_model"))
             for call in (provider.submit(request), provider.poll(ticket), provider.cancel(ticket)):
                 try:
                     found: Any = await call
@@ -106,6 +128,15 @@ async def ask_everything(status: int, body: bytes) -> None:
                 except ProviderError:
                     continue
             assert (await provider.check()).detail
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting() -> Iterator[None]:
+    """ComfyUI's client looks again after a moment, and listens to a socket that there is not here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.providers.comfyui._HISTORY_PAUSE", 0.0)
+        patch.setattr("src.providers.comfyui._LISTEN_SECONDS", 0.0)
+        yield
 
 
 @settings(max_examples=150, deadline=None)
