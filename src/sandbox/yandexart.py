@@ -15,7 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf import (  # type: ignore[import-untyped]
+    descriptor_pb2,
+    descriptor_pool,
+    json_format,
+    message_factory,
+)
 
 from src.sandbox.faults import Fault, Faults, retry_after_headers
 from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, bad_picture, draw, send_huge
