@@ -19,7 +19,7 @@ from src.limits import Refusal, provider_gates
 from src.pipeline import deliver as delivery
 from src.pipeline import failures, timeouts
 from src.pipeline import submit as submission
-from src.pipeline.notify import DELIVERIES, SUBMITS
+from src.pipeline.queues import DELIVERIES, SUBMITS
 from src.settings import SettingsError, get_settings
 from src.telemetry import job_spans
 from src.worker.broker import make_broker

@@ -30,7 +30,6 @@ from src.settings import (
     provider_clients,
     table,
 )
-from src.worker import loop
 
 # As in a worker.
 _YOUNG_OBJECTS = 50_000
@@ -122,6 +121,7 @@ def run(
 def bot() -> None:
     """The bot alone: handles updates and shows progress."""
     from src.bot.process import run_bot
+    from src.worker import loop
     from src.worker.broker import start_telemetry
 
     settings = load_settings()

@@ -16,7 +16,6 @@ import typer
 
 from src.local.redis_server import found
 from src.settings import Settings, UserError, load_settings
-from src.worker import loop
 
 if TYPE_CHECKING:
     from src.app import App
@@ -48,6 +47,7 @@ def api(
 ) -> None:
     """Webhook, callbacks, probes, the status page and REST, over HTTP."""
     from src.api.app import run_api
+    from src.worker import loop
     from src.worker.broker import start_telemetry
 
     settings = _settings()

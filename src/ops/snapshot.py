@@ -20,7 +20,7 @@ from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
 from src.ops.thresholds import Level
-from src.pipeline.notify import QUEUE_KEYS
+from src.pipeline.queues import QUEUE_KEYS
 from src.settings import Cap, Settings
 
 WINDOW = 600.0

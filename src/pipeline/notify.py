@@ -20,16 +20,7 @@ from redis.exceptions import RedisError
 from observability.dramatiq import anchored_context
 from observability.spans import SpanRef, attached, context_of
 from src.jobs import Wake
-from src.jobs.keys import DRAMATIQ, PREFIX
-
-SUBMITS, DELIVERIES = "images.submit", "images.deliver"
-QUEUES = (SUBMITS, DELIVERIES)
-"""One for each actor: while deliveries wait for Telegram, a submit does not stand behind them."""
-NAMESPACE = PREFIX + DRAMATIQ.word
-"""What the names of Dramatiq's keys in Redis begin with."""
-
-QUEUE_KEYS = tuple(DRAMATIQ(queue) for queue in QUEUES)
-"""The lists of the messages that wait, where Redis is the broker."""
+from src.pipeline.queues import DELIVERIES, QUEUE_KEYS, QUEUES, SUBMITS
 
 log = structlog.get_logger(__name__)
 

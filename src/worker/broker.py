@@ -17,6 +17,7 @@ from observability.dramatiq import TracingMiddleware, instrument_broker
 from observability.worker import TelemetryMiddleware
 from src.limits import Refusal
 from src.pipeline import notify
+from src.pipeline.queues import NAMESPACE
 from src.settings import Settings, SettingsError
 from src.store.clients import make_sync_redis
 from src.telemetry import job_spans, metrics
@@ -80,7 +81,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
 
 def _redis_broker(settings: Settings) -> dramatiq.Broker:
     client = make_sync_redis(settings, decode_responses=False)
-    return RedisBroker(client=client, namespace=notify.NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
+    return RedisBroker(client=client, namespace=NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
 
 
 def _rabbitmq_broker(settings: Settings) -> dramatiq.Broker:

@@ -17,7 +17,7 @@ from dramatiq.common import dq_name, q_name, xq_name
 from dramatiq.errors import ConnectionClosed
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
-from src.pipeline.notify import QUEUES
+from src.pipeline.queues import QUEUES
 from src.settings import Settings
 
 # It logs each failed attempt at ERROR, many times over; what it means is said by whoever asked.

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import httpx
 import pika
 
-from src.pipeline.notify import QUEUE_KEYS, QUEUES
+from src.pipeline.queues import QUEUE_KEYS, QUEUES
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from tests.chaos.machine import family, full_disk, set_clock

@@ -14,9 +14,9 @@ import pytest
     ("command", "without"),
     [
         ("src.ops.healthcheck", {"aiogram", "redis", "pydantic"}),
-        ("src.cli --help", {"aiogram", "redis"}),
+        ("src.cli --help", {"aiogram", "dramatiq", "redis"}),
         ("src.cli jobs --help", {"aiogram", "redis"}),
-        ("src.cli status", {"aiogram", "fastapi", "matplotlib"}),
+        ("src.cli status", {"aiogram", "dramatiq", "fastapi", "matplotlib"}),
         ("src.cli jobs list", {"aiogram", "fastapi", "matplotlib"}),
         ("src.api.app", {"aiogram", "matplotlib"}),
     ],

@@ -22,7 +22,7 @@ from src.app import App, open_app
 from src.jobs import Job, Ledger, State
 from src.pipeline import submit
 from src.pipeline.leases import Work
-from src.pipeline.notify import QUEUES
+from src.pipeline.queues import QUEUES
 from src.providers.base import ErrorKind, GenRequest, ImageRef, ProviderError
 from src.settings import SettingsError, load_settings, table
 from tests.jobs.states import admitted, claimed
