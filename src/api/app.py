@@ -20,13 +20,12 @@ import uvicorn
 from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
-from src.api import callbacks, images, mini, probes, status, webhook
+from src.api import callbacks, images, probes, status, webhook
 from src.api.problems import add_problems
 from src.app import App, cancel_all, open_app
 from src.bot.inbox import Inbox
 from src.ops.heartbeat import Heartbeat
 from src.settings import Settings, UserError
-from src.telegram.client import make_bot
 from src.worker.broker import make_broker
 
 _GRACE_SECONDS = 20
@@ -70,8 +69,13 @@ async def running_api(settings: Settings) -> AsyncIterator[FastAPI]:
     async with open_app(settings) as app:
         heartbeat = Heartbeat(app, "api")
         api = make_api(app)
-        bot = make_bot(settings, app.limiter, priority="answer") if settings.telegram_token else None
-        if bot is not None:
+        bot = None
+        if settings.telegram_token is not None:
+            # Here, as a client of Telegram costs seconds and 130 MB to load, and REST alone needs none.
+            from src.api import mini
+            from src.telegram.client import make_bot
+
+            bot = make_bot(settings, app.limiter, priority="answer")
             api.include_router(mini.make_router(app, bot))
         if settings.webhook_url is not None:
             api.include_router(webhook.make_router(settings, Inbox(app)))
