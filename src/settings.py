@@ -351,8 +351,11 @@ class Settings(BaseSettings):
             raise SettingsError("ENV_FILE: there is no such file")
         file = DotEnvSettingsSource(settings_cls, env_file=_env_file())
         sources = (init_settings, env_settings, file)
-        said = [source()["secrets_dir"] for source in sources if source().get("secrets_dir")]
-        folder = Path((said or [cls.model_fields["secrets_dir"].default])[0])
+        # One field asked for: a source that reads all takes as long as all the rest of a start.
+        where = cls.model_fields["secrets_dir"]
+        said = (source.get_field_value(where, "secrets_dir")[0] for source in (env_settings, file))
+        given = init_settings().get("secrets_dir")
+        folder = Path(given or next(filter(None, said), None) or where.default)
         files = SecretsSettingsSource(settings_cls, folder)
         return (*sources, files) if folder.is_dir() else sources
 

@@ -5,6 +5,7 @@ python -m tests.cli.forked < cases        one JSON list of [words, environment, 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ import src.local.demo
 import src.ops.backup
 import src.ops.doctor  # noqa: F401
 from src.cli.main import main
+from src.settings import settings_class
 
 _SECONDS = 60
 
@@ -52,6 +54,9 @@ def run(words: list[str], env: dict[str, str], folder: str) -> dict[str, Any]:
         err.seek(0)
         return {"code": os.waitstatus_to_exitcode(status), "out": out.read(), "err": err.read()}
 
+
+settings_class()
+gc.freeze()
 
 if __name__ == "__main__":
     print(json.dumps([run(*case) for case in json.load(sys.stdin)]))
