@@ -179,11 +179,18 @@ def load(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    provider: Annotated[str | None, typer.Option(help="Look at this provider alone.")] = None,
+    try_: Annotated[
+        bool, typer.Option("--try", help="Have it make one small picture, which is paid for.")
+    ] = False,
+) -> None:
     """Check every setting and everything outside, and say what to do about what is wrong."""
     from src.ops.doctor import examine
 
-    if not asyncio.run(examine(print)):
+    if try_ and provider is None:
+        raise typer.BadParameter("is needed with --try", param_hint="--provider")
+    if not asyncio.run(examine(print, provider, pay=try_)):
         raise typer.Exit(1)
 
 

@@ -1,6 +1,7 @@
 """`imagebot doctor`: checks every setting and everything outside, one line each, and what to do.
 
-It leaves nothing changed and costs nothing at a provider. No value of a secret is shown.
+It leaves nothing changed, and costs nothing at a provider unless that is asked for (`--try`). No value of a secret is
+shown.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from src.local.folders import NoFolder, make_folder
 from src.local.redis_server import NoRedis, found, redis_server
 from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import DISK, MEMORY, TELEGRAM
+from src.ops.trial import make_one
 from src.settings import Settings, key_of, load_settings, provider_clients
 from src.store.blobs import Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
@@ -65,8 +67,11 @@ class Finding:
         return f"{'ok   ' if self.ok else 'WRONG'} {self.subject}: {self.detail}"
 
 
-async def examine(say: Callable[[str], None]) -> bool:
+async def examine(say: Callable[[str], None], provider: str | None = None, *, pay: bool = False) -> bool:
     """Say every finding; whether all is well.
+
+    Args:
+        provider: the only thing to look at. pay: have it make a picture, too.
 
     Raises:
         SettingsError: there are none to look with.
@@ -74,8 +79,10 @@ async def examine(say: Callable[[str], None]) -> bool:
     settings = found(load_settings())
     say(str(Finding("settings", True, "all can be read")))
     well = True
-    for part in (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry):
-        async for finding in part(settings):
+    everything = (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry)
+    parts = [part(settings) for part in everything] if provider is None else [_one(settings, provider, pay)]
+    for part in parts:
+        async for finding in part:
             say(str(finding))
             well = well and finding.ok
     return well
@@ -261,6 +268,20 @@ async def _providers(settings: Settings) -> AsyncIterator[Finding]:
         for name, provider in app.providers.items():
             health = await provider.check()
             yield Finding(name, health.ok, health.detail + _way(settings, name))
+
+
+async def _one(settings: Settings, name: str, pay: bool) -> AsyncIterator[Finding]:
+    if name not in settings.providers:
+        clients = provider_clients()
+        only = f"there is no such provider, only {', '.join(clients)}"
+        yield Finding(name, False, f"has no key: set {key_of(name)}" if name in clients else only)
+        return
+    known_redis = settings.model_copy(update={"redis_url": settings.redis_url or "redis://localhost"})
+    async with open_app(known_redis) as app:
+        health = await app.providers[name].check()
+        yield Finding(name, health.ok, health.detail + _way(settings, name))
+        if pay:
+            yield Finding(name, *await make_one(app, name))
 
 
 def _way(settings: Settings, client: str) -> str:
