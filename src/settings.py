@@ -170,6 +170,18 @@ DayCap = Annotated[Cap | None, NoDecode, BeforeValidator(_cap)]
 """A cap in words."""
 
 
+def _words(value: Path) -> Path:
+    try:
+        value.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ValueError("expected a readable file of words in UTF-8") from None
+    return value
+
+
+WordsFile = Annotated[Path, AfterValidator(_words)]
+"""A text file."""
+
+
 class Settings(BaseSettings):
     """The settings but those of the providers, which `load_settings` adds. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
 
@@ -293,6 +305,10 @@ class Settings(BaseSettings):
     spend_cap_then: Literal["stop", "cheaper"] = Field(
         "stop",
         description="When a picture would pass a cap: `stop` refuses it until the next day, `cheaper` lets the next cheaper model make it that still fits.",
+    )
+    blocked_words_file: WordsFile | None = Field(
+        None,
+        description="Words that are not drawn: a word or phrase a line, `word*` for all that begin so; unset: only the providers' filters refuse.",
     )
     busy_from: int = Field(
         10,

@@ -323,6 +323,11 @@ def _refusal(admission: Admission, app: App) -> Problem:
             return Problem(503, "busy", f"{admission.number} jobs wait", {"Retry-After": "60"})
         case "full":
             return _FULL
+        case "forbidden":
+            return Problem(422, "forbidden", "it has a word that is not drawn here")
+        case "cooling":
+            wait = {"Retry-After": str(max(1, admission.number))}
+            return Problem(429, "cooling", "too much was asked for that is not drawn here", wait)
         case "spent" | "spent-person":
             whose = "all clients" if admission.verdict == "spent" else "this client"
             wait = {"Retry-After": str(max(1, admission.number))}

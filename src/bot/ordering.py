@@ -400,6 +400,14 @@ def refusal_of(say: Translator, admission: Admission) -> str:
             return Refusal.of(say, "refused-busy", number=admission.number)
         case "full":
             return Refusal.of(say, "refused-full")
+        case "forbidden":
+            left = say("strikes-left", left=admission.number)
+            refusal = Refusal.of(say, "refused-forbidden", left=left)
+            # Each strike is said, however soon it comes after the one before.
+            refusal.why += str(admission.number)
+            return refusal
+        case "cooling":
+            return Refusal.of(say, "refused-cooling", minutes=-(-admission.number // 60))
         case "spent":
             return Refusal.of(say, "refused-spent", hours=_hours(admission.number))
         case "spent-person":

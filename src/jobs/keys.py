@@ -66,6 +66,10 @@ STARRED = Key("starred:<user>", "zset", "never", "as many as they keep",
 SOUGHT = Key("sought:<chat>:<message>", "string", "always", "a day",
     "bot", "the words whose pictures a gallery shows")
 WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
+STRIKES = Key("strikes:<user>", "string", "always", "an hour from the last",
+    "ledger", "requests of a person's that were refused for what they ask")
+COOLING = Key("cooling:<user>", "string", "always", "half an hour",
+    "ledger", "a person had too many of these, and may ask for nothing")
 USER = Key("user:<user>", "hash", "never", "choices do not run out, nor does a block",
     "bot", "language, aspect, tier, …")
 ORIGINALS = Key("originals", "hash", "never", "four fields",

@@ -49,6 +49,7 @@ RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
     "v", "failovers", "refused", "unheard", "uncounted",
+    "strikes_left",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -164,6 +165,7 @@ class Job:
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
         shared: its person lets others see the picture.
         uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
+        strikes_left: how many more such requests its person may make before they have to wait; None: it was no strike.
         costs: what it is charged with, in millionths by unit (`spending`).
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
     """
@@ -198,6 +200,7 @@ class Job:
     code: str = ""
     told: bool = False
     uncounted: bool = False
+    strikes_left: int | None = None
     progress: float | None = None
     costs: Mapping[str, int] = field(default_factory=dict)
     story: str = ""
@@ -230,7 +233,7 @@ class Job:
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
          unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
-         version, failovers, refused, unheard, uncounted) = record  # fmt: skip
+         version, failovers, refused, unheard, uncounted, strikes_left) = record  # fmt: skip
         if version == "1":
             failovers, refused, unheard = _counted_in(story)
         return cls(
@@ -261,6 +264,7 @@ class Job:
             kind=kind,
             told=told == "1",
             uncounted=uncounted == "1",
+            strikes_left=int(strikes_left) if strikes_left else None,
             progress=float(progress) if progress else None,
             story=story,
             **more,

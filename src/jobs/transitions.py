@@ -66,6 +66,7 @@ def admit(
     ttl: int,
     near: float = 0.0,
     charge: Charge | None = None,
+    forbidden: bool = False,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
@@ -83,6 +84,7 @@ def admit(
             still waits. ttl: seconds the history is kept.
         kept: the pictures may come in the provider's answer, and then need room in our store.
         charge: what each job costs, and the caps of today.
+        forbidden: it has a word that is not drawn, so it is refused, which is a strike.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
@@ -111,6 +113,7 @@ def admit(
         "ttl": ttl,
         "kept": kept,
         "charge": (charge or Charge()).payload(),
+        "forbidden": forbidden,
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},

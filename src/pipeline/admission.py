@@ -14,6 +14,7 @@ from src.jobs import TOOLS, Admission, How, Job, Limits, Request, Spec, State, W
 from src.jobs.answers import Ending
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
+from src.pipeline.blocked_words import has_blocked_word
 from src.settings import Settings
 from src.telemetry import job_spans
 
@@ -129,6 +130,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             deadline=app.settings.job_deadline,
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             charge=app.charge(route),
+            forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
             kept=app.providers[route.provider].capabilities.synchronous or is_upload(wish.source or ""),

@@ -185,7 +185,10 @@ def reason(say: Translator, job: Job, jobs: Sequence[Job] = ()) -> str:
     if not cancelled and job.kind not in _REFUSALS:
         return words
     free = all(other.uncounted for other in jobs or (job,))
-    return f"{words} {say('counts-not' if free else 'counts')}"
+    words = f"{words} {say('counts-not' if free else 'counts')}"
+    if job.strikes_left is None:
+        return words
+    return f"{words}\n{say('strikes-left', left=job.strikes_left)}"
 
 
 def ending(say: Translator, jobs: Sequence[Job]) -> str:

@@ -1,6 +1,8 @@
-"""A cap of the day in the chat: people are told kindly, admins see what was spent."""
+"""Caps of the day and strikes in the chat: people are told kindly and plainly, admins see what was spent."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +10,19 @@ from tests.bot.bot_world import World
 
 
 @pytest.fixture
-def settings_of_world() -> dict[str, object]:
-    return {"spend_cap_day": "2 pictures", "spend_cap_person_day": "1 picture"}
+def settings_of_world(tmp_path: Path) -> dict[str, object]:
+    words = tmp_path / "words"
+    words.write_text("gore\n")
+    return {"spend_cap_day": "2 pictures", "spend_cap_person_day": "1 picture", "blocked_words_file": words}
+
+
+async def test_who_asks_for_what_is_not_drawn_is_told_how_often_they_may(world: World) -> None:
+    ann = world.sandbox.person("Ann")
+    said = [(await ann.reply_after(await ann.send_text(f"gore {n}"))).text for n in range(3)]
+    assert all(text.startswith("🛡 I don’t draw that.") for text in said)
+    assert [text.splitlines()[1][:6] for text in said] == ["⚠️ 2 m", "⚠️ Onc", "⚠️ Tha"]
+    late = await ann.reply_after(await ann.send_text("a red fox"))
+    assert "I draw for you again in 30 minutes" in late.text
 
 
 async def test_what_no_longer_fits_is_refused_kindly_and_shown_to_admins(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import pytest_asyncio
 from dramatiq.brokers.redis import RedisBroker
 
-from src.jobs import State
+from src.jobs import State, keys
+from src.jobs.spending import Spent, day
 from src.pipeline.notify import NAMESPACE, SUBMITS
 from src.sandbox.telegram import Person
 from src.sandbox.traces import orphans
@@ -151,6 +153,43 @@ async def test_a_worker_killed_while_a_synchronous_provider_answers(tmp_path: Pa
         job = await system.ledger.job(job_id)
         assert job is not None
         assert "worker_lost" in job.story
+
+
+@pytest.mark.soak
+@pytest.mark.asyncio(loop_scope="function")
+async def test_a_cap_under_load_is_reached_and_not_passed_whoever_is_killed(tmp_path: Path) -> None:
+    """Thirty people, ten pictures: ten are made, and the sums say what the jobs say."""
+    env = {"SPEND_CAP_DAY": "10 pictures", "LEASE": "2", "PROGRESS_INTERVAL": "1"}
+    async with running(tmp_path, **env) as system:
+        people = [system.person(f"P{n}") for n in range(30)]
+        await asyncio.gather(*(person.send_text("a castle") for person in people))
+        for part, start in (("worker", system.start_worker), ("bot", system.start_bot)) * 2:
+            await system.until(lambda: system.redis.hget(keys.COUNTS(), "admitted"))
+            await system.killed(part)
+            await start()
+
+        async def answered() -> bool:
+            return all(any(m.from_bot for m in person.messages) for person in people)
+
+        await system.until(answered)
+        jobs = [job for person in people for job in await system.jobs_of(person)]
+        assert len(jobs) == 10
+
+        async def ended() -> bool:
+            return all(job.ended for job in await system.ledger.jobs([job.id for job in jobs]))
+
+        await system.until(ended)
+        made = await system.ledger.jobs([job.id for job in jobs])
+        assert {job.state for job in made} == {State.DELIVERED}
+        assert sum(system.kie.audit.charged.values()) <= 10 + sum(job.unknown for job in made)
+        sums = Spent.parse(await system.redis.hgetall(keys.SPENT(day(await system.ledger.now()))))
+        assert sums.by["all"] == sums.by["kie"]
+        charged: Counter[str] = Counter()
+        for job in made:
+            charged.update(job.costs)
+        assert sums.by["all"] == {unit: value for unit, value in charged.items() if value}
+        assert sums.by["all"]["pictures"] == 10_000_000
+        assert sums.full
 
 
 async def _running_job(system: System, person: Person) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageStat
+from PIL import Image, ImageCms, ImageStat, PngImagePlugin
 
 from src.providers.base import ErrorKind, ProviderError
 from src.providers.images import inspect, pixels_in, source_image
@@ -87,6 +87,29 @@ def test_a_source_is_upright_small_and_without_metadata() -> None:
     assert not image.getexif()
     assert b"Secret Street" not in source.data
     assert source.mime == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("mode", "form"),
+    [("RGB", "JPEG"), ("RGB", "PNG"), ("RGBA", "PNG"), ("RGBA", "WEBP"), ("RGB", "AVIF"), ("RGBA", "TIFF")],
+)
+def test_neither_place_nor_name_leaves_with_a_source(mode: str, form: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "Secret"
+    exif.get_ifd(0x8825).update({1: "N", 2: (55.0, 45.0, 7.0)})
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", "Secret")
+    more: dict[str, Any] = {
+        "JPEG": {"comment": b"Secret", "xmp": b"Secret"},
+        "PNG": {"pnginfo": texts},
+        "TIFF": {},
+    }.get(form, {"xmp": b"Secret"})
+    out = io.BytesIO()
+    Image.new(mode, (64, 48)).save(out, form, exif=exif, **more)
+    assert b"Secret" in out.getvalue()
+    source = source_image(out.getvalue())
+    assert b"Secret" not in source.data
+    assert not Image.open(io.BytesIO(source.data)).getexif().get_ifd(0x8825)
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "HEIF", "AVIF", "GIF", "BMP", "TIFF"])

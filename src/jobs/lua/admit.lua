@@ -1,12 +1,14 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, counts, due, history, job, line, open, originals, request, slots, spent, took, update, user, window
+-- Keys  active, cooling, counts, due, history, job, line, open, originals, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
---               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind)
+--               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
+--               forbidden (it has a word that is not drawn)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
+--         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
 --         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
@@ -21,6 +23,11 @@ end
 local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first', 'keep')
 if person[1] == '1' then return {'blocked'} end
 for name, value in pairs(a.tiers[person[2] or ''] or {}) do a[name] = value end
+if a.uncapped ~= 1 then
+  local cooling = redis.call('TTL', P .. 'cooling:' .. a.user)
+  if cooling > 0 then return {'cooling', cooling} end
+end
+if a.forbidden then return {'forbidden', a.shown.chat == '0' and STRIKES or strike(a.user)} end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
 if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, due, job, line, owed, request, slots, spender, spent, tags, window
+-- Keys  active, cooling, due, job, line, owed, request, slots, spender, spent, strikes, tags, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -207,6 +207,27 @@ local function uncount(id, f)
   redis.call('ZREM', P .. 'window:' .. f.user, f.request)
 end
 
+-- A person asked for what may not be drawn: so often within so many seconds, and they may ask for nothing for a while.
+-- Returns how often they still may.
+local STRIKES, STRIKE_WINDOW, COOLING = 3, 3600, 1800
+local function strike(user)
+  local key = P .. 'strikes:' .. user
+  local left = STRIKES - redis.call('INCR', key)
+  redis.call('EXPIRE', key, STRIKE_WINDOW)
+  if left <= 0 then
+    redis.call('DEL', key)
+    redis.call('SET', P .. 'cooling:' .. user, 1, 'EX', COOLING)
+  end
+  return math.max(0, left)
+end
+
+-- A request is one strike, however many pictures it is for. Behind a client of the REST API are many people.
+local function strike_for(id, f)
+  local request = P .. 'request:' .. f.request
+  if redis.call('HGET', request, 'chat') == '0' then return end
+  if redis.call('HSETNX', request, 'struck', 1) == 1 then redis.call('HSET', job_key(id), 'strikes_left', strike(f.user)) end
+end
+
 -- An outcome is known that is not a picture: free the slot, keep the job due until the person was told.
 local function end_early(id, f, state, kind, code, cap)
   local provider = f.provider
@@ -214,6 +235,7 @@ local function end_early(id, f, state, kind, code, cap)
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
   if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
+  if kind == 'moderated_input' then strike_for(id, f) end
   if not may_be_paid(f, state, kind) then charge(id, f, provider, {}) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})

@@ -19,6 +19,12 @@ refused-spent-person = 🌙 You’ve had all your pictures for today. A new day 
         [one] { $hours } hour
        *[other] { $hours } hours
     }.
+refused-forbidden = 🛡 I don’t draw that. Please describe something else.
+    { $left }
+refused-cooling = 🧊 You asked several times for what I don’t draw. I draw for you again in { $minutes ->
+        [one] { $minutes } minute
+       *[other] { $minutes } minutes
+    }.
 refused-blocked = 🚫 You can’t order pictures here. If that looks like a mistake, write to the bot’s owner.
 refused-unavailable = 🔧 The picture service is not available right now. It’s on our side. Please try later.
 refused-too-many-pictures = { $most ->

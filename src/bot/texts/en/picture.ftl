@@ -49,6 +49,11 @@ album-some = { $done ->
 }
 album-cancelled = ✖️ Cancelled.
 
+strikes-left = ⚠️ { $left ->
+    [0] That was too often in an hour: for half an hour I draw nothing for you.
+    [one] Once more within an hour, and I draw nothing for you for half an hour.
+   *[other] { $left } more of these within an hour, and I draw nothing for you for half an hour.
+}
 counts = It counts towards your limit.
 counts-not = It doesn’t count towards your limit.
 cancelled = ✖️ Cancelled. Nothing was drawn.

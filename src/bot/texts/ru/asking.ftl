@@ -23,6 +23,13 @@ refused-spent-person = 🌙 На сегодня ваши картинки зак
         [few] { $hours } часа
        *[other] { $hours } часов
     }.
+refused-forbidden = 🛡 Такое я не рисую. Опишите что-нибудь другое.
+    { $left }
+refused-cooling = 🧊 Вы несколько раз просили то, чего я не рисую. Снова рисую для вас через { $minutes ->
+        [one] { $minutes } минуту
+        [few] { $minutes } минуты
+       *[other] { $minutes } минут
+    }.
 refused-blocked = 🚫 Здесь вы не можете заказывать картинки. Если это ошибка, напишите владельцу бота.
 refused-unavailable = 🔧 Сервис картинок сейчас недоступен. Это на нашей стороне. Попробуйте позже.
 refused-too-many-pictures = { $most ->
