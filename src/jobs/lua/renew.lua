@@ -1,6 +1,6 @@
 -- Keep the leases of many jobs that one process is working on.
 --
--- Keys  due
+-- Keys  due, job
 -- ARGV  1 lease, ms; then triples: job, fence, progress (0..1 or empty)
 -- Returns the ids that are no longer held: cancelled or taken over.
 local lost, rows = {}, {}
