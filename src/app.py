@@ -25,6 +25,7 @@ from src.jobs.uploads import name_of
 from src.limits import Limiter
 from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
+from src.providers.catalog import Catalog, Model, Offer
 from src.providers.http import make_clients
 from src.settings import Settings, SettingsError
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs
@@ -98,6 +99,48 @@ class App:
         """Generations in flight that a provider may have."""
         return int(getattr(self.settings, f"{provider}_concurrency", 1))
 
+    @property
+    def catalog(self) -> Catalog:
+        """The models there are."""
+        return open_catalog(self.settings)
+
+    def models(self, sources: int | None = None) -> dict[str, Model]:
+        """The models of the catalog that a person can choose: that make pictures of so many others (0: of words
+        alone), or (None) any."""
+        wanted = (0, 1) if sources is None else (sources,)
+        models = self.catalog.models.items()
+        return {key: model for key, model in models if any(self._offers(key, n) for n in wanted)}
+
+    def route(self, model: str | None, sources: int) -> Route | None:
+        """Who makes a picture (of so many others) with a model of the catalog; with what the settings have made if it
+        is None or does not. None: nobody does."""
+        for offer in self._offers(model, sources):
+            return Route(offer.provider, str(offer.name_for(sources)))
+        for name, provider in self.providers.items():
+            if provider.capabilities.takes(sources):
+                return Route(name, self.model(name, edit=sources > 0))
+        return None
+
+    def can(self, model: str | None, sources: int) -> Capabilities | None:
+        """What can be asked for of a picture (of so many others) with a model of the catalog, or (None) with what the
+        settings have made. None: it makes none."""
+        if model is not None:
+            for offer in self._offers(model, sources):
+                provider = self.providers[offer.provider].capabilities
+                return offer.capabilities(provider, self.catalog.models[model].counts)
+            return None
+        route = self.route(None, sources)
+        if route is None:
+            return None
+        provider = self.providers[route.provider].capabilities
+        known = self.catalog.offer(route.provider, route.model, None)
+        return provider if known is None else known.capabilities(provider, provider.counts)
+
+    def _offers(self, model: str | None, sources: int) -> list[Offer]:
+        known = self.catalog.models.get(model or "")
+        offers = known.by if known else ()
+        return [o for o in offers if o.provider in self.providers and o.name_for(sources) is not None]
+
     def offered(self) -> Capabilities:
         """What people are offered: what the provider of new jobs can do, and edits where any can."""
         first = next((p.capabilities for p in self.providers.values()), Capabilities())
@@ -115,7 +158,7 @@ class App:
             return ()
         units = self.currencies()
         sources = len(spec.pictures)
-        same = open_catalog(self.settings).elsewhere(provider, spec.model, spec.prompt, sources=sources)
+        same = self.catalog.elsewhere(provider, spec.model, spec.prompt, sources=sources)
         found = {name: Route(name, model) for name, model in same if name in self.providers}
         for name, other in self.providers.items():
             if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):

@@ -28,7 +28,8 @@ from opentelemetry import trace
 from src.app import App
 from src.bot.chats import Chats, speaker_of
 from src.bot.estimates import Outlook
-from src.jobs import Admission, Standing, keys
+from src.bot.parameters import Impossible, read
+from src.jobs import Admission, Job, Person, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline import notify
@@ -106,8 +107,15 @@ class Asking:
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
-        if complaint := self.complaint(wish.prompt, say):
-            return complaint
+        try:
+            words, said = self.understood(
+                wish.prompt, wish.model, 1 + len(wish.references) if wish.source else 0, say
+            )
+        except Impossible as error:
+            return error.words
+        if "negative" in said:
+            said["negative_prompt"] = said.pop("negative")
+        wish = replace(wish, prompt=words, **said)
         if wish.group:
             wish = replace(wish, chat=await self._chats.now(wish.chat))
             rights = await self._chats.rights(wish.chat)
@@ -178,6 +186,23 @@ class Asking:
             # Who never wrote to the bot cannot be written to.
             with suppress(TelegramAPIError):
                 await self._bot.send_message(speaker, words)
+
+    def model_of(self, job: Job) -> str | None:
+        """The model of the catalog that made a picture."""
+        return self._app.catalog.key(job.provider, job.spec.model)
+
+    def understood(
+        self, text: str, model: str | None, sources: int, say: Translator
+    ) -> tuple[str, dict[str, Any]]:
+        """A text's words, and what its parameters say, as `parameters.read`.
+
+        Raises:
+            Impossible: they cannot be drawn so.
+        """
+        words, said = read(text, model, sources, self._app, say)
+        if complaint := self.complaint(words, say):
+            raise Impossible(complaint)
+        return words, said
 
     def complaint(self, prompt: str, say: Translator) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""
@@ -352,6 +377,16 @@ def _is_picture(file: Document) -> bool:
     return named or (file.mime_type or "").startswith("image/")
 
 
+def kept_by(person: Person) -> dict[str, Any]:
+    """What a person has chosen for all their wishes."""
+    return {
+        "aspect": person.aspect,
+        "count": person.count,
+        "model": person.model,
+        "quality": person.quality,
+    }
+
+
 def wish_in(
     message: Message,
     user: int | str,
@@ -362,8 +397,8 @@ def wish_in(
     update_id: int,
     reply_to: int | None = None,
 ) -> Wish:
-    """A wish for the chat and topic of a message. `data`: `aspect`, `count` and perhaps `source`, `references`,
-    `parent` and `how`."""
+    """A wish for the chat and topic of a message. `data`: `aspect`, `count`, and perhaps `source`,
+    `references`, `model`, `quality`, `seed`, `negative`, `parent`, `how`."""
     return Wish(
         user=user,
         chat=message.chat.id,
@@ -376,6 +411,10 @@ def wish_in(
         references=tuple(data.get("references", ())),
         parent=data.get("parent"),
         how=data.get("how"),
+        model=data.get("model"),
+        quality=data.get("quality"),
+        seed=data.get("seed"),
+        negative_prompt=data.get("negative") or None,
         thread=message.message_thread_id if message.is_topic_message else None,
         reply_to=reply_to,
         group=message.chat.type != ChatType.PRIVATE,

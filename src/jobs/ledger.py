@@ -140,7 +140,7 @@ class Ledger:
         return hmac.new(self._secret, user.encode(), hashlib.sha256).hexdigest()[:32]
 
     async def choose(self, user: str, **choices: str | int) -> None:
-        """Keep a person's choices (`lang`, `aspect`, `count`, `first`, `tier`, `blocked`)."""
+        """Keep a person's choices (the fields of `Person`)."""
         await self.client.hset(keys.USER(user), mapping=dict(choices))
 
     async def active(self, user: str) -> list[Job]:

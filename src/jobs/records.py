@@ -365,7 +365,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person's own choices. `lang` None: Telegram's language decides. `first`: whether they get a `photo`, or the
+    """A person's own choices. `lang` None: Telegram's language decides; `model`, of the catalog, None: the settings do.
+    `negative`: what was not to be seen the last time, for the dialog. `first`: whether they get a `photo`, or the
     original as a `file`. `keep`: days for which their pictures are kept; 0: as long as everybody's."""
 
     id: str
@@ -374,6 +375,9 @@ class Person:
     count: int = 1
     first: str = "photo"
     keep: int = 0
+    model: str | None = None
+    quality: str | None = None
+    negative: str = field(default="", repr=False)
     tier: str = "ordinary"
     blocked: bool = False
 
@@ -386,6 +390,9 @@ class Person:
             count=int(raw.get("count") or 1),
             first=raw.get("first") or "photo",
             keep=int(raw.get("keep") or 0),
+            model=raw.get("model") or None,
+            quality=raw.get("quality") or None,
+            negative=raw.get("negative", ""),
             tier=raw.get("tier") or "ordinary",
             blocked=raw.get("blocked") == "1",
         )

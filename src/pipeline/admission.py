@@ -21,6 +21,7 @@ from src.telemetry import job_spans
 _DAY = 86_400
 _NO_LIMIT = 1_000_000
 _OPEN = 2
+_SEEDS = 2**31
 
 # What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
 # line; `unlimited` meets no personal limit.
@@ -42,7 +43,8 @@ class Wish:
         source: Telegram file id of the picture to edit, or the name of an upload; references: of more that are looked
             at for it.
         reply_to: the person's own message. thread: topic of the chat.
-        quality, seed, negative_prompt: left out where the model takes none.
+        model: of the catalog; what the settings have made if it is None or cannot do this.
+        quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
         parent, how: see `Spec`.
     """
 
@@ -58,6 +60,7 @@ class Wish:
     thread: int | None = None
     reply_to: int | None = None
     group: bool = False
+    model: str | None = None
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)
@@ -101,7 +104,7 @@ def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = Non
         source=wish.source,
         references=wish.references,
         quality=wish.quality,
-        seed=wish.seed,
+        seed=None if wish.seed is None else (wish.seed + index) % _SEEDS,
         negative_prompt=wish.negative_prompt,
         instead_of=instead_of,
         parent=wish.parent,
@@ -197,12 +200,11 @@ async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
             raise NoProvider
         return Route(*tool), None
     sources = len(_spec(wish, Route("", "")).pictures)
-    name = next((name for name, p in app.providers.items() if p.capabilities.takes(sources)), None)
-    if name is None:
+    first = app.route(wish.model, sources)
+    if first is None:
         raise NoProvider
-    first = Route(name, app.model(name, edit=sources > 0))
-    if others := app.others(name, _spec(wish, first)):
+    if others := app.others(first.provider, _spec(wish, first)):
         for route in (first, *others):
             if await app.limiter.breaker(f"provider:{route.provider}") < _OPEN:
-                return route, None if route == first else name
+                return route, None if route == first else first.provider
     return first, None

@@ -34,6 +34,7 @@ class Capabilities:
         cancel: a running generation can be stopped.
         idempotent_submit: a repeated submit with the same idempotency key is billed once.
         max_prompt: longest prompt, in characters.
+        qualities, seed, negative: what else can be asked for.
         result_ttl: seconds the provider keeps a result; None when the result is in the answer.
     """
 
@@ -46,6 +47,9 @@ class Capabilities:
     cancel: bool = False
     idempotent_submit: bool = False
     max_prompt: int = 4000
+    qualities: tuple[str, ...] = ()
+    seed: bool = False
+    negative: bool = False
     result_ttl: int | None = None
 
     def takes(self, sources: int) -> bool:

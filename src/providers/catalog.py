@@ -11,17 +11,21 @@ import functools
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from src.providers.base import ASPECTS, Aspect, GenRequest
+from src.providers.base import ASPECTS, Aspect, Capabilities, GenRequest
 from src.settings import SettingsError
 
 SHIPPED = Path(__file__).parent / "models.toml"
 
+# It goes into what a button sends.
+_KEY = re.compile(r"[a-z0-9-]{1,40}")
+_Else = TypeVar("_Else", "Offer", None)
 # ASCII said out: with \w, all of Unicode, each model that has such a name takes 50 ms to load.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./:@-]{1,128}$")]
 _FieldName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
@@ -36,6 +40,10 @@ class Words(_Entry):
 
     en: str = Field(min_length=1, max_length=80)
     ru: str = Field(min_length=1, max_length=80)
+
+    def of(self, lang: str) -> str:
+        """The text in a language."""
+        return self.ru if lang == "ru" else self.en
 
 
 class Price(_Entry):
@@ -125,6 +133,25 @@ class Offer(_Entry):
         """The formats it makes."""
         return tuple(a for a in ASPECTS if a in self.takes.shapes) or ASPECTS
 
+    def name_for(self, sources: int) -> str | None:
+        """Its name there for a picture of so many others (0: of words alone); None: it makes none."""
+        name = self.edit_id if sources else self.id
+        return name if sources <= self.takes.sources else None
+
+    def capabilities(self, provider: Capabilities, counts: int) -> Capabilities:
+        """What its provider can do with it."""
+        return replace(
+            provider,
+            aspects=self.aspects,
+            counts=counts,
+            edit=self.edit_id is not None,
+            sources=self.takes.sources,
+            max_prompt=self.prompt_max,
+            qualities=self.takes.qualities if self.takes.quality and len(self.takes.qualities) > 1 else (),
+            seed=self.takes.seed is not None,
+            negative=self.takes.negative_prompt is not None,
+        )
+
     def fields(self, request: GenRequest, sources: Sequence[Any] = (), mask: Any = None) -> dict[str, Any]:
         """A request as this model takes it; what the model lacks is left out.
 
@@ -168,7 +195,7 @@ class Catalog:
         """All models of a provider."""
         return [offer for model in self.models.values() for offer in model.by if offer.provider == provider]
 
-    def offer(self, provider: str, name: str, otherwise: Offer) -> Offer:
+    def offer(self, provider: str, name: str, otherwise: _Else) -> Offer | _Else:
         """How a model is asked: by its own entry, else by that of its family, else as `otherwise` says.
 
         A gateway's prefix (`openai/…`) is looked past.
@@ -183,12 +210,16 @@ class Catalog:
                 return max(kin, key=lambda offer: len(offer.family))
         return otherwise
 
+    def key(self, provider: str, name: str) -> str | None:
+        """The key of the model that a provider's name means."""
+        for key, model in self.models.items():
+            if any(o.provider == provider and name in (o.id, o.edit_id) for o in model.by):
+                return key
+        return None
+
     def model(self, provider: str, name: str) -> Model | None:
         """The model that a provider's name means."""
-        for model in self.models.values():
-            if any(o.provider == provider and name in (o.id, o.edit_id) for o in model.by):
-                return model
-        return None
+        return self.models.get(self.key(provider, name) or "")
 
     def price(self, provider: str, name: str) -> tuple[float, str] | None:
         """What a picture costs by a provider's name of the model, and the currency; None where nobody says."""
@@ -206,8 +237,7 @@ class Catalog:
             (offer.provider, id_)
             for offer in (model.by if model else ())
             if offer.provider != provider
-            and (id_ := offer.edit_id if sources else offer.id) is not None
-            and sources <= offer.takes.sources
+            and (id_ := offer.name_for(sources)) is not None
             and len(prompt) <= offer.prompt_max
         ]
 
@@ -222,7 +252,7 @@ class Catalog:
     def shown(self, provider: str, name: str, lang: str) -> str:
         """What people see as a model's name; the provider's own where the catalog does not have it."""
         model = self.model(provider, name)
-        return name if model is None else model.name.ru if lang == "ru" else model.name.en
+        return name if model is None else model.name.of(lang)
 
 
 def _nearest(aspect: Aspect, known: Sequence[Aspect]) -> Aspect:
@@ -264,6 +294,8 @@ def read_catalog(file: Path, providers: Collection[str] | None = None) -> Catalo
         raise SettingsError(f"{file}: {error}") from None
     models, wrong, names = {}, [], set()
     for key, table in tables.items():
+        if not _KEY.fullmatch(key):
+            wrong.append((_line(text, (key,)), f"{key}: a model's key is of at most 40 of a-z, 0-9 and -"))
         try:
             models[key] = model = Model.model_validate(table)
         except ValidationError as error:

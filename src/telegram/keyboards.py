@@ -6,7 +6,7 @@ after a restart. What a tap does is in `src.bot.handlers`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -58,6 +58,7 @@ class OfJob(CallbackData, prefix="j"):
         "cutout",
         "details",
         "star",
+        "advanced",
     ]
     id: str
 
@@ -72,7 +73,7 @@ class OfWaiting(CallbackData, prefix="w"):
 class OfDialog(CallbackData, prefix="d", sep="|"):
     """A button of the /create dialog; what was chosen so far is in the conversation's state."""
 
-    what: Literal["aspect", "count", "go", "stop"]
+    what: Literal["aspect", "count", "page", "model", "quality", "seed", "negative", "go", "stop"]
     value: str = ""
 
 
@@ -168,6 +169,8 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
         pairs.append((say("button-cutout"), OfJob(what="cutout", id=job.id)))
     if edits and job.spec.chat > 0:
         pairs.append((say("button-start"), OfJob(what="start", id=job.id)))
+    if job.spec.how not in TOOLS and job.spec.chat > 0:
+        pairs.append((say("button-advanced"), OfJob(what="advanced", id=job.id)))
     pairs.append((say("button-star"), OfJob(what="star", id=job.id)))
     pairs.append((say("button-details"), OfJob(what="details", id=job.id)))
     buttons = [button(text, data) for text, data in pairs]
@@ -271,15 +274,63 @@ def dialog_words(say: Translator) -> InlineKeyboardMarkup:
     return markup([[button(say("button-surprise"), Surprise()), _stop(say)]])
 
 
-def dialog_choices(say: Translator, aspect: str, count: int, can: Capabilities) -> InlineKeyboardMarkup:
+def dialog_choices(
+    say: Translator, aspect: str, count: int, can: Capabilities, *, advanced: bool = False
+) -> InlineKeyboardMarkup:
     """Format and number, with what is chosen now, and go."""
+    more = [[button(say("button-advanced"), OfDialog(what="page", value="advanced"))]] if advanced else []
     return markup(
         [
             *_in_rows([_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in can.aspects]),
             [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in counts(can)],
+            *more,
             [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
         ]
     )
+
+
+def dialog_advanced(
+    say: Translator,
+    can: Capabilities,
+    *,
+    model: str | None,
+    qualities: Mapping[str, str],
+    quality: str | None,
+    seed: int | None,
+    negative: str,
+) -> InlineKeyboardMarkup:
+    """What else the model can be asked for, with what is chosen now; what it lacks is not there.
+
+    Args:
+        model: what people see as its name; None: there is no other. qualities: likewise, of those it has.
+    """
+    rows: Rows = []
+    if model is not None:
+        rows.append([button(say("button-model", model=model), OfDialog(what="page", value="models"))])
+    rows += _in_rows(
+        [_choice(say, name, q == quality, OfDialog(what="quality", value=q)) for q, name in qualities.items()]
+    )
+    if can.seed:
+        label = say("button-seed-any") if seed is None else say("button-seed", seed=str(seed))
+        rows.append([button(label, OfDialog(what="seed"))])
+    if can.negative:
+        label = say("button-negative", words=negative) if negative else say("button-negative-none")
+        rows.append([button(label, OfDialog(what="negative"))])
+    back = button(say("dialog-back"), OfDialog(what="page"))
+    return markup([*rows, [back, button(say("button-draw"), OfDialog(what="go"))]])
+
+
+def dialog_models(say: Translator, models: Mapping[str, str], chosen: str | None) -> InlineKeyboardMarkup:
+    """The models by what people see as their names."""
+    rows = [
+        [_choice(say, name, key == chosen, OfDialog(what="model", value=key))] for key, name in models.items()
+    ]
+    return markup([*rows, [button(say("dialog-back"), OfDialog(what="page", value="advanced"))]])
+
+
+def dialog_back(say: Translator) -> InlineKeyboardMarkup:
+    """While the dialog waits for a seed or words."""
+    return markup([[button(say("dialog-back"), OfDialog(what="page", value="advanced"))]])
 
 
 def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboardMarkup:

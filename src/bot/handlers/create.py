@@ -1,5 +1,5 @@
 """Asking for pictures in a private chat: plain words, a photo with words, an answer to a picture, and
-the /create dialog (words, then format and number in one message, then go)."""
+the /create dialog (words, then format and number in one message, what else there is behind *Advanced*, then go)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ from src.bot.ordering import (
     BadSource,
     answered_by,
     first_tap,
+    kept_by,
     pictures_of,
     quoted_in,
     wish_in,
     words_of,
 )
+from src.bot.parameters import MAX_SEED, Impossible, capabilities, quality_name, seed_in
 from src.jobs import Job, Person
+from src.providers.base import Capabilities
 from src.telegram import keyboards
 from src.telegram.client import answer_to, is_missing, is_unchanged
 from src.telegram.i18n import Translator, shorten
@@ -40,15 +43,26 @@ _WORDS = F.text | F.func(words_of)
 _DIALOG_PROMPT = 500
 _OLD_WORDS = 3500
 _TOAST = 200
+_LABEL = 40
+_NEGATIVE = 500
+_PAGES = {
+    "advanced": "dialog-advanced",
+    "models": "dialog-models",
+    "seed": "dialog-ask-seed",
+    "negative": "dialog-ask-negative",
+}
 _TAP_SECONDS = 3
 
 
 class Dialog(StatesGroup):
     """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`,
-    `references`, `prompt`, `message` (the dialog's own), `reply_to` (the person's words)."""
+    `references`, `model`, `quality`, `seed`, `negative`, `prompt`, `message` (the dialog's own), `page` (what that shows),
+    `reply_to` (the person's words)."""
 
     words = State()
     choices = State()
+    seed = State()
+    negative = State()
 
 
 class Words(StatesGroup):
@@ -61,16 +75,22 @@ class Words(StatesGroup):
 
 
 async def begin(
-    message: Message, command: CommandObject, state: FSMContext, app: App, person: Person, say: Translator
+    message: Message,
+    command: CommandObject,
+    state: FSMContext,
+    asking: Asking,
+    app: App,
+    person: Person,
+    say: Translator,
 ) -> None:
     await close_dialog(message, state)
     pictures = await _answered_pictures(message, app, person, say)
     if pictures is None:
         return
-    await state.set_data({"aspect": person.aspect, "count": person.count, **pictures})
+    await state.set_data({**kept_by(person), "negative": person.negative, **pictures})
     await state.set_state(Dialog.words)
     if words := (command.args or quoted_in(message)).strip():
-        await _offer_choices(message, words, state, app, say)
+        await _offer_choices(message, words, state, asking, app, say)
         return
     sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
     await state.update_data(message=sent.message_id)
@@ -80,14 +100,8 @@ async def begin_from(message: Message, job: Job, state: FSMContext, person: Pers
     """The dialog with a picture to begin with."""
     await close_dialog(message, state)
     source = (job.shown or {})["file_id"]
-    kept = {
-        "aspect": job.spec.aspect,
-        "count": person.count,
-        "source": source,
-        "parent": job.id,
-        "how": "start",
-    }
-    await state.set_data(kept)
+    start = {"aspect": job.spec.aspect, "source": source, "parent": job.id, "how": "start"}
+    await state.set_data({**kept_by(person), "negative": person.negative, **start})
     await state.set_state(Dialog.words)
     sent = await message.reply(say("dialog-ask-start"), reply_markup=keyboards.dialog_words(say))
     await state.update_data(message=sent.message_id)
@@ -102,15 +116,25 @@ async def dialog_words(
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
-    words = words_of(message).strip()
-    if complaint := asking.complaint(words, say):
-        await message.reply(complaint)
+    await _offer_choices(message, words_of(message), state, asking, app, say)
+
+
+async def dialog_seed(message: Message, state: FSMContext, app: App, say: Translator) -> None:
+    if (seed := seed_in(words_of(message))) is None:
+        await message.reply(say("parameter-seed-bad", most=str(MAX_SEED)))
         return
-    await _offer_choices(message, words, state, app, say)
+    await state.set_state(Dialog.choices)
+    await _redraw(message, await state.update_data(seed=seed, page="advanced"), state, app, say)
+
+
+async def dialog_negative(message: Message, state: FSMContext, app: App, say: Translator) -> None:
+    words = shorten(words_of(message).strip(), _NEGATIVE)
+    await state.set_state(Dialog.choices)
+    await _redraw(message, await state.update_data(negative=words, page="advanced"), state, app, say)
 
 
 async def dialog_photo(
-    message: Message, album: list[Message], state: FSMContext, app: App, say: Translator
+    message: Message, album: list[Message], state: FSMContext, asking: Asking, app: App, say: Translator
 ) -> None:
     pictures = await _pictures_or_complaint(message, album, say)
     if pictures is None:
@@ -119,7 +143,7 @@ async def dialog_photo(
     chosen = {"aspect": data["aspect"]} if data.get("asked") else {}
     data = await state.update_data({**_together(data, pictures), **chosen})
     if words := (message.caption or "").strip() or data.get("prompt", ""):
-        await _offer_choices(message, words, state, app, say)
+        await _offer_choices(message, words, state, asking, app, say)
     else:
         await _ask_for_missing_words(message, data, say)
 
@@ -143,13 +167,31 @@ async def choose(
             await state.clear()
             await message.edit_text(say("dialog-cancelled"))
             await callback.answer()
-        case "aspect", value if value in app.offered().aspects:
+        case "aspect", value if value in _can(data, app).aspects:
             await _choose(message, state, app, say, aspect=value, asked=True)
             await callback.answer()
-        case "count", value if value in map(str, keyboards.counts(app.offered())):
+        case "count", value if value in map(str, keyboards.counts(_can(data, app))):
             await _choose(message, state, app, say, count=int(value))
             await callback.answer()
+        case "page", "" | "advanced" | "models" as value if data.get("prompt"):
+            await state.set_state(Dialog.choices)
+            await _choose(message, state, app, say, page=value)
+            await callback.answer()
+        case "model", value if value in app.models(_sources(data)):
+            await _choose(message, state, app, say, model=value, page="advanced")
+            await callback.answer()
+        case "quality", value if value in _can(data, app).qualities:
+            await _choose(message, state, app, say, quality=None if data.get("quality") == value else value)
+            await callback.answer()
+        case ("seed" | "negative") as what, _ if data.get("prompt"):
+            # What is chosen is taken back by the next tap.
+            chosen = data.get(what) not in (None, "")
+            await state.set_state(Dialog.choices if chosen else getattr(Dialog, what))
+            page = "advanced" if chosen else what
+            await _choose(message, state, app, say, page=page, **{what: None})
+            await callback.answer()
         case "go", _ if data.get("prompt"):
+            data = _fitted(data, _can(data, app))
             wish = wish_in(
                 message,
                 callback.from_user.id,
@@ -163,8 +205,7 @@ async def choose(
             wish = replace(wish, update=f"dialog:{message.chat.id}:{message.message_id}")
             refusal = await asking.ask(wish, say)
             if refusal is None:
-                if data.get("asked"):
-                    await app.ledger.choose(str(callback.from_user.id), aspect=wish.aspect)
+                await app.ledger.choose(str(callback.from_user.id), **_to_keep(data))
                 await state.clear()
             await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
             if refusal is None:
@@ -173,10 +214,27 @@ async def choose(
             await callback.answer(say("toast-old"))
 
 
-async def _offer_choices(message: Message, words: str, state: FSMContext, app: App, say: Translator) -> None:
-    """Show format and number, in the dialog's own message where it is still there."""
-    data = await state.update_data(prompt=words, reply_to=message.message_id)
+async def _offer_choices(
+    message: Message, text: str, state: FSMContext, asking: Asking, app: App, say: Translator
+) -> None:
+    """Show what can be chosen for these words, with what their parameters say; or what is wrong with those."""
+    data = await state.get_data()
+    try:
+        words, said = asking.understood(text, data.get("model"), _sources(data), say)
+    except Impossible as error:
+        await message.reply(error.words)
+        return
+    if "aspect" in said:
+        said["asked"] = True
+    data = await state.update_data({**said, "prompt": words, "reply_to": message.message_id, "page": ""})
     await state.set_state(Dialog.choices)
+    await _redraw(message, data, state, app, say)
+
+
+async def _redraw(
+    message: Message, data: Mapping[str, Any], state: FSMContext, app: App, say: Translator
+) -> None:
+    """Show what is chosen, in the dialog's own message where it is still there."""
     if (known := data.get("message")) is not None and message.bot is not None:
         try:
             await message.bot.edit_message_text(
@@ -200,13 +258,77 @@ async def _choose(message: Message, state: FSMContext, app: App, say: Translator
         await message.edit_text(**_choices(data, app, say))
 
 
-def _choices(data: dict[str, Any], app: App, say: Translator) -> dict[str, Any]:
-    about = say("dialog-choose-edit" if data.get("source") else "dialog-choose")
-    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", about)
+def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
+    """The dialog's message, as arguments of a call: the page that it is at."""
+    can, models = _can(data, app), app.models(_sources(data))
+    page = _PAGES.get(data.get("page") or "", "dialog-choose-edit" if data.get("source") else "dialog-choose")
+    about = [say(page)]
+    match data.get("page"):
+        case "advanced":
+            markup = keyboards.dialog_advanced(
+                say,
+                can,
+                model=_model_name(data, app, say) if len(models) > 1 else None,
+                qualities={quality: quality_name(quality, say) for quality in can.qualities},
+                quality=data.get("quality"),
+                seed=data.get("seed"),
+                negative=shorten(data.get("negative") or "", _LABEL),
+            )
+        case "models":
+            about += [
+                say("model-line", name=m.name.of(say.lang), good=m.good_at.of(say.lang))
+                for m in models.values()
+            ]
+            names = {key: model.name.of(say.lang) for key, model in models.items()}
+            markup = keyboards.dialog_models(say, names, _model_of(data, app))
+        case "seed" | "negative":
+            markup = keyboards.dialog_back(say)
+        case _:
+            more = len(models) > 1 or bool(can.qualities) or can.seed or can.negative
+            markup = keyboards.dialog_choices(say, data["aspect"], data["count"], can, advanced=more)
+    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", "\n".join(about))
+    return {**text.as_kwargs(), "reply_markup": markup}
+
+
+def _sources(data: Mapping[str, Any]) -> int:
+    return 1 + len(data.get("references", ())) if data.get("source") else 0
+
+
+def _can(data: Mapping[str, Any], app: App) -> Capabilities:
+    return capabilities(data.get("model"), _sources(data), app)
+
+
+def _model_of(data: Mapping[str, Any], app: App) -> str | None:
+    """The model of the catalog that will make it; None: the catalog does not have it."""
+    route = app.route(data.get("model"), _sources(data))
+    return route and app.catalog.key(*route)
+
+
+def _model_name(data: Mapping[str, Any], app: App, say: Translator) -> str:
+    route = app.route(data.get("model"), _sources(data))
+    return app.catalog.shown(*route, say.lang) if route else ""
+
+
+def _fitted(data: Mapping[str, Any], can: Capabilities) -> dict[str, Any]:
+    """What was chosen, as far as the model that is chosen now has it."""
+    quality = data.get("quality") if data.get("quality") in can.qualities else None
     return {
-        **text.as_kwargs(),
-        "reply_markup": keyboards.dialog_choices(say, data["aspect"], data["count"], app.offered()),
+        **data,
+        "count": min(data["count"], can.counts),
+        "quality": quality,
+        "seed": data.get("seed") if can.seed else None,
+        "negative": data.get("negative") if can.negative else None,
     }
+
+
+def _to_keep(data: Mapping[str, Any]) -> dict[str, str]:
+    """What a person's next wishes shall have of a dialog's."""
+    kept = {name: data.get(name) or "" for name in ("model", "quality")}
+    if data.get("negative") is not None:
+        kept["negative"] = data["negative"]
+    if data.get("asked"):
+        kept["aspect"] = data["aspect"]
+    return kept
 
 
 async def _retire(callback: CallbackQuery, say: Translator) -> None:
@@ -251,7 +373,7 @@ async def plain_words(
         return
     pictures = await _answered_pictures(message, app, person, say)
     if pictures is not None:
-        data = {"aspect": person.aspect, "count": person.count, **pictures}
+        data = {**kept_by(person), **pictures}
         await asking.ask_by(message, words_of(message), data, say, update_id)
 
 
@@ -268,10 +390,10 @@ async def photo(
     if pictures is None:
         return
     if words := (message.caption or quoted_in(message)).strip():
-        await asking.ask_by(message, words, {"count": person.count, **pictures}, say, update_id)
+        await asking.ask_by(message, words, {**kept_by(person), **pictures}, say, update_id)
         return
     waits = await state.get_state() == Words.waiting.state
-    data = _together(await state.get_data() if waits else {"count": person.count}, pictures)
+    data = _together(await state.get_data() if waits else kept_by(person), pictures)
     await state.set_state(Words.waiting)
     await state.set_data(data)
     await _ask_for_missing_words(message, data, say, reply_markup=expecting_words(say))
@@ -313,13 +435,13 @@ async def surprise(
     words = random.Random(update_id).choice(say("surprises").splitlines())
     if await state.get_state() == Dialog.words.state:
         await callback.answer()
-        await _offer_choices(message, words, state, app, say)
+        await _offer_choices(message, words, state, asking, app, say)
         return
     wish = wish_in(
         message,
         callback.from_user.id,
         words,
-        {"aspect": person.aspect, "count": 1},
+        {**kept_by(person), "count": 1},
         say,
         update_id=update_id,
     )
@@ -334,7 +456,7 @@ async def ask_for_words(
     they are called, and only they see the field for the answer opened."""
     spec, is_group = job.spec, job.spec.chat < 0
     data: dict[str, Any] = {"aspect": spec.aspect, "count": spec.count, "source": spec.source}
-    data |= {"references": spec.references, "parent": spec.parent, "how": spec.how}
+    data |= {"references": spec.references, "parent": spec.parent, "how": spec.how, **_as_it_was(job)}
     # As code a name in the words calls nobody, and a tap copies them.
     told = [say("words-ask"), "\n", Code(shorten(spec.prompt, _OLD_WORDS))]
     answered = None
@@ -353,6 +475,33 @@ async def ask_for_words(
         reply_markup=expecting_words(say, selective=is_group),
         **text.as_kwargs(),
     )
+
+
+async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Translator) -> None:
+    """Begin the dialog with what a picture was made of."""
+    data = {
+        "aspect": job.spec.aspect,
+        "asked": True,
+        "count": 1,
+        "source": job.spec.source,
+        "references": job.spec.references,
+        "model": app.catalog.key(job.provider, job.spec.model),
+        "parent": job.spec.parent,
+        "how": job.spec.how,
+        **_as_it_was(job),
+        "prompt": job.spec.prompt,
+        "page": "advanced",
+    }
+    sent = await bot.send_message(
+        job.spec.chat, message_thread_id=job.spec.thread, **_choices(data, app, say)
+    )
+    await state.set_state(Dialog.choices)
+    await state.set_data({**data, "message": sent.message_id})
+
+
+def _as_it_was(job: Job) -> dict[str, Any]:
+    spec = job.spec
+    return {"quality": spec.quality, "seed": spec.seed, "negative": spec.negative_prompt}
 
 
 async def _pictures_or_complaint(
@@ -398,6 +547,8 @@ def make_router() -> Router:
     router = Router(name="create")
     router.message.register(begin, Command("create"), _PRIVATE)
     router.message.register(begin_elsewhere, Command("create"))
+    router.message.register(dialog_seed, Dialog.seed, _PRIVATE, _WORDS, ~F.text.startswith("/"))
+    router.message.register(dialog_negative, Dialog.negative, _PRIVATE, _WORDS, ~F.text.startswith("/"))
     router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, _WORDS, ~F.text.startswith("/"))
     router.message.register(dialog_photo, StateFilter(Dialog), _PRIVATE, F.photo | F.document)
     router.callback_query.register(choose, OfDialog.filter())

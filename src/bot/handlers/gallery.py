@@ -13,7 +13,7 @@ from src.app import App
 from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
 from src.bot.forgetting import seconds_kept
-from src.bot.handlers.create import ask_for_words, begin_from
+from src.bot.handlers.create import ask_for_words, begin_from, begin_with
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
@@ -119,6 +119,9 @@ async def of_job(
         ):
             await callback.answer()
             await begin_from(message, job, state, person, say)
+        case "advanced" if own and job.spec.chat > 0 and job.spec.how not in TOOLS:
+            await callback.answer()
+            await begin_with(bot, job, state, app, say)
         case "words" | "edit" if what == "words" or has_picture:
             await callback.answer()
             # Who acts for a chat writes in its name.
@@ -193,6 +196,7 @@ async def _draw(
         lang=say.lang,
         source=source or None,
         references=references,
+        model=asking.model_of(job),
         thread=spec.thread,
         reply_to=message.message_id if isinstance(message, Message) else None,
         group=spec.chat < 0,

@@ -29,6 +29,7 @@ from src.bot.ordering import (
     BadSource,
     answered_by,
     at_once,
+    kept_by,
     pictures_of,
     quoted_in,
     wish_in,
@@ -95,7 +96,7 @@ async def imagine(
     say: Translator,
     update_id: int,
 ) -> None:
-    data = {"aspect": person.aspect, "count": person.count}
+    data = kept_by(person)
     wish = await _wish(message, album, command.args or "", data, speaker, app, person, say, update_id)
     if wish is not None:
         await _ask(message, wish, asking, say)
@@ -117,7 +118,7 @@ async def spoken_to(
     words = mention.sub("", said)
     # What answers us may be thanks, unless it begins with our name.
     called = mention.match(said) if _answers(message, bot.id) else mention.search(said)
-    data: dict[str, Any] = {"aspect": person.aspect, "count": person.count}
+    data = kept_by(person)
     expected = await state.get_state() == Words.waiting.state
     if expected:
         data = await state.get_data()

@@ -73,3 +73,61 @@ refused-no-text = 🔇 I’m not allowed to write in your group, so I drew nothi
 refused-no-pictures = 🔇 Pictures and files are not allowed in this group, so I can’t draw here. An admin can allow them (Permissions → Send photos, or files), or make me an admin. It didn’t count.
 order-draw = 🎨 Shall I draw that?
 order-edit = 🖼 Shall I change the picture like that?
+
+### Parameters and the dialog's Advanced.
+
+parameter-aspect = ar aspect format
+parameter-count = n count number
+parameter-quality = quality q
+parameter-model = model m
+parameter-seed = seed
+parameter-negative = no negative without
+quality-low = low
+quality-medium = medium
+quality-high = high
+quality-xhigh = very-high
+quality-max = max
+quality-auto = auto
+
+parameter-unknown = 🤔 I don’t know the parameter { $name }. I know { $known }. If it is part of your words, put a space behind the dash.
+parameter-empty = 🤔 What shall { $name } be? It stands without a value.
+parameter-nothing = Nothing was ordered. Please write it once more.
+parameter-aspect-bad = 📐 The format { $name } isn’t possible here. Possible: { $known }.
+parameter-count-bad = 🖼 { $name } pictures at once aren’t possible. Possible: 1 to { $most }.
+parameter-quality-bad = 💎 I don’t know the quality { $name }. Possible: { $known }.
+parameter-seed-bad = 🌱 A seed is a whole number from 0 to { $most }.
+parameter-model-unknown = 🖌 I don’t have the model { $name }. I have: { $known }.
+parameter-model-several = 🖌 { $name } may be several models: { $known }. Please write more of the name.
+parameter-model-pictures = 🖌 { $name } can’t take { $count ->
+    [one] your picture
+   *[other] { $count } pictures
+}. { $number ->
+    [0] No model here can.
+   *[other] These can: { $known }.
+}
+parameter-model-words = 🖌 { $name } only changes pictures. From words alone draw: { $known }.
+parameter-no-quality = 💎 This model has no choice of quality. { $number ->
+    [0] No model here has.
+   *[other] These have: { $known }.
+}
+parameter-no-seed = 🌱 This model takes no seed. { $number ->
+    [0] No model here does.
+   *[other] These do: { $known }.
+}
+parameter-no-negative = 🚫 This model can’t be told what not to draw. { $number ->
+    [0] No model here can.
+   *[other] These can: { $known }.
+}
+
+dialog-advanced = ⚙️ Model and quality stay as you choose them. The rest is for this picture.
+dialog-models = 🖌 Who shall draw?
+dialog-ask-seed = 🌱 Send a whole number. The same words with the same seed give nearly the same picture.
+dialog-ask-negative = 🚫 Write what must not be seen in the picture, for example: text, people.
+model-line = • { $name }: { $good }
+button-advanced = ⚙️ Advanced
+dialog-back = ⬅️ Back
+button-model = 🖌 { $model }
+button-seed-any = 🌱 Seed: any
+button-seed = 🌱 Seed: { $seed } ✖️
+button-negative-none = 🚫 Leave out…
+button-negative = 🚫 Without { $words } ✖️

@@ -17,6 +17,7 @@ help = 🎨 How to use me
     • Write what to draw, and that’s it.
     • A photo with words changes that photo. So does answering a picture with words.
     • /create asks for the words, the format and how many (1–4).
+    • Add what you need: --ar 16:9 --n 4 --seed 7 --no text --model flux --quality high
     • /queue shows your place in line; /cancel takes it back.
     • /history shows your last pictures again.
     • /settings keeps your language, format and number.

@@ -80,3 +80,61 @@ refused-no-text = 🔇 В вашей группе мне нельзя писат
 refused-no-pictures = 🔇 В этой группе нельзя отправлять картинки и файлы, поэтому рисовать здесь не получится. Админ может разрешить их («Разрешения → Фото» или «Файлы») или сделать меня админом. Запрос не засчитан.
 order-draw = 🎨 Нарисовать это?
 order-edit = 🖼 Изменить так картинку?
+
+### Параметры и «Настроить» в диалоге.
+
+parameter-aspect = формат соотношение
+parameter-count = число количество штук
+parameter-quality = качество
+parameter-model = модель
+parameter-seed = сид зерно
+parameter-negative = без
+quality-low = низкое
+quality-medium = среднее
+quality-high = высокое
+quality-xhigh = очень-высокое
+quality-max = максимум
+quality-auto = авто
+
+parameter-unknown = 🤔 Не знаю параметра { $name }. Знаю такие: { $known }. Если это часть описания, поставьте пробел после тире.
+parameter-empty = 🤔 А что в { $name }? Значение не указано.
+parameter-nothing = Ничего не заказано. Напишите ещё раз, пожалуйста.
+parameter-aspect-bad = 📐 Формат { $name } здесь невозможен. Возможны: { $known }.
+parameter-count-bad = 🖼 Столько картинок за раз нельзя: { $name }. Можно от 1 до { $most }.
+parameter-quality-bad = 💎 Не знаю качества { $name }. Возможно: { $known }.
+parameter-seed-bad = 🌱 Сид — это целое число от 0 до { $most }.
+parameter-model-unknown = 🖌 Модели { $name } у меня нет. Есть: { $known }.
+parameter-model-several = 🖌 { $name } подходит нескольким моделям: { $known }. Напишите название полнее.
+parameter-model-pictures = 🖌 { $name } не берёт { $count ->
+    [1] вашу картинку
+   *[other] столько картинок ({ $count })
+}. { $number ->
+    [0] Здесь такой модели нет.
+   *[other] Берут: { $known }.
+}
+parameter-model-words = 🖌 { $name } только меняет картинки. По словам рисуют: { $known }.
+parameter-no-quality = 💎 У этой модели качество не выбирается. { $number ->
+    [0] Здесь оно не выбирается ни у одной.
+   *[other] Выбирается у таких: { $known }.
+}
+parameter-no-seed = 🌱 Эта модель не принимает сид. { $number ->
+    [0] Здесь такой нет.
+   *[other] Принимают: { $known }.
+}
+parameter-no-negative = 🚫 Этой модели нельзя сказать, чего не рисовать. { $number ->
+    [0] Здесь такой нет.
+   *[other] Можно сказать таким: { $known }.
+}
+
+dialog-advanced = ⚙️ Модель и качество останутся выбранными и дальше. Остальное — для этой картинки.
+dialog-models = 🖌 Кто будет рисовать?
+dialog-ask-seed = 🌱 Пришлите целое число. Те же слова с тем же сидом дают почти ту же картинку.
+dialog-ask-negative = 🚫 Напишите, чего не должно быть на картинке. Например: надписи, люди.
+model-line = • { $name }: { $good }
+button-advanced = ⚙️ Настроить
+dialog-back = ⬅️ Назад
+button-model = 🖌 { $model }
+button-seed-any = 🌱 Сид: любой
+button-seed = 🌱 Сид: { $seed } ✖️
+button-negative-none = 🚫 Чего не рисовать…
+button-negative = 🚫 Без: { $words } ✖️
