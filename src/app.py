@@ -109,12 +109,12 @@ class App:
         alone), or (None) any."""
         wanted = (0, 1) if sources is None else (sources,)
         models = self.catalog.models.items()
-        return {key: model for key, model in models if any(self._offers(key, n) for n in wanted)}
+        return {key: model for key, model in models if any(self.offers(key, n) for n in wanted)}
 
     def route(self, model: str | None, sources: int) -> Route | None:
         """Who makes a picture (of so many others) with a model of the catalog; with what the settings have made if it
         is None or does not. None: nobody does."""
-        for offer in self._offers(model, sources):
+        for offer in self.offers(model, sources):
             return Route(offer.provider, str(offer.name_for(sources)))
         for name, provider in self.providers.items():
             if provider.capabilities.takes(sources):
@@ -125,7 +125,7 @@ class App:
         """What can be asked for of a picture (of so many others) with a model of the catalog, or (None) with what the
         settings have made. None: it makes none."""
         if model is not None:
-            for offer in self._offers(model, sources):
+            for offer in self.offers(model, sources):
                 provider = self.providers[offer.provider].capabilities
                 return offer.capabilities(provider, self.catalog.models[model].counts)
             return None
@@ -136,7 +136,8 @@ class App:
         known = self.catalog.offer(route.provider, route.model, None)
         return provider if known is None else known.capabilities(provider, provider.counts)
 
-    def _offers(self, model: str | None, sources: int) -> list[Offer]:
+    def offers(self, model: str | None, sources: int) -> list[Offer]:
+        """Where pictures (of so many others) are made with a model of the catalog, the preferred first."""
         known = self.catalog.models.get(model or "")
         offers = known.by if known else ()
         return [o for o in offers if o.provider in self.providers and o.name_for(sources) is not None]

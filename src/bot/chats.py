@@ -87,6 +87,19 @@ class Chats:
         owner = asked_by(message)
         return str(owner) if owner is not None and await self.may_act(callback, str(owner)) else None
 
+    async def is_run_by(self, chat: int, user: int) -> bool:
+        """Whether somebody is an admin of a group."""
+        return await self._is_admin(chat, user)
+
+    async def model(self, chat: int) -> str | None:
+        """The model that a group's admins chose for it."""
+        model: str | None = await self._app.redis.hget(keys.CHAT(await self.now(chat)), "model")
+        return model or None
+
+    async def choose_model(self, chat: int, model: str) -> None:
+        """Keep a model for a group; empty: none."""
+        await self._app.redis.hset(keys.CHAT(await self.now(chat)), "model", model)
+
     async def _is_admin(self, chat: int, user: int) -> bool:
         key = keys.MEMBER(chat, user)
         status: str | None = await self._app.redis.get(key)

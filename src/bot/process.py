@@ -26,6 +26,8 @@ from src.bot.handlers import (
     gallery,
     groups,
     history,
+    limits,
+    models,
     privacy,
     queue,
     settings,
@@ -53,7 +55,9 @@ from src.worker.broker import make_broker
 log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
-_PRIVATE_COMMANDS = ("create", "queue", "cancel", "history", "settings", "privacy", "help")
+_PRIVATE_COMMANDS = (
+    *("create", "queue", "cancel", "history", "models", "settings", "limits", "privacy", "help"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +93,8 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
     conversations = (
-        sharing,
-        start,
-        admin,
-        queue,
-        settings,
-        waiting,
-        gallery,
-        history,
-        privacy,
-        groups,
-        create,
+        *(sharing, start, admin, queue, settings, models, limits, waiting, gallery, history),
+        *(privacy, groups, create),
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
     return BotParts(dispatcher, Progress(app, messages, outlook))

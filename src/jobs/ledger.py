@@ -147,6 +147,14 @@ class Ledger:
         """A person's jobs that have not ended, oldest first."""
         return await self.jobs(await self.client.zrange(keys.ACTIVE(user), 0, -1))
 
+    async def asked_lately(self, user: str, window: int) -> list[float]:
+        """Seconds since each of a person's requests of the last `window` seconds that count, oldest first."""
+        now = await self.now()
+        rows = await self.client.zrange(
+            keys.WINDOW(user), f"({now - window * 1000}", "+inf", byscore=True, withscores=True
+        )
+        return [(now - score) / 1000 for _, score in rows]
+
     async def history(self, user: str, count: int = 10) -> list[str]:
         """A person's last requests, newest first."""
         return list(await self.client.zrevrange(keys.HISTORY(user), 0, count - 1))

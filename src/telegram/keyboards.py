@@ -84,6 +84,12 @@ class OfSettings(CallbackData, prefix="s", sep="|"):
     value: str
 
 
+class OfModel(CallbackData, prefix="m"):
+    """A choice in /models; no key: as the settings have it."""
+
+    key: str = ""
+
+
 class OfQueue(CallbackData, prefix="q"):
     """A button of /queue: look again, or cancel one request."""
 
@@ -326,6 +332,15 @@ def dialog_models(say: Translator, models: Mapping[str, str], chosen: str | None
         [_choice(say, name, key == chosen, OfDialog(what="model", value=key))] for key, name in models.items()
     ]
     return markup([*rows, [button(say("dialog-back"), OfDialog(what="page", value="advanced"))]])
+
+
+def models(
+    say: Translator, names: Mapping[str, str], chosen: str | None, default: str
+) -> InlineKeyboardMarkup:
+    """Under /models: each by its name, and the one that draws where nobody has chosen."""
+    first = _choice(say, say("button-model-default", model=default), chosen is None, OfModel())
+    rows = [[_choice(say, name, key == chosen, OfModel(key=key))] for key, name in names.items()]
+    return markup([[first], *rows])
 
 
 def dialog_back(say: Translator) -> InlineKeyboardMarkup:

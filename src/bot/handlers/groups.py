@@ -42,7 +42,7 @@ from src.telegram.keyboards import OfOrder
 
 _GROUP = F.chat.type != ChatType.PRIVATE
 
-COMMANDS = ("imagine", "help")
+COMMANDS = ("imagine", "models", "help")
 """The commands of its menu in groups; where it is the only bot they come without its name."""
 
 _ORDER_SECONDS = 86_400

@@ -1,10 +1,13 @@
--- A group has become a supergroup, with another id: what is open goes on there. Messages of the old group can be changed
+-- A group has become a supergroup, with another id: what is open goes on there, and what its admins chose. Messages of the old group can be changed
 -- no more, and their numbers are others' in the new one.
 --
--- Keys  became, open, request
+-- Keys  became, chat, open, request
 -- ARGV  1 the group's id  2 the supergroup's  3 a request of it (empty: those of 'open')
 -- Returns how many requests went along
 redis.call('SET', P .. 'became:' .. ARGV[1], ARGV[2])
+if redis.call('EXISTS', P .. 'chat:' .. ARGV[1]) == 1 then
+  redis.call('RENAMENX', P .. 'chat:' .. ARGV[1], P .. 'chat:' .. ARGV[2])
+end
 local ids = redis.call('ZRANGE', P .. 'open', 0, -1)
 if ARGV[3] ~= '' then ids[#ids + 1] = ARGV[3] end
 local moved = 0

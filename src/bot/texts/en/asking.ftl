@@ -131,3 +131,29 @@ button-seed-any = 🌱 Seed: any
 button-seed = 🌱 Seed: { $seed } ✖️
 button-negative-none = 🚫 Leave out…
 button-negative = 🚫 Without { $words } ✖️
+
+### /models and /limits.
+
+models-title = 🖌 These can draw. Your choice stays until you make another.
+models-of-chat = 🖌 These can draw. What an admin of this group chooses is for everybody here.
+models-for-admins = In a group its admins choose the model. In our private chat it is yours to choose.
+model-price = 💳 { $amount } { $currency } { $unit ->
+    [megapixel] a megapixel
+    [second] a second
+   *[picture] a picture
+}
+model-time = ⏱ Usually { $time }
+button-model-default = As usual ({ $model })
+limits-title = ⏳ What you can still ask for
+limits-rate = { $left } of { $limit } requests in { $window ->
+    [one] { $window } second
+   *[other] { $window } seconds
+}
+limits-back = The next one comes back in { $seconds ->
+    [one] { $seconds } second
+   *[other] { $seconds } seconds
+}
+limits-active = Pictures in the works: { $number } of { $limit } at once
+limits-none = ✨ You have no limits here.
+command-models = Who draws: models, prices, times
+command-limits = What I can still ask for

@@ -138,3 +138,31 @@ button-seed-any = 🌱 Сид: любой
 button-seed = 🌱 Сид: { $seed } ✖️
 button-negative-none = 🚫 Чего не рисовать…
 button-negative = 🚫 Без: { $words } ✖️
+
+### /models и /limits.
+
+models-title = 🖌 Рисовать могут они. Ваш выбор останется, пока вы его не смените.
+models-of-chat = 🖌 Рисовать могут они. Выбор админа этой группы действует для всех в ней.
+models-for-admins = В группе модель выбирают её админы. В личном чате выбираете вы.
+model-price = 💳 { $amount } { $currency } за { $unit ->
+    [megapixel] мегапиксель
+    [second] секунду
+   *[picture] картинку
+}
+model-time = ⏱ Обычно { $time }
+button-model-default = Как обычно ({ $model })
+limits-title = ⏳ Сколько ещё можно попросить
+limits-rate = Запросов: { $left } из { $limit } за { $window ->
+    [one] { $window } секунду
+    [few] { $window } секунды
+   *[many] { $window } секунд
+}
+limits-back = Следующий вернётся через { $seconds ->
+    [one] { $seconds } секунду
+    [few] { $seconds } секунды
+   *[many] { $seconds } секунд
+}
+limits-active = Картинок в работе: { $number }, одновременно можно { $limit }
+limits-none = ✨ Для вас здесь нет ограничений.
+command-models = Кто рисует: модели, цены, время
+command-limits = Сколько ещё можно попросить

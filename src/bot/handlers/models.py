@@ -1,0 +1,98 @@
+"""/models: what can draw here, what each is good at, its price and usual time. The choice is kept for a person; in a
+group its admins choose for everybody there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiogram import Router
+from aiogram.enums import ChatType
+from aiogram.filters import Command
+from aiogram.types import CallbackQuery, Message
+
+from src.app import App, Route
+from src.bot.chats import Chats
+from src.jobs import Person
+from src.jobs.estimate import FEW, usual
+from src.providers.catalog import Offer
+from src.telegram import keyboards
+from src.telegram.i18n import Translator
+from src.telegram.keyboards import OfModel
+from src.telegram.status_text import span, time_left
+
+
+async def models(message: Message, app: App, chats: Chats, person: Person, say: Translator) -> None:
+    if message.chat.type == ChatType.PRIVATE:
+        await message.answer(**await _models(app, person.model, say))
+    else:
+        chosen = await chats.model(message.chat.id)
+        await message.reply(**await _models(app, chosen, say, group=True))
+
+
+async def choose(
+    callback: CallbackQuery,
+    callback_data: OfModel,
+    app: App,
+    chats: Chats,
+    person: Person,
+    say: Translator,
+) -> None:
+    message, key = callback.message, callback_data.key
+    if not isinstance(message, Message) or (key and key not in app.models()):
+        await callback.answer(say("toast-old"))
+        return
+    group = message.chat.type != ChatType.PRIVATE
+    if group and not await chats.is_run_by(message.chat.id, callback.from_user.id):
+        await callback.answer(say("models-for-admins"), show_alert=True)
+        return
+    before = await chats.model(message.chat.id) if group else person.model
+    if group:
+        await chats.choose_model(message.chat.id, key)
+    else:
+        await app.ledger.choose(person.id, model=key)
+    await callback.answer(say("toast-saved"))
+    if (before or "") != key:
+        await message.edit_text(**await _models(app, key or None, say, group=group))
+
+
+async def _models(app: App, chosen: str | None, say: Translator, *, group: bool = False) -> dict[str, Any]:
+    """The text and keyboard of /models, as arguments of a call."""
+    models = app.models()
+    lines = [say("models-of-chat" if group else "models-title")]
+    for key, model in models.items():
+        offers = app.offers(key, 0) or app.offers(key, 1)
+        facts = [say("model-line", name=model.name.of(say.lang), good=model.good_at.of(say.lang))]
+        facts += filter(None, [_price(offers[0], say), await _time(app, offers[0], say)])
+        lines.append("\n    ".join(facts))
+    route = app.route(None, 0)
+    usual_one = app.catalog.shown(*route, say.lang) if route else "–"
+    names = {key: model.name.of(say.lang) for key, model in models.items()}
+    markup = keyboards.models(say, names, chosen if chosen in models else None, usual_one)
+    return {"text": "\n\n".join(lines), "reply_markup": markup}
+
+
+def _price(offer: Offer, say: Translator) -> str | None:
+    if (price := offer.price) is None:
+        return None
+    return say("model-price", amount=f"{price.amount:g}", currency=price.currency, unit=price.unit)
+
+
+async def _time(app: App, offer: Offer, say: Translator) -> str | None:
+    """How long it has taken of late, else how long it usually takes, where that is known."""
+    route = Route(offer.provider, str(offer.id or offer.edit_id))
+    durations = await app.ledger.durations(*route)
+    if len(durations) >= FEW:
+        low, high = usual(durations)
+    elif offer.usual_seconds is not None:
+        low = high = offer.usual_seconds
+    else:
+        return None
+    return say("model-time", time=time_left(say, *span(low, high)))
+
+
+def make_router() -> Router:
+    """The router of this conversation."""
+    router = Router(name="models")
+    router.message.register(models, Command("models"))
+    router.callback_query.register(choose, OfModel.filter())
+    return router
