@@ -28,7 +28,8 @@ from opentelemetry import trace
 from src.app import App
 from src.bot.chats import Chats, speaker_of
 from src.bot.estimates import Outlook
-from src.bot.parameters import Impossible, read
+from src.bot.parameters import Impossible, has_any, read
+from src.bot.styles import all_styles, styled
 from src.jobs import Admission, Job, Person, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
@@ -110,11 +111,15 @@ class Asking:
         if wish.group and (model := await self._chats.model(wish.chat)) is not None:
             wish = replace(wish, model=model)
         try:
-            words, said = self.understood(
+            words, said = await self.understood(
                 wish.prompt, wish.model, 1 + len(wish.references) if wish.source else 0, say
             )
         except Impossible as error:
             return error.words
+        if "style" in said:
+            words = styled(words, said.pop("style"), await all_styles(self._app))
+            if complaint := self.complaint(words, say):
+                return complaint
         if "negative" in said:
             said["negative_prompt"] = said.pop("negative")
         wish = replace(wish, prompt=words, **said)
@@ -193,7 +198,7 @@ class Asking:
         """The model of the catalog that made a picture."""
         return self._app.catalog.key(job.provider, job.spec.model)
 
-    def understood(
+    async def understood(
         self, text: str, model: str | None, sources: int, say: Translator
     ) -> tuple[str, dict[str, Any]]:
         """A text's words, and what its parameters say, as `parameters.read`.
@@ -201,7 +206,8 @@ class Asking:
         Raises:
             Impossible: they cannot be drawn so.
         """
-        words, said = read(text, model, sources, self._app, say)
+        styles = await all_styles(self._app) if has_any(text) else []
+        words, said = read(text, model, sources, self._app, say, styles)
         if complaint := self.complaint(words, say):
             raise Impossible(complaint)
         return words, said
@@ -400,11 +406,12 @@ def wish_in(
     reply_to: int | None = None,
 ) -> Wish:
     """A wish for the chat and topic of a message. `data`: `aspect`, `count`, and perhaps `source`,
-    `references`, `model`, `quality`, `seed`, `negative`, `parent`, `how`."""
+    `references`, `model`, `quality`, `seed`, `negative`, `style`, `parent`, `how`."""
     return Wish(
         user=user,
         chat=message.chat.id,
-        prompt=prompt.strip(),
+        # As if it were typed: it may be gone by now.
+        prompt=f"{prompt.strip()}\n--style {data['style']}" if data.get("style") else prompt.strip(),
         update=str(update_id),
         aspect=data["aspect"],
         count=data["count"],

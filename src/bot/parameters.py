@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from src.app import App
+from src.bot.styles import Style
 from src.providers.base import Aspect, Capabilities
 from src.providers.catalog import Model
 from src.telegram.i18n import LANGUAGES, Translator, get_texts, isolated, shorten
@@ -29,6 +30,7 @@ _NAMES = {
     "model": "parameter-model",
     "seed": "parameter-seed",
     "negative": "parameter-negative",
+    "style": "parameter-style",
 }
 _QUALITIES = {
     "low": "quality-low",
@@ -49,11 +51,14 @@ class Impossible(Exception):
         self.words = words
 
 
-def read(text: str, model: str | None, sources: int, app: App, say: Translator) -> tuple[str, dict[str, Any]]:
-    """A text's words, and what its parameters say: any of `aspect`, `count`, `quality`, `model`, `seed`, `negative`.
+def read(
+    text: str, model: str | None, sources: int, app: App, say: Translator, styles: Sequence[Style] = ()
+) -> tuple[str, dict[str, Any]]:
+    """A text's words, and what its parameters say: any of `aspect`, `count`, `quality`, `model`, `seed`, `negative`,
+    `style`.
 
     Args:
-        model: of the catalog, if the text names none; sources: pictures that are given.
+        model: of the catalog, if the text names none; sources: pictures that are given; styles: all there are.
 
     Raises:
         Impossible: any of it is.
@@ -69,7 +74,7 @@ def read(text: str, model: str | None, sources: int, app: App, say: Translator) 
             known = ", ".join(f"--{say(key).split()[0]}" for key in _NAMES.values())
             wrong.append(say("parameter-unknown", name=_typed(start[1]), known=known))
             continue
-        value, rest = _value(what, text[start.end() : end].strip(), app)
+        value, rest = _value(what, text[start.end() : end].strip(), app, styles)
         words.append(rest)
         if value:
             given[what] = value
@@ -79,6 +84,11 @@ def read(text: str, model: str | None, sources: int, app: App, say: Translator) 
     if "model" in given:
         try:
             model = said["model"] = _model(given["model"], sources, app, say)
+        except Impossible as error:
+            wrong.append(error.words)
+    if "style" in given:
+        try:
+            said["style"] = _style(given["style"], styles, say)
         except Impossible as error:
             wrong.append(error.words)
     readers = {"aspect": _aspect, "count": _count, "quality": _quality, "seed": _seed, "negative": _negative}
@@ -92,6 +102,11 @@ def read(text: str, model: str | None, sources: int, app: App, say: Translator) 
     if wrong:
         raise Impossible("\n".join([*wrong, say("parameter-nothing")]))
     return " ".join(filter(None, map(str.strip, words))), said
+
+
+def has_any(text: str) -> bool:
+    """Whether a text has parameters, be they known or not."""
+    return _START.search(text) is not None
 
 
 def capabilities(model: str | None, sources: int, app: App) -> Capabilities:
@@ -129,17 +144,19 @@ def _meanings() -> dict[str, str]:
     }
 
 
-def _value(what: str, behind: str, app: App) -> tuple[str, str]:
+def _value(what: str, behind: str, app: App, styles: Iterable[Style]) -> tuple[str, str]:
     """A parameter's value, and the words that go on after it."""
     if what == "negative":
         value, _, rest = behind.partition("\n")
         return value.strip(), rest
     tokens = behind.split()
-    if what == "model":
-        models = app.models()
-        for many in range(len(tokens), 1, -1):
-            if models_like(value := " ".join(tokens[:many]), models):
-                return value, " ".join(tokens[many:])
+    models, names = app.models(), {style.name.casefold() for style in styles}
+    for many in range(len(tokens), 1, -1):
+        value, rest = " ".join(tokens[:many]), " ".join(tokens[many:])
+        if (what == "model" and models_like(value, models)) or (
+            what == "style" and value.casefold() in names
+        ):
+            return value, rest
     return "".join(tokens[:1]), " ".join(tokens[1:])
 
 
@@ -157,6 +174,14 @@ def _model(value: str, sources: int, app: App, say: Translator) -> str:
         names = _named({key: able[key] for key in fitting}, say)
         raise Impossible(say("parameter-model-several", name=_typed(value), known=names))
     return fitting[0]
+
+
+def _style(value: str, styles: Iterable[Style], say: Translator) -> str:
+    names = {style.name.casefold(): style.name for style in styles}
+    if (name := names.get(value.casefold())) is None:
+        known = ", ".join(names.values())
+        raise Impossible(say("parameter-style-unknown", name=_typed(value), number=len(names), known=known))
+    return name
 
 
 def _aspect(value: str, can: Capabilities, app: App, say: Translator) -> Aspect:

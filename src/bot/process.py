@@ -33,6 +33,7 @@ from src.bot.handlers import (
     settings,
     sharing,
     start,
+    styles,
     waiting,
 )
 from src.bot.handling import Handling
@@ -56,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
 _PRIVATE_COMMANDS = (
-    *("create", "queue", "cancel", "history", "models", "settings", "limits", "privacy", "help"),
+    *("create", "queue", "cancel", "history", "styles", "models", "settings", "limits", "privacy", "help"),
 )
 
 
@@ -93,7 +94,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
     conversations = (
-        *(sharing, start, admin, queue, settings, models, limits, waiting, gallery, history),
+        *(sharing, start, admin, queue, settings, models, styles, limits, waiting, gallery, history),
         *(privacy, groups, create),
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())

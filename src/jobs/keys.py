@@ -129,6 +129,7 @@ TAP = Key("tap:<user>:<message>:<button>", "string", "always", "an hour",
 BECAME = Key("became:<chat>", "string", "never", "one a group that became a supergroup",
     "ledger", "the id that a group has now")
 CHAT = Key("chat:<chat>", "hash", "never", "choices do not run out", "bot", "what a group's admins chose for it")
+STYLES = Key("styles", "hash", "never", "as many as admins made", "bot", "words that are added, by a style's name")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")
 MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
 EXPORT = Key("export:<user>", "string", "always", "minutes", "bot", "that they were sent all of theirs")

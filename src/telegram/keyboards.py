@@ -20,6 +20,7 @@ from src.telegram.status_text import Offer
 
 COUNTS = (1, 2, 3, 4)
 _ROW = 5
+_PAIR = 2
 """How many pictures a person can ask for at once."""
 
 # Errors that the same prompt would hit again.
@@ -73,7 +74,7 @@ class OfWaiting(CallbackData, prefix="w"):
 class OfDialog(CallbackData, prefix="d", sep="|"):
     """A button of the /create dialog; what was chosen so far is in the conversation's state."""
 
-    what: Literal["aspect", "count", "page", "model", "quality", "seed", "negative", "go", "stop"]
+    what: Literal["aspect", "count", "page", "model", "style", "quality", "seed", "negative", "go", "stop"]
     value: str = ""
 
 
@@ -88,6 +89,13 @@ class OfModel(CallbackData, prefix="m"):
     """A choice in /models; no key: as the settings have it."""
 
     key: str = ""
+
+
+class OfStyle(CallbackData, prefix="y", sep="|"):
+    """A button of /styles: look at one, draw in it; for admins to make one, change its words or its picture, or drop it."""
+
+    what: Literal["show", "use", "new", "words", "sample", "drop"]
+    name: str = ""
 
 
 class OfQueue(CallbackData, prefix="q"):
@@ -300,6 +308,7 @@ def dialog_advanced(
     can: Capabilities,
     *,
     model: str | None,
+    style: str | None,
     qualities: Mapping[str, str],
     quality: str | None,
     seed: int | None,
@@ -308,11 +317,15 @@ def dialog_advanced(
     """What else the model can be asked for, with what is chosen now; what it lacks is not there.
 
     Args:
-        model: what people see as its name; None: there is no other. qualities: likewise, of those it has.
+        model: what people see as its name; None: there is no other. style: the chosen one's name, empty: none is chosen;
+            None: there are none. qualities: likewise, of those it has.
     """
     rows: Rows = []
     if model is not None:
         rows.append([button(say("button-model", model=model), OfDialog(what="page", value="models"))])
+    if style is not None:
+        label = say("button-style", name=style) if style else say("button-style-none")
+        rows.append([button(label, OfDialog(what="page", value="styles"))])
     rows += _in_rows(
         [_choice(say, name, q == quality, OfDialog(what="quality", value=q)) for q, name in qualities.items()]
     )
@@ -341,6 +354,34 @@ def models(
     first = _choice(say, say("button-model-default", model=default), chosen is None, OfModel())
     rows = [[_choice(say, name, key == chosen, OfModel(key=key))] for key, name in names.items()]
     return markup([[first], *rows])
+
+
+def dialog_styles(say: Translator, names: Sequence[str], chosen: str | None) -> InlineKeyboardMarkup:
+    """The styles, of which the chosen one can be left again."""
+    choices = [_choice(say, name, name == chosen, OfDialog(what="style", value=name)) for name in names]
+    return markup(
+        [*_in_rows(choices, _PAIR), [button(say("dialog-back"), OfDialog(what="page", value="advanced"))]]
+    )
+
+
+def styles(say: Translator, names: Sequence[str], *, edits: bool) -> InlineKeyboardMarkup:
+    """Under /styles; `edits`: an admin looks at it."""
+    rows = _in_rows([button(name, OfStyle(what="show", name=name)) for name in names], _PAIR)
+    return markup([*rows, *([[button(say("button-style-new"), OfStyle(what="new"))]] if edits else [])])
+
+
+def style(say: Translator, name: str, *, edits: bool) -> InlineKeyboardMarkup:
+    """Under a style; `edits`: an admin looks at it."""
+    rows = [[button(say("button-style-use"), OfStyle(what="use", name=name))]]
+    if edits:
+        rows.append(
+            [
+                button(say("button-style-words"), OfStyle(what="words", name=name)),
+                button(say("button-style-sample"), OfStyle(what="sample", name=name)),
+                button(say("button-style-drop"), OfStyle(what="drop", name=name)),
+            ]
+        )
+    return markup(rows)
 
 
 def dialog_back(say: Translator) -> InlineKeyboardMarkup:
@@ -472,8 +513,8 @@ def gallery_sure(say: Translator, kind: GalleryKind, job: str) -> InlineKeyboard
     )
 
 
-def _in_rows(buttons: list[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:
-    return [buttons[start : start + _ROW] for start in range(0, len(buttons), _ROW)]
+def _in_rows(buttons: list[InlineKeyboardButton], width: int = _ROW) -> list[list[InlineKeyboardButton]]:
+    return [buttons[start : start + width] for start in range(0, len(buttons), width)]
 
 
 def _choice(say: Translator, label: str, chosen: bool, data: CallbackData) -> InlineKeyboardButton:

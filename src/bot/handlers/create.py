@@ -31,6 +31,7 @@ from src.bot.ordering import (
     words_of,
 )
 from src.bot.parameters import MAX_SEED, Impossible, capabilities, quality_name, seed_in
+from src.bot.styles import all_styles, style
 from src.jobs import Job, Person
 from src.providers.base import Capabilities
 from src.telegram import keyboards
@@ -48,6 +49,7 @@ _NEGATIVE = 500
 _PAGES = {
     "advanced": "dialog-advanced",
     "models": "dialog-models",
+    "styles": "dialog-styles",
     "seed": "dialog-ask-seed",
     "negative": "dialog-ask-negative",
 }
@@ -56,7 +58,7 @@ _TAP_SECONDS = 3
 
 class Dialog(StatesGroup):
     """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`,
-    `references`, `model`, `quality`, `seed`, `negative`, `prompt`, `message` (the dialog's own), `page` (what that shows),
+    `references`, `model`, `quality`, `seed`, `negative`, `style`, `prompt`, `message` (the dialog's own), `page` (what that shows),
     `reply_to` (the person's words)."""
 
     words = State()
@@ -173,7 +175,11 @@ async def choose(
         case "count", value if value in map(str, keyboards.counts(_can(data, app))):
             await _choose(message, state, app, say, count=int(value))
             await callback.answer()
-        case "page", "" | "advanced" | "models" as value if data.get("prompt"):
+        case "style", value if await style(app, value) is not None:
+            left = data.get("style") == value
+            await _choose(message, state, app, say, style=None if left else value, page="advanced")
+            await callback.answer()
+        case "page", "" | "advanced" | "models" | "styles" as value if data.get("prompt"):
             await state.set_state(Dialog.choices)
             await _choose(message, state, app, say, page=value)
             await callback.answer()
@@ -220,7 +226,7 @@ async def _offer_choices(
     """Show what can be chosen for these words, with what their parameters say; or what is wrong with those."""
     data = await state.get_data()
     try:
-        words, said = asking.understood(text, data.get("model"), _sources(data), say)
+        words, said = await asking.understood(text, data.get("model"), _sources(data), say)
     except Impossible as error:
         await message.reply(error.words)
         return
@@ -238,7 +244,7 @@ async def _redraw(
     if (known := data.get("message")) is not None and message.bot is not None:
         try:
             await message.bot.edit_message_text(
-                chat_id=message.chat.id, message_id=known, **_choices(data, app, say)
+                chat_id=message.chat.id, message_id=known, **await _choices(data, app, say)
             )
         except TelegramBadRequest as error:
             if is_unchanged(error):
@@ -247,7 +253,7 @@ async def _redraw(
                 raise
         else:
             return
-    sent = await message.answer(**_choices(data, app, say))
+    sent = await message.answer(**await _choices(data, app, say))
     await state.update_data(message=sent.message_id)
 
 
@@ -255,12 +261,13 @@ async def _choose(message: Message, state: FSMContext, app: App, say: Translator
     before = await state.get_data()
     data = await state.update_data(**choice)
     if data != before:
-        await message.edit_text(**_choices(data, app, say))
+        await message.edit_text(**await _choices(data, app, say))
 
 
-def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
+async def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
     """The dialog's message, as arguments of a call: the page that it is at."""
     can, models = _can(data, app), app.models(_sources(data))
+    styles = [one.name for one in await all_styles(app)]
     page = _PAGES.get(data.get("page") or "", "dialog-choose-edit" if data.get("source") else "dialog-choose")
     about = [say(page)]
     match data.get("page"):
@@ -269,6 +276,7 @@ def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, An
                 say,
                 can,
                 model=_model_name(data, app, say) if len(models) > 1 else None,
+                style=(data.get("style") or "") if styles else None,
                 qualities={quality: quality_name(quality, say) for quality in can.qualities},
                 quality=data.get("quality"),
                 seed=data.get("seed"),
@@ -281,10 +289,12 @@ def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, An
             ]
             names = {key: model.name.of(say.lang) for key, model in models.items()}
             markup = keyboards.dialog_models(say, names, _model_of(data, app))
+        case "styles":
+            markup = keyboards.dialog_styles(say, styles, data.get("style"))
         case "seed" | "negative":
             markup = keyboards.dialog_back(say)
         case _:
-            more = len(models) > 1 or bool(can.qualities) or can.seed or can.negative
+            more = len(models) > 1 or bool(styles) or bool(can.qualities) or can.seed or can.negative
             markup = keyboards.dialog_choices(say, data["aspect"], data["count"], can, advanced=more)
     text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", "\n".join(about))
     return {**text.as_kwargs(), "reply_markup": markup}
@@ -493,7 +503,7 @@ async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Trans
         "page": "advanced",
     }
     sent = await bot.send_message(
-        job.spec.chat, message_thread_id=job.spec.thread, **_choices(data, app, say)
+        job.spec.chat, message_thread_id=job.spec.thread, **await _choices(data, app, say)
     )
     await state.set_state(Dialog.choices)
     await state.set_data({**data, "message": sent.message_id})

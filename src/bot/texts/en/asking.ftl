@@ -157,3 +157,27 @@ limits-active = Pictures in the works: { $number } of { $limit } at once
 limits-none = ✨ You have no limits here.
 command-models = Who draws: models, prices, times
 command-limits = What I can still ask for
+
+### Styles.
+
+parameter-style = style
+parameter-style-unknown = 🎭 I don’t know the style { $name }. { $number ->
+    [0] There are no styles here yet.
+   *[other] There are: { $known }.
+}
+styles-title = 🎭 Styles: press one to see it and to draw in it. In a text: a fox --style name
+styles-none = 🎭 There are no styles here yet.
+style-line = 🎭 { $name }: { $words }
+style-ask-name = 🎭 Send the style’s name: up to { $longest } letters, digits and spaces. The name of a style that is there changes that one.
+style-ask-words = ✏️ Send the words that it adds to a description, for example: watercolour, soft light.
+style-ask-sample = 🖼 Send a photo that shows the style.
+style-ask-wish = ✏️ What shall I draw in the style { $name }?
+dialog-styles = 🎭 In which style?
+button-style = 🎭 Style: { $name }
+button-style-none = 🎭 Style: none
+button-style-use = 🎨 Draw in this style
+button-style-new = ➕ New style
+button-style-words = ✏️ Words
+button-style-sample = 🖼 Sample
+button-style-drop = 🗑 Delete
+command-styles = Styles to draw in

@@ -166,3 +166,27 @@ limits-active = Картинок в работе: { $number }, одноврем�
 limits-none = ✨ Для вас здесь нет ограничений.
 command-models = Кто рисует: модели, цены, время
 command-limits = Сколько ещё можно попросить
+
+### Стили.
+
+parameter-style = стиль
+parameter-style-unknown = 🎭 Стиля { $name } нет. { $number ->
+    [0] Стилей здесь пока нет.
+   *[other] Есть: { $known }.
+}
+styles-title = 🎭 Стили: нажмите, чтобы посмотреть и рисовать в нём. В тексте: лиса --стиль название
+styles-none = 🎭 Стилей здесь пока нет.
+style-line = 🎭 { $name }: { $words }
+style-ask-name = 🎭 Пришлите название стиля: до { $longest } букв, цифр и пробелов. Название готового стиля изменит его.
+style-ask-words = ✏️ Пришлите слова, которые он добавит к описанию. Например: акварель, мягкий свет.
+style-ask-sample = 🖼 Пришлите фото, которое показывает этот стиль.
+style-ask-wish = ✏️ Что нарисовать в стиле { $name }?
+dialog-styles = 🎭 В каком стиле?
+button-style = 🎭 Стиль: { $name }
+button-style-none = 🎭 Стиль: нет
+button-style-use = 🎨 Рисовать в этом стиле
+button-style-new = ➕ Новый стиль
+button-style-words = ✏️ Слова
+button-style-sample = 🖼 Образец
+button-style-drop = 🗑 Удалить
+command-styles = Стили для рисования
