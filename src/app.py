@@ -26,7 +26,8 @@ from src.limits import Limiter
 from src.providers import make_providers, open_catalog
 from src.providers.base import Capabilities, Provider
 from src.providers.catalog import Catalog, Model, Offer
-from src.providers.http import make_clients
+from src.providers.http import make_client, make_clients
+from src.providers.words import WordModels
 from src.settings import Settings, SettingsError
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs
 from src.store.clients import is_passing, is_replicated, make_redis
@@ -48,6 +49,7 @@ class App:
     """The shared parts of one process.
 
     Attributes:
+        words: help with words, where a key for it is set.
         holder: name of this process in leases, such as `host:4711`.
     """
 
@@ -57,6 +59,7 @@ class App:
     limiter: Limiter
     blobs: Blobs
     providers: dict[str, Provider]
+    words: WordModels | None
     holder: str
 
     async def commit(self, transition: Transition[T]) -> T:
@@ -237,7 +240,9 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     """
     client = make_redis(settings)
     clients = make_clients(settings)
-    for http in set(clients.values()):
+    helper = make_client(settings, settings.route("text")) if settings.text_api_key else None
+    every = {*clients.values(), *([helper] if helper else [])}
+    for http in every:
         HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))
     try:
         app = App(
@@ -247,12 +252,13 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             limiter=Limiter(client),
             blobs=Blobs(settings),
             providers=make_providers(settings, clients),
+            words=WordModels(settings, helper) if helper else None,
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
         app.check_prices()
         yield app
     finally:
-        for http in set(clients.values()):
+        for http in every:
             await http.aclose()
         await client.aclose()
 

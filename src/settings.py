@@ -265,6 +265,16 @@ class Settings(BaseSettings):
     models_file: Path | None = Field(
         None, description="A catalog of models in place of the shipped `src/providers/models.toml`."
     )
+    text_api_key: SecretStr | None = Field(
+        None, description="Key of an OpenAI-compatible server that helps with words."
+    )
+    text_base_url: Address = Field("https://api.openai.com/v1", description="Address of that server's API.")
+    text_model: str | None = Field(
+        None, description="Model there that improves descriptions when asked to; unset: that is not offered."
+    )
+    speech_model: str | None = Field(
+        None, description="Model there that writes down voice messages; unset: they are not understood."
+    )
     provider: str = Field(
         "auto", description="Provider of new jobs, by its name; `auto`: the first that has a key."
     )
@@ -486,13 +496,14 @@ class Settings(BaseSettings):
 
     @property
     def provider_addresses(self) -> tuple[str, ...]:
-        """The addresses of all providers, which their settings name."""
+        """The addresses of all providers, which their settings name, and of the server that helps with words."""
         fields = (name for client in provider_clients().values() for name in client.settings.model_fields)
-        return tuple(
+        found = (
             str(getattr(self, name))
             for name in fields
             if name.endswith("_url") and not name.endswith("_proxy_url") and getattr(self, name)
         )
+        return *found, self.text_base_url
 
     def route(self, client: str) -> Route:
         """The way to a provider, or to `telegram`."""

@@ -109,6 +109,11 @@ def has_any(text: str) -> bool:
     return _START.search(text) is not None
 
 
+def as_words(text: str) -> str:
+    """A text that no person typed, in which nothing is a parameter."""
+    return _START.sub(r"\1 ", text).strip()
+
+
 def capabilities(model: str | None, sources: int, app: App) -> Capabilities:
     """What can be asked for with a model of the catalog; with what the settings have made, if it is None or cannot."""
     return app.can(model, sources) or app.can(None, sources) or app.offered()

@@ -35,6 +35,7 @@ from src.bot.handlers import (
     start,
     styles,
     waiting,
+    words,
 )
 from src.bot.handling import Handling
 from src.bot.inbox import Inbox
@@ -94,8 +95,8 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
     conversations = (
-        *(sharing, start, admin, queue, settings, models, styles, limits, waiting, gallery, history),
-        *(privacy, groups, create),
+        *(sharing, start, admin, queue, settings, models, styles, limits, waiting, gallery, history, privacy),
+        *(groups, words, create),
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
     return BotParts(dispatcher, Progress(app, messages, outlook))

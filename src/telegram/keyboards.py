@@ -74,7 +74,20 @@ class OfWaiting(CallbackData, prefix="w"):
 class OfDialog(CallbackData, prefix="d", sep="|"):
     """A button of the /create dialog; what was chosen so far is in the conversation's state."""
 
-    what: Literal["aspect", "count", "page", "model", "style", "quality", "seed", "negative", "go", "stop"]
+    what: Literal[
+        "aspect",
+        "count",
+        "page",
+        "model",
+        "style",
+        "quality",
+        "seed",
+        "negative",
+        "improve",
+        "take",
+        "go",
+        "stop",
+    ]
     value: str = ""
 
 
@@ -289,15 +302,23 @@ def dialog_words(say: Translator) -> InlineKeyboardMarkup:
 
 
 def dialog_choices(
-    say: Translator, aspect: str, count: int, can: Capabilities, *, advanced: bool = False
+    say: Translator,
+    aspect: str,
+    count: int,
+    can: Capabilities,
+    *,
+    advanced: bool = False,
+    improve: bool = False,
 ) -> InlineKeyboardMarkup:
     """Format and number, with what is chosen now, and go."""
-    more = [[button(say("button-advanced"), OfDialog(what="page", value="advanced"))]] if advanced else []
+    more = [button(say("button-advanced"), OfDialog(what="page", value="advanced"))] if advanced else []
+    if improve:
+        more.append(button(say("button-improve"), OfDialog(what="improve")))
     return markup(
         [
             *_in_rows([_choice(say, a, a == aspect, OfDialog(what="aspect", value=a)) for a in can.aspects]),
             [_choice(say, str(n), n == count, OfDialog(what="count", value=str(n))) for n in counts(can)],
-            *more,
+            *([more] if more else []),
             [button(say("button-draw"), OfDialog(what="go")), _stop(say)],
         ]
     )
@@ -382,6 +403,12 @@ def style(say: Translator, name: str, *, edits: bool) -> InlineKeyboardMarkup:
             ]
         )
     return markup(rows)
+
+
+def dialog_better(say: Translator) -> InlineKeyboardMarkup:
+    """Under words that were improved: take them, or leave them."""
+    take, leave = OfDialog(what="take"), OfDialog(what="page")
+    return markup([[button(say("button-take"), take), button(say("button-leave"), leave)]])
 
 
 def dialog_back(say: Translator) -> InlineKeyboardMarkup:

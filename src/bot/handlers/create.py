@@ -50,6 +50,7 @@ _PAGES = {
     "advanced": "dialog-advanced",
     "models": "dialog-models",
     "styles": "dialog-styles",
+    "better": "dialog-better",
     "seed": "dialog-ask-seed",
     "negative": "dialog-ask-negative",
 }
@@ -58,7 +59,7 @@ _TAP_SECONDS = 3
 
 class Dialog(StatesGroup):
     """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`,
-    `references`, `model`, `quality`, `seed`, `negative`, `style`, `prompt`, `message` (the dialog's own), `page` (what that shows),
+    `references`, `model`, `quality`, `seed`, `negative`, `style`, `prompt`, `message` (the dialog's own), `page` (what that shows), `better` (words that were offered),
     `reply_to` (the person's words)."""
 
     words = State()
@@ -92,7 +93,7 @@ async def begin(
     await state.set_data({**kept_by(person), "negative": person.negative, **pictures})
     await state.set_state(Dialog.words)
     if words := (command.args or quoted_in(message)).strip():
-        await _offer_choices(message, words, state, asking, app, say)
+        await offer_choices(message, words, state, asking, app, say)
         return
     sent = await message.answer(say("dialog-ask-words"), reply_markup=keyboards.dialog_words(say))
     await state.update_data(message=sent.message_id)
@@ -118,7 +119,7 @@ async def dialog_words(
 ) -> None:
     if await asking.is_rest_of_cut(message, update_id):
         return
-    await _offer_choices(message, words_of(message), state, asking, app, say)
+    await offer_choices(message, words_of(message), state, asking, app, say)
 
 
 async def dialog_seed(message: Message, state: FSMContext, app: App, say: Translator) -> None:
@@ -145,7 +146,7 @@ async def dialog_photo(
     chosen = {"aspect": data["aspect"]} if data.get("asked") else {}
     data = await state.update_data({**_together(data, pictures), **chosen})
     if words := (message.caption or "").strip() or data.get("prompt", ""):
-        await _offer_choices(message, words, state, asking, app, say)
+        await offer_choices(message, words, state, asking, app, say)
     else:
         await _ask_for_missing_words(message, data, say)
 
@@ -174,6 +175,9 @@ async def choose(
             await callback.answer()
         case "count", value if value in map(str, keyboards.counts(_can(data, app))):
             await _choose(message, state, app, say, count=int(value))
+            await callback.answer()
+        case "take", _ if data.get("better"):
+            await _choose(message, state, app, say, prompt=data["better"], better=None, page="")
             await callback.answer()
         case "style", value if await style(app, value) is not None:
             left = data.get("style") == value
@@ -220,7 +224,7 @@ async def choose(
             await callback.answer(say("toast-old"))
 
 
-async def _offer_choices(
+async def offer_choices(
     message: Message, text: str, state: FSMContext, asking: Asking, app: App, say: Translator
 ) -> None:
     """Show what can be chosen for these words, with what their parameters say; or what is wrong with those."""
@@ -244,7 +248,7 @@ async def _redraw(
     if (known := data.get("message")) is not None and message.bot is not None:
         try:
             await message.bot.edit_message_text(
-                chat_id=message.chat.id, message_id=known, **await _choices(data, app, say)
+                chat_id=message.chat.id, message_id=known, **await choices(data, app, say)
             )
         except TelegramBadRequest as error:
             if is_unchanged(error):
@@ -253,7 +257,7 @@ async def _redraw(
                 raise
         else:
             return
-    sent = await message.answer(**await _choices(data, app, say))
+    sent = await message.answer(**await choices(data, app, say))
     await state.update_data(message=sent.message_id)
 
 
@@ -261,10 +265,10 @@ async def _choose(message: Message, state: FSMContext, app: App, say: Translator
     before = await state.get_data()
     data = await state.update_data(**choice)
     if data != before:
-        await message.edit_text(**await _choices(data, app, say))
+        await message.edit_text(**await choices(data, app, say))
 
 
-async def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
+async def choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
     """The dialog's message, as arguments of a call: the page that it is at."""
     can, models = _can(data, app), app.models(_sources(data))
     styles = [one.name for one in await all_styles(app)]
@@ -291,12 +295,18 @@ async def _choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[s
             markup = keyboards.dialog_models(say, names, _model_of(data, app))
         case "styles":
             markup = keyboards.dialog_styles(say, styles, data.get("style"))
+        case "better":
+            markup = keyboards.dialog_better(say)
         case "seed" | "negative":
             markup = keyboards.dialog_back(say)
         case _:
             more = len(models) > 1 or bool(styles) or bool(can.qualities) or can.seed or can.negative
-            markup = keyboards.dialog_choices(say, data["aspect"], data["count"], can, advanced=more)
-    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", "\n".join(about))
+            improve = app.words is not None and app.words.improves
+            markup = keyboards.dialog_choices(
+                say, data["aspect"], data["count"], can, advanced=more, improve=improve
+            )
+    better = [BlockQuote(shorten(data["better"], _DIALOG_PROMPT))] if data.get("page") == "better" else []
+    text = Text(BlockQuote(shorten(data["prompt"], _DIALOG_PROMPT)), "\n", *better, "\n".join(about))
     return {**text.as_kwargs(), "reply_markup": markup}
 
 
@@ -445,7 +455,7 @@ async def surprise(
     words = random.Random(update_id).choice(say("surprises").splitlines())
     if await state.get_state() == Dialog.words.state:
         await callback.answer()
-        await _offer_choices(message, words, state, asking, app, say)
+        await offer_choices(message, words, state, asking, app, say)
         return
     wish = wish_in(
         message,
@@ -503,7 +513,7 @@ async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Trans
         "page": "advanced",
     }
     sent = await bot.send_message(
-        job.spec.chat, message_thread_id=job.spec.thread, **await _choices(data, app, say)
+        job.spec.chat, message_thread_id=job.spec.thread, **await choices(data, app, say)
     )
     await state.set_state(Dialog.choices)
     await state.set_data({**data, "message": sent.message_id})

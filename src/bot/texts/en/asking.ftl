@@ -181,3 +181,13 @@ button-style-words = ✏️ Words
 button-style-sample = 🖼 Sample
 button-style-drop = 🗑 Delete
 command-styles = Styles to draw in
+
+### Help with words.
+
+button-improve = ✨ Improve my words
+button-take = ✅ Take them
+button-leave = ↩️ Keep mine
+improve-asked = ✨ Let me think…
+improve-failed = ✨ I couldn’t find better words right now. Yours are kept.
+dialog-better = ✨ How about these words? Nothing is ordered until you press Draw.
+voice-failed = 🎙 I couldn’t make out that voice message. Please write it, or say it once more.
