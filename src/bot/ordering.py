@@ -108,8 +108,6 @@ class Asking:
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
-        if wish.group and (model := await self._chats.model(wish.chat)) is not None:
-            wish = replace(wish, model=model)
         try:
             words, said = await self.understood(
                 wish.prompt, wish.model, 1 + len(wish.references) if wish.source else 0, say

@@ -24,7 +24,7 @@ from src.settings import SettingsError
 SHIPPED = Path(__file__).parent / "models.toml"
 
 # It goes into what a button sends.
-_KEY = re.compile(r"[a-z0-9-]{1,40}")
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _Else = TypeVar("_Else", "Offer", None)
 # ASCII said out: with \w, all of Unicode, each model that has such a name takes 50 ms to load.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./:@-]{1,128}$")]
@@ -295,7 +295,7 @@ def read_catalog(file: Path, providers: Collection[str] | None = None) -> Catalo
     models, wrong, names = {}, [], set()
     for key, table in tables.items():
         if not _KEY.fullmatch(key):
-            wrong.append((_line(text, (key,)), f"{key}: a model's key is of at most 40 of a-z, 0-9 and -"))
+            wrong.append((_line(text, (key,)), f"{key}: a model's key is at most 40 of A-Z, a-z, 0-9, _ . -"))
         try:
             models[key] = model = Model.model_validate(table)
         except ValidationError as error:

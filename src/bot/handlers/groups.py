@@ -91,12 +91,13 @@ async def imagine(
     command: CommandObject,
     app: App,
     asking: Asking,
+    chats: Chats,
     speaker: int | str,
     person: Person,
     say: Translator,
     update_id: int,
 ) -> None:
-    data = kept_by(person)
+    data = await _kept(message, chats, person)
     wish = await _wish(message, album, command.args or "", data, speaker, app, person, say, update_id)
     if wish is not None:
         await _ask(message, wish, asking, say)
@@ -108,6 +109,7 @@ async def spoken_to(
     app: App,
     bot: Bot,
     asking: Asking,
+    chats: Chats,
     speaker: int | str,
     person: Person,
     state: FSMContext,
@@ -118,7 +120,7 @@ async def spoken_to(
     words = mention.sub("", said)
     # What answers us may be thanks, unless it begins with our name.
     called = mention.match(said) if _answers(message, bot.id) else mention.search(said)
-    data = kept_by(person)
+    data = await _kept(message, chats, person)
     expected = await state.get_state() == Words.waiting.state
     if expected:
         data = await state.get_data()
@@ -129,6 +131,12 @@ async def spoken_to(
         await _ask_first(message, wish, app, say)
     elif await _ask(message, wish, asking, say) and expected:
         await state.clear()
+
+
+async def _kept(message: Message, chats: Chats, person: Person) -> dict[str, Any]:
+    """What a person has chosen for their wishes; in a group its admins' model comes first."""
+    model = await chats.model(message.chat.id) if message.chat.type != ChatType.PRIVATE else None
+    return kept_by(person) | ({"model": model} if model else {})
 
 
 async def _wish(
