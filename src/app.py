@@ -141,9 +141,14 @@ class App:
 
     def offers(self, model: str | None, sources: int) -> list[Offer]:
         """Where pictures (of so many others) are made with a model of the catalog, the preferred first."""
-        known = self.catalog.models.get(model or "")
-        offers = known.by if known else ()
-        return [o for o in offers if o.provider in self.providers and o.name_for(sources) is not None]
+        known, units = self.catalog.models.get(model or ""), self.currencies()
+        return [
+            offer
+            for offer in (known.by if known else ())
+            if offer.provider in self.providers
+            and (name := offer.name_for(sources)) is not None
+            and units <= self.charge(Route(offer.provider, name)).costs.keys()
+        ]
 
     def offered(self) -> Capabilities:
         """What people are offered: what the provider of new jobs can do, and edits where any can."""

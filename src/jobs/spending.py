@@ -14,7 +14,7 @@ from typing import Any
 PICTURES = "pictures"
 """The unit in which each job costs one; the others are money, as catalog and providers name it."""
 _ONE = 1_000_000
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
 
 Costs = Mapping[str, int]
 """Millionths by unit."""
@@ -79,7 +79,7 @@ def sums(raw: Mapping[str, str]) -> dict[str, dict[str, int]]:
 
 def day(ms: int) -> int:
     """The day that a moment lies in, as the keys name it."""
-    return ms // _DAY_MS
+    return ms // DAY_MS
 
 
 def worded(costs: Costs) -> str:

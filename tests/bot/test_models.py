@@ -12,7 +12,12 @@ from tests.bot.bot_world import World
 @pytest.fixture
 def settings_of_world() -> dict[str, object]:
     """Two providers, so that there is a choice."""
-    return {"kie_api_key": "of-a-test", "kie_base_url": "http://127.0.0.1:9", "rate_limit": 4}
+    return {
+        "kie_api_key": "of-a-test",
+        "kie_base_url": "http://127.0.0.1:9",
+        "rate_limit": 4,
+        "spend_cap_person_day": "5 pictures",
+    }
 
 
 def _labels(message: Message) -> list[str]:
@@ -68,8 +73,8 @@ async def test_a_groups_admins_choose_for_everybody_there(world: World, lang: st
 @pytest.mark.parametrize(
     ("lang", "before", "after", "none"),
     [
-        ("en", "4 of 4 requests", ["3 of 4 requests", "The next one comes back in", "works: 1 of 12"], "no limits"),
-        ("ru", "Запросов: 4 из 4", ["Запросов: 3 из 4", "Следующий вернётся через", "в работе: 1"], "нет ограничений"),
+        ("en", "4 of 4 requests", ["3 of 4 requests", "The next one comes back in", "works: 1 of 12", "4 of 5 pictures left"], "no limits"),
+        ("ru", "Запросов: 4 из 4", ["Запросов: 3 из 4", "Следующий вернётся через", "в работе: 1", "картинок: 4 из 5"], "нет ограничений"),
     ],
 )  # fmt: skip
 async def test_what_is_left_and_when_more_comes_back(

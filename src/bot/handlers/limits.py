@@ -7,7 +7,8 @@ from aiogram.filters import Command
 from aiogram.types import Message
 
 from src.app import App
-from src.jobs import Person
+from src.jobs import Person, keys
+from src.jobs.spending import DAY_MS, amount, day, millionths
 from src.pipeline.admission import TIERS
 from src.telegram.i18n import Translator
 
@@ -21,16 +22,26 @@ async def limits(message: Message, app: App, person: Person, say: Translator) ->
     window = settings.rate_window
     ages = await app.ledger.asked_lately(person.id, window)
     active = len(await app.ledger.active(person.id))
-    left = max(0, limit["rate_limit"] - len(ages))
     lines = [
         say("limits-title"),
-        say("limits-rate", left=left, limit=limit["rate_limit"], window=window),
+        say(
+            "limits-rate",
+            left=max(0, limit["rate_limit"] - len(ages)),
+            limit=limit["rate_limit"],
+            window=window,
+        ),
     ]
     if ages:
         # The limit's oldest, whose place comes back first.
         first = ages[-limit["rate_limit"] :][0]
         lines.append(say("limits-back", seconds=max(1, round(window - first))))
     lines.append(say("limits-active", number=active, limit=limit["max_active"]))
+    if (cap := settings.spend_cap_person_day) is not None:
+        now = await app.ledger.now()
+        spent = await app.redis.hget(keys.SPENDER(day(now)), f"{person.id} {cap.unit}")
+        left = amount(max(0, millionths(cap.amount) - int(spent or 0)))
+        hours = -(-(DAY_MS - now % DAY_MS) // 3_600_000)
+        lines.append(say("limits-day", left=f"{left:g}", limit=f"{cap.amount:g}", unit=cap.unit, hours=hours))
     await message.reply("\n".join(lines))
 
 

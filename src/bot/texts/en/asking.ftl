@@ -154,6 +154,13 @@ limits-back = The next one comes back in { $seconds ->
    *[other] { $seconds } seconds
 }
 limits-active = Pictures in the works: { $number } of { $limit } at once
+limits-day = Today: { $unit ->
+    [pictures] { $left } of { $limit } pictures
+   *[other] { $left } of { $limit } { $unit }
+} left. A new day begins in about { $hours ->
+    [one] { $hours } hour
+   *[other] { $hours } hours
+}.
 limits-none = ✨ You have no limits here.
 command-models = Who draws: models, prices, times
 command-limits = What I can still ask for

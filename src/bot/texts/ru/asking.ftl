@@ -163,6 +163,14 @@ limits-back = Следующий вернётся через { $seconds ->
    *[many] { $seconds } секунд
 }
 limits-active = Картинок в работе: { $number }, одновременно можно { $limit }
+limits-day = На сегодня осталось { $unit ->
+    [pictures] картинок: { $left } из { $limit }
+   *[other] { $left } из { $limit } { $unit }
+}. Новый день начнётся примерно через { $hours ->
+    [one] { $hours } час
+    [few] { $hours } часа
+   *[many] { $hours } часов
+}.
 limits-none = ✨ Для вас здесь нет ограничений.
 command-models = Кто рисует: модели, цены, время
 command-limits = Сколько ещё можно попросить
