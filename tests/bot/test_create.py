@@ -34,7 +34,7 @@ async def test_plain_words_become_a_picture_in_one_message(world: World) -> None
     shown = anna.messages[-1]
     assert shown.has_photo
     assert "a red fox in snow" in shown.text
-    assert [b["text"] for b in shown.buttons] == ["🔁 Again", "🎨 Variation", "📎 As file"]
+    assert [b["text"] for b in shown.buttons] == ["🔁 Again", "🎨 Variation", "✏️ Edit", "📎 As file", "⋯"]
 
 
 async def test_photo_with_caption_is_an_edit(world: World) -> None:
