@@ -179,6 +179,10 @@ async def test_advanced_from_the_first_tap_to_the_picture_and_the_next_time(
     # A tap on what is chosen takes it back.
     await _press(anna, again, words["without"])
     assert words["without"] not in _labels(again)
+    await world.app.ledger.choose(str(anna.id), quality="low")
+    await _press(anna, again, words["draw"])
+    person = await world.app.ledger.person(str(anna.id))
+    assert (person.model, person.quality, person.negative) == ("qwen-image", "low", "")
 
 
 @pytest.mark.parametrize(

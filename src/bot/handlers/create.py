@@ -201,7 +201,8 @@ async def choose(
             await _choose(message, state, app, say, page=page, **{what: None})
             await callback.answer()
         case "go", _ if data.get("prompt"):
-            data = _fitted(data, _can(data, app))
+            can = _can(data, app)
+            data = _fitted(data, can)
             wish = wish_in(
                 message,
                 callback.from_user.id,
@@ -215,7 +216,7 @@ async def choose(
             wish = replace(wish, update=f"dialog:{message.chat.id}:{message.message_id}")
             refusal = await asking.ask(wish, say)
             if refusal is None:
-                await app.ledger.choose(str(callback.from_user.id), **_to_keep(data))
+                await app.ledger.choose(str(callback.from_user.id), **_to_keep(data, can))
                 await state.clear()
             await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
             if refusal is None:
@@ -341,11 +342,10 @@ def _fitted(data: Mapping[str, Any], can: Capabilities) -> dict[str, Any]:
     }
 
 
-def _to_keep(data: Mapping[str, Any]) -> dict[str, str]:
-    """What a person's next wishes shall have of a dialog's."""
-    kept = {name: data.get(name) or "" for name in ("model", "quality")}
-    if data.get("negative") is not None:
-        kept["negative"] = data["negative"]
+def _to_keep(data: Mapping[str, Any], can: Capabilities) -> dict[str, str]:
+    """What a person's next wishes shall have of a dialog's; what could not be chosen stays as it was."""
+    choosable = {"model": True, "quality": bool(can.qualities), "negative": can.negative}
+    kept = {name: data.get(name) or "" for name, can_be in choosable.items() if can_be}
     if data.get("asked"):
         kept["aspect"] = data["aspect"]
     return kept
