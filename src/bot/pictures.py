@@ -115,17 +115,18 @@ async def show(
     markup: InlineKeyboardMarkup | None = None,
     *,
     answered: int | None = None,
-    chat: int | None = None,
+    where: tuple[int, int | None] | None = None,
 ) -> Message:
     """Send a picture once more, with its words and its buttons or others.
 
     Args:
-        answered: the message that it answers. chat: where, if elsewhere than it was made.
+        answered: the message that it answers. where: the chat and topic, if elsewhere than it was made.
     """
     file_id = str((job.shown or {})["file_id"])
+    chat, thread = where or (job.spec.chat, job.spec.thread)
     rest: dict[str, Any] = {
-        "chat_id": chat or job.spec.chat,
-        "message_thread_id": None if chat else job.spec.thread,
+        "chat_id": chat,
+        "message_thread_id": thread,
         "reply_markup": markup or keyboards.picture(say, job.id, edits=app.offered().edit),
         "reply_parameters": answer_to(answered),
         **_caption(app, job, say).as_caption_kwargs(),
@@ -143,8 +144,8 @@ async def show(
 async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> Message:
     image = await original(app, job)
     if image is None:
-        where = {name: rest[name] for name in ("chat_id", "message_thread_id", "reply_parameters")}
-        return await bot.send_message(text=say("file-unavailable"), **where)
+        place = {name: rest[name] for name in ("chat_id", "message_thread_id", "reply_parameters")}
+        return await bot.send_message(text=say("file-unavailable"), **place)
     file = BufferedInputFile(image.data, file_name(job, image.mime))
     try:
         return await bot.send_photo(photo=file, **rest)

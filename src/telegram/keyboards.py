@@ -137,7 +137,7 @@ class OfShared(CallbackData, prefix="h"):
     id: str
 
 
-class OfPrivacy(CallbackData, prefix="y"):
+class OfPrivacy(CallbackData, prefix="v"):
     """A button about a person's own data. `days`: for how many it is kept."""
 
     what: Literal["keep", "export", "delete", "sure", "stop"]

@@ -105,9 +105,12 @@ async def _open(
     if not gallery.jobs:
         await message.answer(say("gallery-none-found" if words else "history-empty"))
         return
+    where = message.chat.id, message.message_thread_id if message.is_topic_message else None
     # In a group as an answer, which tells whose it is.
     answered = None if message.chat.type == ChatType.PRIVATE else message.message_id
-    sent = await pictures.show(app, bot, gallery.jobs[0], say, gallery.keyboard(say, 0), answered=answered)
+    sent = await pictures.show(
+        app, bot, gallery.jobs[0], say, gallery.keyboard(say, 0), answered=answered, where=where
+    )
     if words:
         await app.redis.set(keys.SOUGHT(message.chat.id, sent.message_id), words, ex=_SOUGHT_SECONDS)
 

@@ -54,7 +54,7 @@ async def opened(
     if job is None:
         await message.answer(say("share-gone"), reply_markup=keyboards.surprise(say))
         return
-    await pictures.show(app, bot, job, say, keyboards.like(say, job.id), chat=message.chat.id)
+    await pictures.show(app, bot, job, say, keyboards.like(say, job.id), where=(message.chat.id, None))
 
 
 async def like(
