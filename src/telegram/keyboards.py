@@ -391,9 +391,15 @@ def styles(say: Translator, names: Sequence[str], *, edits: bool) -> InlineKeybo
     return markup([*rows, *([[button(say("button-style-new"), OfStyle(what="new"))]] if edits else [])])
 
 
-def style(say: Translator, name: str, *, edits: bool) -> InlineKeyboardMarkup:
-    """Under a style; `edits`: an admin looks at it."""
-    rows = [[button(say("button-style-use"), OfStyle(what="use", name=name))]]
+def style(say: Translator, name: str, link: str, *, edits: bool) -> InlineKeyboardMarkup:
+    """Under a style; `link`: shows it to others. `edits`: an admin looks at it."""
+    send = f"https://t.me/share/url?{urlencode({'url': link})}"
+    rows = [
+        [
+            button(say("button-style-use"), OfStyle(what="use", name=name)),
+            InlineKeyboardButton(text=say("button-share"), url=send),
+        ]
+    ]
     if edits:
         rows.append(
             [

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from src.bot import styles
 from src.sandbox.telegram import Message, Person
 from src.telegram.keyboards import OfShared
 from tests.bot.bot_world import World, image, png
@@ -95,3 +96,28 @@ async def test_one_like_a_changed_photo_begins_with_what_is_shown(world: World) 
     await pressed(world, boris, seen, "Make one like it")
     [like] = await world.active(boris.id)
     assert like.spec.source == shown.media["file_id"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "name", "use"), [("en", "retro", "Draw in this"), ("ru", "Старое кино", "Рисовать в")]
+)
+async def test_a_link_shows_a_style(world: World, lang: str, name: str, use: str) -> None:
+    await styles.save(world.app, styles.Style(name, "sepia, grain"))
+    anna, boris = (
+        world.sandbox.person("Anna", language_code=lang),
+        world.sandbox.person("Boris", language_code=lang),
+    )
+    listed = await anna.reply_after(await anna.send_text("/styles"))
+    await pressed(world, anna, listed, name)
+    shown = await anna.wait_for(lambda m: "sepia" in m.text and m.message_id > listed.message_id)
+    sends = next(b["url"] for b in shown.buttons if "url" in b)
+    [link] = parse_qs(urlsplit(sends).query)["url"]
+    [payload] = parse_qs(urlsplit(link).query)["start"]
+    seen = await boris.reply_after(await boris.send_text(f"/start {payload}"))
+    assert "sepia, grain" in seen.text
+    await pressed(world, boris, seen, use)
+    await boris.reply_after(await boris.send_text("a fox"))
+    [job] = await world.active(boris.id)
+    assert "sepia" in job.spec.prompt
+    gone = await boris.reply_after(await boris.send_text("/start style_of-the-past"))
+    assert name in str(gone.buttons)

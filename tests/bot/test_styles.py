@@ -62,7 +62,7 @@ async def test_from_an_admins_first_tap_to_a_persons_picture(
     assert _labels(listed) == [name]
     await (await anna.tap(listed, name)).answered()
     seen = await anna.wait_for(lambda m: m.has_photo)
-    assert [use in label for label in _labels(seen)] == [True]
+    assert [use in label for label in _labels(seen)] == [True, False]
     forged = await anna.tap_data(seen, f"y|drop|{name}")
     assert await forged.answered()
     await (await anna.tap(seen, use)).answered()

@@ -1,4 +1,5 @@
-"""Sharing a picture by a link, and what whoever opens it finds: the picture, its words, and one like it."""
+"""Sharing a picture by a link, and what whoever opens it finds: the picture, its words, and one like it. The links to
+styles are here too, before /start takes them for a greeting."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from aiogram.utils.formatting import Code, Text
 
 from src.app import App
 from src.bot import pictures
+from src.bot.handlers import styles
 from src.bot.handlers.create import Words, close_dialog, expecting_words
 from src.bot.ordering import Asking, first_tap, wish_in
 from src.jobs import Job, keys
@@ -108,6 +110,11 @@ def make_router() -> Router:
     router = Router(name="sharing")
     router.message.register(
         opened, CommandStart(deep_link=True, magic=F.args.startswith(_LIKE)), F.chat.type == ChatType.PRIVATE
+    )
+    router.message.register(
+        styles.opened,
+        CommandStart(deep_link=True, magic=F.args.startswith(styles.LINK)),
+        F.chat.type == ChatType.PRIVATE,
     )
     router.callback_query.register(shared, OfShared.filter(F.what.in_({"share", "take back"})))
     router.callback_query.register(like, OfShared.filter())

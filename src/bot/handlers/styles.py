@@ -8,10 +8,12 @@ from typing import Any
 
 from aiogram import Bot, F, Router
 from aiogram.exceptions import TelegramBadRequest
-from aiogram.filters import Command, StateFilter
+from aiogram.filters import Command, CommandObject, StateFilter
 from aiogram.fsm.context import FSMContext
 from aiogram.fsm.state import State, StatesGroup
 from aiogram.types import CallbackQuery, ForceReply, Message
+from aiogram.utils.deep_linking import create_start_link
+from aiogram.utils.payload import decode_payload, encode_payload
 
 from src.app import App
 from src.bot import styles
@@ -28,6 +30,10 @@ _PRIVATE = F.chat.type == "private"
 _CAPTION = 1000
 
 
+LINK = "style_"
+"""So begins what a link to a style says."""
+
+
 class Styling(StatesGroup):
     """An admin makes or changes a style. Its data: `name`, once that is said."""
 
@@ -40,6 +46,23 @@ async def show_all(message: Message, app: App, state: FSMContext, say: Translato
     if await state.get_state() in (Styling.name.state, Styling.words.state, Styling.sample.state):
         await state.clear()
     await message.answer(**await _all(app, message.chat.id, say))
+
+
+async def opened(
+    message: Message, command: CommandObject, app: App, bot: Bot, state: FSMContext, say: Translator
+) -> None:
+    """Somebody follows a link to a style."""
+    await close_dialog(message, state)
+    said = (command.args or "").removeprefix(LINK)
+    chosen = await styles.style(app, said)
+    if chosen is None:
+        # Names that an address cannot have.
+        with suppress(ValueError):
+            chosen = await styles.style(app, decode_payload(said))
+    if chosen is None:
+        await show_all(message, app, state, say)
+    else:
+        await _show(app, bot, message.chat.id, chosen, say)
 
 
 async def _all(app: App, user: int, say: Translator) -> dict[str, Any]:
@@ -126,7 +149,9 @@ async def not_a_sample(message: Message, say: Translator) -> None:
 
 async def _show(app: App, bot: Bot, chat: int, style: Style, say: Translator) -> None:
     text = say("style-line", name=style.name, words=shorten(style.words, _CAPTION))
-    markup = keyboards.style(say, style.name, edits=_may_edit(app, chat))
+    plain = style.name.isascii() and " " not in style.name
+    link = await create_start_link(bot, LINK + (style.name if plain else encode_payload(style.name)))
+    markup = keyboards.style(say, style.name, link, edits=_may_edit(app, chat))
     if style.sample is not None:
         # Telegram may forget an id.
         with suppress(TelegramBadRequest):
