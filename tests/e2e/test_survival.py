@@ -13,7 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from src.jobs import State, keys
 from src.jobs.spending import Spent, day
-from src.pipeline.notify import NAMESPACE, SUBMITS
+from src.pipeline.queues import NAMESPACE, SUBMITS
 from src.sandbox.telegram import Person
 from src.sandbox.traces import orphans
 from src.store.clients import make_sync_redis
