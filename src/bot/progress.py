@@ -1,6 +1,6 @@
 """Keeps placeholders up to date: one loop in one of the bot processes, with few Redis commands.
 
-A tick costs one round trip of a handful of commands however many jobs are open, and one for all those
+A tick costs a round trip or two of a handful of commands however many jobs are open, and one for all those
 requests whose words may have changed. When many are open Telegram's calls are needed for pictures, so a
 request then gets at most one change, when its turn has come. A chat that takes nothing now is left alone
 for a while: who floods it with requests costs the others nothing.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import structlog
@@ -41,13 +40,11 @@ _AGAIN_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one round trip tells: Redis's time in ms, the requests and jobs that are open, and the places
-    of the waiting jobs."""
+    """Redis's time in ms, the requests that are open, and, where these are many, the jobs that wait."""
 
     now: int
     requests: tuple[str, ...]
-    jobs: frozenset[str]
-    places: Mapping[str, int]
+    waiting: frozenset[str]
 
 
 class Progress:
@@ -96,7 +93,12 @@ class Progress:
             if self._may_change(request, snapshot, many) and self._takes(request.chat)
         ]
         worth.sort(key=lambda request: request.shown_at)
-        standings = await self._app.ledger.standings([request.id for request in worth[:_MANY]])
+        asked = [request.id for request in worth[:_MANY]]
+        standings = await self._app.ledger.standings(asked)
+        going_on = {s.request.id for s in standings if not all(job.ended for job in s.jobs)}
+        if over := set(asked) - going_on:
+            # Ended by a version that left them here, or gone.
+            await self._app.redis.zrem(keys.OPEN(), *over)
         self._watched |= {standing.request.id: standing.request for standing in standings}
         gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -111,13 +113,15 @@ class Progress:
         async with self._app.redis.pipeline(transaction=False) as pipe:
             pipe.time()
             pipe.zrange(keys.OPEN(), 0, -1)
-            pipe.zrange(keys.DUE(), 0, -1)
-            for provider in self._app.providers:
-                pipe.zrange(keys.LINE(provider), 0, _LINE_READ - 1)
-            (seconds, micros), requests, due, *lines = await pipe.execute()
-        places = {job: place for line in lines for place, job in enumerate(line)}
+            (seconds, micros), requests = await pipe.execute()
+        lines: list[list[str]] = []
+        if len(requests) > _MANY:
+            async with self._app.redis.pipeline(transaction=False) as pipe:
+                for provider in self._app.providers:
+                    pipe.zrange(keys.LINE(provider), 0, _LINE_READ - 1)
+                lines = await pipe.execute()
         now = int(seconds) * 1000 + int(micros) // 1000
-        return Snapshot(now, tuple(requests), frozenset(due), places)
+        return Snapshot(now, tuple(requests), frozenset(job for line in lines for job in line))
 
     async def _follow(self, snapshot: Snapshot) -> None:
         """Begin to watch what is new, read again what had no placeholder, forget what has ended."""
@@ -133,14 +137,10 @@ class Progress:
                     # Soon while it is new: its placeholder is on its way.
                     age = (snapshot.now - request.created) / 2
                     self._read_again[number] = snapshot.now + min(age, 1000 * _AGAIN_SECONDS)
-        ended = [
-            number
-            for number in snapshot.requests
-            if (known := self._watched.get(number)) is None or snapshot.jobs.isdisjoint(known.jobs)
-        ]
-        if ended:
-            await self._app.redis.zrem(keys.OPEN(), *ended)
-        current = set(snapshot.requests).difference(ended)
+        gone = [number for number in snapshot.requests if number not in self._watched]
+        if gone:
+            await self._app.redis.zrem(keys.OPEN(), *gone)
+        current = set(snapshot.requests).difference(gone)
         self._watched = {number: r for number, r in self._watched.items() if number in current}
         self._read_again = {number: at for number, at in self._read_again.items() if number in current}
 
@@ -169,7 +169,7 @@ class Progress:
         # In a group a change takes one of the twenty messages a minute that its pictures need.
         if not many and not request.group:
             return True
-        return "waiting" in request.shown and snapshot.places.keys().isdisjoint(request.jobs)
+        return "waiting" in request.shown and snapshot.waiting.isdisjoint(request.jobs)
 
     async def _bring_up_to_date(self, standing: Standing) -> bool:
         request, jobs = standing.request, standing.jobs

@@ -55,7 +55,7 @@ UPDATE = Key("update:<id>", "string", "always", "2 days",
     "ledger", "request made from an update or idempotency key")
 DUE = Key("due", "zset", "never", "a row goes with its job's end",
     "ledger", "when a job or r:<request> is looked at, ms")
-OPEN = Key("open", "zset", "never", "swept by progress",
+OPEN = Key("open", "zset", "never", "a row goes with its last job's end",
     "ledger", "requests with a chat that may not have ended")
 ACTIVE = Key("active:<user>", "zset", "never", "a row goes with its job's end",
     "ledger", "a person's jobs under way")
@@ -94,14 +94,14 @@ LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes tha
 # The fair line
 LINE = Key("line:<provider>", "zset", "never", "a row goes with its turn",
     "ledger", "waiting jobs by class * 2^40 + round")
-TAGS = Key("tags:<provider>", "hash", "never", "goes when the line is empty",
+TAGS = Key("tags:<provider>", "hash", "never", "a person's goes with their last job there",
     "ledger", "now:<class>: the round; <class>:<user>: the last given")
 SLOTS = Key("slots:<provider>", "set", "never", "at most its cap", "ledger", "jobs with the provider")
-TOOK = Key("took:<provider>:<model>", "list", "never", "the last 200",
+TOOK = Key("took:<provider>:<model>", "list", "always", "the last 200, a month",
     "ledger", "ms that generations took, newest first")
 SAMPLED = Key("sampled:<provider>:<model>", "string", "always", "ms",
     "ledger", "one was added to that list just now")
-MODELS = Key("models", "set", "never", "models that were used",
+MODELS = Key("models", "set", "never", "models of the last month",
     "ledger", "<provider>:<model> of each list of durations")
 
 # Polls and callbacks

@@ -264,4 +264,6 @@ class Ledger:
         for name in await self.client.smembers(keys.MODELS()):
             provider, _, model = name.partition(":")
             found[provider, model] = await self.durations(provider, model)
+            if not found[provider, model]:
+                await self.client.srem(keys.MODELS(), name)
         return found

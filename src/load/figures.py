@@ -287,11 +287,12 @@ def _refusals(stories: Iterable[dict[str, int]]) -> dict[str, int]:
 
 
 def _lost(record: Record) -> int:
-    """Wishes that were accepted and came to no end that the person could see, though the ledger says
-    they have ended; and pictures the ledger calls delivered that are in no chat."""
+    """Wishes that came to no end that the person could see, and pictures the ledger calls delivered that are in no
+    chat."""
+    endless = sum(not a["ended"] for a in record.world["asked"])
     shown: int = sum(min(len(a["pictures"]), a["count"]) for a in record.world["asked"])
     delivered = sum(job.state is State.DELIVERED for job in record.jobs)
-    return max(0, delivered - shown)
+    return endless + max(0, delivered - shown)
 
 
 def _charged_twice(record: Record) -> int:

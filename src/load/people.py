@@ -234,6 +234,7 @@ class People:
                 over = await self._ask(person, "heavy", _ALBUM)
                 mine.append((self._seen.asked[-1], over))
             await self._pause(0.1)
+        await asyncio.gather(*(_over(over) for _, over in mine))
 
     async def _pause(self, seconds: float) -> None:
         try:

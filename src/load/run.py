@@ -43,6 +43,7 @@ class Plan:
         heavy: people who keep hundreds of jobs open. slots: generations the provider takes at once;
             None: well more than the people without the heavy ones need.
         scale: real seconds in one second of people and generations.
+        drain: seconds at most in which what is open may end: a job's deadline, and a minute.
     """
 
     users: int
@@ -54,7 +55,7 @@ class Plan:
     slots: int | None = None
     seed: int = 0
     scale: float = 1.0
-    drain: float = 120.0
+    drain: float = 660.0
 
     @property
     def provider_slots(self) -> int:

@@ -30,6 +30,8 @@ _BACKLOG = 100
 _DAY_MS = 86_400_000
 # Less says nothing of a day.
 _PACE_MS = 6 * 3_600_000
+# Jobs in line among which the oldest is looked for: a person's hundredth is not what the line waits for.
+_NEXT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Snapshot:
     Attributes:
         at: ms of Redis's clock.
         delivering: jobs whose picture is there and not shown yet, or whose end is not told yet.
-        oldest: seconds that the job waits which waits longest.
+        oldest: seconds that the job waits which waits longest, of those whose turns are next.
         ended: the last jobs that ended, newest first, at most 1000.
         workers: worker processes alive, by their heartbeats.
         overdue: steps that are due for half a minute and that nobody takes.
@@ -263,7 +265,8 @@ async def look(app: App) -> Snapshot:
     async with app.redis.pipeline(transaction=False) as pipe:
         pipe.time()
         for name in names:
-            pipe.zrange(keys.LINE(name), 0, -1)
+            pipe.zcard(keys.LINE(name))
+            pipe.zrange(keys.LINE(name), 0, _NEXT - 1)
             pipe.scard(keys.SLOTS(name))
             pipe.lrange(keys.TOOK(name, app.model(name, edit=False)), 0, -1)
             pipe.hmget(keys.GATE("provider", name), "closed", "open", "probe")
@@ -284,16 +287,16 @@ async def look(app: App) -> Snapshot:
         pipe.lindex(keys.PACE(), -1)
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
-    lines = [answers[4 * i : 4 * i + 4] for i in range(len(names))]
+    lines = [answers[5 * i : 5 * i + 5] for i in range(len(names))]
     due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, *rest = (
-        answers[4 * len(names) :]
+        answers[5 * len(names) :]
     )
     heard, sums, disks, backup, pace = rest
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
-    # Ids sort by time: the first of each line is the one that has waited longest.
-    oldest = [min(line[0]) for line in lines if line[0]]
+    # Ids sort by time: the least is the one that has waited longest.
+    oldest = [min(next_) for _, next_, *_ in lines if next_]
     async with app.redis.pipeline(transaction=False) as pipe:
         pipe.zcount(keys.DUE(), "-inf", now - _STALLED_MS)
         for job in oldest:
@@ -336,7 +339,14 @@ async def _in_rabbitmq(settings: Settings) -> int | None:
 
 
 def _provider(
-    app: App, name: str, now: int, line: list[str], running: int, took: list[str], gate: list[str | None]
+    app: App,
+    name: str,
+    now: int,
+    waiting: int,
+    next_: list[str],
+    running: int,
+    took: list[str],
+    gate: list[str | None],
 ) -> ProviderHealth:
     durations = [int(ms) / 1000 for ms in took]
     closed, opened, probe = gate
@@ -344,7 +354,7 @@ def _provider(
     return ProviderHealth(
         name=name,
         model=app.model(name, edit=False),
-        waiting=len(line),
+        waiting=int(waiting),
         running=int(running),
         cap=app.cap(name),
         rate=float(getattr(app.settings, f"{name}_rate")),

@@ -312,3 +312,13 @@ async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App
         await pulse.beat(well)  # not yet again
         assert heard == ["/ping/abc"] * 2
         await pulse.aclose()
+
+
+async def test_a_look_costs_the_same_however_long_the_line_is(app: App) -> None:
+    sent = []
+    for length in (1_000, 10_000):
+        await app.redis.zadd(keys.LINE("kie"), {new_id(): place for place in range(length)})
+        before = (await app.redis.info("stats"))["total_net_output_bytes"]
+        assert (await look(app)).waiting == await app.ledger.waiting("kie")
+        sent.append((await app.redis.info("stats"))["total_net_output_bytes"] - before)
+    assert sent[1] < 1.2 * sent[0]

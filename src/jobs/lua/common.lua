@@ -132,14 +132,15 @@ local function release(provider, cap, rows)
   local line, slots = P .. 'line:' .. provider, P .. 'slots:' .. provider
   local free = cap - redis.call('SCARD', slots)
   local head = free > 0 and redis.call('ZPOPMIN', line, free) or {}
-  local out, rounds, taken = {}, {}, {}
+  local out, rounds, taken, gone = {}, {}, {}, {}
   rows = rows or {}
   for i = 1, #head, 2 do
     local id, place = head[i], tonumber(head[i + 1])
     local class = math.floor(place / CLASS)
     rounds[class] = place - class * CLASS
-    local f = redis.call('HMGET', job_key(id), 'created', 'story', 'wake')
+    local f = redis.call('HMGET', job_key(id), 'created', 'story', 'wake', 'user')
     if f[1] then
+      gone[#gone + 1] = {class, f[4]}
       move(id, 'submitting', f[1], f[2], 'released', NOW)
       local n, m = #out, #rows
       taken[#taken + 1] = id
@@ -157,6 +158,12 @@ local function release(provider, cap, rows)
     redis.call('DEL', tags)
   else
     for class, round in pairs(rounds) do redis.call('HSET', tags, 'now:' .. class, round) end
+    -- Whose last job has gone stands where a newcomer does.
+    for _, of in ipairs(gone) do
+      local field = of[1] .. ':' .. of[2]
+      local tag = redis.call('HGET', tags, field)
+      if tag and tonumber(tag) <= rounds[of[1]] then redis.call('HDEL', tags, field) end
+    end
   end
   return out
 end
@@ -184,13 +191,19 @@ local function leave_line(id, provider, user, class)
   local place = tonumber(redis.call('ZSCORE', line, id) or '-1')
   if place < 0 then return end
   redis.call('ZREM', line, id)
+  local stands = false
   for _, other in ipairs(redis.call('ZRANGE', P .. 'active:' .. user, 0, -1)) do
     local p = tonumber(redis.call('ZSCORE', line, other) or '-1')
-    if p > place and math.floor(p / CLASS) == class then redis.call('ZINCRBY', line, -1, other) end
+    if p >= 0 and math.floor(p / CLASS) == class then
+      stands = true
+      if p > place then redis.call('ZINCRBY', line, -1, other) end
+    end
   end
   local tags = P .. 'tags:' .. provider
   if redis.call('EXISTS', line) == 0 then
     redis.call('DEL', tags)
+  elseif not stands then
+    redis.call('HDEL', tags, class .. ':' .. user)
   else
     redis.call('HINCRBY', tags, class .. ':' .. user, -1)
   end

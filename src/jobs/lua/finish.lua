@@ -1,6 +1,6 @@
 -- The person has it: delivering → delivered, or failed / cancelled and now told. The job has ended.
 --
--- Keys  active, counts, due, ended, failed, job, owed, request
+-- Keys  active, counts, due, ended, failed, job, open, owed, request
 -- ARGV  1 job  2 fence  3 shown (JSON: message and file ids)  4 ttl, s  5 kind (not empty: it cannot be shown, for this reason)
 -- Returns {outcome, jobs of the request still open, ms since it was asked}, or {""} when it is no longer ours.
 local ENDED = 1000 -- jobs that `ended` keeps
@@ -54,6 +54,7 @@ redis.call('HINCRBY', P .. 'counts', outcome, 1)
 local open, status_message = others_open()
 if open == 0 then
   redis.call('EXPIRE', request, ttl)
+  redis.call('ZREM', P .. 'open', f.request)
   if status_message then due('r:' .. f.request, NOW + RESEND) end
 end
 return {outcome, open, NOW - tonumber(f.created)}

@@ -13,6 +13,7 @@ local function sample(model, ms)
   local sampled, took = P .. 'sampled:' .. model, P .. 'took:' .. model
   if redis.call('EXISTS', sampled) == 1 then return end
   local n = redis.call('LPUSH', took, ms)
+  if n == 1 or NOW % 16 == 0 then redis.call('EXPIRE', took, 30 * 86400) end
   if n == 1 then redis.call('SADD', P .. 'models', model) end
   if n >= FEW then redis.call('SET', sampled, 1, 'PX', math.max(1, math.floor(2 * ms / KEPT))) end
   if n > KEPT then redis.call('LTRIM', took, 0, KEPT - 1) end
