@@ -254,7 +254,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             settings=settings,
             redis=client,
             ledger=Ledger(client, replicated=is_replicated(settings)),
-            limiter=Limiter(client),
+            limiter=Limiter(client, trial=settings.lease),
             blobs=Blobs(settings),
             providers=make_providers(settings, clients),
             words=WordModels(settings, helper) if helper else None,

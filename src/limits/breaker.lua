@@ -4,15 +4,21 @@
 --   fails   failures in a row while the breaker is closed
 --   trips   times it opened since a call last went well
 --   open    "1" from the first trip until a call goes well; half open while `closed` is over
+--   probe   "1" while a call tries
 -- Keys  gate
--- ARGV  1 gate's name  2 "failed" | "passed"  3 failures that open it  4 ms of the first pause  5 ms of the longest
+-- ARGV  1 gate's name  2 "failed" | "passed" | "tries" (the trial goes on)  3 failures that open it
+--       4 ms of the first pause, or for which the trial keeps others out  5 ms of the longest
 -- Returns 1 if this opened it, -1 if this closed it, 0 otherwise.
 local key = KEYS[1] .. 'gate:' .. ARGV[1]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local f = redis.call('HMGET', key, 'fails', 'trips', 'open', 'closed')
+local f = redis.call('HMGET', key, 'fails', 'trips', 'open', 'closed', 'probe')
+if ARGV[2] == 'tries' then
+  if f[3] == '1' and f[5] then redis.call('HSET', key, 'closed', math.max(tonumber(f[4] or '0'), now + ARGV[4])) end
+  return 0
+end
 if ARGV[2] == 'passed' then
-  redis.call('HDEL', key, 'fails', 'trips', 'open')
+  redis.call('HDEL', key, 'fails', 'trips', 'open', 'probe')
   if f[3] == '1' then redis.call('HDEL', key, 'closed') return -1 end
   return 0
 end

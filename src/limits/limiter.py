@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from asyncio import sleep
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -19,7 +19,7 @@ from src.jobs import keys
 from src.store.scripts import script_text
 
 # What the script says at its end.
-_REFUSED, _GO = 0, 1
+_REFUSED, _GO, _TRIAL = 0, 1, 3
 _FAILURES = 5
 _FIRST_PAUSE = 10_000
 _LONGEST_PAUSE = 300_000
@@ -56,10 +56,16 @@ def _text(name: str) -> str:
 
 
 class Limiter:
-    """Takes and shuts gates, by an asyncio client."""
+    """Takes and shuts gates, by an asyncio client.
 
-    def __init__(self, client: Any = None) -> None:
+    Args:
+        trial: seconds for which a half-open breaker waits for its trial call, unless `try_on` says that it goes on.
+    """
+
+    def __init__(self, client: Any = None, *, trial: float = 15.0) -> None:
         self._client = client
+        self._trial = round(trial * 1000)
+        self._trials: set[str] = set()
         self._script = functools.cache(lambda name: client.register_script(_text(name)))
 
     async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, spread: bool = False) -> Refusal | None:
@@ -82,12 +88,16 @@ class Limiter:
                 }
                 for gate in gates
             ]
-            ms, name, what = await self._eval("take", json.dumps({"gates": rows, "spread": spread}))
+            ms, name, what = await self._eval(
+                "take", json.dumps({"gates": rows, "spread": spread, "trial": self._trial})
+            )
             if int(what) == _REFUSED:
                 return Refusal(name, int(ms) / 1000)
             if int(ms) > 0:
                 await sleep(int(ms) / 1000)
-            if int(what) == _GO:
+            if int(what) == _TRIAL:
+                self._trials.add(name)
+            if int(what) in (_GO, _TRIAL):
                 return None
             slept.add(name)
 
@@ -106,12 +116,21 @@ class Limiter:
         Args:
             at_once: open it now, as for a key that is refused.
         """
+        self._trials.discard(gate)
         threshold = 1 if at_once else _FAILURES
         return int(await self._eval("breaker", gate, "failed", threshold, _FIRST_PAUSE, _LONGEST_PAUSE)) == 1
 
     async def passed(self, gate: str) -> bool:
         """A call behind this gate went well: its breaker closes. True if it was open."""
+        self._trials.discard(gate)
         return int(await self._eval("breaker", gate, "passed", 0, 0, 0)) == -1
+
+    async def try_on(self, under_way: Collection[str]) -> None:
+        """The trial calls that this process makes behind these gates go on: their breakers wait for them. Its other
+        trials came to nothing."""
+        self._trials.intersection_update(under_way)
+        for gate in list(self._trials):
+            await self._eval("breaker", gate, "tries", 0, self._trial, 0)
 
     async def breaker(self, gate: str) -> int:
         """0 closed, 1 half open (one call tries), 2 open."""

@@ -6,11 +6,12 @@
 --                        to come; closed: ms until which the gate is (was last) shut; open, probe: see breaker.lua
 -- Keys  gate
 -- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms worth waiting here, p it has slept for its turn here}], spread
---         (refused calls come when they are told to: each is told another time)
--- Returns {ms, gate, what}. 1: all are taken, go after so many ms. 2: it has a turn in this gate's line; ask again after
+--         (refused calls come when they are told to: each is told another time), trial (ms for which a half-open breaker
+--         lets nobody else through)
+-- Returns {ms, gate, what}. 1: all are taken, go after so many ms; 3: as the trial of that gate's breaker. 2: it has a turn in this gate's line; ask again after
 -- so many ms: the call is counted when it goes, should its process be late or a gate be shut by then. 0: refused,
 -- nothing was taken.
-local P, IDLE, PROBE = KEYS[1], 3600000, 60000
+local P, IDLE = KEYS[1], 3600000
 -- How much earlier than it goes a call may be counted.
 local EARLY = 250
 local a = cjson.decode(ARGV[1])
@@ -51,10 +52,15 @@ if wait > EARLY then
   if not last.p then write(last, last.line, 'line', ms_of(last.line + last.t)) end
   return {wait, last.n, 2}
 end
+local what, tried = 1, ''
 for _, g in ipairs(a.gates) do
   local line = g.line + (g.p and 0 or g.t)
   write(g, line, 'used', ms_of(g.used + g.t), 'line', ms_of(line))
-  -- A half-open breaker lets one call through and shuts the gate behind it until that call is back.
-  if g.half then redis.call('HSET', g.key, 'closed', math.floor(now) + PROBE, 'probe', 1) end
+  -- A half-open breaker lets one call through and shuts the gate behind it until that call is back. Whoever makes it
+  -- keeps it shut ("tries" in breaker.lua); if they die, the next may try soon.
+  if g.half then
+    redis.call('HSET', g.key, 'closed', math.floor(now) + wait + a.trial, 'probe', 1)
+    what, tried = 3, g.n
+  end
 end
-return {wait, '', 1}
+return {wait, tried, what}

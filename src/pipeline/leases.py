@@ -17,7 +17,7 @@ from aiogram import Bot
 from redis.exceptions import RedisError
 
 from src.app import App
-from src.jobs import Job, transitions
+from src.jobs import Job, State, transitions
 from src.pipeline.poll_schedule import ProgressCalibration
 from src.telegram.messages import Messages
 from src.telegram.owner import Owner
@@ -63,6 +63,7 @@ class Work:
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)
     _steps: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     _told: dict[str, float] = field(default_factory=dict)
+    _submits: dict[str, str] = field(default_factory=dict)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -92,6 +93,8 @@ class Work:
         task = asyncio.current_task()
         self._held[job.id] = (job.fence, task if stop_if_lost else None)
         self._steps[job.id] = task
+        if job.state is State.SUBMITTING:
+            self._submits[job.id] = f"provider:{job.provider}"
         try:
             yield
         finally:
@@ -99,6 +102,7 @@ class Work:
                 del self._held[job.id]
                 del self._steps[job.id]
                 self._told.pop(job.id, None)
+                self._submits.pop(job.id, None)
 
     @asynccontextmanager
     async def room(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
@@ -178,6 +182,7 @@ class Work:
                         [(job, fence, self._told.get(job)) for job, (fence, _) in held.items()], lease
                     )
                 )
+                await self.app.limiter.try_on(set(self._submits.values()))
             except RedisError as error:
                 log.warning("leases not renewed", error=type(error).__name__, jobs=len(held))
                 # The first to be done when Redis is back: see the grace in due.lua.

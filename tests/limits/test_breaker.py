@@ -78,3 +78,50 @@ async def test_who_is_refused_by_an_open_breaker_is_told_when_it_tries(
     clock.advance(10)
     assert await limiter.take([GATE], spread=True) is None
     assert await limiter.take([GATE], spread=True) is not None
+
+
+async def test_a_trial_whose_process_dies_lets_the_next_try_soon(limiter: Limiter, clock: Clock) -> None:
+    await limiter.failed(GATE.name, at_once=True)
+    clock.advance(10)
+    assert await limiter.take([GATE]) is None
+    clock.advance(14)
+    assert await limiter.take([GATE]) is not None
+    clock.advance(1)
+    assert await limiter.take([GATE]) is None
+
+
+async def test_a_trial_that_goes_on_keeps_others_out(
+    limiter: Limiter, redis_client: Any, clock: Clock
+) -> None:
+    other = Limiter(redis_client)
+    await limiter.failed(GATE.name, at_once=True)
+    clock.advance(10)
+    assert await limiter.take([GATE]) is None
+    for _ in range(6):
+        clock.advance(10)
+        await limiter.try_on({GATE.name})
+        assert await other.take([GATE]) is not None
+    assert await limiter.passed(GATE.name)
+    await limiter.try_on({GATE.name})
+    assert await other.take([GATE]) is None
+
+
+async def test_a_trial_that_came_to_nothing_is_not_kept(limiter: Limiter, clock: Clock) -> None:
+    await limiter.failed(GATE.name, at_once=True)
+    clock.advance(10)
+    assert await limiter.take([GATE]) is None
+    clock.advance(10)
+    await limiter.try_on(())
+    clock.advance(5)
+    assert await Limiter(limiter._client).take([GATE]) is None
+
+
+async def test_an_open_breaker_is_open_whatever_trial_there_was_before(
+    limiter: Limiter, clock: Clock
+) -> None:
+    await limiter.failed(GATE.name, at_once=True)
+    clock.advance(10)
+    assert await limiter.take([GATE]) is None
+    await limiter.passed(GATE.name)
+    await limiter.failed(GATE.name, at_once=True)
+    assert await limiter.breaker(GATE.name) == 2
