@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from redis.asyncio import Redis
 
@@ -240,10 +240,29 @@ class Ledger:
         """Jobs ever admitted, delivered, failed and cancelled."""
         return {k: int(v) for k, v in (await self.client.hgetall(keys.COUNTS())).items()}
 
+    async def changing(self, request_id: str) -> None:
+        """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives."""
+        await self.client.hset(keys.REQUEST(request_id), "changing", 1)
+
     async def shown(self, request_id: str, text: str) -> None:
         """Remember what a placeholder says now, and since when."""
         mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
-        await self.client.hset(keys.REQUEST(request_id), mapping=mapping)
+        async with self.client.pipeline() as pipe:
+            pipe.hset(keys.REQUEST(request_id), mapping=mapping)
+            pipe.hdel(keys.REQUEST(request_id), "changing")
+            await pipe.execute()
+
+    async def settled(self, request_id: str, *names: Literal["changing", "strays"]) -> None:
+        """Nothing of that is left in the chat."""
+        await self.client.hdel(keys.REQUEST(request_id), *names)
+
+    async def strays(self, request_id: str, messages: Sequence[int], seconds: float) -> None:
+        """These messages do not count and could not be deleted: look after them in so many seconds."""
+        at = await self.now() + round(seconds * 1000)
+        async with self.client.pipeline() as pipe:
+            pipe.hset(keys.REQUEST(request_id), "strays", ",".join(map(str, messages)))
+            pipe.zadd(keys.DUE(), {f"r:{request_id}": at}, nx=True)
+            await pipe.execute()
 
     async def sending(self, request_id: str, count: int = 1) -> None:
         """A placeholder goes out now; or (-1) one that did is certainly not in the chat."""

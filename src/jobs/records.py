@@ -301,6 +301,8 @@ class Request:
         chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
         sendings: how often a placeholder was sent that may have arrived.
         original: the person wants the original, not a photo of it.
+        changing: a change of the placeholder was on its way of which nobody knows what became.
+        strays: messages that are to be deleted.
     """
 
     id: str
@@ -320,6 +322,8 @@ class Request:
     chosen: str = ""
     sendings: int = 0
     original: bool = False
+    changing: bool = False
+    strays: tuple[int, ...] = ()
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -343,6 +347,8 @@ class Request:
             chosen=raw.get("chosen", ""),
             sendings=int(raw.get("sendings") or 0),
             original=raw.get("first") == "file",
+            changing="changing" in raw,
+            strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
         )
 
     @classmethod

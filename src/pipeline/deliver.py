@@ -5,6 +5,7 @@ How it looks in the chat is `src.telegram.messages`'s to say, and whether it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -87,21 +88,40 @@ async def _drop_upload(work: Work, source: str) -> None:
 
 
 async def close(work: Work, request_id: str) -> None:
-    """Give an album's status message its last words, if that was not done when its last job ended."""
+    """Leave nothing of a request in its chat that promises what is over: its status message or notice has the last
+    words, and messages that do not count are deleted."""
     ledger = work.app.ledger
     standing = await ledger.standing(request_id)
-    if standing is not None and standing.request.status_message is not None:
+    if standing is not None:
+        request, jobs = standing.request, standing.jobs
         try:
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
-                await work.messages.close(standing.request, standing.jobs)
+                await work.messages.placeholders.take_back_strays(request)
+                await _last_words(work, request, jobs)
         except (Undeliverable, TelegramBadRequest, TelegramMigrateToChat) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
+            await ledger.settled(request_id, "changing")
         except GateClosed as closed:
             await ledger.close_later(request_id, closed.seconds)
             return
         except TelegramAPIError:
             return
+        else:
+            if request.changing and all(job.ended for job in jobs):
+                # A change that was on its way has the last word, unless ours comes after it.
+                await ledger.settled(request_id, "changing")
+                await ledger.close_later(request_id, timeouts.SETTLES)
+                return
     await ledger.closed(request_id)
+
+
+async def _last_words(work: Work, request: Request, jobs: Sequence[Job]) -> None:
+    if not jobs or not all(job.ended for job in jobs):
+        return
+    if request.status_message is not None:
+        await work.messages.close(request, jobs)
+    elif jobs[0].state in (State.FAILED, State.CANCELLED):
+        await work.messages.notice(jobs[0], request)
 
 
 async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]:

@@ -50,6 +50,8 @@ CLOSE_PATIENCE = 2.0
 """For the turn of an album's last words, which nobody waits for: the ledger has them said later."""
 ALBUM_AGAIN = 50.0
 """Fallback re-check of an album's other pictures; the placeholder's arrival normally wakes them."""
+SETTLES = 30.0
+"""After it, a change of a placeholder that was on its way when the end was said has arrived, or never will."""
 PING_AFTER = 60.0
 """Who waited longer no longer looks at the chat: a short message says that the picture is there."""
 

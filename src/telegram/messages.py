@@ -12,8 +12,11 @@ from typing import Any
 
 from aiogram import Bot
 from aiogram.exceptions import (
+    TelegramAPIError,
     TelegramBadRequest,
     TelegramForbiddenError,
+    TelegramNetworkError,
+    TelegramServerError,
 )
 from aiogram.types import InlineKeyboardMarkup
 from aiogram.utils.formatting import BlockQuote, Text
@@ -29,7 +32,7 @@ from src.telegram.i18n import Texts, Translator, shorten
 from src.telegram.photos import Media, shown_in
 from src.telegram.placeholders import Placeholders, count_offer
 from src.telegram.status_text import Offer
-from src.telegram.throttle import priority
+from src.telegram.throttle import before_leaving, priority
 
 _CAPTION_PROMPT = 300
 
@@ -77,13 +80,35 @@ class Messages:
             return False
         markup = keyboards.placeholder(say, request.id, status.offer)
         text = Text(status.text, status_text.note(say, request))
-        with priority("answer" if asked else "progress"), reaching():
-            changed = await self._edit_text(request.chat, message, text, markup)
+        changed = await self._change(request, message, text, markup, asked=asked)
         if changed:
             count_offer(request, status)
         await self._ledger.shown(request.id, status.shape)
         await self._correct(request)
         return changed
+
+    async def _change(
+        self, request: Request, message: int, text: Text, markup: InlineKeyboardMarkup | None, *, asked: bool
+    ) -> bool:
+        """Edit a placeholder. While it is on its way, and where its answer is lost, the ledger knows of it: the end
+        that is said meanwhile is said once more, as the later edit would hide it."""
+
+        gone = False
+
+        async def goes() -> None:
+            nonlocal gone
+            await self._ledger.changing(request.id)
+            gone = True
+
+        with priority("answer" if asked else "progress"), before_leaving(goes), reaching():
+            try:
+                return await self._edit_text(request.chat, message, text, markup)
+            except (TelegramNetworkError, TelegramServerError):
+                raise  # it may have arrived, or still do
+            except TelegramAPIError:
+                if gone:
+                    await self._ledger.settled(request.id, "changing")
+                raise
 
     async def _correct(self, request: Request) -> None:
         """Say the end again if it was said while our edit was on its way: the later edit has won."""

@@ -13,8 +13,15 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import structlog
 from aiogram import Bot
-from aiogram.exceptions import TelegramAPIError, TelegramNetworkError, TelegramRetryAfter, TelegramServerError
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramNetworkError,
+    TelegramRetryAfter,
+    TelegramServerError,
+)
 from aiogram.types import InlineKeyboardMarkup, Message
 
 from src.jobs import PENDING, Job, Ledger, Request, Wake, transitions
@@ -26,6 +33,8 @@ from src.telegram.photos import Media
 from src.telegram.status_text import Offer, Status, offers
 from src.telegram.throttle import before_leaving, priority
 from src.telemetry import metrics
+
+log = structlog.get_logger(__name__)
 
 # No ETA: the picture already exists.
 _NO_ESTIMATE = Estimate(None, 5.0, 10.0)
@@ -99,7 +108,7 @@ class Placeholders:
         if not placed.ours:
             strays = messages if status_message is None else [*messages, status_message]
             with priority("answer", patience=_STRAY_SECONDS):
-                gone = await self._take_back(request.chat, strays)
+                gone = await self._take_back(request, strays)
             if gone:
                 await self._ledger.sending(request.id, -1)
             return ()
@@ -171,7 +180,7 @@ class Placeholders:
             status = await self._send_under_album(request, text, markup)
         except TelegramAPIError as error:
             with priority("result", patience=_STRAY_SECONDS, chat_patience=_STRAY_SECONDS):
-                gone = await self._take_back(request.chat, tiled)
+                gone = await self._take_back(request, tiled)
             if gone:
                 raise
             raise _Stayed(error) from error
@@ -191,12 +200,26 @@ class Placeholders:
                         raise
                     await asyncio.sleep(error.retry_after)
 
-    async def _take_back(self, chat: int, messages: list[int]) -> bool:
-        """Delete messages that do not count; False: they may have stayed."""
+    async def _take_back(self, request: Request, messages: list[int]) -> bool:
+        """Delete messages that do not count; False: they may have stayed, and are looked after later."""
         try:
-            return await self._bot.delete_messages(chat, messages)
+            return await self._bot.delete_messages(request.chat, messages)
         except TelegramAPIError:
+            await self._ledger.strays(request.id, messages, _STRAY_SECONDS)
             return False
+
+    async def take_back_strays(self, request: Request) -> None:
+        """Delete what could not be deleted before. Raises what `Messages` does."""
+        if request.strays:
+            gone = False
+            try:
+                with reaching():
+                    gone = await self._bot.delete_messages(request.chat, list(request.strays))
+            except TelegramBadRequest as error:
+                log.info("strays stay", request_id=request.id, error=type(error).__name__)
+            await self._ledger.settled(request.id, "strays")
+            if gone:
+                await self._ledger.sending(request.id, -1)
 
 
 def count_offer(request: Request, status: Status) -> None:

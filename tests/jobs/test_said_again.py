@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis
 
-from src.jobs import Job, Ledger, Spec, State, Wake, transitions
-from tests.jobs.states import CAP, claimed, in_state
+from src.jobs import Job, Ledger, Spec, State, Wake, keys, transitions
+from tests.jobs.states import CAP, admitted, claimed, in_state
 
 
 @pytest.fixture
@@ -111,3 +111,15 @@ def test_the_end(ledger: Ledger, sync_redis: Any, state: State, kind: str) -> No
     assert record(sync_redis, job) == before
     assert sync_redis.hgetall("imagebot:counts") == counts
     assert not ledger.run_sync(transitions.finish(job, fence + 1, shown={}, ttl=3600)).outcome
+
+
+def test_a_placeholder(ledger: Ledger, sync_redis: Any) -> None:
+    jobs = admitted(ledger, count=2)
+    request = sync_redis.hget(keys.JOB(jobs[0]), "request")
+    placed = transitions.placed(request, [11, 12], 13, shown="waiting")
+    assert ledger.run_sync(placed).ours
+    before = sync_redis.hgetall(keys.REQUEST(request))
+    assert ledger.run_sync(placed).ours
+    assert sync_redis.hgetall(keys.REQUEST(request)) == before
+    other = ledger.run_sync(transitions.placed(request, [21, 22], 23))
+    assert (other.ours, other.messages, other.status_message) == (False, (11, 12), 13)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiogram.exceptions import TelegramAPIError, TelegramNetworkError
 
 from src.jobs import Job, State, transitions
 from src.jobs.estimate import Estimate
@@ -243,3 +246,76 @@ async def test_an_albums_last_words_come_when_telegram_has_a_turn_for_them(
                 await deliver.close(work, row.id)
             await asyncio.sleep(0.05)
     assert await world.app.redis.zscore("imagebot:due", member) is None
+
+
+async def _looked_after(world: World, work: Work, request: str, soonest: float) -> None:
+    """The ledger looks at the request again, no sooner than that."""
+    member = f"r:{request}"
+    assert soonest <= await _asked_again_at(world, member) <= 60
+    await world.app.redis.zadd("imagebot:due", {member: 0})
+    rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
+    assert ("close", request) in [(row.what, row.id) for row in rows]
+    await deliver.close(work, request)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_change_that_arrives_after_the_end_does_not_have_the_last_word(
+    world: World, worker: Callable[[Any], Work], count: int
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, count)
+    before = await world.request_of(jobs[0])
+    status = _shown(anna)[-1]
+    # The bot's change is on its way when the last job ends.
+    await world.app.ledger.changing(before.id)
+    for job in jobs:
+        ending = transitions.fail(job.id, None, kind="upstream", cap=9)
+        assert (await world.app.ledger.run(ending)).done
+        await _show(work, job)
+    last_words = status.text
+    world.sandbox.faults.add("timeout_after_commit", "editMessageText", seconds=0.0)
+    with pytest.raises(TelegramNetworkError):
+        await world.messages.progress(before, jobs, [Estimate(None, 100, 300)] * count)
+    assert status.text != last_words
+    # An album's end was said at once, and it is said again; one picture's has yet to be.
+    for _ in range(2 if count == 1 else 1):
+        await _looked_after(world, work, before.id, 0)
+        assert status.text == last_words
+    if count == 2:
+        await _looked_after(world, work, before.id, 0)
+    assert await world.app.redis.zscore("imagebot:due", f"r:{before.id}") is None
+    assert not (await world.request_of(jobs[0])).changing
+
+
+@pytest.mark.parametrize(
+    ("fault", "unknown"),
+    [(None, False), ("400", False), ("429", False), ("timeout_after_commit", True), ("500", True)],
+)
+async def test_the_ledger_knows_of_a_change_whose_fate_nobody_knows(
+    world: World, fault: str | None, unknown: bool
+) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna)
+    if fault is not None:
+        world.sandbox.faults.add(fault, "editMessageText", seconds=0.0)
+    with suppress(TelegramAPIError):
+        await world.messages.progress(await world.request_of(jobs[0]), jobs, [Estimate(None, 100, 300)])
+    assert (await world.request_of(jobs[0])).changing is unknown
+
+
+async def test_what_could_not_be_deleted_is_deleted_later(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, 2)
+    counts = _shown(anna)
+    request = await world.request_of(jobs[0])
+    world.sandbox.faults.add("500", "deleteMessages")
+    again = replace(request, messages=())
+    await world.messages.placeholders.place(again, jobs, [Estimate(None, 20, 40)] * 2)
+    assert len(_shown(anna)) == 2 * len(counts)
+    assert len((await world.request_of(jobs[0])).strays) == 3
+    await _looked_after(world, work, request.id, 10)
+    assert _shown(anna) == counts
+    now = await world.request_of(jobs[0])
+    assert (now.strays, now.may_have_stray) == ((), False)

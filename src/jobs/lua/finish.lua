@@ -10,10 +10,10 @@ local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 't
   'ready', 'generation', 'forget', 'keep')
 local request = P .. 'request:' .. f.request
 
--- How many other jobs of the request have not ended (an ended one was also told to the person), and its status message.
+-- How many other jobs of the request have not ended (an ended one was also told to the person).
 local function others_open()
-  if cjson.decode(f.spec).count == 1 then return 0, false end
-  local r = redis.call('HMGET', request, 'jobs', 'status_message')
+  if cjson.decode(f.spec).count == 1 then return 0 end
+  local r = redis.call('HMGET', request, 'jobs')
   local n = 0
   for other in string.gmatch(r[1] or '', '[^,]+') do
     local o = other ~= id and fields(other, 'state', 'told')
@@ -21,11 +21,11 @@ local function others_open()
       n = n + 1
     end
   end
-  return n, r[2]
+  return n
 end
 
 if f.told == '1' and f.fence == ARGV[2] then
-  return {f.state, (others_open()), NOW - tonumber(f.created)} -- said again: the first answer was lost
+  return {f.state, others_open(), NOW - tonumber(f.created)} -- said again: the first answer was lost
 end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state
@@ -51,10 +51,12 @@ local ttl = days > 0 and math.min(days * 86400, tonumber(ARGV[4])) or ARGV[4]
 if f.forget == '1' then ttl = FORGOTTEN end
 redis.call('EXPIRE', job_key(id), ttl)
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
-local open, status_message = others_open()
+local open = others_open()
 if open == 0 then
   redis.call('EXPIRE', request, ttl)
   redis.call('ZREM', P .. 'open', f.request)
-  if status_message then due('r:' .. f.request, NOW + RESEND) end
+  -- An album's last words; and what is not settled in the chat, see `deliver.close`.
+  local left = redis.call('HMGET', request, 'status_message', 'changing', 'strays')
+  if left[1] or left[2] or left[3] then due('r:' .. f.request, NOW + RESEND) end
 end
 return {outcome, open, NOW - tonumber(f.created)}

@@ -7,7 +7,9 @@
 local key = P .. 'request:' .. ARGV[1]
 local f = redis.call('HMGET', key, 'jobs', 'messages', 'status_message')
 if not f[1] then return {0, '', ''} end
-if f[2] then return {0, f[2], f[3] or ''} end
+-- The same ones again: the first answer was lost.
+local again = f[2] == ARGV[2] and (f[3] or '') == ARGV[3]
+if f[2] and not again then return {0, f[2], f[3] or ''} end
 local changed = {'messages', ARGV[2]}
 local function note(field, value)
   if value ~= '' then changed[#changed + 1], changed[#changed + 2] = field, value end
@@ -16,7 +18,7 @@ note('status_message', ARGV[3])
 note('shown', ARGV[4])
 note('shown_at', ARGV[4] ~= '' and NOW or '')
 note('eta', ARGV[5])
-redis.call('HSET', key, unpack(changed))
+if not again then redis.call('HSET', key, unpack(changed)) end
 local out = {1}
 for id in string.gmatch(f[1], '[^,]+') do
   local j = fields(id, 'state', 'told', 'holder', 'wake')
