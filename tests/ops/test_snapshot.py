@@ -105,7 +105,8 @@ async def test_a_snapshot_counts_what_the_ledger_holds(app: App) -> None:
     assert snapshot.workers == 1
     assert snapshot.processes[0].memory > 1_000_000
     assert snapshot.counts == {"admitted": 4, "delivered": 1}
-    assert snapshot.level is Level.NORMAL
+    # But for how busy this machine is.
+    assert {figure.name for figure in snapshot.figures if figure.level} <= {"cpu", "load", "memory", "disk"}
     await samples.keep(app.ledger, snapshot.sample)
     assert [sample.waiting for sample in await samples.last_hour(app.ledger)] == [1]
 
