@@ -27,6 +27,8 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider
 
 from observability.dramatiq.exceptions import error_type, record_exception
+from observability.dramatiq.messaging import SCHEMA_URL
+from observability.dramatiq.version import __version__
 from observability.scrubbing import REDACTED
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class UpdateSpans(BaseMiddleware):
     """Outer middleware of updates: the span an update is handled in."""
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
-        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider, SCHEMA_URL)
 
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         if not isinstance(event, Update):
@@ -116,8 +118,8 @@ class CallSpans(BaseRequestMiddleware):
     def __init__(
         self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider, SCHEMA_URL)
+        meter = metrics.get_meter(_SCOPE, __version__, meter_provider, SCHEMA_URL)
         self._errors = meter.create_counter(
             "imagebot.telegram.errors", "{error}", "Bot API calls that failed."
         )

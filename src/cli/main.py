@@ -242,7 +242,8 @@ async def _demo(folder: Path, port: int, prompt: str | None, as_json: bool) -> b
     if as_json:
         print(outcome.dumps(), flush=True)
     elif outcome.image:
-        print(f"{outcome.image}\n{outcome.seconds} s, {outcome.spans} spans in trace {outcome.trace_id}")
+        spans = "" if outcome.spans is None else f"{outcome.spans} spans in "
+        print(f"{outcome.image}\n{outcome.seconds} s, {spans}trace {outcome.trace_id}")
     else:
         _say(f"imagebot: {outcome.reason}")
     return outcome.image is not None

@@ -42,15 +42,16 @@ class DemoError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What `imagebot demo --prompt` prints with `--json`."""
+    """What `imagebot demo --prompt` prints with `--json`. `spans` and `orphans` are None where the spans went to a
+    Collector of one's own."""
 
     job_id: str
     state: str
     seconds: float
     image: str | None
     trace_id: str
-    spans: int
-    orphans: int
+    spans: int | None
+    orphans: int | None
     reason: str | None = None
 
     def dumps(self) -> str:
@@ -111,7 +112,7 @@ async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
         seconds = round(time.monotonic() - started, 2)
         image = await _save_picture(client, person, job.id, data) if job.state is State.DELIVERED else None
         trace = job_spans.trace_id(job)
-        spans, orphans = await _trace(client, trace)
+        spans, orphans = (None, None) if _own_collector() else await _trace(client, trace)
     reason = None if image else f"{job.state}: {job.kind or 'no picture'}"
     return Outcome(job.id, job.state, seconds, image, trace, spans, orphans, reason)
 
@@ -161,6 +162,11 @@ async def _trace(client: httpx.AsyncClient, trace_id: str) -> tuple[int, int]:
                 break
         await asyncio.sleep(0.1)
     return len(found["spans"]), len(found["orphans"])
+
+
+def _own_collector() -> str | None:
+    """Where spans go instead of the demo's page."""
+    return os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
 
 async def start_redis(supervisor: Supervisor, data: Path) -> str:
@@ -231,7 +237,7 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "OPENAI_API_KEY": "sandbox-key",
         "OPENAI_BASE_URL": f"{url}/openai/v1",
         "ALLOW_PRIVATE_HOSTS": "true",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": _own_collector() or url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf",
         "OTEL_BSP_SCHEDULE_DELAY": "300",
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",

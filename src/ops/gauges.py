@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from observability.dramatiq.messaging import SCHEMA_URL
 from src.jobs.spending import amount
 from src.ops.snapshot import ProviderHealth, Snapshot
+from src.telemetry.metrics import VERSION
 
 
 class Gauges:
@@ -19,7 +21,7 @@ class Gauges:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        meter = metrics.get_meter("imagebot")
+        meter = metrics.get_meter("imagebot", VERSION, schema_url=SCHEMA_URL)
 
         def gauge(name: str, unit: str, text: str, read: Callable[[Snapshot], Iterable[Observation]]) -> None:
             def observe(_: CallbackOptions) -> Iterable[Observation]:

@@ -5,6 +5,7 @@ How it looks in the chat is `src.telegram.messages`'s to say, and whether it is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -53,11 +54,15 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
                 request, others = await work.messages.placeholders.hold(job, request)
                 await notify.deliver(others)
             if job.state is State.DELIVERING:
-                async with work.uploads, await _picture(work, job) as picture:
-                    if request.chat == NO_CHAT:
-                        shown = _kept(job, picture)
-                    else:
-                        shown = await work.messages.picture(job, request, picture)
+                began = time.time_ns()
+                async with work.uploads:
+                    job_spans.waited("wait for an upload", began)
+                    async with await _picture(work, job) as picture:
+                        _describe(picture)
+                        if request.chat == NO_CHAT:
+                            shown = _kept(job, picture)
+                        else:
+                            shown = await work.messages.picture(job, request, picture)
             elif request.chat == NO_CHAT:
                 shown = {}
             else:
@@ -134,6 +139,18 @@ async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]
     if not url and data is None:
         raise ProviderError(ErrorKind.BAD_RESULT, "blob_gone")
     return provider.open(ImageRef(url=url, data=data))
+
+
+def _describe(picture: Picture) -> None:
+    """Let the step's span tell what is shown."""
+    trace.get_current_span().set_attributes(
+        {
+            "imagebot.image.type": picture.mime,
+            "imagebot.image.bytes": picture.size,
+            "imagebot.image.width": picture.width,
+            "imagebot.image.height": picture.height,
+        }
+    )
 
 
 def _kept(job: Job, picture: Picture) -> dict[str, Any]:

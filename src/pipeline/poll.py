@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.util.types import AttributeValue
@@ -68,7 +69,8 @@ async def _poll(work: Work, job: Job) -> GoesOn | None:
 async def ended(work: Work, job: Job, error: ProviderError) -> None:
     """A generation ended without a picture: a new one, or the job's end."""
     if await failures.after_submit(work, job, error):
-        job_spans.write_generation(job, error=error.kind)
+        code: dict[str, AttributeValue] = {"imagebot.error.code": error.code} if error.code else {}
+        job_spans.write_generation(job, error=error.kind, attributes=code | _server(work, job))
         work.owed.written(job.generation)
 
 
@@ -92,12 +94,13 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
     )
     if ours:
         facts = _facts(job, done)
-        job_spans.write_generation(job, attributes=facts)
+        job_spans.write_generation(job, attributes=facts | _server(work, job))
         work.owed.written(job.generation)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
-        metrics.generation_duration.record(seconds, labels)
-        if job.ticket is not None:
-            metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
+        with job_spans.under(job.generation):
+            metrics.generation_duration.record(seconds, labels)
+            if job.ticket is not None:
+                metrics.generation_polls.record(job.polls + 1, {"imagebot.provider": job.provider})
     await notify.send(deliver=[job.wake] if ours else (), submit=released)
 
 
@@ -127,4 +130,14 @@ def _facts(job: Job, done: Done) -> dict[str, AttributeValue]:
     if done.cost is not None:
         facts["imagebot.cost"] = done.cost
         facts["imagebot.cost.unit"] = done.unit
+    if done.tokens is not None:
+        facts["gen_ai.usage.input_tokens"], facts["gen_ai.usage.output_tokens"] = done.tokens
+    if job.ticket is not None:
+        facts["imagebot.polls"] = job.polls + 1
     return facts
+
+
+def _server(work: Work, job: Job) -> dict[str, AttributeValue]:
+    """Where the provider is."""
+    address = getattr(work.app.settings, f"{job.provider}_base_url", None)
+    return {"server.address": urlsplit(str(address)).hostname or ""} if address else {}

@@ -31,7 +31,17 @@ _LONGEST_ADDRESS = 8192
 # Fewer characters are no picture, whatever they decode to.
 _SHORTEST = 60
 _DEEPEST = 4
+_TOKENS = (b"input|prompt", b"output|completion")
+_USAGE_BYTES = 1000
 _SENTENCE = re.compile(r"\S\s+\S")
+
+
+def tokens_in(answer: Answer) -> tuple[int, int] | None:
+    """What an answer says it was counted as: tokens asked and answered. Read where it stands: a picture is long."""
+    at = answer.body.rfind(b'"usage"')
+    said = answer.body[at : at + _USAGE_BYTES] if at >= 0 else b""
+    counts = [re.search(rb'"(?:%b)_tokens"\s*:\s*(\d{1,12})\b' % names, said) for names in _TOKENS]
+    return None if None in counts else tuple(int(count[1]) for count in counts if count)  # type: ignore[return-value]
 
 
 def picture_in(answer: Answer, prompt: str = "") -> ImageRef:

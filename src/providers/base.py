@@ -200,9 +200,10 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The picture exists. `seed`, `cost` and `finish_reason` where the provider tells them.
+    """The picture exists. `seed`, `cost`, `finish_reason` and `tokens` where the provider tells them.
 
-    `unit`: what `cost` is counted in (USD, credits). `seconds`: how long it says the picture took.
+    `unit`: what `cost` is counted in (USD, credits). `seconds`: how long it says the picture took. `tokens`: it
+    counted for what was asked, and for the answer.
     """
 
     image: ImageRef
@@ -211,6 +212,7 @@ class Done:
     unit: str = ""
     finish_reason: str | None = None
     seconds: float | None = None
+    tokens: tuple[int, int] | None = None
 
     @property
     def costs(self) -> tuple[float, str] | None:

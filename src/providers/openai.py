@@ -17,7 +17,7 @@ import structlog
 from pydantic import BaseModel, Field, SecretStr
 
 from src.providers import refusals
-from src.providers.answers import picture_in
+from src.providers.answers import picture_in, tokens_in
 from src.providers.base import (
     ASPECTS,
     Aspect,
@@ -152,7 +152,7 @@ class OpenAIProvider(Client):
                 self._gives_addresses.add(request.model)
                 log.info("pictures come as addresses", model=request.model, host=url.host, server=self._base)
             self._hosts.check(url)
-        return Done(image)
+        return Done(image, tokens=tokens_in(answer))
 
     def _body(self, request: GenRequest, without: set[_Parameter]) -> dict[str, str]:
         """What is said of the picture, without what this address refuses."""

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, Field, SecretStr
 
-from src.providers.answers import picture_in
+from src.providers.answers import picture_in, tokens_in
 from src.providers.base import (
     Capabilities,
     Done,
@@ -94,7 +94,7 @@ class OpenRouterProvider(Client):
             raise await self.explained(error, self._models) from None
         if image.url is not None:
             self._hosts.check(httpx.URL(image.url))
-        return Done(image, cost=_cost(answer), unit="USD")
+        return Done(image, cost=_cost(answer), unit="USD", tokens=tokens_in(answer))
 
     async def check(self) -> Health:
         """Look the model up in the list, which is free."""

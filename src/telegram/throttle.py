@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from src.limits import OVERALL, Gate, Limiter, Refusal, telegram_gates
 from src.settings import Settings
+from src.telemetry import job_spans
 
 if TYPE_CHECKING:
     from aiogram import Bot
@@ -158,8 +159,12 @@ class Throttle(BaseRequestMiddleware):
     ) -> Response[TelegramType]:
         chat = _chat_of(method)
         pace = _pace.get()
-        if method.__api_method__ in _PACED and (refusal := await self._take(method, chat, pace)) is not None:
-            raise GateClosed(method, refusal)
+        if method.__api_method__ in _PACED:
+            began = time.time_ns()
+            refusal = await self._take(method, chat, pace)
+            job_spans.waited("wait for Telegram", began, {"telegram.method": method.__api_method__})
+            if refusal is not None:
+                raise GateClosed(method, refusal)
         if pace.leaving is not None:
             await pace.leaving()
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
+from observability.dramatiq.messaging import SCHEMA_URL
 from observability.otlp_reader import PROCESS_LOST
 from observability.spans import (
     SpanEvent,
@@ -34,8 +36,16 @@ from src.app import App
 from src.jobs import Job, Ledger, State, transitions
 from src.settings import Settings
 from src.store.clients import make_sync_redis
+from src.telemetry import metrics
 
-_tracer = trace.get_tracer("imagebot")
+_tracer = trace.get_tracer("imagebot", metrics.VERSION, schema_url=SCHEMA_URL)
+
+# A wait is worth a span of its own from here on.
+_LONG_NS = 1_000_000_000
+_STATES = frozenset(State)
+_WAITS = {State.WAITING: "wait in line", State.READY: "wait for delivery"}
+# Redis's clock may be another machine's: what it says of a job's beginning is believed within this.
+_LATENCY_NS = 10_000_000_000
 
 
 def open_job() -> str:
@@ -94,6 +104,17 @@ def attempt() -> str:
     return str(SpanRef(context.trace_id, context.span_id, parent_id, int(context.trace_flags), started))
 
 
+def waited(name: str, began_ns: int, attributes: Mapping[str, AttributeValue] | None = None) -> None:
+    """Tell of a wait of the step under way that ends now, if it was long.
+
+    Args:
+        began_ns: nanoseconds since the epoch.
+    """
+    now = time.time_ns()
+    if now - began_ns >= _LONG_NS and trace.get_current_span().get_span_context().is_valid:
+        _tracer.start_span(name, attributes=attributes, start_time=began_ns).end(now)
+
+
 def spans_folder(settings: Settings) -> Path:
     """Where the processes of this machine keep the spans that the Collector does not have yet."""
     return settings.data_dir / "spans"
@@ -140,12 +161,14 @@ def write_generation(
         "gen_ai.request.model": job.spec.model,
         "gen_ai.output.type": "image",
         "imagebot.job.id": job.id,
+        **_wish(job),
         **(attributes or {}),
     }
     if job.ticket:
         known["gen_ai.response.id"] = str(job.ticket.get("external_id", ""))
     if error:
         known["error.type"] = error
+    _measure(ref, known, end_ns)
     write_span(
         ref,
         f"generate_content {job.spec.model}",
@@ -155,6 +178,20 @@ def write_generation(
         status=Status(StatusCode.ERROR, error) if error else None,
         tracer=_tracer,
     )
+
+
+_MEASURED = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "error.type")
+
+
+def _measure(ref: SpanRef, known: Mapping[str, AttributeValue], end_ns: int | None) -> None:
+    labels = {name: known[name] for name in _MEASURED if name in known}
+    seconds = max(0, (end_ns or time.time_ns()) - ref.start_ns) / 1e9
+    metrics.inference_duration.record(seconds, labels, context_of(ref))
+
+
+def _wish(job: Job) -> dict[str, AttributeValue]:
+    """What was asked for, without its words."""
+    return {"imagebot.aspect": job.spec.aspect, "imagebot.edit": job.spec.source is not None}
 
 
 async def write_lost_attempt(app: App, job: Job, step: str) -> None:
@@ -213,7 +250,7 @@ def write_owed_end(job: Job) -> None:
     if ref is not None:
         # The ledger's times are whole milliseconds: a generation that began within the last one is inside, too.
         generation = SpanRef.parse(job.generation)
-        span.end(max(ref.start_ns + ms * 1_000_000, generation.start_ns if generation else 0))
+        span.end(max(began(job, ref) + ms * 1_000_000, generation.start_ns if generation else 0))
 
 
 @dataclass(slots=True)
@@ -264,25 +301,55 @@ def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:
         "gen_ai.request.model": job.spec.model,
         "imagebot.tries": job.tries,
         "imagebot.deliveries": job.deliveries,
+        "imagebot.polls": job.polls,
+        **_wish(job),
+        **_price(job),
     }
     if kind:
         attributes["error.type"] = kind
+    if job.code:
+        attributes["imagebot.error.code"] = job.code
     span = resume_span(ref, "job", attributes=attributes, tracer=_tracer)
     for event in _events(job, ref):
         span.add_event(event.name, event.attributes, event.at_ns)
+    _write_waits(job, ref)
     if outcome == State.FAILED:
         span.set_status(Status(StatusCode.ERROR, kind))
     return span
 
 
+def _price(job: Job) -> dict[str, AttributeValue]:
+    """What the provider said of the picture."""
+    told = job.result or {}
+    names = {"seed": "gen_ai.request.seed", "cost": "imagebot.cost", "unit": "imagebot.cost.unit"}
+    return {name: told[key] for key, name in names.items() if key in told}
+
+
+def _write_waits(job: Job, ref: SpanRef) -> None:
+    """Write the long waits between the steps, of which no process had any: they are spans of the job."""
+    start, context = began(job, ref), context_of(ref)
+    moves = [(name, start + ms * 1_000_000) for name, ms in story(job) if name in _STATES]
+    for (state, since), (_, until) in pairwise(moves):
+        if state in _WAITS and until - since >= _LONG_NS:
+            name = _WAITS[State(state)]
+            _tracer.start_span(name, context=context, start_time=since).end(until)
+
+
+def began(job: Job, ref: SpanRef) -> int:
+    """When the job was admitted, which its story counts from: its span began before that, by the admission's call."""
+    at = job.created * 1_000_000
+    return at if 0 <= at - ref.start_ns <= _LATENCY_NS else ref.start_ns
+
+
 def _time_of(job: Job, ref: SpanRef, state: str) -> int | None:
     """When the job came to a state, in nanoseconds since the epoch."""
-    return next((ref.start_ns + ms * 1_000_000 for name, ms in story(job) if name == state), None)
+    return next((began(job, ref) + ms * 1_000_000 for name, ms in story(job) if name == state), None)
 
 
 def _events(job: Job, ref: SpanRef) -> Iterator[SpanEvent]:
+    start = began(job, ref)
     for name, ms in story(job):
-        yield SpanEvent(f"imagebot.{name.partition(':')[0]}", ref.start_ns + ms * 1_000_000, _detail(name))
+        yield SpanEvent(f"imagebot.{name.partition(':')[0]}", start + ms * 1_000_000, _detail(name))
 
 
 def _detail(name: str) -> dict[str, AttributeValue] | None:

@@ -6,11 +6,15 @@ Attributes are few-valued; ids of jobs, people and chats never are.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 
 from opentelemetry import metrics
 
-_meter = metrics.get_meter("imagebot")
+from observability.dramatiq.messaging import SCHEMA_URL
+
+VERSION = importlib.metadata.version("imagebot")
+_meter = metrics.get_meter("imagebot", VERSION, schema_url=SCHEMA_URL)
 _SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600]
 
 
@@ -23,6 +27,9 @@ job_duration = _histogram("imagebot.job.duration", "s", "From asking to the end 
 wait_duration = _histogram("imagebot.job.wait.duration", "s", "Time in line", _SECONDS)
 generation_duration = _histogram(
     "imagebot.generation.duration", "s", "From accepted by the provider to ready", _SECONDS
+)
+inference_duration = _histogram(
+    "gen_ai.client.inference.duration", "s", "The same by its conventional name, failures too", _SECONDS
 )
 delivery_duration = _histogram("imagebot.delivery.duration", "s", "From ready to shown", _SECONDS)
 generation_polls = _histogram(

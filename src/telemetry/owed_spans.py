@@ -97,4 +97,4 @@ def _as_it_ended(job: Job, at: int, tries: str, deliveries: str, ready: str, gen
 def _in_trace(job: Job, at: int) -> int | None:
     """A moment of Redis's clock, in ms, as nanoseconds of the clock that the job's span began by."""
     ref = job_spans.job_ref(job)
-    return ref.start_ns + (at - job.created) * 1_000_000 if ref else None
+    return job_spans.began(job, ref) + (at - job.created) * 1_000_000 if ref else None

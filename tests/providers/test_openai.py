@@ -39,6 +39,7 @@ async def test_gets_the_picture(openai: OpenAIProvider, edge: Edge) -> None:
     image = await openai.fetch(done.image)
     assert image.data == done.image.data
     assert (image.mime, image.width, image.height) == ("image/png", 1536, 864)
+    assert done.tokens == (len(PROMPT) // 4 + 1, 1056)
     assert edge.openai.audit.job_ids == {"job-1": 1}
 
 
