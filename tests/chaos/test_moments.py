@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,8 +51,13 @@ class Pool:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pool]:
-    folder = tmp_path_factory.mktemp("moments")
-    env = {"LEASE": "1", "POLL_INTERVAL": "0.2", "PROGRESS_INTERVAL": "1"}
+    async with running_pool(tmp_path_factory.mktemp("moments")) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def running_pool(folder: Path, **more: str) -> AsyncIterator[Pool]:
+    env = {"LEASE": "1", "POLL_INTERVAL": "0.2", "PROGRESS_INTERVAL": "1", **more}
     system = System(folder, env)
     moments = Moments(system)
     env["REDIS_URL"] = moments.url
@@ -145,3 +152,16 @@ async def one_picture(system: System, person: Person) -> Job:
     (message,) = [m for m in person.messages if m.from_bot and m.has_photo]
     assert len(message.pictures) == 1
     return job
+
+
+@pytest.mark.soak
+async def test_a_picture_that_came_in_an_answer_outlives_its_process(tmp_path: Path) -> None:
+    async with running_pool(tmp_path, PROVIDER="openai") as pool:
+        died = await pool.kill_at(Moment("lua:ready", "before"))
+        ann = pool.system.person()
+        await ann.send_text("a fox that is paid once")
+        async with asyncio.timeout(WAIT):
+            await died.wait()
+        job = await one_picture(pool.system, ann)
+        assert pool.system.openai.audit.charged["a fox that is paid once"] == 1
+        assert job.unknown == 0
