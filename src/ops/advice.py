@@ -34,6 +34,8 @@ def advise(snapshot: Snapshot) -> list[Advice]:
         return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
     if TELEGRAM.level(snapshot.deaf):
         return [Advice("advice-telegram", {"why": snapshot.deaf_why}, "imagebot doctor")]
+    if snapshot.room == 0:
+        return [Advice("advice-pictures", command="imagebot doctor")]
     if not snapshot.store.saved:
         return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
     if snapshot.messages is None:

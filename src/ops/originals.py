@@ -37,8 +37,6 @@ class Sweeper:
     def __init__(self, app: App) -> None:
         self._app = app
         self._leader = Leader(app, "originals", 3 * EVERY)
-        # Names of pictures known to have been delivered: a job does not come back from there.
-        self._delivered: set[str] = set()
 
     async def run(self) -> None:
         """Sweep until cancelled; while Redis or the store is away, what it last said counts."""
@@ -87,28 +85,34 @@ class Sweeper:
                 used, room = used - blob.size, room + blob.size
         names = [blob.name for blob in drop]
         await app.blobs.delete(*names)
-        self._delivered.difference_update(names)
-        said = {"room": max(0, room), "size": size, "used": used, "limit": limit}
+        # Room for less than one is none.
+        said = {"room": room if room >= size else 0, "size": size, "used": used, "limit": limit}
         await app.redis.hset(keys.ORIGINALS(), mapping=said)
         if drop:
             log.info("originals swept", dropped=len(drop), **said)
 
     async def _known(self, found: list[Blob]) -> tuple[list[Blob], list[Blob]]:
-        """The pictures that people have, oldest first, and those that nobody will get."""
-        unknown = [blob for blob in found if blob.name not in self._delivered]
-        useless = []
-        for at in range(0, len(unknown), _PAGE):
-            page = unknown[at : at + _PAGE]
+        """The pictures that people have, oldest first, and those that nobody will get.
+
+        One without a record is of a job that is forgotten; but where no record at all is known, of another Redis.
+        """
+        delivered, useless, forgotten, known = list[Blob](), list[Blob](), list[Blob](), False
+        for at in range(0, len(found), _PAGE):
+            page = found[at : at + _PAGE]
             async with self._app.redis.pipeline(transaction=False) as pipe:
                 for blob in page:
                     pipe.hmget(keys.JOB(blob.name.rpartition("/")[2]), "state", "told")
                 for blob, (state, told) in zip(page, await pipe.execute(), strict=True):
-                    # Without a record it is too old for the history.
-                    if state is None or state == State.DELIVERED:
-                        self._delivered.add(blob.name)
+                    known = known or state is not None
+                    if state is None:
+                        forgotten.append(blob)
+                    elif state == State.DELIVERED:
+                        delivered.append(blob)
                     elif told == "1":
                         useless.append(blob)
-        return [blob for blob in found if blob.name in self._delivered], useless
+        if known:
+            return delivered, useless + forgotten
+        return forgotten, useless
 
     async def _open(self) -> int:
         """Jobs whose pictures may come in an answer."""

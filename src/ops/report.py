@@ -64,6 +64,12 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
             return say("ops-telegram-hears", seconds=round(figure.value or 0))
         case "telegram":
             return say("ops-telegram-deaf", seconds=round(figure.value or 0), why=snapshot.deaf_why)
+        case "pictures" if figure.value is None:
+            return say("ops-pictures-unused")
+        case "pictures":
+            return say(
+                "ops-pictures-value", kept=round(snapshot.kept / 1e6), room=round((figure.value or 0) / 1e6)
+            )
         case "redis":
             store = snapshot.store
             if not store.saved:

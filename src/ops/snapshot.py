@@ -40,7 +40,7 @@ class Figure:
 
     Attributes:
         name: `waiting` (jobs), `time` (s), `cpu`, `load`, `memory` and `disk` (shares), `workers`, `line`,
-            `providers`, `redis`, `backup` (s), `telegram` (s); some have a value only where it says something.
+            `providers`, `redis`, `backup` (s), `telegram` (s), `pictures` (bytes there is room for); some have a value only where it says something.
     """
 
     name: str
@@ -142,6 +142,7 @@ class Snapshot:
         spent: what today's pictures cost. spend_cap: the most that they may, None where there is no cap.
         disk: the fullest disk's share in use.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
+        room, kept: bytes for pictures that come in answers, left and used; room None: nobody has looked.
     """
 
     at: int
@@ -163,6 +164,8 @@ class Snapshot:
     backup: BackupState
     deaf: float | None
     deaf_why: str
+    room: int | None
+    kept: int
 
     @property
     def waiting(self) -> int:
@@ -241,6 +244,8 @@ class Snapshot:
             Figure("redis", None, self.store.level),
             Figure("backup", self.backup.age, self.backup.level),
             Figure("telegram", self.deaf, thresholds.TELEGRAM.level(self.deaf)),
+            # A sweep keeps room for hundreds: where there is none, none can be made.
+            Figure("pictures", self.room, Level.PROBLEM if self.room == 0 else Level.NORMAL),
         )
 
     @property
@@ -285,13 +290,14 @@ async def look(app: App) -> Snapshot:
         pipe.hgetall(keys.DISKS())
         pipe.hgetall(keys.BACKUP())
         pipe.lindex(keys.PACE(), -1)
+        pipe.hgetall(keys.ORIGINALS())
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[5 * i : 5 * i + 5] for i in range(len(names))]
     due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, *rest = (
         answers[5 * len(names) :]
     )
-    heard, sums, disks, backup, pace = rest
+    heard, sums, disks, backup, pace, originals = rest
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -329,6 +335,8 @@ async def look(app: App) -> Snapshot:
         ),
         deaf=max(0, now - int(heard["at"])) / 1000 if "at" in heard else None,
         deaf_why=heard.get("why") or "no bot process asks for updates",
+        room=max(0, int(originals["room"])) if "room" in originals else None,
+        kept=int(originals.get("used", 0)),
     )
 
 

@@ -82,6 +82,7 @@ FIGURES = (
     "redis",
     "backup",
     "telegram",
+    "pictures",
 )
 COMPOSED = {
     *(f"ops-{name}{end}" for name in FIGURES for end in ("", "-scale")),

@@ -8,14 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import dramatiq
 import pytest
+from dramatiq.brokers.stub import StubBroker
 
 from src.app import App, open_app
 from src.jobs import Ledger, State, keys, transitions
 from src.ops import originals
+from src.ops.advice import advise
 from src.ops.originals import Sweeper
+from src.ops.snapshot import Figure, look
+from src.ops.thresholds import Level
 from src.pipeline import admission
 from src.pipeline.admission import Wish
+from src.pipeline.notify import QUEUES
 from src.providers.base import Capabilities, Provider
 from src.settings import load_settings
 from tests.jobs.states import claimed, in_state
@@ -38,8 +44,13 @@ async def app(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         blobs_max_bytes=LIMIT,
         openai_api_key="sk-of-a-test",
     )
+    broker, previous = StubBroker(), dramatiq.get_broker()
+    for queue in QUEUES:
+        broker.declare_queue(queue)
+    dramatiq.set_broker(broker)
     async with open_app(settings) as made:
         yield replace(made, providers={"openai": cast(Provider, Synchronous())})
+    dramatiq.set_broker(previous)
 
 
 @pytest.fixture
@@ -53,8 +64,10 @@ async def kept(app: App, ledger: Ledger, state: State, folder: Path, *, age: flo
     if state in (State.FAILED, State.CANCELLED):
         told = claimed(ledger, job, "deliver")
         ledger.run_sync(transitions.finish(job, told.fence, shown={}, ttl=3600))
-    await app.blobs.put(f"originals/{job}", b"x" * PICTURE)
     file = folder / "originals" / job
+    file.parent.mkdir(exist_ok=True)
+    # Not by the store, which waits for the disk.
+    file.write_bytes(b"x" * PICTURE)
     os.utime(file, (file.stat().st_mtime - age,) * 2)
     return job
 
@@ -131,3 +144,26 @@ async def test_between_two_sweeps_the_ledger_counts(app: App, ledger: Ledger) ->
     job, fence = in_state(ledger, State.RUNNING)
     ledger.run_sync(transitions.ready(job, fence, result={}, cap=9, model="m", kept=PICTURE))
     assert await room(app) == LIMIT - PICTURE
+
+
+async def test_a_forgotten_jobs_picture_goes_but_not_another_systems(
+    app: App, ledger: Ledger, tmp_path: Path
+) -> None:
+    await app.blobs.put("originals/somebodys", b"1")
+    await Sweeper(app).sweep()
+    assert await names(app) == {"somebodys"}
+    job = await kept(app, ledger, State.DELIVERED, tmp_path)
+    await Sweeper(app).sweep()
+    assert await names(app) == {job}
+
+
+async def test_who_watches_sees_it(app: App, tmp_path: Path) -> None:
+    async def figure() -> Figure:
+        return next(figure for figure in (await look(app)).figures if figure.name == "pictures")
+
+    assert (await figure()).value is None
+    await Sweeper(app).sweep()
+    assert await figure() == Figure("pictures", LIMIT, Level.NORMAL)
+    await app.close_store()
+    assert (await figure()).level is Level.PROBLEM
+    assert [step.key for step in advise(replace(await look(app), workers=1))] == ["advice-pictures"]

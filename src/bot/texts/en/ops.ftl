@@ -129,3 +129,9 @@ advice-disk = The disk is { $percent } % full. Make room: a full one stops Redis
 advice-redis-days = At today's pace Redis is full in { $days } days. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
 advice-redis-memory = Redis uses most of its memory. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
 advice-backup = The last backup is old, or the one after it failed. Mend it before anything else is changed.
+
+ops-pictures = Originals
+ops-pictures-scale = have room
+ops-pictures-unused = none kept yet
+ops-pictures-value = { $kept } MB kept, room for { $room } MB
+advice-pictures = Pictures that come in answers cannot be kept, so none are made: the disk is full, or the storage does not answer.

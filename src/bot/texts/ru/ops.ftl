@@ -128,3 +128,9 @@ advice-disk = Диск занят на { $percent } %. Освободите ме
 advice-redis-days = При сегодняшнем темпе Redis заполнится через { $days } дн. Уменьшите JOB_TTL_DAYS или поднимите его maxmemory и mem_limit.
 advice-redis-memory = Redis занял почти всю свою память. Уменьшите JOB_TTL_DAYS или поднимите его maxmemory и mem_limit.
 advice-backup = Последняя копия старая, или следующая не удалась. Исправьте это, прежде чем менять что-то ещё.
+
+ops-pictures = Оригиналы
+ops-pictures-scale = есть место
+ops-pictures-unused = пока не было
+ops-pictures-value = занято { $kept } МБ, есть место на { $room } МБ
+advice-pictures = Картинки, пришедшие в ответе, некуда сохранять, поэтому их не делают: диск полон или хранилище не отвечает.
