@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +82,14 @@ class Edge:
                 **overrides,
             }
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pictures_take_no_seconds() -> Iterator[None]:
+    """So a poll of ComfyUI's client need not listen for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.providers.comfyui._LISTEN_SECONDS", 0.1)
+        yield
 
 
 @asynccontextmanager
