@@ -69,8 +69,9 @@ async def _submitted(
 ) -> int:
     """The breaker's state after a submit of each prompt came to nothing."""
     work = replace(work, app=replace(work.app, providers={"kie": cast(Provider, Refusing(error))}))
-    for prompt in prompts:
-        (job_id,) = admitted(ledger)
+    for number, prompt in enumerate(prompts):
+        # Each of a person of their own: what is refused is a strike.
+        (job_id,) = admitted(ledger, str(number + 1))
         job = claimed(ledger, job_id, "submit")
         source = (await ledger_upload(work)) if edit else None
         spec = replace(job.spec, prompt=prompt, source=source)
