@@ -17,7 +17,7 @@ import pytest_asyncio
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from src.pipeline.notify import NAMESPACE, SUBMITS
+from src.pipeline.queues import NAMESPACE, SUBMITS
 from src.worker.broker import make_broker
 from tests.servers import free_port
 from tests.system import System, running
