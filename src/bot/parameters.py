@@ -149,6 +149,10 @@ def _meanings() -> dict[str, str]:
     }
 
 
+# Of a model's or a style's name, at most.
+_NAME_WORDS = 10
+
+
 def _value(what: str, behind: str, app: App, styles: Iterable[Style]) -> tuple[str, str]:
     """A parameter's value, and the words that go on after it."""
     if what == "negative":
@@ -156,7 +160,7 @@ def _value(what: str, behind: str, app: App, styles: Iterable[Style]) -> tuple[s
         return value.strip(), rest
     tokens = behind.split()
     models, names = app.models(), {style.name.casefold() for style in styles}
-    for many in range(len(tokens), 1, -1):
+    for many in range(min(len(tokens), _NAME_WORDS), 1, -1):
         value, rest = " ".join(tokens[:many]), " ".join(tokens[many:])
         if (what == "model" and models_like(value, models)) or (
             what == "style" and value.casefold() in names
