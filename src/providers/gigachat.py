@@ -229,9 +229,10 @@ def _said(answer: Answer) -> tuple[str, str]:
 
 
 def _words(answer: Answer, text: str, prompt: str) -> ProviderError:
-    """It answered in words: a refusal, of the prompt where it does not say of what."""
+    """It answered in words: a refusal, of the prompt where it says so."""
     kind = refusals.kind_of(answer.status, refusals.Said((), text, frozenset(), False), prompt)
-    kind = ErrorKind.MODERATED_INPUT if kind is ErrorKind.UPSTREAM else kind
+    # Whoever asks can have it say anything, also that the balance is spent.
+    kind = kind if kind is ErrorKind.MODERATED_INPUT else ErrorKind.MODERATED_OUTPUT
     return ProviderError(kind, "text_for_picture", status=answer.status, request_id=answer.request_id)
 
 

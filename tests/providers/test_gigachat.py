@@ -75,8 +75,8 @@ async def test_a_token_is_got_once_and_again_before_it_ends_or_where_it_is_taken
     ("fault", "kind", "code"),
     [
         ("moderated", ErrorKind.MODERATED_INPUT, "blacklist"),
-        ("moderated_output", ErrorKind.MODERATED_INPUT, "text_for_picture"),
-        ("blocked_200", ErrorKind.MODERATED_INPUT, "text_for_picture"),
+        ("moderated_output", ErrorKind.MODERATED_OUTPUT, "text_for_picture"),
+        ("blocked_200", ErrorKind.MODERATED_OUTPUT, "text_for_picture"),
     ],
 )
 async def test_words_in_place_of_a_picture_are_a_refusal(
