@@ -68,6 +68,8 @@ SOUGHT = Key("sought:<chat>:<message>", "string", "always", "a day",
 WINDOW = Key("window:<user>", "zset", "always", "the rate's window", "ledger", "a person's admissions lately")
 STRIKES = Key("strikes:<user>", "string", "always", "an hour from the last",
     "ledger", "requests of a person's that were refused for what they ask")
+HELPED = Key("helped:<user>", "string", "always", "the rate's window",
+    "bot", "how often a person's words were made better or written down")
 COOLING = Key("cooling:<user>", "string", "always", "half an hour",
     "ledger", "a person had too many of these, and may ask for nothing")
 USER = Key("user:<user>", "hash", "never", "choices do not run out, nor does a block",

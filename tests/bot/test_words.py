@@ -111,6 +111,17 @@ async def test_a_voice_message_is_words_that_are_shown_first(
     assert failed in (await anna.reply_after(await _say(anna, world, b"OggS"))).text
 
 
+async def test_help_costs_money_too_so_it_has_the_same_limit(
+    world: World, words: tuple[WordsSandbox, str]
+) -> None:
+    anna = world.sandbox.person()
+    words[0].hears = ""
+    for _ in range(world.settings.rate_limit):
+        await anna.reply_after(await _say(anna, world, b"OggS"))
+    words[0].hears = "a fox"
+    assert "couldn’t make out" in (await anna.reply_after(await _say(anna, world, b"OggS"))).text
+
+
 class TestOff:
     @pytest.fixture
     def settings_of_world(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ from src.bot.handlers.create import Dialog, choices, close_dialog, offer_choices
 from src.bot.handling import Later
 from src.bot.ordering import Asking, first_tap, kept_by
 from src.bot.parameters import as_words
-from src.jobs import Person
+from src.jobs import Person, keys
 from src.providers.base import ProviderError
 from src.telegram import files
 from src.telegram.i18n import Translator
@@ -24,6 +24,7 @@ from src.telegram.keyboards import OfDialog
 log = structlog.get_logger(__name__)
 
 _TAP_SECONDS = 5
+_LONGEST_VOICE_SECONDS = 180
 
 
 class Hears(Filter):
@@ -33,11 +34,24 @@ class Hears(Filter):
         return app.words is not None and app.words.hears
 
 
+async def _may(app: App, person: Person) -> bool:
+    """As often as pictures may be asked for, since this costs money too; nobody who is blocked."""
+    if person.blocked:
+        return False
+    key = keys.HELPED(person.id)
+    async with app.redis.pipeline() as pipe:
+        pipe.set(key, 0, nx=True, ex=app.settings.rate_window)
+        pipe.incr(key)
+        _, times = await pipe.execute()
+    return int(times) <= app.settings.rate_limit
+
+
 async def improve(
     callback: CallbackQuery,
     state: FSMContext,
     app: App,
     asking: Asking,
+    person: Person,
     later: Later,
     say: Translator,
     update_id: int,
@@ -49,6 +63,8 @@ async def improve(
         await callback.answer(say("toast-old"))
     elif not await first_tap(app, callback, update_id, _TAP_SECONDS):
         await callback.answer(say("toast-already"))
+    elif not await _may(app, person):
+        await callback.answer(say("improve-failed"))
     else:
         await callback.answer(say("improve-asked"))
         later(_improve(message, data["prompt"], state, app, asking, say))
@@ -83,6 +99,10 @@ async def voice(
     later: Later,
     say: Translator,
 ) -> None:
+    assert message.voice is not None
+    if message.voice.duration > _LONGEST_VOICE_SECONDS or not await _may(app, person):
+        await message.reply(say("voice-failed"))
+        return
     later(_hear(message, app, bot, state, asking, person, say))
 
 
