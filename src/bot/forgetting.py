@@ -16,8 +16,9 @@ from src.store.blobs import ORIGINALS, BlobsAway
 
 log = structlog.get_logger(__name__)
 
-# Of a person's keys these go by themselves, in a minute or with what is under way.
-_BRIEF = (keys.WINDOW, keys.ACTIVE)
+# Of a person's keys these go by themselves, within the hour or with what is under way; a time to cool down would else
+# be ended by whom it is meant for.
+_BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED)
 _DAY_MS = 86_400_000
 # A ban would else be undone by its owner.
 _NOT_THEIRS = frozenset({"blocked", "tier"})
@@ -54,6 +55,7 @@ async def forget_person(app: App, user: str) -> Receipt:
     active = await app.ledger.active(user)
     endings = [await admission.cancel(app, job.id, user) for job in active]
     jobs = {job.id for job in await app.ledger.all_of(user)} | {job.id for job in active}
+    jobs |= {job_id async for job_id in _jobs_of(app, user)}
     for job_id in jobs:
         await forget(app, job_id, user)
     names = [name async for name in _names_of(app, user)]
@@ -75,6 +77,22 @@ async def forget_person(app: App, user: str) -> Receipt:
     )
     log.info("person forgotten", receipt=receipt.number, count=receipt.pictures)
     return receipt
+
+
+async def _jobs_of(app: App, user: str) -> AsyncIterator[str]:
+    """A person's jobs, also those that their history, which is cut, has no more."""
+    cursor = 0
+    while True:
+        cursor, names = await app.redis.scan(cursor, match=keys.JOB("*"), count=1000)
+        async with app.redis.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hget(name, "user")
+            owners = await pipe.execute()
+        for name, owner in zip(names, owners, strict=True):
+            if owner == user:
+                yield name.rpartition(":")[2]
+        if not cursor:
+            return
 
 
 async def _forget_costs(app: App, user: str) -> None:

@@ -103,6 +103,9 @@ async def test_all_that_is_kept_is_told_sent_and_deleted(world: World, lang: str
     assert say["not"] in asked.text
     assert await world.app.ledger.job(first) is not None
 
+    # What history has no more goes all the same; a time to cool down stays.
+    await world.app.redis.zrem(keys.HISTORY(anna.id), (await world.app.ledger.job(first)).request)  # type: ignore[union-attr]
+    await world.app.redis.set(keys.COOLING(anna.id), 1, ex=1800)
     await pressed(world, anna, told, say["delete"])
     asked = await anna.wait_for(lambda m: say["sure"] in str(m.buttons))
     await pressed(world, anna, asked, say["sure"])
@@ -115,7 +118,11 @@ async def test_all_that_is_kept_is_told_sent_and_deleted(world: World, lang: str
     assert not placeholder.has_photo
     assert 0 < await world.app.redis.ttl(keys.JOB(open_job.id)) <= 600
     left = {name async for name in world.app.redis.scan_iter(f"*:{anna.id}*")}
-    assert {name.removeprefix(keys.PREFIX).partition(":")[0] for name in left} <= {"user", "window"}
+    assert {name.removeprefix(keys.PREFIX).partition(":")[0] for name in left} == {
+        "user",
+        "window",
+        "cooling",
+    }
     assert await world.app.redis.hgetall(keys.USER(anna.id)) == {"blocked": "0", "tier": "first"}
     for job in (first, second):
         assert await world.app.ledger.job(job) is None

@@ -82,7 +82,7 @@ delete-receipt = 🧾 Everything of yours is deleted. Receipt { $number }, { $at
 delete-pictures = • Pictures and their words: { $pictures }
 delete-cancelled = • Of them in the works, cancelled: { $cancelled }
 delete-notes = • Settings and other notes: { $notes }
-delete-stays = What stays: whether you were blocked, for a minute how often you asked, and for today what it cost. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
+delete-stays = What stays: whether you were blocked or are to cool down, for a minute how often you asked, and for today what it cost. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
 delete-backups = Backups from before now still hold it: the newest is { $hours ->
     [one] { $hours } hour
    *[other] { $hours } hours
