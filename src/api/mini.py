@@ -22,7 +22,7 @@ from src.app import App
 from src.bot.forgetting import forget, seconds_kept
 from src.bot.lineage import HOW
 from src.bot.ordering import refusal_of
-from src.jobs import Job, Person, State
+from src.jobs import TOOLS, Job, Person, State
 from src.pipeline import admission
 from src.pipeline.admission import NoProvider, Wish
 from src.providers.catalog import get_catalog
@@ -67,7 +67,8 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         scheme, _, shown = authorization.partition(" ")
         try:
             found = safe_parse_webapp_init_data(token, shown) if scheme == "tma" else None
-        except ValueError:
+        # A TypeError where it is not ASCII, which nothing can be compared with.
+        except (ValueError, TypeError):
             found = None
         if found is None or found.user is None or time.time() - found.auth_date.timestamp() > _SECONDS:
             raise Problem(401, "not_telegram", "open this page in Telegram")
@@ -143,21 +144,23 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     async def again(job: Own, whose: Speaker, body: Repeat) -> dict[str, str]:
         person, say = whose
         spec = job.spec
+        tool = spec.how in TOOLS and spec.parent is not None
         wish = Wish(
             user=int(person.id),
-            chat=spec.chat,
+            # The page is opened in private; who left a group draws nothing there.
+            chat=int(person.id),
             prompt=spec.prompt,
             update=f"app:{person.id}:{body.key}",
             aspect=spec.aspect,
             lang=say.lang,
             source=spec.source,
             references=spec.references,
-            thread=spec.thread,
-            group=spec.chat < 0,
+            thread=spec.thread if spec.chat > 0 else None,
+            model=app.catalog.key(job.provider, spec.model),
             quality=spec.quality,
             negative_prompt=spec.negative_prompt,
-            parent=job.id,
-            how="again",
+            parent=spec.parent if tool else job.id,
+            how=spec.how if tool else "again",
         )
         try:
             admitted = await admission.ask(app, wish)

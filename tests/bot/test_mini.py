@@ -92,6 +92,8 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
         assert forged != good
         for shown in ("", "tma", f"Bearer {good}", f"tma {forged}", f"tma {init_data(anna, token='1:x')}"):
             assert (await client.get("/app/data", headers={"authorization": shown})).status_code == 401
+        odd = {"authorization": "tma auth_date=1&hash=%C3%A9"}
+        assert (await client.get("/app/data", headers=odd)).status_code == 401
         old = {"authorization": f"tma {init_data(anna, age=90_000)}"}
         assert (await client.get("/app/data", headers=old)).status_code == 401
 
@@ -112,7 +114,10 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
             asked = await client.post(f"/app/pictures/{job}/again", json={"key": "12345678"}, headers=own)
             assert asked.status_code == 200
         [again] = await world.active(anna.id)
-        assert (again.spec.parent, again.spec.how) == (job, "again")
+        assert (again.spec.parent, again.spec.how, again.spec.chat) == (job, "again", anna.id)
+        first = await world.app.ledger.job(job)
+        assert first is not None
+        assert again.spec.model == first.spec.model
         wrong = {"aspect": "7:1", "count": 99, "keep": 5, "first": "file", "lang": "ru"}
         changed = (await client.post("/app/settings", json=wrong, headers=own)).json()
         assert [changed[name][0] for name in ("aspect", "count", "keep", "first", "lang")] == [
