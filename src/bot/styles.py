@@ -11,7 +11,9 @@ from src.app import App
 from src.jobs import keys
 
 LONGEST_NAME = 20
-"""Characters of a name: it goes into what a button sends, of 64 bytes."""
+"""Characters of a name."""
+# In a link, of 64 characters: `style_` and base64; what a button sends is of 64 bytes.
+_LONGEST_BYTES = 43
 LONGEST = 500
 """Characters of a style's words."""
 
@@ -51,6 +53,7 @@ def is_name(text: str) -> bool:
     """Whether a style may be called so: what is typed behind `--style`, and never a parameter itself."""
     return (
         0 < len(text) <= LONGEST_NAME
+        and len(text.encode()) <= _LONGEST_BYTES
         and text.replace(" ", "").replace("-", "").isalnum()
         and text[0].isalnum()
     )

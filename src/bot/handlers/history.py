@@ -15,8 +15,9 @@ from aiogram.types import CallbackQuery, ForceReply, InlineKeyboardMarkup, Messa
 
 from src.app import App
 from src.bot import pictures
-from src.bot.chats import Chats
+from src.bot.chats import Chats, speaks_for
 from src.bot.forgetting import forget, seconds_kept
+from src.bot.middlewares import state_of
 from src.jobs import Job, Person, keys
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
@@ -136,6 +137,9 @@ async def turn(
     what, kind, job_id = callback_data.what, callback_data.kind, callback_data.id
     if what == "find":
         await callback.answer()
+        # Who acts for a chat writes in its name.
+        if (chat := speaks_for(owner)) is not None:
+            state = state_of(state, chat)
         await state.set_state(Search.words)
         await message.answer(
             say("gallery-ask"), reply_markup=ForceReply(input_field_placeholder=say("gallery-placeholder"))
