@@ -91,6 +91,11 @@ class App:
         """Let nothing be asked for whose picture could not be kept, until a sweep finds room."""
         await self.redis.hset(keys.ORIGINALS(), "room", 0)
 
+    async def has_room(self) -> bool:
+        """Whether one more picture that comes in an answer could be kept."""
+        room = await self.redis.hget(keys.ORIGINALS(), "room")
+        return room is None or int(room) > 0
+
     async def _kept(self, name: str, key: str) -> bytes | None:
         data = await self.blobs.get(name)
         if data is None:

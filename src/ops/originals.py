@@ -94,9 +94,10 @@ class Sweeper:
     async def _known(self, found: list[Blob]) -> tuple[list[Blob], list[Blob]]:
         """The pictures that people have, oldest first, and those that nobody will get.
 
-        One without a record is of a job that is forgotten; but where no record at all is known, of another Redis.
+        One without a record is of a job that is forgotten; but those before the first with a record may be of the
+        Redis that was before this one, whose records can come back from a backup: these go with their days.
         """
-        delivered, useless, forgotten, known = list[Blob](), list[Blob](), list[Blob](), False
+        delivered, useless, older, known = list[Blob](), list[Blob](), list[Blob](), False
         for at in range(0, len(found), _PAGE):
             page = found[at : at + _PAGE]
             async with self._app.redis.pipeline(transaction=False) as pipe:
@@ -105,20 +106,18 @@ class Sweeper:
                 for blob, (state, told) in zip(page, await pipe.execute(), strict=True):
                     known = known or state is not None
                     if state is None:
-                        forgotten.append(blob)
+                        (useless if known else older).append(blob)
                     elif state == State.DELIVERED:
                         delivered.append(blob)
                     elif told == "1":
                         useless.append(blob)
-        if known:
-            return delivered, useless + forgotten
-        return forgotten, useless
+        return older + delivered, useless
 
     async def _open(self) -> int:
         """Jobs whose pictures may come in an answer."""
         async with self._app.redis.pipeline(transaction=False) as pipe:
             for name, provider in self._app.providers.items():
-                if provider.capabilities.synchronous:
+                if provider.capabilities.inline:
                     pipe.zcard(keys.LINE(name))
                     pipe.scard(keys.SLOTS(name))
             return sum(await pipe.execute())

@@ -136,7 +136,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
-            kept=app.providers[route.provider].capabilities.synchronous or is_upload(wish.source or ""),
+            kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
             group=wish.group,
             reply_to=wish.reply_to,
             job_class=0 if is_admin else 1,

@@ -52,6 +52,11 @@ class Capabilities:
     negative: bool = False
     result_ttl: int | None = None
 
+    @property
+    def inline(self) -> bool:
+        """Whether its pictures come in answers, so that we have to keep them."""
+        return self.result_ttl is None
+
     def takes(self, sources: int) -> bool:
         """Whether so many pictures can be given (0: words alone)."""
         return sources <= (self.sources if self.edit else 0)
