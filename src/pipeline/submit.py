@@ -10,9 +10,11 @@ import asyncio
 import dataclasses
 import functools
 import time
+from contextlib import suppress
 from typing import cast
 
 import structlog
+from redis.exceptions import RedisError
 
 from src.jobs import Job, transitions
 from src.jobs.uploads import is_upload
@@ -58,6 +60,9 @@ async def begin(work: Work, job: Job) -> None:
     if job.now >= job.deadline:
         await failures.fail(work, job, ErrorKind.TIMEOUT, "deadline")
         return
+    if provider.capabilities.inline and not await work.app.has_room():
+        await failures.again(work, job, Again(timeouts.KEEP, "limited", "originals", free=True))
+        return
     with work.hold(job):
         try:
             request = await _request(work, job)
@@ -76,7 +81,7 @@ async def begin(work: Work, job: Job) -> None:
         except ProviderError as error:
             if error.kind is not ErrorKind.RATE_LIMITED:
                 job_spans.fail_step(error.kind)
-            await failures.provider_failed(work, job, error, "submit")
+            await _failed(work, job, error)
             await failures.after_submit(work, job, error)
             return
         if isinstance(answer, Ticket):
@@ -188,8 +193,16 @@ async def _runs(work: Work, job: Job, generation: str) -> bool:
 
 async def _done(work: Work, job: Job, done: Done, took: float) -> None:
     """The provider answered with the picture."""
-    await failures.provider_answered(work, job)
+    # What is paid for is kept first of all.
+    with suppress(RedisError):
+        await failures.provider_answered(work, job)
     await poll.ready(work, job, done, took)
+
+
+async def _failed(work: Work, job: Job, error: ProviderError) -> None:
+    """Told to whom it concerns; where that cannot be, what is known of this submit counts all the same."""
+    with suppress(RedisError):
+        await failures.provider_failed(work, job, error, "submit")
 
 
 async def _synchronous(work: Work, job: Job, provider: Provider, request: GenRequest) -> None:
@@ -203,7 +216,7 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                         told = functools.partial(work.told, job.id)
                         answer = await provider.submit(dataclasses.replace(request, room=room, told=told))
             except ProviderError as error:
-                await failures.provider_failed(work, job, error, "submit")
+                await _failed(work, job, error)
                 await poll.ended(work, job, error)
             except TimeoutError:
                 await failures.fail(work, job, ErrorKind.TIMEOUT, "deadline")
