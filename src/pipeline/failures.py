@@ -137,7 +137,9 @@ async def move_on(work: Work, job_id: str, *, late: bool) -> None:
     """Let another provider make a picture that waits for one whose breaker is open or (`late`) waits so long that its
     deadline nears. Certainly nobody has been asked for it: a picture that may be paid for stays where it is."""
     job = await work.app.ledger.job(job_id)
-    if job is None or job.state not in (State.WAITING, State.SUBMITTING) or job.holder or job.lost:
+    if job is None or job.state not in (State.WAITING, State.SUBMITTING):
+        return
+    if job.holder or job.lost or job.unknown:
         return
     if late or await work.app.limiter.breaker(f"provider:{job.provider}") == _BREAKER_OPEN:
         await _fail_over(work, job, retry_policy.untried(job, work.app.others(job.provider, job.spec)))

@@ -123,3 +123,12 @@ def test_a_placeholder(ledger: Ledger, sync_redis: Any) -> None:
     assert sync_redis.hgetall(keys.REQUEST(request)) == before
     other = ledger.run_sync(transitions.placed(request, [21, 22], 23))
     assert (other.ours, other.messages, other.status_message) == (False, (11, 12), 13)
+
+
+def test_a_try_that_does_not_count_is_one_of_its_step(ledger: Ledger, sync_redis: Any) -> None:
+    job, fence = in_state(ledger, State.RUNNING)
+    before = record(sync_redis, job)
+    assert ledger.run_sync(transitions.retry(job, fence, after=0, note="limited:kie", free=True))
+    after = record(sync_redis, job)
+    assert int(after["tries"]) == int(before["tries"]) - 1
+    assert after.get("deliveries") == before.get("deliveries")

@@ -96,8 +96,10 @@ async def test_what_may_be_paid_for_stays(work: Work, sync_redis: redis.Redis) -
     sync_redis.zadd(keys.DUE(), {dead: 1})
     ledger.run_sync(transitions.due(10, lease=15, holder="w"))
     assert (await _job(work, dead)).lost, "its process died over the submit"
+    doubtful, fence = in_state(ledger, State.SUBMITTING, held=True)
+    ledger.run_sync(transitions.retry(doubtful, fence, after=60_000, note="submit_unknown", counts="unknown"))
     await work.app.limiter.failed("provider:kie", at_once=True)
-    for job_id in (held, running, dead):
+    for job_id in (held, running, dead, doubtful):
         await failures.move_on(work, job_id, late=True)
         assert (await _job(work, job_id)).provider == "kie"
 

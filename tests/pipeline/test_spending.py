@@ -220,6 +220,17 @@ async def test_what_may_be_paid_for_is_not_returned(work: Work, sync_redis: redi
     assert (job.kind, worded(job.costs)) == ("submit_unknown", "1 pictures, 0.3 USD")
 
 
+async def test_a_submit_of_unknown_fate_at_the_deadline_is_not_returned(
+    work: Work, sync_redis: redis.Redis
+) -> None:
+    await _ask(work)
+    (waiting,) = await _jobs(work)
+    job = claimed(Ledger(sync_client=sync_redis), waiting.id, "submit")
+    await failures.fail(work, job, "timeout", "submit_unknown")
+    (job,) = await _jobs(work)
+    assert (job.state, worded(job.costs)) == ("failed", "1 pictures, 0.3 USD")
+
+
 async def test_what_another_would_cost_beyond_the_cap_is_not_made_there(
     work: Work, sync_redis: redis.Redis
 ) -> None:

@@ -92,6 +92,12 @@ async def test_three_strikes_and_a_time_to_cool_down(work: Work) -> None:
     assert await work.app.redis.zcard(keys.ACTIVE("1")) == 4
 
 
+async def test_one_request_said_again_is_one_strike(work: Work) -> None:
+    wish = Wish(1, 1, "gore", "the same update")
+    assert [(await admission.ask(work.app, wish)).number for _ in range(4)] == [2, 2, 2, 2]
+    assert (await _ask(work, "gore")).number == 1
+
+
 async def test_other_software_is_refused_and_gets_no_strikes(work: Work) -> None:
     for _ in range(5):
         assert (await _ask(work, "gore", "api-shop", NO_CHAT)).verdict == "forbidden"

@@ -18,7 +18,10 @@ local window, active = P .. 'window:' .. a.user, P .. 'active:' .. a.user
 
 if a.update ~= '' then
   local before = redis.call('GET', P .. 'update:' .. a.update)
-  if before then return {'repeat', before} end
+  if before then
+    local left = string.match(before, '^forbidden:(%d+)$')
+    return left and {'forbidden', tonumber(left)} or {'repeat', before}
+  end
 end
 local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first', 'keep')
 if person[1] == '1' then return {'blocked'} end
@@ -27,7 +30,13 @@ if a.uncapped ~= 1 then
   local cooling = redis.call('TTL', P .. 'cooling:' .. a.user)
   if cooling > 0 then return {'cooling', cooling} end
 end
-if a.forbidden then return {'forbidden', a.shown.chat == '0' and STRIKES or strike(a.user)} end
+if a.forbidden then
+  if a.shown.chat == '0' then return {'forbidden', STRIKES} end
+  local left = strike(a.user)
+  -- Said again it is no second strike.
+  if a.update ~= '' then redis.call('SET', P .. 'update:' .. a.update, 'forbidden:' .. left, 'EX', 172800) end
+  return {'forbidden', left}
+end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
 if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
@@ -40,7 +49,7 @@ if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting}
 -- A picture that comes in the answer needs room, and that is asked for before it is paid.
 if a.kept then
   local store = redis.call('HMGET', P .. 'originals', 'room', 'size')
-  if store[1] and store[2] and (waiting + a.cap - room + n) * store[2] > tonumber(store[1]) then return {'full'} end
+  if store[1] and (waiting + a.cap - room + n) * (store[2] or 1) > tonumber(store[1]) then return {'full'} end
 end
 -- Who would still wait when the deadline comes is told now, not then.
 local tag = last_tag(a.provider, a.user, a.class, waiting)

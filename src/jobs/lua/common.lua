@@ -117,9 +117,9 @@ local function recharge(id, f, provider, a)
 end
 
 -- Whether a provider may want money for a job that ends so: it has made the picture, or nobody can say that it does not.
-local function may_be_paid(f, state, kind)
+local function may_be_paid(f, state, kind, code)
   if f.state == 'waiting' then return false end
-  if kind == 'submit_unknown' then return true end
+  if kind == 'submit_unknown' or code == 'submit_unknown' then return true end
   if f.state == 'submitting' then
     return (tonumber(f.unknown) or 0) > 0 or f.lost ~= '' or f.holder ~= ''
   end
@@ -249,7 +249,7 @@ local function end_early(id, f, state, kind, code, cap)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
   if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
   if kind == 'moderated_input' then strike_for(id, f) end
-  if not may_be_paid(f, state, kind) then charge(id, f, provider, {}) end
+  if not may_be_paid(f, state, kind, code) then charge(id, f, provider, {}) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

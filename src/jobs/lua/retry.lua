@@ -20,7 +20,10 @@ elseif f.state == 'submitting' or f.told == '0' then
 else
   return 0
 end
-if ARGV[5] == '1' then redis.call('HINCRBY', job_key(id), f.state == 'submitting' and 'tries' or 'deliveries', -1) end
+if ARGV[5] == '1' then
+  local submits = f.state == 'submitting' or f.state == 'running'
+  redis.call('HINCRBY', job_key(id), submits and 'tries' or 'deliveries', -1)
+end
 if ARGV[6] ~= '' then redis.call('HINCRBY', job_key(id), ARGV[6], 1) end
 due(id, NOW + ARGV[3])
 return 1
