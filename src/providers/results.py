@@ -157,14 +157,15 @@ async def _held(
 
 async def _head(answer: OpenAnswer, pieces: AsyncIterator[bytes]) -> tuple[bytes, tuple[int, int] | None]:
     """The first bytes of a picture and its width and height; all bytes and None where no head tells."""
-    head, enough = b"", _HEAD_BYTES
+    # An array: adding to bytes copies all that is there, thousands of times for a picture of many megabytes.
+    head, enough = bytearray(), _HEAD_BYTES
     async for piece in pieces:
         head += piece
         if answer.size is not None and enough <= min(len(head), _LONGEST_HEAD):
             enough = 2 * len(head)
-            if (pixels := pixels_in(head)) is not None:
-                return head, pixels
-    return head, None
+            if (pixels := pixels_in(bytes(head))) is not None:
+                return bytes(head), pixels
+    return bytes(head), None
 
 
 class _Passing:
