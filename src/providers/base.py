@@ -239,6 +239,10 @@ class Callback:
     path: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
 
+    def header(self, name: str) -> str:
+        """The value of a header whose name is given in lower case; empty where it is not there."""
+        return {known.lower(): value for known, value in self.headers.items()}.get(name, "")
+
 
 class ErrorKind(StrEnum):
     """Why a step failed, in the pipeline's words; the person's text is chosen by it.

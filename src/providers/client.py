@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import httpx
 
@@ -31,6 +31,7 @@ from src.settings import Settings
 
 _KEPT_SECONDS = 86_400.0
 _ASKED_EVERY = 60.0
+_CALLBACK_TOLERANCE = 300.0
 
 T = TypeVar("T")
 
@@ -113,6 +114,24 @@ def result_in(answer: Answer) -> ImageRef:
     except ProviderError as error:
         kind = ErrorKind.BAD_RESULT if answer.ok and error.kind is ErrorKind.UPSTREAM else error.kind
         raise ended(error, kind) from None
+
+
+def object_in(answer: Answer, code: str) -> dict[str, Any]:
+    """The JSON object that an answer is.
+
+    Raises:
+        ProviderError: it is none, for which `code` stands.
+    """
+    found = answer.json_object()
+    if found is None:
+        raise ProviderError(ErrorKind.UPSTREAM, code, status=answer.status)
+    return found
+
+
+def is_recent(stamp: str, now: float) -> bool:
+    """Whether a callback's time stamp, in seconds since the epoch, is of the last five minutes."""
+    known = stamp.isascii() and stamp.isdigit() and len(stamp) < 12
+    return known and abs(now - int(stamp)) <= _CALLBACK_TOLERANCE
 
 
 def ended(error: ProviderError, kind: ErrorKind | None = None) -> ProviderError:

@@ -351,11 +351,7 @@ def _filled(graph: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        content = answer.json()
-    except ValueError:
-        content = None
-    return content if isinstance(content, dict) else {}
+    return answer.json_object() or {}
 
 
 def _checked(answer: Answer) -> Answer:

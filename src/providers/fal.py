@@ -35,7 +35,7 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
-from src.providers.client import Client, Kept, result_in
+from src.providers.client import Client, Kept, is_recent, object_in, result_in
 from src.providers.http import Answer, exchange
 from src.providers.images import data_uri
 from src.settings import Address, Settings
@@ -44,7 +44,6 @@ _SUBMIT_SECONDS = 60.0
 _SECONDS = 15.0
 _PRICE_SECONDS = 5.0
 _ANSWER_LIMIT = 2_000_000
-_TOLERANCE = 300.0
 _KNOWN_HOSTS = (".fal.media",)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _UNITS = re.compile(r"\d{1,9}(\.\d{1,9})?")
@@ -162,13 +161,11 @@ class FalProvider(Client):
 
     async def callback_hint(self, call: Callback) -> str | None:
         """The request a callback speaks of, if fal has signed it in the last five minutes."""
-        lower = {name.lower(): value for name, value in call.headers.items()}
         id, user, stamp, given = (
-            lower.get(f"x-fal-webhook-{name}", "")
+            call.header(f"x-fal-webhook-{name}")
             for name in ("request-id", "user-id", "timestamp", "signature")
         )
-        recent = stamp.isascii() and stamp.isdigit() and len(stamp) < 12
-        if not recent or abs(self._clock() - int(stamp)) > _TOLERANCE:
+        if not is_recent(stamp, self._clock()):
             return None
         try:
             signature = bytes.fromhex(given)
@@ -266,13 +263,7 @@ def _is_verdict(answer: Answer) -> bool:
 
 
 def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        found = answer.json()
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ProviderError(ErrorKind.UPSTREAM, "not_fal", status=answer.status)
-    return found
+    return object_in(answer, "not_fal")
 
 
 def _price(answer: Answer, model: str) -> tuple[float, str] | None:

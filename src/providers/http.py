@@ -241,6 +241,14 @@ class Answer:
         except RecursionError:
             raise ValueError("nested too deep") from None
 
+    def json_object(self) -> dict[str, Any] | None:
+        """The body as a JSON object; None where it is none."""
+        try:
+            found = self.json()
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
 
 File = tuple[str, tuple[str, bytes, str]]
 """A field of a form that is a file: its name, then (file name, bytes, media type)."""

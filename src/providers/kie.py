@@ -192,9 +192,8 @@ class KieProvider(Client):
         """
         if not self._webhook_key:
             return None
-        lower = {name.lower(): value for name, value in call.headers.items()}
-        stamp = lower.get("x-webhook-timestamp", "")
-        given = lower.get("x-webhook-signature", "")
+        stamp = call.header("x-webhook-timestamp")
+        given = call.header("x-webhook-signature")
         if not self._is_recent(stamp):
             return None
         for task in _task_ids(call.body):
@@ -288,12 +287,9 @@ def sign(key: bytes, task: str, stamp: str) -> str:
 
 def _envelope(answer: Answer, *, creates: bool = False, prompt: str = "") -> dict[str, Any]:
     """The whole JSON object of an answer that both HTTP and `code` call a success."""
-    try:
-        content = answer.json()
-    except ValueError:
-        content = None
-    code = content.get("code") if isinstance(content, dict) else None
-    if answer.ok and isinstance(content, dict) and code in (200, "200"):
+    content = answer.json_object()
+    code = content.get("code") if content is not None else None
+    if answer.ok and content is not None and code in (200, "200"):
         return content
     # The body's code says more than the status, unless the body is a gateway's error page.
     business = int(code) if isinstance(code, int | str) and safe_code(code).isdigit() else None

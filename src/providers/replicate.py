@@ -36,7 +36,7 @@ from src.providers.base import (
     Ticket,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
-from src.providers.client import Client, Kept, result_in
+from src.providers.client import Client, Kept, is_recent, object_in, result_in
 from src.providers.http import Answer, bearer, exchange
 from src.providers.images import data_uri
 from src.settings import Address, Settings
@@ -44,7 +44,6 @@ from src.settings import Address, Settings
 _SUBMIT_SECONDS = 60.0
 _SECONDS = 15.0
 _ANSWER_LIMIT = 4_000_000
-_TOLERANCE = 300.0
 _KNOWN_HOSTS = (".replicate.delivery",)
 # A source up to this size may be in the request itself.
 _INLINE_BYTES = 256_000
@@ -169,10 +168,8 @@ class ReplicateProvider(Client):
 
     async def callback_hint(self, call: Callback) -> str | None:
         """The prediction a callback speaks of, if Replicate has signed it in the last five minutes."""
-        lower = {name.lower(): value for name, value in call.headers.items()}
-        id, stamp, given = (lower.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
-        recent = stamp.isascii() and stamp.isdigit() and len(stamp) < 12
-        if not id or not recent or abs(self._clock() - int(stamp)) > _TOLERANCE:
+        id, stamp, given = (call.header(f"webhook-{name}") for name in ("id", "timestamp", "signature"))
+        if not id or not is_recent(stamp, self._clock()):
             return None
         try:
             task = json.loads(call.body)["id"]
@@ -290,13 +287,7 @@ def _progress(logs: object) -> float | None:
 
 
 def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        found = answer.json()
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ProviderError(ErrorKind.UPSTREAM, "not_replicate", status=answer.status)
-    return found
+    return object_in(answer, "not_replicate")
 
 
 def _prediction(answer: Answer) -> dict[str, Any]:

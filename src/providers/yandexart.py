@@ -189,11 +189,8 @@ class YandexARTProvider(Client):
 
 
 def _operation(answer: Answer, *, submitted: bool = False) -> dict[str, Any]:
-    try:
-        content = answer.json()
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or "id" not in content:
+    content = answer.json_object()
+    if content is None or "id" not in content:
         raise ProviderError(ErrorKind.UPSTREAM, "no_operation", status=answer.status, submitted=submitted)
     return content
 
