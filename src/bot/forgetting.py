@@ -54,8 +54,7 @@ async def forget_person(app: App, user: str) -> Receipt:
     """Keep nothing more of a person: what is in the works is cancelled, and goes when it has ended."""
     active = await app.ledger.active(user)
     endings = [await admission.cancel(app, job.id, user) for job in active]
-    jobs = {job.id for job in await app.ledger.all_of(user)} | {job.id for job in active}
-    jobs |= {job_id async for job_id in _jobs_of(app, user)}
+    jobs = {job_id async for job_id in _jobs_of(app, user)}
     for job_id in jobs:
         await forget(app, job_id, user)
     names = [name async for name in _names_of(app, user)]
