@@ -7,6 +7,7 @@ from Telegram by their file ids, through here, as their addresses hold the token
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -22,9 +23,9 @@ from src.app import App
 from src.bot.forgetting import forget, seconds_kept
 from src.bot.lineage import HOW
 from src.bot.ordering import refusal_of
-from src.jobs import TOOLS, Job, Person, State
+from src.jobs import Job, Person, State
 from src.pipeline import admission
-from src.pipeline.admission import NoProvider, Wish
+from src.pipeline.admission import NoProvider
 from src.providers.catalog import get_catalog
 from src.providers.images import inspect
 from src.telegram import files, keyboards
@@ -143,24 +144,13 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     @router.post("/pictures/{job_id}/again")
     async def again(job: Own, whose: Speaker, body: Repeat) -> dict[str, str]:
         person, say = whose
-        spec = job.spec
-        tool = spec.how in TOOLS and spec.parent is not None
-        wish = Wish(
-            user=int(person.id),
+        wish = replace(
+            admission.once_more(app, job, f"app:{person.id}:{body.key}"),
             # The page is opened in private; who left a group draws nothing there.
             chat=int(person.id),
-            prompt=spec.prompt,
-            update=f"app:{person.id}:{body.key}",
-            aspect=spec.aspect,
+            group=False,
+            thread=job.spec.thread if job.spec.chat > 0 else None,
             lang=say.lang,
-            source=spec.source,
-            references=spec.references,
-            thread=spec.thread if spec.chat > 0 else None,
-            model=app.catalog.key(job.provider, spec.model),
-            quality=spec.quality,
-            negative_prompt=spec.negative_prompt,
-            parent=spec.parent if tool else job.id,
-            how=spec.how if tool else "again",
         )
         try:
             admitted = await admission.ask(app, wish)

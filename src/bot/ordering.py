@@ -30,7 +30,7 @@ from src.bot.chats import Chats, speaker_of
 from src.bot.estimates import Outlook
 from src.bot.parameters import Impossible, has_any, read
 from src.bot.styles import all_styles, styled
-from src.jobs import Admission, Job, Person, Standing, keys
+from src.jobs import Admission, Person, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline import notify
@@ -191,10 +191,6 @@ class Asking:
             # Who never wrote to the bot cannot be written to.
             with suppress(TelegramAPIError):
                 await self._bot.send_message(speaker, words)
-
-    def model_of(self, job: Job) -> str | None:
-        """The model of the catalog that made a picture."""
-        return self._app.catalog.key(job.provider, job.spec.model)
 
     async def understood(
         self, text: str, model: str | None, sources: int, say: Translator

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from src.app import App
 from src.jobs import Admission, Job, State, keys
 from src.jobs.spending import worded
 from src.ops.thresholds import TIME
 from src.pipeline import admission as intake
-from src.pipeline.admission import Wish
 from src.settings import Settings
 from src.telemetry import job_spans
 
@@ -45,25 +45,8 @@ async def retry(app: App, job: Job) -> Admission:
         redis.RedisError: the ledger is away.
     """
     request = await app.ledger.request(job.request)
-    spec = job.spec
-    wish = Wish(
-        user=int(job.user) if job.user.isdecimal() else job.user,
-        chat=spec.chat,
-        prompt=spec.prompt,
-        update=f"retry:{job.id}",
-        aspect=spec.aspect,
-        lang=spec.lang,
-        source=spec.source,
-        references=spec.references,
-        model=app.catalog.key(job.provider, spec.model),
-        quality=spec.quality,
-        seed=spec.seed,
-        negative_prompt=spec.negative_prompt,
-        parent=spec.parent,
-        how=spec.how,
-        thread=spec.thread,
-        reply_to=request.reply_to if request else None,
-        group=job.wake.group,
+    wish = replace(
+        intake.wish_of(app, job, f"retry:{job.id}"), reply_to=request.reply_to if request else None
     )
     admission = await intake.ask(app, wish)
     if admission.accepted:

@@ -5,9 +5,8 @@ The one way in, for the bot and for the API. How the answer is worded is their m
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from src.app import App, Route
 from src.jobs import TOOLS, Admission, How, Job, Limits, Request, Spec, State, Wake, new_id, transitions
@@ -66,6 +65,37 @@ class Wish:
     negative_prompt: str | None = field(default=None, repr=False)
     parent: str | None = None
     how: How | None = None
+
+
+def wish_of(app: App, job: Job, update: str) -> Wish:
+    """What was asked for with a job, as a wish of its own: the same picture, for the same person and chat."""
+    spec = job.spec
+    return Wish(
+        user=int(job.user) if job.user.isdecimal() else job.user,
+        chat=spec.chat,
+        prompt=spec.prompt,
+        update=update,
+        aspect=spec.aspect,
+        lang=spec.lang,
+        source=spec.source,
+        references=spec.references,
+        thread=spec.thread,
+        group=job.wake.group,
+        model=app.catalog.key(job.provider, spec.model),
+        quality=spec.quality,
+        seed=spec.seed,
+        negative_prompt=spec.negative_prompt,
+        parent=spec.parent,
+        how=spec.how,
+    )
+
+
+def once_more(app: App, job: Job, update: str) -> Wish:
+    """The same with another seed, made of that picture; what a tool made is made by it of the same parent."""
+    wish = replace(wish_of(app, job, update), seed=None)
+    return (
+        wish if wish.how in TOOLS and wish.parent is not None else replace(wish, parent=job.id, how="again")
+    )
 
 
 class NoProvider(Exception):
@@ -159,10 +189,7 @@ async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
 
 async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str, model: str) -> int:
     """Let another model make those of a request's jobs that still wait, as its owner chose; how many."""
-    others = [
-        (dataclasses.replace(job.spec, model=model), dataclasses.replace(job.wake, provider=provider))
-        for job in jobs
-    ]
+    others = [(replace(job.spec, model=model), replace(job.wake, provider=provider)) for job in jobs]
     waiting = next((job.provider for job in jobs if job.state is State.WAITING), None)
     if waiting is None:
         return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 from aiogram import Bot, Router
 from aiogram.enums import ChatType
@@ -19,7 +21,6 @@ from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
 from src.jobs import TOOLS, How, Job, Person, Request, State
 from src.pipeline import admission
-from src.pipeline.admission import Wish
 from src.providers.catalog import get_catalog
 from src.telegram import keyboards
 from src.telegram.i18n import Translator, shorten
@@ -63,7 +64,7 @@ async def of_request(
     if not jobs:
         await callback.answer(say("toast-old"))
     elif callback_data.what == "again":
-        await _draw(callback, jobs[0], "again", asking, say, update_id, count=len(jobs))
+        await _draw(app, callback, jobs[0], "again", asking, say, update_id, count=len(jobs))
     else:
         await callback.answer(say("toast-file"))
         later(pictures.send_files(app, bot, [job for job in jobs if job.state is State.DELIVERED], say))
@@ -95,9 +96,9 @@ async def of_job(
     what, has_picture = callback_data.what, "file_id" in (job.shown or {})
     match what:
         case "again":
-            await _draw(callback, job, "again", asking, say, update_id)
+            await _draw(app, callback, job, "again", asking, say, update_id)
         case "vary" | "upscale" | "cutout" if has_picture:
-            await _draw(callback, job, what, asking, say, update_id)
+            await _draw(app, callback, job, what, asking, say, update_id)
         case "file" if has_picture:
             await callback.answer(say("toast-file"))
             later(pictures.send_files(app, bot, [job], say))
@@ -170,6 +171,7 @@ async def _remove_if_stray(bot: Bot, message: Message | object, request: Request
 
 
 async def _draw(
+    app: App,
     callback: CallbackQuery,
     job: Job,
     how: How,
@@ -179,32 +181,17 @@ async def _draw(
     count: int = 1,
 ) -> None:
     """Ask for a picture made of this one, for whoever pressed the button."""
-    message, spec = callback.message, job.spec
-    source, parent = str((job.shown or {}).get("file_id", "")), job.id
-    references: tuple[str, ...] = ()
-    if how == "again":
-        source, references = spec.source or "", spec.references
-        if spec.how in TOOLS and spec.parent is not None:
-            how, parent = spec.how, spec.parent
-    wish = Wish(
+    message = callback.message
+    wish = replace(
+        admission.once_more(app, job, str(update_id)),
         user=callback.from_user.id,
-        chat=spec.chat,
-        prompt=spec.prompt,
-        update=str(update_id),
-        aspect=spec.aspect,
         count=count,
         lang=say.lang,
-        source=source or None,
-        references=references,
-        model=asking.model_of(job),
-        thread=spec.thread,
         reply_to=message.message_id if isinstance(message, Message) else None,
-        group=spec.chat < 0,
-        quality=spec.quality,
-        negative_prompt=spec.negative_prompt,
-        parent=parent,
-        how=how,
     )
+    if how != "again":
+        source = str((job.shown or {}).get("file_id", "")) or None
+        wish = replace(wish, source=source, references=(), parent=job.id, how=how)
     refusal = await asking.ask(wish, say)
     if refusal is None:
         await callback.answer(say("toast-drawing"))
