@@ -250,7 +250,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
     """
     client = make_redis(settings)
     clients = make_clients(settings)
-    helper = make_client(settings, settings.route("text")) if settings.text_api_key else None
+    helper = make_client(settings, settings.way("text")) if settings.text_api_key else None
     every = {*clients.values(), *([helper] if helper else [])}
     for http in every:
         HTTPXClientInstrumentor.instrument_client(http, request_hook=address_hook(settings.secrets()))

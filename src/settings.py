@@ -121,7 +121,7 @@ CaFile = Annotated[Path, AfterValidator(_certificates)]
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class Way:
     """The way to a server: the proxy's address with its password, and certificates beside the machine's own."""
 
     proxy: str | None = field(default=None, repr=False)
@@ -505,11 +505,11 @@ class Settings(BaseSettings):
         )
         return *found, self.text_base_url
 
-    def route(self, client: str) -> Route:
+    def way(self, client: str) -> Way:
         """The way to a provider, or to `telegram`."""
         found = getattr(self, f"{client}_proxy_url", None) or self.proxy_url
         proxy = found.get_secret_value() if found else DIRECT
-        return Route(None if proxy == DIRECT else proxy, getattr(self, f"{client}_ca_file", None))
+        return Way(None if proxy == DIRECT else proxy, getattr(self, f"{client}_ca_file", None))
 
     @property
     def api_clients(self) -> dict[str, str]:

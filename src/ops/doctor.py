@@ -218,7 +218,7 @@ def _switches(me: User) -> str:
 
 async def _time_at_telegram(settings: Settings) -> float | None:
     """Telegram's clock, as its answers say it; None: it cannot be asked straight."""
-    if settings.route("telegram").proxy:
+    if settings.way("telegram").proxy:
         return None
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as client:
@@ -285,7 +285,7 @@ async def _one(settings: Settings, name: str, pay: bool) -> AsyncIterator[Findin
 
 
 def _way(settings: Settings, client: str) -> str:
-    proxy = settings.route(client).shown
+    proxy = settings.way(client).shown
     return f" (through the proxy {proxy})" if proxy else ""
 
 

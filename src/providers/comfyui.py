@@ -266,7 +266,7 @@ class ComfyUIProvider(Client):
         with contextlib.suppress(TimeoutError, *OF_THE_NETWORK):
             async with (
                 asyncio.timeout(_LISTEN_SECONDS),
-                make_session(self._settings, self._settings.route(self.name)) as session,
+                make_session(self._settings, self._settings.way(self.name)) as session,
                 session.ws_connect(url, max_msg_size=_LIMIT) as socket,
             ):
                 async for message in socket:

@@ -30,7 +30,7 @@ from pydantic import SecretStr
 
 from src.providers.addresses import PrivateAddressError, PublicResolver
 from src.providers.base import ErrorKind, ProviderError
-from src.settings import Route, Settings
+from src.settings import Settings, Way
 
 CONNECT_SECONDS = 5.0
 # So much of an answer is read before there has to be room for a picture; a server that goes on has this long for
@@ -60,9 +60,9 @@ def _certificates(beside: Path | None = None) -> ssl.SSLContext:
 
 
 def make_client(
-    settings: Settings, route: Route | None = None, *, resolver: AbstractResolver | None = None
+    settings: Settings, way: Way | None = None, *, resolver: AbstractResolver | None = None
 ) -> httpx.AsyncClient:
-    """An HTTP client for the providers of one route and their results.
+    """An HTTP client for the providers that are reached one way, and their results.
 
     HTTP/1.1 on aiohttp, whose pool costs the same with ten connections and with thousands; no cookies, redirects
     never followed by themselves. Proxy variables of the environment are not read: `SSL_CERT_FILE` is.
@@ -70,17 +70,17 @@ def make_client(
     Args:
         settings: the hosts of its addresses, and those of `provider_result_hosts` that are named with a scheme,
             may be private.
-        route: a proxy and certificates; a proxy resolves names itself, so they are looked at before it is asked.
+        way: a proxy and certificates; a proxy resolves names itself, so they are looked at before it is asked.
         resolver: for tests, in place of the system's name resolution.
     """
-    route = route or Route()
+    way = way or Way()
     guard = _guard(settings, resolver)
     return _Client(
         transport=_Edge(
             AiohttpTransport(
-                verify=_certificates(route.ca_file), client=lambda: make_session(settings, route, guard)
+                verify=_certificates(way.ca_file), client=lambda: make_session(settings, way, guard)
             ),
-            guard if route.proxy else None,
+            guard if way.proxy else None,
         ),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
         follow_redirects=False,
@@ -109,26 +109,24 @@ class _Client(httpx.AsyncClient):
 
 
 def make_clients(settings: Settings) -> dict[str, httpx.AsyncClient]:
-    """A client for each provider that has a key. Those with the same route share one."""
-    made: dict[Route, httpx.AsyncClient] = {}
-    for route in map(settings.route, settings.providers):
-        if route not in made:
-            made[route] = make_client(settings, route)
-    return {name: made[settings.route(name)] for name in settings.providers}
+    """A client for each provider that has a key. Those reached the same way share one."""
+    made: dict[Way, httpx.AsyncClient] = {}
+    for way in map(settings.way, settings.providers):
+        if way not in made:
+            made[way] = make_client(settings, way)
+    return {name: made[settings.way(name)] for name in settings.providers}
 
 
-def make_session(
-    settings: Settings, route: Route, guard: PublicResolver | None = None
-) -> aiohttp.ClientSession:
-    """A session of aiohttp on that route, for what is not plain HTTP; to be closed by the caller."""
+def make_session(settings: Settings, way: Way, guard: PublicResolver | None = None) -> aiohttp.ClientSession:
+    """A session of aiohttp that goes that way, for what is not plain HTTP; to be closed by the caller."""
     how: dict[str, Any] = {
         "limit": _CONNECTIONS,
         "keepalive_timeout": _KEEPALIVE_SECONDS,
-        "ssl": _certificates(route.ca_file),
+        "ssl": _certificates(way.ca_file),
     }
     connector: aiohttp.TCPConnector
-    if route.proxy:
-        connector = ProxyConnector.from_url(route.proxy, rdns=True, **how)
+    if way.proxy:
+        connector = ProxyConnector.from_url(way.proxy, rdns=True, **how)
     else:
         connector = aiohttp.TCPConnector(resolver=guard or _guard(settings), **how)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())

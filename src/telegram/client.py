@@ -57,7 +57,7 @@ def make_bot(
     if settings.telegram_token is None:
         raise SettingsError("TELEGRAM_TOKEN: is needed here, the bot's token as @BotFather gave it")
     server = TelegramAPIServer.from_base(settings.telegram_api_url, is_local=settings.telegram_api_local)
-    session = _Session(settings.route("telegram").proxy, api=server)
+    session = _Session(settings.way("telegram").proxy, api=server)
     bot = Bot(
         settings.telegram_token.get_secret_value(),
         session=session,

@@ -109,7 +109,7 @@ async def test_it_is_not_asked_for_what_is_known_to_be_private(
     proxy.names[host] = "127.0.0.1"
     addresses = {"both.example.com": ("1.1.1.1", "10.0.0.7")}.get(host, ("10.0.0.7",))
     settings = edge.settings(proxy_url=proxy.url(kind))
-    async with make_client(settings, settings.route("kie"), resolver=Resolver(*addresses)) as client:
+    async with make_client(settings, settings.way("kie"), resolver=Resolver(*addresses)) as client:
         with pytest.raises(ProviderError) as caught:
             await fetch_image(
                 client, ResultHosts((), (".example.com", host)), f"https://{host}/a.png", limit=1_000
@@ -150,7 +150,7 @@ async def test_a_name_has_to_have_its_certificate_also_behind_a_proxy(
     ):
         url = f"https://{host}:{port}"
         settings = edge.settings(proxy_url=way, kie_ca_file=ca_file, kie_base_url=url)
-        async with make_client(settings, settings.route("kie")) as client:
+        async with make_client(settings, settings.way("kie")) as client:
             code, submitted = "", False
             try:
                 await exchange(client, "POST", url, headers={}, seconds=5, limit=99, creates=True)
@@ -184,12 +184,11 @@ def test_its_password_is_a_secret() -> None:
     settings = load_settings(_env_file=None, proxy_url="http://proxy.example:3128", kie_proxy_url=url)
     assert {PASSWORD, url} <= set(settings.secrets())
     assert "fox" not in repr(settings)
-    assert "fox" not in repr(settings.route("kie"))
-    assert settings.route("kie").shown == "proxy.example:1080"
-    assert settings.route("telegram").shown == "proxy.example:3128"
+    assert "fox" not in repr(settings.way("kie"))
+    assert settings.way("kie").shown == "proxy.example:1080"
+    assert settings.way("telegram").shown == "proxy.example:3128"
     assert (
-        load_settings(_env_file=None, proxy_url=url, telegram_proxy_url=DIRECT).route("telegram").proxy
-        is None
+        load_settings(_env_file=None, proxy_url=url, telegram_proxy_url=DIRECT).way("telegram").proxy is None
     )
 
 
