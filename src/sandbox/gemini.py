@@ -7,17 +7,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import itertools
 import json
-import random
 import re
 from typing import Any
 
 from aiohttp import web
 
-from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, bad_picture, draw, send_huge
-from src.sandbox.pictures import PictureMaker
+from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.generations import StandIn, bad_picture, draw, send_huge
 
 _SIZES = {
     "1:1": (1024, 1024),
@@ -53,30 +50,10 @@ class _BadRequest(Exception):
     pass
 
 
-class GeminiSandbox:
-    """The stand-in.
+class GeminiSandbox(StandIn):
+    """The stand-in."""
 
-    Args:
-        pictures: what draws. faults: shared with the other stand-ins. durations: seconds a generation takes.
-        key: the only key accepted; None: any that is not empty. seed: makes it repeatable.
-    """
-
-    def __init__(
-        self,
-        *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
-        self._pictures = pictures or PictureMaker()
-        self._key = key
-        self._random = random.Random(f"gemini:{seed}")
-        self._count = itertools.count(1)
+    name = "gemini"
 
     def add_to(self, app: web.Application) -> None:
         """Serve `generateContent` and the look-up of a model."""

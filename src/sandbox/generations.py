@@ -5,16 +5,20 @@ bytes of good and bad pictures.
 from __future__ import annotations
 
 import io
+import itertools
 import random
 import struct
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, TypedDict, Unpack
 
 from aiohttp import web
 from PIL import Image
+
+from src.sandbox.faults import Faults
+from src.sandbox.pictures import PictureMaker
 
 Durations = tuple[float, float] | Callable[[random.Random], float]
 DEMO_DURATIONS: Durations = (4.0, 9.0)
@@ -122,3 +126,35 @@ def _bomb() -> bytes:
         + chunk(b"IDAT", zlib.compress(b"\0" * 100_000))
         + chunk(b"IEND", b"")
     )
+
+
+class Common(TypedDict, total=False):
+    """What every stand-in of a provider with a key takes.
+
+    Attributes:
+        pictures: what draws. faults: shared with the other stand-ins of the server.
+        durations: seconds a generation takes: a range, or a function of a random generator.
+        key: the only key accepted; None: any that is not empty. seed: makes durations and pictures repeatable.
+    """
+
+    pictures: PictureMaker | None
+    faults: Faults | None
+    durations: Durations
+    key: str | None
+    seed: int
+
+
+class StandIn:
+    """What each of them begins with."""
+
+    name: ClassVar[str]
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        self._seed = common.get("seed", 0)
+        self.faults = common.get("faults") or Faults(self._seed)
+        self.audit = Audit()
+        self.durations = common.get("durations", DEMO_DURATIONS)
+        self._pictures = common.get("pictures") or PictureMaker()
+        self._key = common.get("key")
+        self._random = random.Random(f"{self.name}:{self._seed}")
+        self._count = itertools.count(1)

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import itertools
-import random
 import re
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, draw
+from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.generations import Common, StandIn, draw
 from src.sandbox.openai import serve_picture
-from src.sandbox.pictures import PictureMaker
 
 _SCOPES = ("GIGACHAT_API_PERS", "GIGACHAT_API_B2B", "GIGACHAT_API_CORP")
 _MODELS = ("GigaChat-2", "GigaChat-2-Pro", "GigaChat-2-Max")
@@ -58,33 +55,24 @@ class _Asked(BaseModel):
     update_interval: float | None = None
 
 
-class GigaChatSandbox:
+class GigaChatSandbox(StandIn):
     """The stand-in.
 
     Args:
-        pictures: what draws. faults: shared with the other stand-ins. durations: seconds a picture takes.
-        key: the only authorization key accepted; None: any that is base64. clock: seconds since the epoch.
+        clock: seconds since the epoch. common: see there; a `key` of None is any that is base64.
     """
+
+    name = "gigachat"
 
     def __init__(
         self,
         *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
-        seed: int = 0,
         clock: Callable[[], float] = time.time,
+        **common: Unpack[Common],
     ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
+        super().__init__(**common)
         self.tokens: dict[str, float] = {}
-        self._pictures = pictures or PictureMaker()
-        self._key = key
         self._clock = clock
-        self._random = random.Random(f"gigachat:{seed}")
-        self._count = itertools.count(1)
         self._files: OrderedDict[str, tuple[str, Fault | None]] = OrderedDict()
 
     def add_to(self, app: web.Application) -> None:

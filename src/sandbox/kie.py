@@ -7,24 +7,22 @@ nothing; only a task with a callback address has a timer.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
 from src.providers.kie import sign
-from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, SIZES, Audit, Durations, draw
+from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.generations import SIZES, Common, StandIn, draw
 from src.sandbox.openai import bad_address, serve_picture
-from src.sandbox.pictures import Format, PictureMaker, worked_on
+from src.sandbox.pictures import Format, worked_on
 
 _MAX_PROMPT = 5000
 _KEPT_TASKS = 50_000
@@ -144,43 +142,29 @@ class _Task:
         return self.fault.kind if self.fault else ""
 
 
-class KieSandbox:
+class KieSandbox(StandIn):
     """The stand-in.
 
     Args:
-        pictures: what draws.
-        faults: shared with the other stand-ins of the server.
-        durations: seconds a generation takes: a range, or a function of a random generator.
-        key: the only key accepted; None: any that is not empty.
         webhook_key: signs callbacks.
-        seed: makes durations and pictures repeatable.
         limit: new tasks allowed and in how many seconds, such as kie's own `(20, 10.0)`; None: no limit.
         clock: monotonic seconds.
     """
 
+    name = "kie"
+
     def __init__(
         self,
         *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
         webhook_key: str = _WEBHOOK_KEY,
-        seed: int = 0,
         limit: tuple[int, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        **common: Unpack[Common],
     ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
+        super().__init__(**common)
         self.limit = limit
-        self._pictures = pictures or PictureMaker()
-        self._key = key
         self._webhook_key = webhook_key.encode()
-        self._random = random.Random(f"kie:{seed}")
-        self._seed = seed
         self._clock = clock
-        self._count = itertools.count(1)
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
         self._uploads: OrderedDict[str, bytes] = OrderedDict()
         self._recent: deque[float] = deque()

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import json
-import random
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from aiohttp import web
 
-from src.sandbox.faults import Fault, Faults, retry_after_headers
+from src.sandbox.faults import Fault, retry_after_headers
 from src.sandbox.generations import (
-    DEMO_DURATIONS,
-    Audit,
-    Durations,
+    Common,
+    StandIn,
     bad_picture,
     draw,
     send_huge,
 )
-from src.sandbox.pictures import Format, PictureMaker
+from src.sandbox.pictures import Format
 
 _MAX_PROMPT = 32_000
 _MAX_IMAGE = 50_000_000
@@ -77,37 +74,23 @@ class _Order:
     source: bytes | None
 
 
-class OpenAISandbox:
+class OpenAISandbox(StandIn):
     """The stand-in.
 
     Args:
-        pictures: what draws.
-        faults: shared with the other stand-ins of the server.
-        durations: seconds a generation takes: a range, or a function of a random generator.
-        key: the only key accepted; None: any that is not empty.
-        seed: makes durations and pictures repeatable.
         as_url: answer with addresses, as some gateways do, instead of base64.
     """
+
+    name = "openai"
 
     def __init__(
         self,
         *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
-        seed: int = 0,
         as_url: bool = False,
+        **common: Unpack[Common],
     ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
-        self._pictures = pictures or PictureMaker()
-        self._key = key
-        self._random = random.Random(f"openai:{seed}")
-        self._seed = seed
+        super().__init__(**common)
         self._as_url = as_url
-        self._count = itertools.count(1)
         self._files: OrderedDict[str, tuple[bytes, Fault | None]] = OrderedDict()
 
     def add_to(self, app: web.Application) -> None:

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
 import json
-import random
 from typing import Any
 
 from aiohttp import web
 
-from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, SIZES, Audit, Durations, bad_picture, draw, send_huge
+from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.generations import (
+    SIZES,
+    StandIn,
+    bad_picture,
+    draw,
+    send_huge,
+)
 from src.sandbox.openai import bad_address
-from src.sandbox.pictures import PictureMaker
 
 _ALL = frozenset({"model", "prompt", "n", "aspect_ratio", "input_references"})
 _MODELS = {"bytedance-seed/seedream-4.5": _ALL, "openai/gpt-image-2": _ALL}
 _PRICE = 0.04
 
 
-class OpenRouterSandbox:
-    """The stand-in.
+class OpenRouterSandbox(StandIn):
+    """The stand-in."""
 
-    Args:
-        pictures: what draws. faults: shared with the other stand-ins. durations: seconds a generation takes.
-        key: the only key accepted; None: any that is not empty. seed: makes it repeatable.
-    """
-
-    def __init__(
-        self,
-        *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
-        self._pictures = pictures or PictureMaker()
-        self._key = key
-        self._random = random.Random(f"openrouter:{seed}")
-        self._count = itertools.count(1)
+    name = "openrouter"
 
     def add_to(self, app: web.Application) -> None:
         """Serve `/openrouter/api/v1/images` and its list of models."""

@@ -7,12 +7,10 @@ not have is refused.
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from aiohttp import web
 from google.protobuf import (  # type: ignore[import-untyped]
@@ -22,9 +20,14 @@ from google.protobuf import (  # type: ignore[import-untyped]
     message_factory,
 )
 
-from src.sandbox.faults import Fault, Faults, retry_after_headers
-from src.sandbox.generations import DEMO_DURATIONS, Audit, Durations, bad_picture, draw, send_huge
-from src.sandbox.pictures import PictureMaker
+from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.generations import (
+    Common,
+    StandIn,
+    bad_picture,
+    draw,
+    send_huge,
+)
 
 FOLDER = "b1gsandboxfolder0000"
 _PACKAGE = "yandex.cloud.ai.foundation_models.v1.image_generation"
@@ -80,30 +83,13 @@ class _Operation:
         return self.fault.kind if self.fault else ""
 
 
-class YandexARTSandbox:
-    """The stand-in.
+class YandexARTSandbox(StandIn):
+    """The stand-in."""
 
-    Args:
-        pictures: what draws. faults: shared with the other stand-ins. durations: seconds a generation takes.
-        key: the only key accepted; None: any that is not empty. seed: makes it repeatable.
-    """
+    name = "yandexart"
 
-    def __init__(
-        self,
-        *,
-        pictures: PictureMaker | None = None,
-        faults: Faults | None = None,
-        durations: Durations = DEMO_DURATIONS,
-        key: str | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.faults = faults or Faults(seed)
-        self.audit = Audit()
-        self.durations = durations
-        self._pictures = pictures or PictureMaker()
-        self._key = key
-        self._random = random.Random(f"yandexart:{seed}")
-        self._count = itertools.count(1)
+    def __init__(self, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         self._operations: OrderedDict[str, _Operation] = OrderedDict()
         self._messages = messages()
 
