@@ -140,5 +140,9 @@ class Limiter:
         seconds, _ = await self._client.time()
         return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
 
+    async def is_open(self, gate: str) -> bool:
+        """Whether its breaker keeps everybody out, so that not even one call tries."""
+        return await self.breaker(gate) == 2
+
     async def _eval(self, name: str, *args: Any) -> Any:
         return await self._script(name)(keys=[keys.PREFIX], args=args)

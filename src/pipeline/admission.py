@@ -19,7 +19,6 @@ from src.telemetry import job_spans
 
 _DAY = 86_400
 _NO_LIMIT = 1_000_000
-_OPEN = 2
 _SEEDS = 2**31
 
 # What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
@@ -113,7 +112,7 @@ async def ask(app: App, wish: Wish) -> Admission:
     admission = await _admit(app, wish, route, instead_of)
     if admission.verdict.startswith("spent") and app.settings.spend_cap_then == "cheaper":
         for other in app.cheaper(route, _spec(wish, route)):
-            if await app.limiter.breaker(f"provider:{other.provider}") < _OPEN:
+            if not await app.limiter.is_open(f"provider:{other.provider}"):
                 admission = await _admit(app, wish, other, instead_of)
             if admission.accepted:
                 break
@@ -232,6 +231,6 @@ async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
         raise NoProvider
     if others := app.others(first.provider, _spec(wish, first)):
         for route in (first, *others):
-            if await app.limiter.breaker(f"provider:{route.provider}") < _OPEN:
+            if not await app.limiter.is_open(f"provider:{route.provider}"):
                 return route, None if route == first else first.provider
     return first, None

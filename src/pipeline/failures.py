@@ -20,8 +20,6 @@ from src.telemetry import job_spans, metrics
 
 log = structlog.get_logger(__name__)
 
-_BREAKER_OPEN = 2
-
 
 async def provider_failed(
     work: Work, job: Job, error: ProviderError, step: Literal["submit", "poll", "fetch", "cancel"]
@@ -141,7 +139,7 @@ async def move_on(work: Work, job_id: str, *, late: bool) -> None:
         return
     if job.holder or job.lost or job.unknown:
         return
-    if late or await work.app.limiter.breaker(f"provider:{job.provider}") == _BREAKER_OPEN:
+    if late or await work.app.limiter.is_open(f"provider:{job.provider}"):
         await _fail_over(work, job, retry_policy.untried(job, work.app.others(job.provider, job.spec)))
 
 
@@ -168,7 +166,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
     """Let the first of these make the picture whose breaker is not open."""
     app = work.app
     for name, model in routes:
-        if await app.limiter.breaker(f"provider:{name}") == _BREAKER_OPEN:
+        if await app.limiter.is_open(f"provider:{name}"):
             continue
         first = job.spec.instead_of or job.provider
         moved, released = await app.commit(
