@@ -181,7 +181,7 @@ class App:
 
     def charge(self, route: Route) -> Charge:
         """What a picture is charged with before it is made, and the caps that it must stay within."""
-        price, costs = open_catalog(self.settings).price(*route), dict(Charge().costs)
+        price, costs = self.catalog.price(*route), dict(Charge().costs)
         if price is not None:
             costs[price[1]] = spending.millionths(price[0])
         caps = self.settings.spend_cap_day, self.settings.spend_cap_person_day
@@ -194,7 +194,7 @@ class App:
         now = self.charge(route).costs.get(unit or "")
         if unit is None or now is None or spec.how in TOOLS:
             return []
-        catalog, found = open_catalog(self.settings), {}
+        catalog, found = self.catalog, {}
         for offer in (offer for model in catalog.models.values() for offer in model.by):
             name = offer.edit_id if sources else offer.id
             if name is None or offer.provider not in self.providers:
@@ -230,7 +230,7 @@ class App:
 
     def tool(self, what: str) -> tuple[str, str] | None:
         """The provider and model that can do that to a picture (`src.jobs.TOOLS`), or None."""
-        return open_catalog(self.settings).tool(what, self.providers)
+        return self.catalog.tool(what, self.providers)
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:
         """Name of the faster model that is offered when the line is long, or None. Where edits have a

@@ -26,7 +26,6 @@ from src.bot.ordering import refusal_of
 from src.jobs import Job, Person, State
 from src.pipeline import admission
 from src.pipeline.admission import NoProvider
-from src.providers.catalog import get_catalog
 from src.providers.images import inspect
 from src.telegram import files, keyboards
 from src.telegram.i18n import LANGUAGES, Translator, get_texts, language_of
@@ -106,7 +105,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         person, say = whose
         starred = set(await app.ledger.starred(person.id))
         jobs = [job for job in await app.ledger.all_of(person.id) if job.state is State.DELIVERED]
-        catalog = get_catalog(app.settings.models_file)
+        catalog = app.catalog
         return {
             "lang": say.lang,
             "texts": {key: say(key) for key in _TEXTS},

@@ -22,7 +22,6 @@ from aiogram.utils.formatting import Text
 from src.app import App
 from src.jobs import Job, keys
 from src.providers.base import ImageBytes, ImageRef, ProviderError
-from src.providers.catalog import get_catalog
 from src.providers.images import inspect
 from src.store.blobs import BlobsAway
 from src.telegram import files, keyboards
@@ -166,4 +165,4 @@ def media(
 
 
 def _caption(app: App, job: Job, say: Translator) -> Text:
-    return picture_caption(say, job, get_catalog(app.settings.models_file))
+    return picture_caption(say, job, app.catalog)

@@ -21,7 +21,6 @@ from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
 from src.jobs import TOOLS, How, Job, Person, Request, State
 from src.pipeline import admission
-from src.providers.catalog import get_catalog
 from src.telegram import keyboards
 from src.telegram.i18n import Translator, shorten
 from src.telegram.keyboards import OfJob, OfRequest
@@ -144,7 +143,7 @@ def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> Inlin
 async def _tell(app: App, message: Message | InaccessibleMessage, job: Job, say: Translator) -> None:
     """Say how a picture was made and where it comes from, in answer to it."""
     parent = await app.ledger.job(job.spec.parent) if job.spec.parent else None
-    text = lineage.details(say, job, parent, get_catalog(app.settings.models_file))
+    text = lineage.details(say, job, parent, app.catalog)
     if isinstance(message, Message):
         await message.reply(**text.as_kwargs(), reply_markup=keyboards.details(say, job))
 
