@@ -49,7 +49,7 @@ RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
     "v", "failovers", "refused", "unheard", "uncounted",
-    "strikes_left",
+    "strikes_left", "ahead",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -166,6 +166,8 @@ class Job:
         shared: its person lets others see the picture.
         uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
         strikes_left: how many more such requests its person may make before they have to wait; None: it was no strike.
+        progress, ahead: how much of it is done (0..1) and how many are before it in the provider's own queue, as far as
+            the provider tells.
         costs: what it is charged with, in millionths by unit (`spending`).
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
     """
@@ -202,6 +204,7 @@ class Job:
     uncounted: bool = False
     strikes_left: int | None = None
     progress: float | None = None
+    ahead: int | None = None
     costs: Mapping[str, int] = field(default_factory=dict)
     story: str = ""
     limited: str = ""
@@ -233,7 +236,7 @@ class Job:
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
          unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
-         version, failovers, refused, unheard, uncounted, strikes_left) = record  # fmt: skip
+         version, failovers, refused, unheard, uncounted, strikes_left, ahead) = record  # fmt: skip
         if version == "1":
             failovers, refused, unheard = _counted_in(story)
         return cls(
@@ -266,6 +269,7 @@ class Job:
             uncounted=uncounted == "1",
             strikes_left=int(strikes_left) if strikes_left else None,
             progress=float(progress) if progress else None,
+            ahead=int(ahead) if ahead else None,
             story=story,
             **more,
         )

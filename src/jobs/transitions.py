@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from src.jobs.answers import Admission, Ending, Finish, Placed, Row
 from src.jobs.records import Job, Request, Spec, Wake
@@ -194,19 +194,25 @@ def lost(span_id: str, by: Literal["step", "disk"]) -> Transition[bool]:
     return Transition("lost", [span_id, by, 86_400], bool)
 
 
-GoesOn = tuple[str, int, float, float | None]
-"""A generation that was polled and goes on: job, fence, seconds to the next look, progress."""
+class GoesOn(NamedTuple):
+    """A generation that was polled and goes on. `after`: seconds to the next look; the rest as in `Job`."""
+
+    job: str
+    fence: int
+    after: float
+    progress: float | None = None
+    ahead: int | None = None
 
 
 def polled(rows: Iterable[GoesOn]) -> Transition[list[str]]:
     """Generations that go on. The answer: jobs no longer ours."""
-    return Transition("polled", _quadruples(rows), list)
+    return Transition("polled", _quintuples(rows), list)
 
 
-def _quadruples(rows: Iterable[GoesOn]) -> list[Any]:
+def _quintuples(rows: Iterable[GoesOn]) -> list[Any]:
     args: list[Any] = []
-    for job, fence, after, progress in rows:
-        args += [job, fence, _ms(after), _share(progress)]
+    for job, fence, after, progress, ahead in rows:
+        args += [job, fence, _ms(after), _share(progress), "" if ahead is None else ahead]
     return args
 
 
@@ -325,7 +331,7 @@ def due(
         wait = int(raw[1])
         return rows, None if wait < 0 else wait / 1000
 
-    return Transition("due", [count, _ms(lease), holder, *_quadruples(polled)], parse)
+    return Transition("due", [count, _ms(lease), holder, *_quintuples(polled)], parse)
 
 
 def hurry(provider: str, task: str, *, remember: int) -> Transition[Literal["due", "early", "over"]]:

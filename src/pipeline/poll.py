@@ -41,7 +41,7 @@ async def poll(work: Work, job: Job) -> GoesOn | None:
 async def _poll(work: Work, job: Job) -> GoesOn | None:
     provider = work.app.providers.get(job.provider)
     if provider is None or job.ticket is None:
-        return job.id, job.fence, timeouts.LONGEST_PAUSE, job.progress
+        return GoesOn(job.id, job.fence, timeouts.LONGEST_PAUSE, job.progress, job.ahead)
     known = work.durations.get((job.provider, job.spec.model), [])
     elapsed = (job.now - job.accepted) / 1000
     try:
@@ -52,7 +52,7 @@ async def _poll(work: Work, job: Job) -> GoesOn | None:
         if error.ended:
             await ended(work, job, error)
             return None
-        return job.id, job.fence, retry_policy.after_poll(error), job.progress
+        return GoesOn(job.id, job.fence, retry_policy.after_poll(error), job.progress, job.ahead)
     if isinstance(found, Pending):
         if found.progress is not None:
             work.heard(job, elapsed, found.progress)
@@ -60,7 +60,7 @@ async def _poll(work: Work, job: Job) -> GoesOn | None:
         after = poll_schedule.next_poll(
             known, elapsed, found.progress, work.app.settings.poll_interval, meaning
         )
-        return job.id, job.fence, after, found.progress
+        return GoesOn(job.id, job.fence, after, found.progress, found.queue_position)
     work.ended(job, found.seconds)
     await ready(work, job, found, elapsed)
     return None

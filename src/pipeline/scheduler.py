@@ -123,7 +123,7 @@ class Scheduler:
         except asyncio.CancelledError:
             if task not in self._late:
                 raise
-            again = (job.id, job.fence, timeouts.HUNG_POLL_PAUSE, job.progress)
+            again = GoesOn(job.id, job.fence, timeouts.HUNG_POLL_PAUSE, job.progress, job.ahead)
         except RedisError as error:
             log.warning("poll not recorded", job_id=job.id, error=type(error).__name__)
         finally:

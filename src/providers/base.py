@@ -196,7 +196,7 @@ class Pending:
 
     Attributes:
         progress: 0..1 where the provider tells, else None.
-        queue_position: place in the provider's own queue where it tells, else None.
+        queue_position: how many are before it in the provider's own queue, where it tells, else None.
     """
 
     progress: float | None = None

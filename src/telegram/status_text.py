@@ -121,6 +121,13 @@ def _line(say: Translator, job: Job, estimate: Estimate) -> Status:
             f"waiting {milestone(place)} {low}-{high}",
             say("placeholder-waiting", place=place, time=time_left(say, low, high)),
         )
+    if job.ahead is not None and estimate.late:
+        return Status(
+            f"queued {milestone(job.ahead + 1)} late", say("placeholder-late-queued", ahead=job.ahead)
+        )
+    if job.ahead is not None:
+        text = say("placeholder-queued", ahead=job.ahead, time=time_left(say, low, high))
+        return Status(f"queued {milestone(job.ahead + 1)} {low}-{high}", text)
     percent = int((job.progress or 0) * 4) * 25
     if 0 < percent < 100 and estimate.late:
         return Status(f"making {percent} late", say("placeholder-late-percent", percent=percent))

@@ -18,7 +18,7 @@ from src.jobs import Job, Spec, State, Wake
 from src.jobs.estimate import estimate
 from src.ops.snapshot import Level
 from src.telegram.i18n import LANGUAGES, get_texts, shorten, width
-from src.telegram.status_text import ending, milestone, reason, span, status, time_left
+from src.telegram.status_text import Status, ending, milestone, reason, span, status, time_left
 
 SOURCE = Path(src.__file__).parent
 FOLDER = SOURCE / "bot" / "texts"
@@ -206,6 +206,31 @@ def test_no_promise_that_the_providers_progress_denies(
     durations = [24.0, 26.0, 28.0, 30.0, 32.0, 34.0]
     expected = estimate(durations, place=None, running=1, cap=1, elapsed=elapsed, progress=progress)
     assert said in status(get_texts().translator("en"), [job], [expected]).text
+
+
+@pytest.mark.parametrize(
+    ("lang", "ahead", "elapsed", "said"),
+    [
+        ("en", 3, 2.0, "has a queue: 3 before yours. Ready in about"),
+        ("en", 0, 2.0, "Next at the service that draws it. Ready in about"),
+        ("en", 3, 300.0, "has a queue: 3 before yours. It takes a little longer"),
+        ("ru", 3, 2.0, "очередь: перед вами 3. Ждать примерно"),
+        ("ru", 0, 300.0, "Вы следующие в очереди сервиса, который рисует. Чуть дольше"),
+    ],
+)
+def test_who_stands_in_the_providers_own_queue_is_told_so(
+    lang: str, ahead: int, elapsed: float, said: str
+) -> None:
+    durations = [24.0, 26.0, 28.0, 30.0, 32.0, 34.0]
+    expected = estimate(durations, place=None, running=1, cap=1, elapsed=elapsed)
+
+    def told(ahead: int | None) -> Status:
+        job = replace(_job(State.RUNNING), ahead=ahead)
+        return status(get_texts().translator(lang), [job], [expected])
+
+    assert said in told(ahead).text
+    assert told(ahead).shape != told(None).shape, "worth an edit"
+    assert told(100).shape == told(101).shape, "not worth one"
 
 
 def test_who_waits_for_a_second_provider_is_told_that_it_takes_longer() -> None:

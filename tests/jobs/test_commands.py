@@ -30,7 +30,7 @@ async def _a_job(client: Any, limiter: Limiter) -> None:
     )
     polled = [_due(ledger)]
     for _ in range(2):
-        ledger.run_sync(transitions.polled([(job, polled[-1].fence, 0.0, 0.5)]))
+        ledger.run_sync(transitions.polled([transitions.GoesOn(job, polled[-1].fence, 0.0, None, 3)]))
         polled.append(_due(ledger))
     result = {"url": "https://a/b.png"}
     ready = transitions.ready(job, polled[-1].fence, result=result, cap=9, model="m")

@@ -158,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(claim=claims)
     def go_on(self, claim: Job) -> None:
-        self.run(transitions.polled([(claim.id, claim.fence, 2.0, 0.5)]))
+        self.run(transitions.polled([transitions.GoesOn(claim.id, claim.fence, 2.0, 0.5, 3)]))
 
     @rule(claim=claims, free=st.booleans(), counts=st.sampled_from([None, *get_args(Counter)]))
     def retry(self, claim: Job, free: bool, counts: Counter | None) -> None:

@@ -43,7 +43,10 @@ CALLS: dict[str, tuple[str, Call]] = {
         "its provider says that it is done",
         lambda j, f, r: transitions.hurry("kie", "t", remember=9),
     ),
-    "polled": ("it is not done yet", lambda j, f, r: transitions.polled([(j, f, 9.0, 0.5)])),
+    "polled": (
+        "it is not done yet",
+        lambda j, f, r: transitions.polled([transitions.GoesOn(j, f, 9.0, 0.5)]),
+    ),
     "ready": (
         "the picture exists",
         lambda j, f, r: transitions.ready(j, f, result={}, cap=CAP, model="m"),

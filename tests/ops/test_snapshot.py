@@ -245,7 +245,7 @@ async def test_a_callback_hurries_a_poll_even_before_its_ticket_is_known(app: Ap
     (polled,) = (row.job for row in rows if row.job is not None)
     # While that poll is under way the provider calls back: it is asked again at once.
     assert await app.ledger.run(transitions.hurry("kie", "task", remember=60)) == "due"
-    await app.ledger.run(transitions.polled([(job_id, polled.fence, 60, None)]))
+    await app.ledger.run(transitions.polled([transitions.GoesOn(job_id, polled.fence, 60)]))
     rows, _ = await app.ledger.run(transitions.due(10, lease=15, holder="h"))
     assert [row.id for row in rows] == [job_id]
     assert await app.redis.ttl(keys.TICKET("kie", "task")) > 0

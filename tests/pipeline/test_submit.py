@@ -14,7 +14,7 @@ from src.jobs import Job, Ledger, State, keys, transitions
 from src.ops import job_reports
 from src.pipeline import failures, poll, submit
 from src.pipeline.leases import Work
-from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Provider, Ticket
+from src.providers.base import Capabilities, Done, GenRequest, ImageRef, Pending, Provider, Ticket
 from src.providers.http import ROOM
 from src.settings import load_settings
 from src.store.blobs import Blobs
@@ -33,6 +33,7 @@ class Either:
     name: str = "kie"
     asked: list[GenRequest] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    going: list[Pending] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def submit(self, request: GenRequest) -> Ticket | Done:
@@ -40,9 +41,9 @@ class Either:
         await self.open.wait()
         return self.answer
 
-    async def poll(self, ticket: Ticket) -> Done:
+    async def poll(self, ticket: Ticket) -> Pending | Done:
         assert ticket == TICKET
-        return DONE
+        return self.going.pop() if self.going else DONE
 
     async def cancel(self, ticket: Ticket) -> str:
         self.stopped.append(ticket.external_id)
@@ -100,6 +101,25 @@ async def test_with_a_ticket(work: Work, sync_redis: redis.Redis, synchronous: b
     assert await poll.poll(work, rows[0].job) is None
     assert (await found(work, job_id)).state is State.READY
     assert len(provider.asked) == 1
+
+
+async def test_how_many_are_ahead_at_the_provider_is_kept_until_it_has_begun(
+    work: Work, sync_redis: redis.Redis
+) -> None:
+    work, provider = given(work, TICKET, synchronous=False)
+    job_id = await begun(work, provider, sync_redis)
+    kept = []
+    for said in (Pending(queue_position=2), Pending(queue_position=0), Pending(0.5)):
+        provider.going.append(said)
+        sync_redis.zadd(keys.DUE(), {job_id: 0})
+        (row,), _ = await work.app.ledger.run(transitions.due(10, lease=15, holder="me"))
+        assert row.job is not None
+        goes_on = await poll.poll(work, row.job)
+        assert goes_on is not None
+        await work.app.ledger.run(transitions.polled([goes_on]))
+        job = await found(work, job_id)
+        kept.append((job.ahead, job.progress))
+    assert kept == [(2, None), (0, None), (None, 0.5)]
 
 
 async def test_progress_that_is_told_while_a_submit_waits_is_written(

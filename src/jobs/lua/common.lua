@@ -255,14 +255,16 @@ local function end_early(id, f, state, kind, code, cap)
 end
 
 -- Generations that were polled and go on: each gets its next look and is let go. Arguments from the `first` on, in
--- quadruples: job, fence, ms until the next look, progress (0..1 or empty). Returns the ids that were no longer ours.
+-- fives: job, fence, ms until the next look, progress (0..1 or empty), how many are ahead of it at its provider (or empty).
+-- Returns the ids that were no longer ours.
 local function go_on(first)
   local lost, rows = {}, {}
-  for i = first, #ARGV, 4 do
+  for i = first, #ARGV, 5 do
     local id = ARGV[i]
     local f = fields(id, 'state', 'fence', 'deadline', 'polls', 'hurried')
     if f.state == 'running' and f.fence == ARGV[i + 1] then
-      redis.call('HSET', job_key(id), 'holder', '', 'progress', ARGV[i + 3], 'polls', (tonumber(f.polls) or 0) + 1)
+      redis.call('HSET', job_key(id), 'holder', '', 'progress', ARGV[i + 3], 'ahead', ARGV[i + 4],
+        'polls', (tonumber(f.polls) or 0) + 1)
       local n = #rows
       rows[n + 1] = f.hurried ~= '' and NOW or math.min(NOW + ARGV[i + 2], tonumber(f.deadline))
       rows[n + 2] = id

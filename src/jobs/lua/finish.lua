@@ -39,7 +39,7 @@ if f.state == 'delivering' then
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
 redis.call('HSET', P .. 'owed', id, cjson.encode({NOW, f.tries, f.deliveries, f.ready, f.generation}))
-redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'deadline', 'released', 'limited',
+redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'ahead', 'deadline', 'released', 'limited',
   'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
   'refused', 'unheard')
 redis.call('ZREM', P .. 'due', id)

@@ -1,5 +1,5 @@
 -- Generations that go on: give each its next look and let it go.
 --
--- ARGV  quadruples: job, fence, ms until the next look, progress (0..1 or empty)
+-- ARGV  fives: job, fence, ms until the next look, progress (0..1 or empty), how many are ahead (or empty)
 -- Returns the ids that were no longer ours.
 return go_on(1)

@@ -13,7 +13,7 @@ if not recharge(id, f, to, cjson.decode(ARGV[8])) then return {0} end
 if f.state == 'waiting' then leave_line(id, f.provider, f.user, tonumber(f.class)) end
 owe_generation(id, f, 'failover')
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
-redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'polls', 'progress', 'lost')
+redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'polls', 'progress', 'ahead', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),
   'provider', to, 'spec', ARGV[4], 'wake', ARGV[5], 'holder', '', 'fence', f.fence + 1,
   'failovers', (f.failovers == '' and f.provider or f.failovers) .. ' ' .. to)

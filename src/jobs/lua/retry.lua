@@ -12,7 +12,8 @@ if f.fence ~= ARGV[2] then return 0 end
 local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
   owe_generation(id, f, string.match(ARGV[4], '[^:]*$'))
-  move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '')
+  move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '',
+    'progress', '', 'ahead', '')
 elseif f.state == 'delivering' then
   move(id, 'ready', f.created, story, 'fence', fence, 'holder', '')
 elseif f.state == 'submitting' or f.told == '0' then

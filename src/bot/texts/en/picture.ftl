@@ -16,6 +16,10 @@ placeholder-waiting = { $place ->
     [1] 🕐 You’re next in line. Ready in { $time }.
    *[other] 🕐 You’re number { $place } in line. Ready in { $time }.
 }
+placeholder-queued = { $ahead ->
+    [0] 🕐 Next at the service that draws it. Ready in { $time }.
+   *[other] 🕐 The service that draws it has a queue: { $ahead } before yours. Ready in { $time }.
+}
 placeholder-making = 🎨 Drawing… Ready in { $time }.
 placeholder-making-percent = 🎨 Drawing… { $percent }% done, ready in { $time }.
 placeholder-quiet = 🔔 I’ll write here when { $count ->
@@ -24,6 +28,10 @@ placeholder-quiet = 🔔 I’ll write here when { $count ->
 } done. /queue shows how long it may take.
 placeholder-again = ↪️ The first service failed. Another one draws it now, so it takes longer than I said.
 placeholder-late-percent = 🎨 Drawing… { $percent }% done. It takes a little longer than usual.
+placeholder-late-queued = { $ahead ->
+    [0] 🕐 Next at the service that draws it. It takes a little longer than usual.
+   *[other] 🕐 The service that draws it has a queue: { $ahead } before yours. It takes a little longer than usual.
+}
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
 placeholder-counts = ℹ️ If there’s another message about this picture, it’s out of date: this one counts.
 placeholder-sending = 🖼 Almost there: sending the picture.

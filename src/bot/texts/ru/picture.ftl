@@ -16,6 +16,10 @@ placeholder-waiting = { $place ->
     [1] 🕐 Вы следующие. Ждать { $time }.
    *[other] 🕐 Ваше место в очереди: { $place }. Ждать { $time }.
 }
+placeholder-queued = { $ahead ->
+    [0] 🕐 Вы следующие в очереди сервиса, который рисует. Ждать { $time }.
+   *[other] 🕐 У сервиса, который рисует, очередь: перед вами { $ahead }. Ждать { $time }.
+}
 placeholder-making = 🎨 Рисую… Ждать { $time }.
 placeholder-making-percent = 🎨 Рисую… Готово { $percent } %, ждать { $time }.
 placeholder-quiet = 🔔 Напишу сюда, когда { $count ->
@@ -24,6 +28,10 @@ placeholder-quiet = 🔔 Напишу сюда, когда { $count ->
 }. Сколько ещё ждать, покажет /queue.
 placeholder-again = ↪️ Первый сервис не справился. Теперь рисует другой, поэтому ждать дольше, чем я обещал.
 placeholder-late-percent = 🎨 Рисую… Готово { $percent } %. Чуть дольше обычного.
+placeholder-late-queued = { $ahead ->
+    [0] 🕐 Вы следующие в очереди сервиса, который рисует. Чуть дольше обычного.
+   *[other] 🕐 У сервиса, который рисует, очередь: перед вами { $ahead }. Чуть дольше обычного.
+}
 placeholder-late = 🎨 Рисую… Чуть дольше обычного.
 placeholder-counts = ℹ️ Если об этой картинке есть другое сообщение, оно устарело: верно это.
 placeholder-sending = 🖼 Почти готово: отправляю картинку.
