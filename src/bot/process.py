@@ -26,6 +26,7 @@ from src.bot.handlers import (
     gallery,
     groups,
     history,
+    journal,
     limits,
     models,
     privacy,
@@ -95,7 +96,21 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
     conversations = (
-        *(sharing, start, admin, queue, settings, models, styles, limits, waiting, gallery, history, privacy),
+        *(
+            sharing,
+            start,
+            admin,
+            journal,
+            queue,
+            settings,
+            models,
+            styles,
+            limits,
+            waiting,
+            gallery,
+            history,
+            privacy,
+        ),
         *(groups, words, create),
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())

@@ -132,6 +132,8 @@ BECAME = Key("became:<chat>", "string", "never", "one a group that became a supe
     "ledger", "the id that a group has now")
 CHAT = Key("chat:<chat>", "hash", "never", "choices do not run out", "bot", "what a group's admins chose for it")
 STYLES = Key("styles", "hash", "never", "as many as admins made", "bot", "words that are added, by a style's name")
+JOURNAL = Key("journal", "zset", "always", "the last 1,000, a year from the last",
+    "bot", "what admins did, by time, ms: [update, who, what, whom, how]")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")
 MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
 EXPORT = Key("export:<user>", "string", "always", "minutes", "bot", "that they were sent all of theirs")

@@ -7,13 +7,14 @@ import re
 
 from aiogram import F, Router
 from aiogram.filters import Command, CommandObject, Filter
-from aiogram.types import Message
+from aiogram.types import CallbackQuery, Message
 
 from src.app import App
 from src.jobs import Job, State, keys
 from src.jobs.estimate import usual
 from src.jobs.spending import PICTURES, Spent, day, sums, worded
-from src.ops import job_reports, report
+from src.ops import job_reports, journal, report
+from src.ops.journal import Act
 from src.ops.snapshot import look
 from src.pipeline import admission as intake
 from src.telegram import keyboards
@@ -27,10 +28,18 @@ _PERSON = re.compile(r"\d+|-\d+@-\d+")
 
 
 class ByAdmin(Filter):
-    """Passes what an admin wrote; to others these commands do not exist."""
+    """Passes what an admin wrote or tapped; to others these commands do not exist."""
 
-    async def __call__(self, message: Message, app: App) -> bool:
-        return message.from_user is not None and message.from_user.id in app.settings.admin_ids
+    async def __call__(self, event: Message | CallbackQuery, app: App) -> bool:
+        return event.from_user is not None and event.from_user.id in app.settings.admin_ids
+
+
+async def note(
+    app: App, event: Message | CallbackQuery, update_id: int, what: Act, whom: str = "", how: str = ""
+) -> None:
+    """Write what an admin did into the journal."""
+    assert event.from_user is not None
+    await journal.write(app, update_id, event.from_user.id, what, whom, how)
 
 
 async def stats(message: Message, app: App, say: Translator) -> None:
@@ -110,7 +119,7 @@ async def _job(message: Message, command: CommandObject, app: App, say: Translat
     return job
 
 
-async def again(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def again(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
     """Ask again for what a failed job was to be, for the same person."""
     job = await _job(message, command, app, say)
     if job is None:
@@ -125,26 +134,33 @@ async def again(message: Message, command: CommandObject, app: App, say: Transla
     except intake.NoProvider:
         await message.answer(say("refused-unavailable"))
         return
+    if admission.accepted:
+        await note(app, message, update_id, "retry", job.id)
     key = "admin-again" if admission.accepted else "admin-not-again"
     await message.answer(say(key, job=job.id, verdict=say("admin-verdict", verdict=admission.verdict)))
 
 
-async def cancel(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def cancel(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
     """Take back somebody's job; they are told."""
     job = await _job(message, command, app, say)
     if job is not None:
         ending = await intake.cancel(app, job.id, None)
+        if ending.done:
+            await note(app, message, update_id, "cancel", job.id)
         key = "admin-cancelled" if ending.done else "admin-not-cancelled"
         await message.answer(
             say(key, job=job.id, state=say("admin-state", state=str(ending.before or job.state)))
         )
 
 
-async def drop(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def drop(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
     """Keep a failed job no longer among the failed."""
     job = await _job(message, command, app, say)
     if job is not None:
-        key = "admin-dropped" if await job_reports.drop(app, [job.id]) else "admin-not-failed"
+        dropped = await job_reports.drop(app, [job.id])
+        if dropped:
+            await note(app, message, update_id, "drop", job.id)
+        key = "admin-dropped" if dropped else "admin-not-failed"
         await message.answer(say(key, job=job.id, state=say("admin-state", state=str(job.state))))
 
 
@@ -167,7 +183,7 @@ async def trace(message: Message, command: CommandObject, app: App, say: Transla
     )
 
 
-async def block(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def block(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
     user = (command.args or "").strip()
     if not _PERSON.fullmatch(user):
         await message.answer(say("admin-usage"))
@@ -175,24 +191,29 @@ async def block(message: Message, command: CommandObject, app: App, say: Transla
     await app.ledger.choose(user, blocked=1)
     endings = [await intake.cancel(app, job.id, None) for job in await app.ledger.active(user)]
     number = sum(ending.done for ending in endings)
+    await note(app, message, update_id, "ban", user)
     await message.answer(say("admin-blocked", user=user, number=number))
 
 
-async def tier(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def tier(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
     user, _, name = (command.args or "").strip().partition(" ")
     if not _PERSON.fullmatch(user) or name.strip() not in intake.TIERS:
         await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
         return
     await app.ledger.choose(user, tier=name.strip())
+    await note(app, message, update_id, "tier", user, name.strip())
     await message.answer(say("admin-tier", user=user, tier=name.strip()))
 
 
-async def unblock(message: Message, command: CommandObject, app: App, say: Translator) -> None:
+async def unblock(
+    message: Message, command: CommandObject, app: App, say: Translator, update_id: int
+) -> None:
     user = (command.args or "").strip()
     if not _PERSON.fullmatch(user):
         await message.answer(say("admin-usage"))
         return
     await app.ledger.choose(user, blocked=0)
+    await note(app, message, update_id, "lift", user)
     await message.answer(say("admin-unblocked", user=user))
 
 

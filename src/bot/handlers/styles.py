@@ -17,7 +17,7 @@ from aiogram.utils.payload import decode_payload, encode_payload
 
 from src.app import App
 from src.bot import styles
-from src.bot.handlers.admin import ByAdmin
+from src.bot.handlers.admin import ByAdmin, note
 from src.bot.handlers.create import Words, close_dialog
 from src.bot.ordering import kept_by, words_of
 from src.bot.styles import Style
@@ -86,6 +86,7 @@ async def choose(
     state: FSMContext,
     person: Person,
     say: Translator,
+    update_id: int,
 ) -> None:
     chat, user = callback.from_user.id, callback.from_user.id
     what = callback_data.what
@@ -110,6 +111,7 @@ async def choose(
         await _ask(bot, chat, state, Styling.sample, say("style-ask-sample"), name=chosen.name)
     else:
         await styles.drop(app, chosen.name)
+        await note(app, callback, update_id, "no_style", chosen.name)
         await bot.send_message(chat, **await _all(app, user, say))
     await callback.answer()
 
@@ -125,21 +127,27 @@ async def name_it(message: Message, app: App, state: FSMContext, say: Translator
     await message.reply(say("style-ask-words"))
 
 
-async def word_it(message: Message, app: App, bot: Bot, state: FSMContext, say: Translator) -> None:
+async def word_it(
+    message: Message, app: App, bot: Bot, state: FSMContext, say: Translator, update_id: int
+) -> None:
     name = (await state.get_data())["name"]
     known = await styles.style(app, name) or Style(name, "")
     new = replace(known, words=shorten(words_of(message).strip(), styles.LONGEST))
     await styles.save(app, new)
+    await note(app, message, update_id, "style", new.name)
     await state.clear()
     await _show(app, bot, message.chat.id, new, say)
 
 
-async def sample_it(message: Message, app: App, bot: Bot, state: FSMContext, say: Translator) -> None:
+async def sample_it(
+    message: Message, app: App, bot: Bot, state: FSMContext, say: Translator, update_id: int
+) -> None:
     known = await styles.style(app, (await state.get_data())["name"])
     await state.clear()
     if known is not None and message.photo:
         new = replace(known, sample=message.photo[-1].file_id)
         await styles.save(app, new)
+        await note(app, message, update_id, "style", new.name)
         await _show(app, bot, message.chat.id, new, say)
 
 
