@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -35,6 +36,41 @@ from tests.sandbox.conftest import Picture
             {"text": "x", "reply_markup": {"inline_keyboard": [[{"text": "a", "callback_data": "я" * 33}]]}},
             "BUTTON_DATA_INVALID",
         ),
+        ({"text": "\u200b \u200e"}, "message text is empty"),
+        *(
+            ({"text": "fox", "entities": [entity]}, reason)
+            for entity, reason in (
+                (
+                    {"type": "rainbow", "offset": 0, "length": 1},
+                    "can't parse MessageEntity: Unsupported type specified",
+                ),
+                (
+                    {"type": "text_link", "offset": 0, "length": 1},
+                    "can't parse MessageEntity: Can't find field \"url\"",
+                ),
+                ({"type": "bold", "offset": -1, "length": 1}, "receive an entity with incorrect offset -1"),
+                (
+                    {"type": "bold", "offset": 1, "length": 3},
+                    "entity beginning at UTF-16 offset 1 ends after the end of the text at UTF-16 offset 4",
+                ),
+            )
+        ),
+        *(
+            ({"text": "x", "reply_markup": {"inline_keyboard": rows}}, "reply markup is too long")
+            for rows in (
+                [[{"text": "a", "callback_data": "b"}]] * 101,
+                [[{"text": "a" * 120, "callback_data": "b"}]] * 99,
+            )
+        ),
+        (
+            {"text": "x", "reply_markup": {"inline_keyboard": [[{"text": "Pay", "pay": True}]]}},
+            "BUTTON_TYPE_INVALID",
+        ),
+        (
+            {"text": "x", "reply_markup": {"force_reply": True, "input_field_placeholder": "x" * 65}},
+            "REPLY_MARKUP_PLACEHOLDER_TOO_LONG",
+        ),
+        ({"text": "x", "message_effect_id": "1"}, "EFFECT_ID_INVALID"),
         ({"text": "x", "chat_id": ""}, "chat_id is empty"),
         ({"text": "x", "chat_id": 1}, "chat not found"),
     ],
@@ -65,6 +101,75 @@ def test_entities_are_found_and_move_with_the_trimmed_text() -> None:
         {"type": "url", "offset": 8, "length": 17},
         {"type": "bot_command", "offset": 26, "length": 4},
     ]
+
+
+async def test_what_is_the_servers_own_to_find_is_dropped(http: httpx.AsyncClient, anna: Person) -> None:
+    found = [{"type": "url", "offset": 0, "length": 3}, {"type": "bold", "offset": 0, "length": 3}]
+    answer = await http.post("sendMessage", json={"chat_id": anna.id, "text": "fox", "entities": found})
+    assert answer.json()["result"]["entities"] == [found[1]]
+
+
+async def test_effects_and_app_buttons_are_for_private_chats(
+    telegram: TelegramSandbox, http: httpx.AsyncClient, anna: Person
+) -> None:
+    group = telegram.group("Painters", [anna])
+    app = {"inline_keyboard": [[{"text": "Open", "web_app": {"url": "https://bot.example/app"}}]]}
+    for more, reason in (
+        ({"message_effect_id": "5046509860389126442"}, "EFFECT_ID_INVALID"),
+        ({"reply_markup": app}, "BUTTON_TYPE_INVALID"),
+    ):
+        here = await http.post("sendMessage", json={"chat_id": anna.id, "text": "x", **more})
+        assert here.status_code == 200
+        there = await http.post("sendMessage", json={"chat_id": group.id, "text": "x", **more})
+        assert there.json()["description"] == f"Bad Request: {reason}"
+    sent = anna.messages[1]
+    same = {"chat_id": anna.id, "message_id": sent.message_id, "text": "x"}
+    assert "not modified" in (await http.post("editMessageText", json=same)).json()["description"]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://bot.example/hook", "bad webhook: An HTTPS URL must be provided for webhook"),
+        (
+            "https://bot.example:8080/hook",
+            "bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443",
+        ),
+        ("bot.example", "invalid webhook URL specified"),
+    ],
+)
+async def test_webhooks_are_https(http: httpx.AsyncClient, url: str, reason: str) -> None:
+    answer = await http.post("setWebhook", json={"url": url})
+    assert answer.json()["description"] == f"Bad Request: {reason}"
+
+
+async def test_methods_the_bot_does_without(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    async def ask(method: str, **fields: object) -> Any:
+        return (await http.post(method, json=fields)).json().get("result")
+
+    photo = await anna.send_photo(picture(), "words")
+    sources = [anna.messages[0].message_id, 999, photo.message_id]
+    copies = await ask("copyMessages", chat_id=anna.id, from_chat_id=anna.id, message_ids=sources)
+    assert [m.text for m in anna.messages[-2:]] == ["/start", "words"]
+    assert [copy["message_id"] for copy in copies] == [m.message_id for m in anna.messages[-2:]]
+    place = await ask("sendLocation", chat_id=anna.id, latitude=55.7, longitude=37.6)
+    assert place["location"] == {"latitude": 55.7, "longitude": 37.6}
+    assert await ask("sendLocation", chat_id=anna.id, latitude=155, longitude=0) is None
+    assert (await ask("getUserProfilePhotos", user_id=anna.id))["total_count"] == 0
+    app = {"type": "web_app", "text": "App", "web_app": {"url": "https://bot.example/app"}}
+    assert await ask("setChatMenuButton", menu_button=app)
+    assert await ask("getChatMenuButton", chat_id=anna.id) == app
+    assert await ask("setChatMenuButton", menu_button={**app, "web_app": {"url": "http://x"}}) is None
+    assert await ask("close")
+    assert await ask("logOut")
+
+
+async def test_an_album_of_one_is_a_message(http: httpx.AsyncClient, anna: Person, picture: Picture) -> None:
+    media = json.dumps([{"type": "photo", "media": "attach://one"}])
+    form = {"chat_id": str(anna.id), "media": media}
+    answer = await http.post("sendMediaGroup", data=form, files={"one": ("a.png", picture())})
+    [message] = answer.json()["result"]
+    assert "media_group_id" not in message
 
 
 def _cut(data: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -23,6 +24,8 @@ TAP_LIFETIME = 60.0
 
 _TEXT_LIMITS = {"description": 512, "short_description": 120, "name": 64}
 _MAX_POLL = 50.0
+_HERE = ("127.0.0.1", "localhost", "::1")
+_WEBHOOK_PORTS = (443, 80, 88, 8443)
 
 
 @method("getMe")
@@ -103,8 +106,45 @@ async def get_profile_text(bot: Bot, call: Call) -> dict[str, str]:
     return {field: text or (bot.first_name if field == "name" else "")}
 
 
-@method("setChatMenuButton", "setMyDefaultAdministratorRights")
+@method("setMyDefaultAdministratorRights")
 async def accept(bot: Bot, call: Call) -> bool:
+    return True
+
+
+@method("setChatMenuButton")
+async def set_chat_menu_button(bot: Bot, call: Call) -> bool:
+    button = call.structure("menu_button", "MenuButton") or {"type": "default"}
+    if button.get("type") not in ("default", "commands", "web_app"):
+        raise bad_request("MenuButton has unsupported type")
+    if button["type"] == "web_app":
+        url = (button.get("web_app") or {}).get("url", "")
+        if not button.get("text"):
+            raise bad_request("BUTTON_TEXT_INVALID")
+        if not url.startswith("https://"):
+            raise bad_request(f"menu button Web App URL '{url}' is invalid: Only HTTPS links are allowed")
+    bot.profile[f"menu_button:{call.text('chat_id')}"] = json.dumps(button)
+    bot.save_profile()
+    return True
+
+
+@method("getChatMenuButton")
+async def get_chat_menu_button(bot: Bot, call: Call) -> dict[str, Any]:
+    own = bot.profile.get(f"menu_button:{call.text('chat_id')}") or bot.profile.get("menu_button:")
+    return dict(json.loads(own)) if own else {"type": "commands" if bot.commands else "default"}
+
+
+@method("getUserProfilePhotos")
+async def get_user_profile_photos(bot: Bot, call: Call) -> dict[str, Any]:
+    if call.integer("user_id") not in bot.people:
+        raise bad_request("user not found")
+    # The people of the sandbox have none.
+    return {"total_count": 0, "photos": []}
+
+
+@method("logOut", "close")
+async def leave(bot: Bot, call: Call) -> bool:
+    """To another server; there is none, so the bot goes on here, as after ten minutes there."""
+    bot.updates.set_webhook(None)
     return True
 
 
@@ -192,9 +232,15 @@ async def set_webhook(bot: Bot, call: Call) -> bool:
     url, secret = call.text("url"), call.text("secret_token")
     if not url:
         return _delete_webhook(bot, call)
-    # Plain http is taken as well: that is what a local Bot API server does.
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    place = urlsplit(url)
+    if place.scheme not in ("http", "https") or not place.hostname:
         raise bad_request("invalid webhook URL specified")
+    # A local server takes plain http and any port, which is what tests on one machine need.
+    if place.hostname not in _HERE and bot.local_files is None:
+        if place.scheme == "http":
+            raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
+        if (place.port or 443) not in _WEBHOOK_PORTS:
+            raise bad_request("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
     if len(secret) > 256:
         raise bad_request("secret token is too long")
     if not re.fullmatch(r"[A-Za-z0-9_-]*", secret):

@@ -22,7 +22,7 @@ _CAPTION = ("caption", "caption_entities")
 @method("editMessageText")
 async def edit_text(bot: Bot, call: Call) -> dict[str, Any]:
     message = _message(bot, call)
-    part, markup = read_text(call), read_markup(call, inline_only=True)
+    part, markup = read_text(call), read_markup(call, message.chat, inline_only=True)
     if "text" not in message.content:
         raise bad_request("there is no text in the message to edit")
     return _apply(bot, call, message, part.content, markup, None)
@@ -31,7 +31,7 @@ async def edit_text(bot: Bot, call: Call) -> dict[str, Any]:
 @method("editMessageCaption")
 async def edit_caption(bot: Bot, call: Call) -> dict[str, Any]:
     message = _message(bot, call)
-    caption, markup = read_call_caption(call), read_markup(call, inline_only=True)
+    caption, markup = read_call_caption(call), read_markup(call, message.chat, inline_only=True)
     if not any(kind in message.content for kind in _MEDIA):
         raise bad_request("there is no caption in the message to edit")
     kept = {key: value for key, value in message.content.items() if key not in _CAPTION}
@@ -40,11 +40,11 @@ async def edit_caption(bot: Bot, call: Call) -> dict[str, Any]:
 
 @method("editMessageMedia")
 async def edit_media(bot: Bot, call: Call) -> dict[str, Any]:
-    _message(bot, call)
+    chat = _message(bot, call).chat
     item = call.structure("media", "input media")
     if item is None:
         raise bad_request("media is empty")
-    markup = read_markup(call, inline_only=True)
+    markup = read_markup(call, chat, inline_only=True)
     part = await read_media(bot, call, item)
     # Looked up again: making the photo's sizes took a while.
     message = _message(bot, call)
@@ -59,7 +59,7 @@ async def edit_media(bot: Bot, call: Call) -> dict[str, Any]:
 @method("editMessageReplyMarkup")
 async def edit_markup(bot: Bot, call: Call) -> dict[str, Any]:
     message = _message(bot, call)
-    markup = read_markup(call, inline_only=True)
+    markup = read_markup(call, message.chat, inline_only=True)
     return _apply(bot, call, message, message.content, markup, message.sha256)
 
 
@@ -132,6 +132,8 @@ def _check_deletable(message: Message, chat: Chat) -> None:
 def _apply(
     bot: Bot, call: Call, message: Message, content: Content, markup: Markup | None, sha256: str | None
 ) -> dict[str, Any]:
+    if "effect_id" in message.content:
+        content = {**content, "effect_id": message.content["effect_id"]}
     if content == message.content and markup == message.markup:
         raise not_modified()
     if markup is not None and "media_group_id" in message.content:

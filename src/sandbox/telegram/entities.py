@@ -15,6 +15,24 @@ Entity = dict[str, Any]
 MAX_TEXT = 4096
 MAX_CAPTION = 1024
 
+_NEEDS = {
+    **dict.fromkeys(("bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "blockquote")),
+    **dict.fromkeys(("expandable_blockquote",)),
+    "text_link": "url",
+    "text_mention": "user",
+    "custom_emoji": "custom_emoji_id",
+    "date_time": "unix_time",
+}
+"""Entities a bot may send, each with the field it must bring."""
+
+_FOUND = frozenset(
+    ("mention", "hashtag", "cashtag", "bot_command", "url", "email", "phone_number", "bank_card_number")
+)
+"""Entities the server finds by itself: a bot's are dropped unread."""
+
+_EMPTY = " \n\u00a0\u200b\u200c\u200d\u200e\u200f\u202e\ufeff"
+"""A text of these alone counts as none."""
+
 
 def utf16_length(text: str) -> int:
     """Length in UTF-16 code units, the unit of every limit and offset of the Bot API."""
@@ -25,9 +43,10 @@ def parse(text: str, parse_mode: str, entities: list[Entity] | None) -> tuple[st
     """The text and its entities, trimmed; raises ApiError where they do not fit."""
     if parse_mode:
         raise bad_request("unsupported parse_mode")
-    found = [dict(entity) for entity in entities or []]
-    _check_bounds(text, found)
+    found = _given(text, entities or [])
     text, found = _trim(text, found)
+    if not text.strip(_EMPTY):
+        return "", []
     taken = [
         (e["offset"], e["offset"] + e["length"]) for e in found if e["type"] in ("code", "pre", "text_link")
     ]
@@ -39,21 +58,33 @@ def parse(text: str, parse_mode: str, entities: list[Entity] | None) -> tuple[st
     return text, found
 
 
-def _check_bounds(text: str, entities: list[Entity]) -> None:
-    length = utf16_length(text)
+def _given(text: str, entities: list[Entity]) -> list[Entity]:
+    """The entities a bot sent, those that the server finds by itself left out."""
+    kept, length = [], utf16_length(text)
     for entity in entities:
-        offset, size = entity.get("offset"), entity.get("length")
-        if (
-            not isinstance(entity.get("type"), str)
-            or not isinstance(offset, int)
-            or not isinstance(size, int)
-        ):
+        if not isinstance(entity, dict):
             raise bad_request("can't parse MessageEntity: expected an Object")
+        kind = entity.get("type")
+        for name in ("offset", "length", "type", _NEEDS.get(str(kind))):
+            if name is not None and name not in entity:
+                raise bad_request(f"can't parse MessageEntity: Can't find field \"{name}\"")
+        if kind in _FOUND:
+            continue
+        if kind not in _NEEDS:
+            raise bad_request("can't parse MessageEntity: Unsupported type specified")
+        offset, size = entity["offset"], entity["length"]
+        if not isinstance(offset, int) or not isinstance(size, int):
+            raise bad_request('can\'t parse MessageEntity: Field "offset" must be of type Number')
+        for name, value in (("offset", offset), ("length", size)):
+            if not 0 <= value <= 1_000_000:
+                raise bad_request(f"receive an entity with incorrect {name} {value}")
         if offset + size > length:
             raise bad_request(
                 f"entity beginning at UTF-16 offset {offset} ends after the end of the text "
-                f"at UTF-16 offset {length}"
+                f"at UTF-16 offset {offset + size}"
             )
+        kept.append(dict(entity))
+    return kept
 
 
 def _trim(text: str, entities: list[Entity]) -> tuple[str, list[Entity]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from src.sandbox.telegram.entities import utf16_length
 from src.sandbox.telegram.errors import bad_request
+from src.sandbox.telegram.records import Chat
 from src.sandbox.telegram.wire import Call
 
 Markup = dict[str, Any]
@@ -21,12 +24,15 @@ _ACTIONS = (
     "callback_game",
     "pay",
 )
+_MAX_BUTTONS = 100
+_MAX_BYTES = 10 * 1024
+_MAX_PLACEHOLDER = 64
 
 
-def read_markup(call: Call, *, inline_only: bool = False) -> Markup | None:
+def read_markup(call: Call, chat: Chat, *, inline_only: bool = False, invoice: bool = False) -> Markup | None:
     """The markup of a call, None if there is none; raises ApiError for one Telegram would refuse.
 
-    `inline_only`: for edits, which take nothing but an inline keyboard.
+    `inline_only`: for edits, which take nothing but an inline keyboard. `invoice`: its first button may pay.
     """
     value = call.structure("reply_markup", "reply keyboard markup")
     if value is None:
@@ -36,13 +42,27 @@ def read_markup(call: Call, *, inline_only: bool = False) -> Markup | None:
     if "inline_keyboard" in value:
         rows = [_inline_row(row) for row in _rows(value, "inline_keyboard")]
         rows = [row for row in rows if row]
+        _check_inline(rows, chat, invoice)
         return {"inline_keyboard": rows} if rows else None
     if inline_only and value:
         raise bad_request("inline keyboard expected")
     if "keyboard" in value:
         rows = [[_reply_button(button) for button in row] for row in _rows(value, "keyboard")]
-        return {**value, "keyboard": rows}
+        value = {**value, "keyboard": rows}
+    if utf16_length(str(value.get("input_field_placeholder") or "")) > _MAX_PLACEHOLDER:
+        raise bad_request("REPLY_MARKUP_PLACEHOLDER_TOO_LONG")
     return value or None
+
+
+def _check_inline(rows: list[list[dict[str, Any]]], chat: Chat, invoice: bool) -> None:
+    buttons = [button for row in rows for button in row]
+    if len(buttons) > _MAX_BUTTONS or len(json.dumps(rows, ensure_ascii=False).encode()) > _MAX_BYTES:
+        raise bad_request("reply markup is too long")
+    for number, button in enumerate(buttons):
+        if "pay" in button and not (invoice and number == 0):
+            raise bad_request("BUTTON_TYPE_INVALID")
+        if "web_app" in button and not chat.is_private:
+            raise bad_request("BUTTON_TYPE_INVALID")
 
 
 def _rows(value: Markup, name: str) -> list[list[Any]]:

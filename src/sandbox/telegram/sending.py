@@ -18,7 +18,7 @@ from src.sandbox.telegram.content import (
 from src.sandbox.telegram.errors import bad_request
 from src.sandbox.telegram.keyboards import read_markup
 from src.sandbox.telegram.methods import method
-from src.sandbox.telegram.records import Chat, Message
+from src.sandbox.telegram.records import Chat, Content, Message
 from src.sandbox.telegram.wire import Call
 
 _ACTIONS = frozenset(
@@ -36,6 +36,16 @@ _ACTIONS = frozenset(
         "upload_video_note",
     ]
 )
+EFFECTS = {
+    "5104841245755180586": "🔥",
+    "5107584321108051014": "👍",
+    "5104858069142078462": "👎",
+    "5159385139981059251": "❤",
+    "5046509860389126442": "🎉",
+    "5046589136895476101": "💩",
+}
+"""Message effects that everybody may use, in private chats."""
+
 _REACTIONS = frozenset(
     [
         "👍",
@@ -149,8 +159,6 @@ async def send_media_group(bot: Bot, call: Call) -> list[dict[str, Any]]:
         raise bad_request("can't parse media JSON object")
     if not items:
         raise bad_request("there are no messages to send")
-    if len(items) == 1:
-        raise bad_request("media group must include 2-10 items")
     if len(items) > 10:
         raise bad_request("too many messages to send as an album")
     kinds = {str(item.get("type")) for item in items if isinstance(item, dict)}
@@ -160,7 +168,8 @@ async def send_media_group(bot: Bot, call: Call) -> list[dict[str, Any]]:
     if "animation" in kinds:
         raise bad_request('type "animation" can\'t be used in sendMediaGroup')
     parts = [await read_media(bot, call, item) for item in items]
-    album = {"media_group_id": str(secrets.randbelow(10**17) + 10**16)}
+    album = {"media_group_id": str(secrets.randbelow(10**17) + 10**16)} if len(items) > 1 else {}
+    album |= _effect(call, chat)
     reply_to, thread = _reply_to(call, chat), _thread(call, chat)
     rights.check_sending(bot, chat, [part.content for part in parts], thread)
     sent = [
@@ -182,11 +191,48 @@ async def send_media_group(bot: Bot, call: Call) -> list[dict[str, Any]]:
 async def copy_message(bot: Bot, call: Call) -> dict[str, Any]:
     chat = _chat(bot, call)
     original = _original(bot, call, "message to copy not found")
-    content = {key: value for key, value in original.content.items() if key != "media_group_id"}
+    content = _copied(original).content
     if "caption" in call.params:
         content = {key: value for key, value in content.items() if not key.startswith("caption")}
         content |= read_call_caption(call)
     return {"message_id": _send(bot, call, chat, Part(content, original.sha256)).message_id}
+
+
+@method("copyMessages")
+async def copy_messages(bot: Bot, call: Call) -> list[dict[str, Any]]:
+    chat, source = _chat(bot, call), bot.chat(call.text("from_chat_id"))
+    numbers = call.structure("message_ids", "message identifiers")
+    if not isinstance(numbers, list) or not numbers:
+        raise bad_request("message identifiers are not specified")
+    if len(numbers) > 100:
+        raise bad_request("too many message identifiers specified")
+    # Those that are gone are left out.
+    found = [m for number in map(int, numbers) if (m := source.messages.get(number)) and not m.deleted]
+    if not found:
+        raise bad_request("there are no messages to copy")
+    return [{"message_id": _send(bot, call, chat, _copied(m)).message_id} for m in found]
+
+
+def _copied(message: Message) -> Part:
+    left_behind = ("media_group_id", "effect_id")
+    content = {key: value for key, value in message.content.items() if key not in left_behind}
+    return Part(content, message.sha256)
+
+
+@method("sendLocation")
+async def send_location(bot: Bot, call: Call) -> dict[str, Any]:
+    chat = _chat(bot, call)
+    place = {}
+    for name, most in (("latitude", 90), ("longitude", 180)):
+        if not call.text(name):
+            raise bad_request(f"{name} is empty")
+        try:
+            place[name] = float(call.text(name))
+        except ValueError:
+            place[name] = 0.0
+        if abs(place[name]) > most:
+            raise bad_request("wrong location specified")
+    return _send(bot, call, chat, Part({"location": place})).as_json()
 
 
 @method("forwardMessage")
@@ -194,7 +240,7 @@ async def forward_message(bot: Bot, call: Call) -> dict[str, Any]:
     chat = _chat(bot, call)
     original = _original(bot, call, "message to forward not found")
     origin = {"type": "user", "date": original.date, "sender_user": original.sender}
-    content = {key: value for key, value in original.content.items() if key != "media_group_id"}
+    content = _copied(original).content
     return _send(bot, call, chat, Part({"forward_origin": origin, **content}, original.sha256)).as_json()
 
 
@@ -244,19 +290,29 @@ def _original(bot: Bot, call: Call, complaint: str) -> Message:
 
 
 def _send(bot: Bot, call: Call, chat: Chat, part: Part) -> Message:
-    markup = read_markup(call)
+    markup = read_markup(call, chat)
     reply_to, thread = _reply_to(call, chat), _thread(call, chat)
-    rights.check_sending(bot, chat, [part.content], thread)
+    content = {**part.content, **_effect(call, chat)}
+    rights.check_sending(bot, chat, [content], thread)
     return bot.add_message(
         chat,
         bot.as_user(),
-        part.content,
+        content,
         method=call.method,
         markup=markup,
         reply_to=reply_to,
         thread_id=thread,
         sha256=part.sha256,
     )
+
+
+def _effect(call: Call, chat: Chat) -> Content:
+    effect = call.text("message_effect_id")
+    if not effect:
+        return {}
+    if effect not in EFFECTS or not chat.is_private:
+        raise bad_request("EFFECT_ID_INVALID")
+    return {"effect_id": effect}
 
 
 def _thread(call: Call, chat: Chat) -> int | None:
