@@ -16,6 +16,8 @@ LONGEST_NAME = 20
 _LONGEST_BYTES = 43
 LONGEST = 500
 """Characters of a style's words."""
+MOST = 40
+"""Styles there may be: one message lists them all."""
 
 
 @dataclass(frozen=True, slots=True)

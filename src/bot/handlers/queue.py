@@ -26,6 +26,8 @@ from src.telegram.keyboards import OfQueue
 from src.telegram.status_text import span, time_left
 
 _LINE = 60
+# A message and its keyboard hold no more; who has no limits may have hundreds.
+_LISTED = 20
 
 
 async def queue(
@@ -108,6 +110,8 @@ async def _queue(app: App, outlook: Outlook, active: list[Job], say: Translator)
     """The text and keyboard of /queue, as arguments of a call."""
     ids = {job.id for job in active}
     requests = list(dict.fromkeys(job.request for job in active))
+    left = len(requests) - _LISTED
+    requests = requests[:_LISTED]
     lines = [say("queue-title", count=len(ids))] if ids else [say("queue-empty")]
     for number, standing in enumerate(await app.ledger.standings(requests), start=1):
         own = [job for job in standing.jobs if job.id in ids]
@@ -115,6 +119,8 @@ async def _queue(app: App, outlook: Outlook, active: list[Job], say: Translator)
         last, estimate = max(zip(own, estimates, strict=True), key=lambda pair: (pair[1].late, pair[1].high))
         lines.append(f"{number}. {isolated(shorten(own[0].spec.prompt, _LINE))}")
         lines.append(f"    {_where(last, estimate, say)}")
+    if left > 0:
+        lines.append(say("queue-more", number=left))
     lines += ["", await _busy(app, say)]
     return {**Text("\n".join(lines)).as_kwargs(), "reply_markup": keyboards.queue(say, requests)}
 

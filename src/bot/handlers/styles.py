@@ -28,6 +28,7 @@ from src.telegram.keyboards import OfStyle
 
 _PRIVATE = F.chat.type == "private"
 _CAPTION = 1000
+_IN_LIST = 60
 
 
 LINK = "style_"
@@ -68,7 +69,7 @@ async def opened(
 async def _all(app: App, user: int, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /styles, as arguments of a call."""
     known = await styles.all_styles(app)
-    lines = [say("style-line", name=style.name, words=shorten(style.words, 80)) for style in known]
+    lines = [say("style-line", name=style.name, words=shorten(style.words, _IN_LIST)) for style in known]
     text = "\n".join([say("styles-title"), "", *lines]) if known else say("styles-none")
     markup = keyboards.styles(say, [style.name for style in known], edits=_may_edit(app, user))
     return {"text": text, "reply_markup": markup}
@@ -93,6 +94,9 @@ async def choose(
     chosen = await styles.style(app, callback_data.name)
     if (chosen is None) != (what == "new") or (what not in ("show", "use") and not _may_edit(app, user)):
         await callback.answer(say("toast-old"))
+        return
+    if chosen is None and len(await styles.all_styles(app)) >= styles.MOST:
+        await callback.answer(say("style-enough", number=styles.MOST), show_alert=True)
         return
     if chosen is None:
         await _ask(bot, chat, state, Styling.name, say("style-ask-name", longest=styles.LONGEST_NAME))

@@ -175,6 +175,7 @@ parameter-style-unknown = 🎭 I don’t know the style { $name }. { $number ->
 styles-title = 🎭 Styles: press one to see it and to draw in it. In a text: a fox --style name
 styles-none = 🎭 There are no styles here yet.
 style-line = 🎭 { $name }: { $words }
+style-enough = 🎭 There are { $number } styles, and no more fit in the list. Delete one first.
 style-ask-name = 🎭 Send the style’s name: up to { $longest } letters, digits and spaces. The name of a style that is there changes that one.
 style-ask-words = ✏️ Send the words that it adds to a description, for example: watercolour, soft light.
 style-ask-sample = 🖼 Send a photo that shows the style.

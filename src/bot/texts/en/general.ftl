@@ -64,6 +64,10 @@ queue-waiting = number { $place } in line, { $time }
 queue-making = being drawn, { $time }
 queue-late = being drawn, a little longer than usual
 queue-sending = almost there
+queue-more = …and { $number ->
+    [one] { $number } request
+   *[other] { $number } requests
+} more
 queue-busy = Now: { $waiting ->
     [0] nobody waits
     [one] { $waiting } picture waits

@@ -67,6 +67,11 @@ queue-waiting = место { $place }, { $time }
 queue-making = рисую, { $time }
 queue-late = рисую, чуть дольше обычного
 queue-sending = почти готово
+queue-more = …и ещё { $number ->
+    [one] { $number } запрос
+    [few] { $number } запроса
+   *[many] { $number } запросов
+}
 queue-busy = Сейчас { $waiting ->
     [0] никто не ждёт
     [one] ждёт { $waiting } картинка
