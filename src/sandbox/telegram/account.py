@@ -34,7 +34,7 @@ async def get_me(bot: Bot, call: Call) -> dict[str, Any]:
         **bot.as_user(),
         "can_join_groups": True,
         "can_read_all_group_messages": bot.reads_all_group_messages,
-        "supports_inline_queries": False,
+        "supports_inline_queries": bot.inline.enabled,
         "can_connect_to_business": False,
         "has_main_web_app": False,
     }

@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from src.sandbox.telegram.errors import bad_request, forbidden
+from src.sandbox.telegram.inline import Inline
 from src.sandbox.telegram.limits import Limits
 from src.sandbox.telegram.photos import Darkroom, Size
 from src.sandbox.telegram.records import (
@@ -69,6 +70,7 @@ class Bot:
         self.unique_files: dict[str, FileRecord] = {}
         self.commands: dict[str, list[dict[str, Any]]] = {}
         self.profile: dict[str, str] = {}
+        self.inline = Inline()
         self.taps: OrderedDict[str, CallbackQuery] = OrderedDict()
         self.feed = Feed()
         self.store = store
@@ -156,6 +158,7 @@ class Bot:
         thread_id: int | None = None,
         sender_chat: dict[str, Any] | None = None,
         sha256: str | None = None,
+        inline_id: str | None = None,
     ) -> Message:
         """A new message in the chat. Supergroups count their own ids, all other chats share one count."""
         if chat.type == "supergroup":
@@ -174,13 +177,15 @@ class Bot:
             reply_to=reply_to,
             thread_id=thread_id,
             sender_chat=sender_chat,
+            inline_id=inline_id,
         )
         message.revise(method, sha256)
         chat.messages[number] = message
         self._order[chat.id, number] = None
         if self._keep_messages is not None and len(self._order) > self._keep_messages:
             (old_chat, old_number), _ = self._order.popitem(last=False)
-            self.chats[old_chat].messages.pop(old_number, None)
+            if old_chat in self.chats:
+                self.chats[old_chat].messages.pop(old_number, None)
         self._changed("message", message)
         return message
 
@@ -221,11 +226,13 @@ class Bot:
         self.feed.tell(event)
 
     def _changed(self, kind: str, message: Message) -> None:
-        self.store.put(
-            "message",
-            f"{self.id}:{message.chat.id}:{message.message_id}",
-            {"bot_id": self.id, **message.dump()},
-        )
+        # What was sent through the bot to where it is not lasts as long as this process.
+        if message.chat.id in self.chats:
+            self.store.put(
+                "message",
+                f"{self.id}:{message.chat.id}:{message.message_id}",
+                {"bot_id": self.id, **message.dump()},
+            )
         self.tell(message.chat, kind, {"message": message})
 
     # Files
@@ -323,6 +330,8 @@ class Bot:
             revisions = [Revision(**revision) for revision in record.pop("revisions")]
             message = Message(chat=chat, revisions=revisions, **record)
             chat.messages[message.message_id] = message
+            if message.inline_id is not None:
+                self.inline.messages[message.inline_id] = message
             if chat.type == "supergroup":
                 chat.last_message_id = max(chat.last_message_id, message.message_id)
             else:

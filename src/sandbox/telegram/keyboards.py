@@ -29,10 +29,12 @@ _MAX_BYTES = 10 * 1024
 _MAX_PLACEHOLDER = 64
 
 
-def read_markup(call: Call, chat: Chat, *, inline_only: bool = False, invoice: bool = False) -> Markup | None:
+def read_markup(
+    call: Call, chat: Chat | None, *, inline_only: bool = False, invoice: bool = False
+) -> Markup | None:
     """The markup of a call, None if there is none; raises ApiError for one Telegram would refuse.
 
-    `inline_only`: for edits, which take nothing but an inline keyboard. `invoice`: its first button may pay.
+    `chat`: where it is; None: nobody knows. `inline_only`: for edits, which take nothing but an inline keyboard. `invoice`: its first button may pay.
     """
     value = call.structure("reply_markup", "reply keyboard markup")
     if value is None:
@@ -54,14 +56,14 @@ def read_markup(call: Call, chat: Chat, *, inline_only: bool = False, invoice: b
     return value or None
 
 
-def _check_inline(rows: list[list[dict[str, Any]]], chat: Chat, invoice: bool) -> None:
+def _check_inline(rows: list[list[dict[str, Any]]], chat: Chat | None, invoice: bool) -> None:
     buttons = [button for row in rows for button in row]
     if len(buttons) > _MAX_BUTTONS or len(json.dumps(rows, ensure_ascii=False).encode()) > _MAX_BYTES:
         raise bad_request("reply markup is too long")
     for number, button in enumerate(buttons):
         if "pay" in button and not (invoice and number == 0):
             raise bad_request("BUTTON_TYPE_INVALID")
-        if "web_app" in button and not chat.is_private:
+        if "web_app" in button and not (chat and chat.is_private):
             raise bad_request("BUTTON_TYPE_INVALID")
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from src.sandbox.telegram import entities
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.content import file_json
+from src.sandbox.telegram.inline import LONGEST_QUERY, Query, Result
 from src.sandbox.telegram.records import CallbackQuery, Chat, Content, Message, PersonRecord
 
 T = TypeVar("T")
@@ -176,11 +177,33 @@ class Person:
         update = {
             "id": query.id,
             "from": self.record.as_user(),
-            "message": message.as_json(),
             "chat_instance": str(message.chat.id),
             "data": data,
         }
+        # Of what was sent through a bot it is told no more.
+        update |= (
+            {"message": message.as_json()}
+            if message.inline_id is None
+            else {"inline_message_id": message.inline_id}
+        )
         return Tap(query, self._bot.updates.push("callback_query", update, self.id))
+
+    async def ask_inline(self, words: str, *, offset: str = "", chat_type: str = "group") -> Query:
+        """Types `@bot words` in a chat of that type, and waits for what the bot offers; raises ValueError where inline
+        mode is off."""
+        if not self._bot.inline.enabled:
+            raise ValueError("the bot has no inline mode")
+        query = self._bot.inline.ask(self._bot, self.record, words[:LONGEST_QUERY], offset, chat_type)
+        await self._bot.feed.until(lambda: query.answer, WAIT)
+        return query
+
+    async def send_inline(self, query: Query, result: Result, *, chat: Chat | None = None) -> Message:
+        """Sends what the bot offered, in a chat that the bot is not in or in this one."""
+        where = chat or self._bot.inline.elsewhere(self.record)
+        message = self._bot.inline.send(self._bot, query, result, where)
+        if where.id in self._bot.chats and self._bot_sees(message, None):
+            self._bot.note_update(message, self._bot.updates.push("message", message.as_json(), where.id))
+        return message
 
     async def edit_text(self, message: Message, text: str) -> None:
         """Edits an own message."""
@@ -303,7 +326,7 @@ class Person:
             return False
         if chat.is_private or bot.reads_all_group_messages or chat.roles.get(bot.id) == "administrator":
             return True
-        if reply_to is not None and reply_to.sender["id"] == bot.id:
+        if "via_bot" in message.content or (reply_to is not None and reply_to.sender["id"] == bot.id):
             return True
         if f"@{bot.username}".lower() in re.findall(r"(?<!\w)@\w+", message.text.lower()):
             return True

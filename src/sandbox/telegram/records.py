@@ -71,7 +71,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Event:
-    """A change in a chat: `message`, `edited`, `deleted`, `answer`, `action`, `reaction` or `person`."""
+    """A change in a chat: `message`, `edited`, `deleted`, `answer`, `action`, `reaction`, `person` or `inline`."""
 
     kind: str
     data: dict[str, Any]
@@ -121,6 +121,8 @@ class Message:
     update_id: int | None = None
     deleted: bool = False
     reaction: str | None = None
+    inline_id: str | None = None
+    """By which the bot can change what a person sent through it."""
     revisions: list[Revision] = field(default_factory=list)
 
     @property

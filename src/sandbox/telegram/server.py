@@ -15,7 +15,13 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from src.sandbox.telegram import account, editing, rights, sending
+from src.sandbox.telegram import (
+    account,
+    answering,  # noqa: F401  adds its method
+    editing,
+    rights,
+    sending,
+)
 from src.sandbox.telegram.audit import Audit
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.control import Control
@@ -267,6 +273,9 @@ class TelegramSandbox:
         raise fault.error()
 
     def _count(self, bot: Bot, call: Call) -> None:
+        if call.text("inline_message_id"):
+            bot.limits.admit(bot.inline.message(call.text("inline_message_id")).chat.id, group=False)
+            return
         chat = bot.chat(call.text("chat_id"))
         media = call.structure("media", "media") if call.method == "sendMediaGroup" else None
         messages = len(media) if isinstance(media, list) else 1
