@@ -23,6 +23,8 @@ _LISTS = ("data", "images", "image", "output", "outputs", "result", "results", "
 _BYTES = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded", "image_b64")
 _ADDRESSES = ("url", "image_url", "imageUrl", "image", "uri")
 _WORDS = ("text", "content", "message", "output_text")
+_CODES = ("code", "error_code", "errcode", "err_code", "status_code", "success")
+_FAILED = frozenset({"error", "failed", "fail"})
 _UNFINISHED = frozenset(
     {"queued", "pending", "processing", "in_progress", "running", "submitted", "starting"}
 )
@@ -164,13 +166,20 @@ def _no_json(answer: Answer, body: bytes, prompt: str) -> ProviderError:
 def _without(answer: Answer, content: Any, instead: str | None, prompt: str) -> ProviderError:
     """Why there is no picture in an answer of success."""
     fields = content if isinstance(content, dict) else {}
-    said = refusals.refusal(answer, prompt)
-    if fields.get("error") or fields.get("errors") or said.kind is not ErrorKind.UPSTREAM:
+    error = {name: fields[name] for name in ("error", "errors") if fields.get(name)}
+    # What it says of itself stands beside a code of the server's; other words may be a model's.
+    coded = any(isinstance(fields.get(name), str | int) for name in _CODES)
+    coded = coded or str(fields.get("status")).lower() in _FAILED
+    itself = {name: value for name, value in fields.items() if coded and isinstance(value, str | int)}
+    said = refusals.refusal(answer, prompt, refusals.read_content(error or itself))
+    if error or said.kind is not ErrorKind.UPSTREAM:
         return said
     if answer.status == 202 or str(fields.get("status")).lower() in _UNFINISHED:
         # A task of its own, which has no way to be followed here: asking again would be paid again.
         return ProviderError(ErrorKind.BAD_RESULT, "task_for_picture", status=answer.status)
-    texts = [text for text in (instead, *_sentences(content)) if text and _SENTENCE.search(text)]
+    texts = [
+        text for text in (instead, *_sentences(content, 0 if coded else 1)) if text and _SENTENCE.search(text)
+    ]
     if texts:
         return _in_words(answer, texts[0], prompt)
     if any(fields.get(name) == [] for name in _LISTS):
@@ -179,10 +188,8 @@ def _without(answer: Answer, content: Any, instead: str | None, prompt: str) -> 
 
 
 def _in_words(answer: Answer, text: str, prompt: str) -> ProviderError:
-    """A text where a picture should be: a refusal, of the prompt where it does not say of what."""
-    kind = refusals.kind_of(answer.status, refusals.Said((), text, frozenset(), False), prompt)
-    if kind is ErrorKind.UPSTREAM:
-        kind = ErrorKind.MODERATED_OUTPUT
+    """A text where a picture should be."""
+    kind = refusals.kind_of_words(text, prompt)
     return ProviderError(kind, "text_for_picture", status=answer.status, request_id=answer.request_id)
 
 
@@ -197,7 +204,7 @@ def _sentences(content: Any, depth: int = 0) -> Iterator[str]:
         for name in (*_WORDS, "choices", "data", "images", "output", "candidates", "parts"):
             value = content.get(name)
             if isinstance(value, str):
-                # A message about the whole answer may be anything.
+                # A server's message about the whole answer may be anything.
                 if depth or name != "message":
                     yield value
             else:

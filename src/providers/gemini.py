@@ -228,9 +228,7 @@ def _picture(answer: Answer, prompt: str) -> Done:
     words = " ".join(part.text for part in parts).strip()
     if not reason and not words:
         raise _without(answer, ErrorKind.UPSTREAM, "no_picture", submitted=True)
-    kind = refusals.kind_of(answer.status, refusals.Said((), words, frozenset(), False), prompt)
-    moderated = kind if kind is ErrorKind.MODERATED_INPUT else ErrorKind.MODERATED_OUTPUT
-    raise _without(answer, moderated, reason or "text_for_picture")
+    raise _without(answer, refusals.kind_of_words(words, prompt), reason or "text_for_picture")
 
 
 def _refusal(answer: Answer, prompt: str) -> ProviderError:

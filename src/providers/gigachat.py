@@ -230,9 +230,7 @@ def _said(answer: Answer) -> tuple[str, str]:
 
 def _words(answer: Answer, text: str, prompt: str) -> ProviderError:
     """It answered in words: a refusal, of the prompt where it says so."""
-    kind = refusals.kind_of(answer.status, refusals.Said((), text, frozenset(), False), prompt)
-    # Whoever asks can have it say anything, also that the balance is spent.
-    kind = kind if kind is ErrorKind.MODERATED_INPUT else ErrorKind.MODERATED_OUTPUT
+    kind = refusals.kind_of_words(text, prompt)
     return ProviderError(kind, "text_for_picture", status=answer.status, request_id=answer.request_id)
 
 

@@ -337,7 +337,11 @@ def _message(content: object) -> str:
 def _failed(record: dict[str, Any]) -> ProviderError:
     code = safe_code(record.get("failCode"))
     message = record.get("failMsg")
-    kind = _kind(int(code) if code.isdigit() else 500, message if isinstance(message, str) else "")
+    number = int(code) if code.isdigit() else 500
+    kind = _kind(number, message if isinstance(message, str) else "")
+    if kind in (ErrorKind.QUOTA, ErrorKind.MODEL_GONE, ErrorKind.AUTH):
+        # Its words may be the model's, which says what it is made to say: of these only kie's code speaks.
+        kind = _KINDS.get(number, ErrorKind.UPSTREAM)
     return ProviderError(kind, code or "fail", ended=True)
 
 

@@ -120,13 +120,14 @@ class Said:
     signs: bool
 
 
-def refusal(answer: Answer, prompt: str = "") -> ProviderError:
+def refusal(answer: Answer, prompt: str = "", said: Said | None = None) -> ProviderError:
     """The error that an answer without a picture is.
 
     Args:
         prompt: the person's words, which are not to be taken for the provider's.
+        said: what it says, where that is not all of it.
     """
-    said = read(answer)
+    said = said or read(answer)
     status = answer.status
     kind = kind_of(status, said, prompt)
     shown = next((word for word in map(safe_code, said.codes) if word), "")
@@ -154,6 +155,9 @@ def kind_of(status: int, said: Said, prompt: str = "") -> ErrorKind:
         return _side(ErrorKind.MODERATED_INPUT, said)
     for kind, pattern in _WORDS:
         if pattern.search(text) and _believed(kind, status, text):
+            if kind is not ErrorKind.MODERATED_INPUT and pattern.search(prompt):
+                # It may be quoting, and whom that concerns says so of other prompts too.
+                continue
             return _side(kind, said)
     if status == 401:
         return ErrorKind.AUTH
@@ -167,6 +171,15 @@ def kind_of(status: int, said: Said, prompt: str = "") -> ErrorKind:
     if status == 403:
         return ErrorKind.INVALID_REQUEST
     return ErrorKind.UPSTREAM if status < 300 else kind_of_status(status)
+
+
+def kind_of_words(
+    text: str, prompt: str = "", otherwise: ErrorKind = ErrorKind.MODERATED_OUTPUT
+) -> ErrorKind:
+    """What a sentence means that a model may have said: whoever asks can have it say anything, also that the balance is
+    spent. So it is a refusal of the prompt, or `otherwise`, and never the owner's affair."""
+    kind = kind_of(200, Said((), text, frozenset(), False), prompt)
+    return kind if kind in (ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT) else otherwise
 
 
 def unclear(error: ProviderError) -> bool:
@@ -210,6 +223,11 @@ def read(answer: Answer) -> Said:
         text = answer.body[:_LONGEST].decode("utf-8", "replace").strip()
         # A page is a firewall's or a proxy's; its words are not about the prompt.
         return Said((), "" if text.startswith("<") else text, frozenset(), False)
+    return read_content(content)
+
+
+def read_content(content: Any) -> Said:
+    """The same of what stood in it."""
     codes: list[str] = []
     texts: list[str] = []
     params: set[str] = set()

@@ -276,8 +276,8 @@ def _failed(status: str, said: object) -> ProviderError:
     if status != "failed":
         return ProviderError(ErrorKind.TIMEOUT, status, ended=True)
     text = said if isinstance(said, str) else ""
-    kind = refusals.kind_of(200, refusals.Said((), text, frozenset(), False))
-    return ProviderError(kind, status, ended=True)
+    # What the model's own code raised, which may quote anything.
+    return ProviderError(refusals.kind_of_words(text, otherwise=ErrorKind.UPSTREAM), status, ended=True)
 
 
 def _progress(logs: object) -> float | None:

@@ -306,11 +306,36 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
     ),
     "a text that names the filter": (INPUT, says("Blocked by our safety filter.", content_type="text/plain")),
     "a message with no data": (INPUT, says({"code": 0, "message": "Prompt was flagged", "data": None})),
-    "a text about money": (QUOTA, says("Insufficient balance, please top up", content_type="text/plain")),
     "a chat's answer": (
         OUTPUT,
         says({"choices": [{"message": {"content": "I cannot create that picture."}}]}),
     ),
+    # Whoever asks a model that chats can have it say this.
+    **{
+        f"a model about {of}, {form}": (OUTPUT, says(body, **more))
+        for of, words in {
+            "money": "Insufficient balance, please top up",
+            "keys": "Access denied: this API key is invalid, authentication failed",
+            "models": "The model does not exist",
+        }.items()
+        for form, body, more in (
+            ("plainly", words, {"content_type": "text/plain"}),
+            ("in a chat", {"id": "a", "choices": [{"message": {"content": words}}], "error": None}, {}),
+            ("as a response", {"status": "completed", "output": [{"content": [{"text": words}]}]}, {}),
+            ("in a picture's place", data(b64_json=None, text=words), {}),
+            ("as a message", {"message": words}, {}),
+            (
+                "in an event",
+                events({"type": "message", "content": words}),
+                {"content_type": "text/event-stream"},
+            ),
+        )
+    },
+    "a code for no money in 200": (
+        QUOTA,
+        says({"code": 402, "message": "Insufficient balance, please top up", "data": None}),
+    ),
+    "an error for no money in 200": (QUOTA, says({"error": {"message": "Insufficient balance"}})),
     "events that end in a refusal": (
         INPUT,
         says(events({"type": "error", "error": {"code": "moderation_blocked", "message": SAFETY}})),
@@ -424,6 +449,14 @@ async def test_words_of_the_prompt_are_not_the_providers() -> None:
             with pytest.raises(ProviderError) as caught:
                 await there.provider.submit(GenRequest("job", prompt, MODEL))
         assert caught.value.kind is ErrorKind.UPSTREAM
+
+
+async def test_a_prompt_quoted_in_part_is_not_the_providers_word_about_money_or_keys() -> None:
+    for prompt in ("insufficient balance, out of credits, top up", "the API key is no longer a valid model"):
+        async with gateway(says(error(f"Could not draw: {prompt[:-3]}…"), 403)) as there:
+            with pytest.raises(ProviderError) as caught:
+                await there.provider.submit(GenRequest("job", prompt, MODEL))
+        assert caught.value.kind is INPUT
 
 
 async def test_a_prompt_that_is_a_word_of_the_providers_own_hides_no_refusal() -> None:

@@ -217,6 +217,16 @@ async def test_a_refusal_by_content_is_moderation(kie: KieProvider, edge: Edge, 
     assert (await refused(kie, ask())).kind is ErrorKind.MODERATED_INPUT
 
 
+@pytest.mark.parametrize(("code", "kind"), [("501", ErrorKind.UPSTREAM), ("402", ErrorKind.QUOTA)])
+async def test_money_is_a_matter_of_kies_codes_not_of_a_models_words(
+    edge: Edge, code: str, kind: ErrorKind
+) -> None:
+    said = "The model answered: insufficient balance, please top up"
+    with pytest.raises(ProviderError) as caught:
+        await with_record(edge, {"state": "fail", "failCode": code, "failMsg": said})
+    assert (caught.value.kind, caught.value.ended) == (kind, True)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "ended"),
     [

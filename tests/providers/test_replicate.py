@@ -299,6 +299,10 @@ async def test_an_output_that_holds_the_picture(edge: Edge) -> None:
             ErrorKind.MODERATED_INPUT,
         ),
         ({"status": "failed", "error": "CUDA out of memory"}, ErrorKind.UPSTREAM),
+        (
+            {"status": "failed", "error": "ValueError: out of credits, insufficient balance"},
+            ErrorKind.UPSTREAM,
+        ),
         ({"status": "failed", "error": None}, ErrorKind.UPSTREAM),
         ({"status": "aborted"}, ErrorKind.TIMEOUT),
         ({"status": "canceled"}, ErrorKind.TIMEOUT),
