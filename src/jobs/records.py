@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from src.jobs.spending import charges, sum_of
+
 NO_CHAT = 0
 """The chat of what other software asked for: its outcome is kept, not sent."""
 
@@ -168,7 +170,8 @@ class Job:
         strikes_left: how many more such requests its person may make before they have to wait; None: it was no strike.
         progress, ahead: how much of it is done (0..1) and how many are before it in the provider's own queue, as far as
             the provider tells.
-        costs: what it is charged with, in millionths by unit (`spending`).
+        charges: what it is charged with, in millionths by unit (`spending`), by provider: also by one that it has left
+            and that may have taken it.
         story: what happened to it, for people and for the events of its span. Nothing is decided by it.
     """
 
@@ -205,7 +208,7 @@ class Job:
     strikes_left: int | None = None
     progress: float | None = None
     ahead: int | None = None
-    costs: Mapping[str, int] = field(default_factory=dict)
+    charges: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     story: str = ""
     limited: str = ""
     shared: bool = False
@@ -222,7 +225,7 @@ class Job:
             shown=_document(raw.get("shown")),
             code=raw.get("code", ""),
             limited=raw.get("limited", ""),
-            costs=(_document(raw.get("charge")) or {}).get("costs") or {},
+            charges=charges(charge) if (charge := _document(raw.get("charge"))) else {},
             shared=raw.get("shared") == "1",
         )
 
@@ -273,6 +276,11 @@ class Job:
             story=story,
             **more,
         )
+
+    @property
+    def costs(self) -> Mapping[str, int]:
+        """What it is charged with in all."""
+        return sum_of(self.charges.values())
 
     @property
     def ended(self) -> bool:

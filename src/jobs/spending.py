@@ -2,12 +2,12 @@
 
 A job is charged at its admission with what its model is expected to cost, so that many at once cannot pass a cap
 together; when its picture is there, with what the provider says it cost; and with nothing where it ended before
-anybody can want money for it. Amounts are whole millionths of a unit, so no sum is ever rounded. Days are UTC's.
+anybody can want money for it. What a provider that it has left may want all the same stays charged. Amounts are whole millionths of a unit, so no sum is ever rounded. Days are UTC's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +75,23 @@ def sums(raw: Mapping[str, str]) -> dict[str, dict[str, int]]:
         if whose and int(value):
             found.setdefault(whose, {})[unit] = int(value)
     return found
+
+
+def charges(raw: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """What a job is charged with, by provider: from its field `charge`."""
+    found: dict[str, list[Costs]] = {}
+    for part in (raw, *raw.get("left", ())):
+        if part["costs"]:
+            found.setdefault(part["provider"], []).append(part["costs"])
+    return {provider: sum_of(costs) for provider, costs in found.items()}
+
+
+def sum_of(several: Iterable[Costs]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for costs in several:
+        for unit, value in costs.items():
+            total[unit] = total.get(unit, 0) + value
+    return total
 
 
 def day(ms: int) -> int:

@@ -175,7 +175,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=claims, costs=COSTS)
     def fail_over(self, claim: Job, costs: dict[str, int]) -> None:
         wake = dataclasses.replace(claim.wake, provider="openai" if claim.provider == "kie" else "kie")
-        self.run(
+        before = self.job(claim.id)
+        moved, _ = self.run(
             transitions.reroute(
                 claim.id,
                 claim.fence,
@@ -186,6 +187,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 charge=charge(costs),
             )
         )
+        if moved and before.unknown and not before.failovers:
+            assert before.provider in self.job(claim.id).charges, "it may want its money all the same"
 
     @rule(job=jobs, costs=COSTS)
     def move_on(self, job: str, costs: dict[str, int]) -> None:
@@ -291,9 +294,9 @@ class LedgerMachine(RuleBasedStateMachine):
         spent: dict[str, Counted] = {}
         spenders: dict[str, Counted] = {}
         for job in map(self.job, self.accepted):
-            for unit, value in job.costs.items():
-                for by, whose in ((spent, "all"), (spent, job.provider), (spenders, job.user)):
-                    by.setdefault(whose, Counted())[unit] += value
+            for provider, costs in job.charges.items():
+                for by, whose in ((spent, "all"), (spent, provider), (spenders, job.user)):
+                    by.setdefault(whose, Counted()).update(costs)
         today = day(self.redis.time()[0] * 1000)
         for key, by in (("spent", spent), ("spender", spenders)):
             known = sums(self.redis.hgetall(f"imagebot:{key}:{today}"))

@@ -200,6 +200,11 @@ async def test_what_the_provider_says_it_cost_counts(
 
 async def _submitted(work: Work, sync_redis: redis.Redis) -> Job:
     assert (await _ask(work)).accepted
+    return await _again(work, sync_redis)
+
+
+async def _again(work: Work, sync_redis: redis.Redis) -> Job:
+    """The next submit of the one job there is."""
     (waiting,) = await _jobs(work)
     await submit.begin(work, claimed(Ledger(sync_client=sync_redis), waiting.id, "submit"))
     (job,) = await _jobs(work)
@@ -243,6 +248,48 @@ async def test_what_another_would_cost_beyond_the_cap_is_not_made_there(
     job = await _submitted(_capped(two, spend_cap_day="2 USD", openai_model="big"), sync_redis)
     assert (job.provider, job.state, worded(job.costs)) == ("openai", "submitting", "1 pictures, 1.2 USD")
     assert set(await _spent(work)) == {"all", "openai"}
+
+
+@pytest.mark.parametrize("then", [None, ErrorKind.INVALID_REQUEST])
+async def test_one_that_may_have_made_it_stays_charged_when_another_is_asked(
+    work: Work, sync_redis: redis.Redis, then: ErrorKind | None
+) -> None:
+    first, second = Painter(ProviderError(ErrorKind.NETWORK, submitted=True)), Painter()
+    work = _capped(_with(work, kie=first, openai=second), spend_cap_day="2 USD", openai_model="big")
+    await _submitted(work, sync_redis)
+    first.answer = ProviderError(ErrorKind.QUOTA)
+    job = await _again(work, sync_redis)
+    assert (job.provider, job.unknown, worded(job.costs)) == ("openai", 1, "2 pictures, 1.5 USD")
+    second.answer = ProviderError(then) if then else Done(ImageRef(url="https://example.com/a.png"))
+    job = await _again(work, sync_redis)
+    # What the second certainly did not make comes back, what the first may have does not.
+    assert worded(job.costs) == ("1 pictures, 0.3 USD" if then else "2 pictures, 1.5 USD")
+    assert job.charges == {who: costs for who, costs in (await _spent(work)).items() if who != "all"}
+    assert await _all(work) == job.costs
+
+
+async def test_the_cap_counts_what_the_first_may_want(work: Work, sync_redis: redis.Redis) -> None:
+    first = Painter(ProviderError(ErrorKind.NETWORK, submitted=True))
+    work = _capped(_with(work, kie=first, openai=Painter()), spend_cap_day="1.4 USD", openai_model="big")
+    await _submitted(work, sync_redis)
+    first.answer = ProviderError(ErrorKind.QUOTA)
+    job = await _again(work, sync_redis)
+    assert (job.provider, job.state, worded(job.costs)) == ("kie", "failed", "1 pictures, 0.3 USD")
+
+
+async def test_a_second_try_that_comes_to_nothing_does_not_return_the_first(
+    work: Work, sync_redis: redis.Redis
+) -> None:
+    painter = Painter(ProviderError(ErrorKind.NETWORK, submitted=True))
+    work = _with(work, kie=painter)
+    await _submitted(work, sync_redis)
+    (waiting,) = await _jobs(work)
+    ledger = Ledger(sync_client=sync_redis)
+    claim = claimed(ledger, waiting.id, "submit")
+    ledger.run_sync(transitions.accepted(claim.id, claim.fence, ticket={"external_id": "t"}, after=60))
+    await failures.fail(work, claim, ErrorKind.UPSTREAM)
+    (job,) = await _jobs(work)
+    assert (job.state, worded(job.costs)) == ("failed", "1 pictures, 0.3 USD")
 
 
 async def test_a_faster_model_beyond_the_cap_is_not_taken(work: Work) -> None:

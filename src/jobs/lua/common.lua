@@ -64,9 +64,10 @@ local function owe_generation(id, f, error)
   redis.call('HSET', P .. 'owed', f.generation, cjson.encode({id, NOW, f.provider, cjson.decode(f.spec).model, error}))
 end
 
--- What a job costs: {day, provider, free (its person's cap does not bind), costs: millionths by unit}, as JSON in its
--- field `charge`, and in the sums of that day: for all and for its provider in `spent`, for its person in `spender`. See
--- `src/jobs/spending.py`.
+-- What a job costs: {day, provider, free (its person's cap does not bind), costs: millionths by unit, left: what providers
+-- that it has left may want all the same, as {provider, costs} each, settled: submits of unknown fate that are in there}, as
+-- JSON in its field `charge`, and in the sums of that day: for all and for its provider in `spent`, for its person in
+-- `spender`. See `src/jobs/spending.py`.
 local TODAY, SUMS_KEPT = math.floor(NOW / 86400000), 90 * 86400
 
 local function add_cost(day, provider, user, unit, amount)
@@ -106,12 +107,25 @@ local function charge(id, f, provider, costs)
   redis.call('HSET', job_key(id), 'charge', f.charge)
 end
 
--- The same, if that stays within the caps; else false, and nothing is changed.
+-- Whether nobody knows if the provider that a job is at has taken a submit of it. `f`: its fields charge, lost and unknown.
+local function doubtful(f)
+  local settled = f.charge ~= '' and cjson.decode(f.charge).settled or 0
+  return f.lost ~= '' or (tonumber(f.unknown) or 0) > settled
+end
+
+-- The same, if that stays within the caps; else false, and nothing is changed. What the provider that is left may want all
+-- the same stays counted.
 local function recharge(id, f, provider, a)
   if f.charge == '' then return true end
-  local c, more = cjson.decode(f.charge), {}
-  for unit, amount in pairs(a.costs) do more[unit] = amount - (c.costs[unit] or 0) end
+  local c, more, stays = cjson.decode(f.charge), {}, doubtful(f)
+  for unit, amount in pairs(a.costs) do more[unit] = amount - (not stays and c.costs[unit] or 0) end
   if over_cap(a.caps, c.day, f.user, c.free, more) then return false end
+  if stays then
+    c.left, c.settled = c.left or {}, tonumber(f.unknown) or 0
+    c.left[#c.left + 1] = {provider = c.provider, costs = c.costs}
+    c.costs = {}
+    f.charge = cjson.encode(c)
+  end
   charge(id, f, provider, a.costs)
   return true
 end
@@ -119,10 +133,8 @@ end
 -- Whether a provider may want money for a job that ends so: it has made the picture, or nobody can say that it does not.
 local function may_be_paid(f, state, kind, code)
   if f.state == 'waiting' then return false end
-  if kind == 'submit_unknown' or code == 'submit_unknown' then return true end
-  if f.state == 'submitting' then
-    return (tonumber(f.unknown) or 0) > 0 or f.lost ~= '' or f.holder ~= ''
-  end
+  if kind == 'submit_unknown' or code == 'submit_unknown' or doubtful(f) then return true end
+  if f.state == 'submitting' then return f.holder ~= '' end
   return f.state ~= 'running' or state == 'cancelled' or kind == 'timeout'
 end
 

@@ -6,7 +6,7 @@
 -- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours or that costs too much.
 local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers',
-  'generation', 'spec', 'user', 'charge')
+  'generation', 'spec', 'user', 'charge', 'unknown', 'lost')
 if let_go(f, ARGV[2]) and f.provider == to then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'waiting' and f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 if not recharge(id, f, to, cjson.decode(ARGV[8])) then return {0} end

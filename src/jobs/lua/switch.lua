@@ -8,7 +8,7 @@
 local a = cjson.decode(ARGV[1])
 local ids, class = {}, nil
 for _, job in ipairs(a.jobs) do
-  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story', 'charge')
+  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story', 'charge', 'unknown', 'lost')
   if f.state == 'waiting' and f.user == a.user and f.request == a.request and f.provider == a.from
     and recharge(job.id, f, a.to, a.charge) then
     class = tonumber(f.class)
