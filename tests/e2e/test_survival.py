@@ -127,8 +127,10 @@ async def test_a_provider_without_credits_is_left_for_another(system: System) ->
     assert [e.attributes for e in whole.events if e.name == "imagebot.failover"] == [
         {"imagebot.detail": "openai"}
     ]
+    # A gate may have let one wait, and a busy worker may be told twice: such a message leaves its span and does nothing.
     submits = sorted((s for s in trace if s.name == "process submit"), key=lambda span: span.start_ns)
-    assert [span.attributes.get("error.type") for span in submits] == ["quota", None]
+    errors = [span.attributes.get("error.type") for span in submits]
+    assert (errors.count("quota"), errors[-1], set(errors)) == (1, None, {"quota", None})
     made = [span for span in trace if span.name.startswith("generate_content")]
     assert [span.attributes["gen_ai.provider.name"] for span in made] == ["openai"]
     assert {span.parent_id for span in (*submits, *made)} == {whole.span_id}
