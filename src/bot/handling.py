@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiogram import Bot, Dispatcher
@@ -46,6 +46,7 @@ _ENVELOPE = ("message_id", "date", "chat", "from")
 _ALBUM_SECONDS = 0.3
 _ALBUM = 10
 
+T = TypeVar("T")
 Entry = tuple[str, Update]
 """What stands in the inbox, and under which number."""
 Later = Callable[[Coroutine[Any, Any, None]], None]
@@ -116,7 +117,8 @@ class Handling:
                 async with asyncio.timeout(_LEADER_AGAIN):
                     await self._room.wait()
             return
-        for entry, text in await self._inbox.read(self._after, min(room, _BATCH)):
+        reading = self._inbox.read(self._after, min(room, _BATCH))
+        for entry, text in await unless(self._stopping, reading) or ():
             self._after = entry
             if entry not in self._open:
                 await self._begin(entry, text)
@@ -255,6 +257,18 @@ class Handling:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+async def unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What comes of `work`; None, and it is cancelled, when told to stop meanwhile."""
+    working, told = asyncio.ensure_future(work), asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, told):
+            task.cancel()
+        await asyncio.gather(working, told, return_exceptions=True)
 
 
 class _Interrupted(Exception):

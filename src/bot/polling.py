@@ -17,7 +17,7 @@ from aiogram.methods import TelegramMethod
 from aiogram.utils.backoff import Backoff, BackoffConfig
 from redis.exceptions import RedisError
 
-from src.bot.handling import Handling
+from src.bot.handling import Handling, unless
 from src.bot.inbox import WEBHOOK_PATH, Inbox, InboxFull
 from src.ops.hearing import Hearing, webhook_trouble
 from src.settings import Settings
@@ -111,15 +111,8 @@ class Poller:
             timeout=self._poll_seconds,
             allowed_updates=self._dispatcher.resolve_used_update_types(),
         )
-        asking = asyncio.ensure_future(self._bot(question, request_timeout=self._poll_seconds + 30))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return asking.result() if asking.done() else []
-        finally:
-            for task in (asking, stopping):
-                task.cancel()
-            await asyncio.gather(asking, stopping, return_exceptions=True)
+        asking = self._bot(question, request_timeout=self._poll_seconds + 30)
+        return await unless(self._stopping, asking) or []
 
     async def _make_way(self, error: Exception) -> None:
         """Take back a webhook left from before: Telegram gives updates only one way."""

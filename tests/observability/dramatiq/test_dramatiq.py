@@ -74,7 +74,9 @@ def test_the_consumer_covers_the_run(bench: Bench, recorded: Recorded) -> None:
         note.send()
     process = recorded.one("process note")
     assert process.start_time <= ran[0] <= process.end_time
-    assert recorded.one("send note").start_time <= ran[0]  # it may end later: a worker can be quicker than its answer
+    assert (
+        recorded.one("send note").start_time <= ran[0]
+    )  # it may end later: a worker can be quicker than its answer
 
 
 @needs_async_actors
