@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-import aiohttp
 import httpx
 import structlog
 from pydantic import BaseModel, Field, SecretStr
@@ -42,7 +41,7 @@ from src.providers.base import (
 )
 from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.client import Client
-from src.providers.http import OF_THE_NETWORK, Answer, exchange, make_session
+from src.providers.http import Answer, exchange
 from src.providers.refusals import kind_of_status, may_have_run, safe_code
 from src.settings import DIRECT, Address, ProxyAddress, Settings, SettingsError
 
@@ -262,6 +261,10 @@ class ComfyUIProvider(Client):
 
     async def _progress(self, ticket: Ticket) -> float | None:
         """How far a running prompt is, as the websocket tells; None: it has ended. 0 where nothing is heard."""
+        from aiohttp import WSMsgType
+
+        from src.providers.network.transport import OF_THE_NETWORK, make_session
+
         url = f"{self._base.replace('http', 'ws', 1)}/ws?clientId={ticket.meta.get('listener', '')}"
         with contextlib.suppress(TimeoutError, *OF_THE_NETWORK):
             async with (
@@ -271,7 +274,7 @@ class ComfyUIProvider(Client):
             ):
                 async for message in socket:
                     # The others are previews.
-                    if message.type is aiohttp.WSMsgType.TEXT:
+                    if message.type is WSMsgType.TEXT:
                         heard = _heard(message.data, ticket.external_id)
                         if heard != 0.0:
                             return heard

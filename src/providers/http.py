@@ -8,55 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-import functools
 import json
 import re
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver
-from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError
-from httpx_aiohttp import AiohttpTransport
-from opentelemetry.propagate import get_global_textmap
 from pydantic import SecretStr
 
-from src.providers.addresses import PrivateAddressError, PublicResolver
 from src.providers.base import ErrorKind, ProviderError
 from src.settings import Settings, Way
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractResolver
 
 CONNECT_SECONDS = 5.0
 # So much of an answer is read before there has to be room for a picture; a server that goes on has this long for
 # each further piece of that size, since others wait for that room.
 _SMALL = 65_536
 _PIECE_SECONDS = 60.0
-_CONNECTIONS = 4096
 # Some gateways' file servers refuse what does not look like a browser or names itself barely.
 _USER_AGENT = "Mozilla/5.0 (compatible; imagebot)"
-# Below the idle limit of the usual servers and balancers, so that they seldom close first.
-_KEEPALIVE_SECONDS = 15.0
 _LONGEST_RETRY_AFTER = 86_400.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 ROOM: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("room", default=None)
 """What `exchange` awaits as its `room` where it is given none: for polls, whose answers are seldom large."""
-
-
-@functools.cache
-def _certificates(beside: Path | None = None) -> ssl.SSLContext:
-    """The machine's certificates and those of a file. Reading them takes a tenth of a second."""
-    context = httpx.create_ssl_context()
-    if beside is not None:
-        context.load_verify_locations(beside)
-    return context
 
 
 def make_client(
@@ -73,15 +54,8 @@ def make_client(
         way: a proxy and certificates; a proxy resolves names itself, so they are looked at before it is asked.
         resolver: for tests, in place of the system's name resolution.
     """
-    way = way or Way()
-    guard = _guard(settings, resolver)
     return _Client(
-        transport=_Edge(
-            AiohttpTransport(
-                verify=_certificates(way.ca_file), client=lambda: make_session(settings, way, guard)
-            ),
-            guard if way.proxy else None,
-        ),
+        transport=_Lazy(settings, way or Way(), resolver),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"},
         follow_redirects=False,
         trust_env=False,
@@ -117,92 +91,30 @@ def make_clients(settings: Settings) -> dict[str, httpx.AsyncClient]:
     return {name: made[settings.way(name)] for name in settings.providers}
 
 
-def make_session(settings: Settings, way: Way, guard: PublicResolver | None = None) -> aiohttp.ClientSession:
-    """A session of aiohttp that goes that way, for what is not plain HTTP; to be closed by the caller."""
-    how: dict[str, Any] = {
-        "limit": _CONNECTIONS,
-        "keepalive_timeout": _KEEPALIVE_SECONDS,
-        "ssl": _certificates(way.ca_file),
-    }
-    connector: aiohttp.TCPConnector
-    if way.proxy:
-        connector = ProxyConnector.from_url(way.proxy, rdns=True, **how)
-    else:
-        connector = aiohttp.TCPConnector(resolver=guard or _guard(settings), **how)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+class _Lazy(httpx.AsyncBaseTransport):
+    """What requests go over, loaded by the first."""
 
-
-def _guard(settings: Settings, inner: AbstractResolver | None = None) -> PublicResolver:
-    named = (host for host in settings.provider_result_hosts if "://" in host)
-    trusted = frozenset(urlsplit(url).hostname or "" for url in (*settings.provider_addresses, *named))
-    return PublicResolver(trusted, inner, private=settings.allow_private_hosts)
-
-
-class PrivateAddress(httpx.ConnectError):
-    """The connection was not made: it would have gone into a private network."""
-
-
-class BadTLS(httpx.ConnectError):
-    """The connection was not made: the server's certificate or its TLS is not right."""
-
-
-class _Edge(httpx.AsyncBaseTransport):
-    """The last step before the network: what leaves is ours alone, and what goes wrong says so plainly.
-
-    Takes out the trace context, since the servers called here are other people's. A request's `timeout` extension
-    may have `total`: seconds until the head of the answer. `httpx-aiohttp` reports a broken connection as one that
-    was never made; whether a request went out decides here whether a picture may have been paid for. Messages of
-    aiohttp quote whole addresses, so none goes on to a span or a log.
-    """
-
-    def __init__(self, transport: httpx.AsyncBaseTransport, guard: PublicResolver | None) -> None:
-        self._transport = transport
-        self._guard = guard
+    def __init__(self, *how: Any) -> None:
+        self._how = how
+        self._opened: httpx.AsyncBaseTransport | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        for name in get_global_textmap().fields:
-            request.headers.pop(name, None)
-        try:
-            async with asyncio.timeout(request.extensions.get("timeout", {}).get("total")):
-                if self._guard is not None:
-                    await self._guard.check(request.url.host)
-                return await self._transport.handle_async_request(request)
-        except OF_THE_NETWORK as error:
-            raise _plain(error) from None
+        if self._opened is None:
+            from src.providers.network.transport import Edge
+
+            self._opened = Edge(*self._how)
+        return await self._opened.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
 
-_OF_THE_PROXY = (ProxyError, ProxyConnectionError, ProxyTimeoutError)
-OF_THE_NETWORK = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, *_OF_THE_PROXY)
+def of_the_network() -> tuple[type[Exception], ...]:
+    """What a request fails with."""
+    from src.providers.network.transport import OF_THE_NETWORK
 
-
-def _plain(error: Exception) -> httpx.TransportError:
-    """What happened to a request, as the httpx error that means it, without an address in its message."""
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) else error
-    if isinstance(cause, PrivateAddressError) or (
-        isinstance(cause, aiohttp.ClientConnectorError) and isinstance(cause.os_error, PrivateAddressError)
-    ):
-        return PrivateAddress("the name leads to an address that is not public")
-    if isinstance(cause, _OF_THE_PROXY):
-        return httpx.ProxyError("the proxy made no connection")
-    # Behind a proxy it is only a cause.
-    if isinstance(cause, aiohttp.ClientSSLError) or isinstance(
-        cause and cause.__cause__, ssl.SSLCertVerificationError
-    ):
-        return BadTLS("no trusted connection")
-    if isinstance(cause, aiohttp.ConnectionTimeoutError):
-        return httpx.ConnectTimeout("no connection in time")
-    if isinstance(cause, TimeoutError):
-        return httpx.ReadTimeout("no answer in time")
-    if isinstance(cause, aiohttp.ClientConnectorError):
-        return httpx.ConnectError("no connection")
-    if isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return httpx.UnsupportedProtocol("not an address of HTTP")
-    if isinstance(cause, aiohttp.ServerDisconnectedError):
-        return httpx.RemoteProtocolError("the server hung up without an answer")
-    return httpx.ReadError("the connection broke")
+    return OF_THE_NETWORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +214,7 @@ async def exchange(
                 found = await answer.read(room or ROOM.get())
         finally:
             await answer.aclose()
-    except OF_THE_NETWORK as error:
+    except of_the_network() as error:
         raise _failure(error, creates) from None
     return Answer(answer.status, answer.headers, found)
 
@@ -322,7 +234,7 @@ async def begin(
     request = _request(client, "GET", url, headers, {"read": seconds})
     try:
         return OpenAnswer(await client.send(request, stream=True), limit)
-    except OF_THE_NETWORK as error:
+    except of_the_network() as error:
         raise _failure(error, False) from None
 
 
@@ -359,7 +271,7 @@ class OpenAnswer:
                 if read > self._limit:
                     raise self._too_large()
                 yield piece
-        except OF_THE_NETWORK as error:
+        except of_the_network() as error:
             raise _failure(error, self._creates) from None
 
     async def read(self, room: Callable[[], Awaitable[None]] | None = None) -> bytes:
@@ -409,8 +321,10 @@ def _request(
 
 
 def _failure(error: Exception, creates: bool) -> ProviderError:
+    from src.providers.network.transport import BadTLS, PrivateAddress, plain
+
     if not isinstance(error, httpx.TransportError) or error.__cause__ is not None:
-        error = _plain(error)
+        error = plain(error)
     if isinstance(error, PrivateAddress):
         return ProviderError(ErrorKind.BAD_RESULT, "private_address")
     if isinstance(error, BadTLS):

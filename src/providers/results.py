@@ -1,7 +1,7 @@
 """Fetching a finished picture from where the provider says it is, trusting nothing it says.
 
 Each hop of a redirect is checked like the first address; no key is ever sent; the connection itself
-refuses private addresses (`src.providers.addresses.PublicResolver`); bytes are capped and sniffed.
+refuses private addresses (`src.providers.network.transport.PublicResolver`); bytes are capped and sniffed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import httpx
 import structlog
 
-from src.providers.addresses import is_public
 from src.providers.base import ErrorKind, ImageBytes, ImageRef, Picture, ProviderError
 from src.providers.http import OpenAnswer, begin, retry_after
 from src.providers.images import END_BYTES, has_end, inspect, pixels_in, sniff
+from src.providers.network.addresses import is_public
 from src.providers.refusals import kind_of_status
 
 log = structlog.get_logger(__name__)

@@ -6,6 +6,7 @@ A person hears the language they chose, or else the one Telegram reports, or els
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from fluent.runtime import FluentBundle, FluentResource
 
 LANGUAGES = ("en", "ru")
 _FOLDER = Path(__file__).parent.parent / "bot" / "texts"
+_KEY = re.compile(r"^([a-z][\w-]*) =", re.MULTILINE)
 _KEPT = 1024
 _SPOKEN = {"ru": "ru", "uk": "ru", "be": "ru", "kk": "ru"}
 
@@ -25,16 +27,21 @@ def language_of(chosen: str | None, telegram_code: str | None) -> str:
 
 
 @functools.cache
-def _bundle(lang: str) -> Any:
+def _files(lang: str) -> dict[str, Path]:
+    files = sorted((_FOLDER / lang).glob("*.ftl"))
+    return {key: file for file in files for key in _KEY.findall(file.read_text("utf-8"))}
+
+
+@functools.cache
+def _bundle(lang: str, file: Path) -> Any:
     # Bidi isolates off: they would make unchanged text look edited. Texts keep words on their own line instead.
     bundle = FluentBundle([lang], use_isolating=False)
-    for file in sorted((_FOLDER / lang).glob("*.ftl")):
-        bundle.add_resource(FluentResource(file.read_text("utf-8")))
+    bundle.add_resource(FluentResource(file.read_text("utf-8")))
     return bundle
 
 
 class Texts:
-    """The texts of all languages; each is read when it is first asked for."""
+    """The texts of all languages; a file, whose texts may use each other, is parsed when it is first asked for."""
 
     def __init__(self) -> None:
         self._kept = functools.lru_cache(_KEPT)(self._with_names)
@@ -55,7 +62,7 @@ class Texts:
 
     @staticmethod
     def _say(lang: str, key: str, args: dict[str, Any]) -> str:
-        bundle = _bundle(lang)
+        bundle = _bundle(lang, _files(lang)[key])
         text, errors = bundle.format_pattern(bundle.get_message(key).value, args)
         if errors:
             raise ValueError(f"{key}: {errors[0]}")

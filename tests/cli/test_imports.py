@@ -16,7 +16,7 @@ import pytest
         ("src.ops.healthcheck", {"aiogram", "redis", "pydantic"}),
         ("src.cli --help", {"aiogram", "dramatiq", "redis"}),
         ("src.cli jobs --help", {"aiogram", "redis"}),
-        ("src.cli status", {"aiogram", "dramatiq", "fastapi", "matplotlib"}),
+        ("src.cli status", {"aiogram", "aiohttp", "dramatiq", "fastapi", "matplotlib"}),
         ("src.cli jobs list", {"aiogram", "fastapi", "matplotlib"}),
         ("src.api.app", {"aiogram", "matplotlib"}),
     ],

@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from src.providers.addresses import PrivateAddressError, PublicResolver, is_public
 from src.providers.base import ErrorKind, ImageBytes, Picture, ProviderError
 from src.providers.http import make_client
+from src.providers.network.addresses import PrivateAddressError, is_public
+from src.providers.network.transport import PublicResolver
 from src.providers.results import ResultHosts, fetch_image, open_image
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class Rebinding(Resolver):
 @pytest.fixture
 def one_is_public(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes an address of this machine for public."""
-    monkeypatch.setattr("src.providers.addresses.is_public", lambda address: address == _PUBLIC)
+    monkeypatch.setattr("src.providers.network.transport.is_public", lambda address: address == _PUBLIC)
 
 
 @pytest.fixture
