@@ -23,7 +23,7 @@ from src.app import App
 from src.bot.forgetting import forget, seconds_kept
 from src.bot.lineage import HOW
 from src.bot.ordering import refusal_of
-from src.jobs import Job, Person, State
+from src.jobs import Job, Person, State, transitions
 from src.pipeline import admission
 from src.pipeline.admission import NoProvider
 from src.providers.images import inspect
@@ -162,7 +162,8 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     @router.post("/pictures/{job_id}/star")
     async def star(job: Own) -> dict[str, bool]:
         starred = await app.ledger.is_starred(job)
-        await app.ledger.star(job, ttl=await seconds_kept(app, job) if starred else None)
+        ttl = await seconds_kept(app, job) if starred else None
+        await app.ledger.run(transitions.star(job.id, ttl=ttl))
         return {"starred": not starred}
 
     @router.delete("/pictures/{job_id}")

@@ -161,6 +161,8 @@ BACKUP = Key("backup", "hash", "never", "four fields",
 HEARD = Key("heard", "hash", "never", "two fields",
     "hearing", "when Telegram last gave updates, ms, and why it does not since")
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
+SWEEPER = "originals"
+"""The name of the lease of who drops pictures that nobody needs any more."""
 PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
 SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")
 PACE = Key("pace", "list", "never", "a day, an entry an hour",

@@ -197,18 +197,6 @@ class Ledger:
         """Whether it is a favourite of its person's."""
         return await self.client.zscore(keys.STARRED(job.user), job.id) is not None
 
-    async def star(self, job: Job, *, ttl: int | None) -> None:
-        """Make a picture a favourite, which is kept; or (`ttl`: seconds it is kept from now) none any more."""
-        names = (keys.JOB(job.id), keys.REQUEST(job.request))
-        async with self.client.pipeline() as pipe:
-            if ttl is None:
-                pipe.zadd(keys.STARRED(job.user), {job.id: await self.now()})
-            else:
-                pipe.zrem(keys.STARRED(job.user), job.id)
-            for name in names:
-                pipe.persist(name) if ttl is None else pipe.expire(name, ttl)
-            await pipe.execute()
-
     async def open_in(self, chat: int) -> list[Request]:
         """The requests of a chat that may not have ended."""
         found = [await self.request(number) for number in await self.client.zrange(keys.OPEN(), 0, -1)]

@@ -139,6 +139,11 @@ def forget(job: str, user: str) -> Transition[Literal["gone", "later", "foreign"
     return Transition("forget", [job, user], lambda raw: ("foreign", "gone", "later")[int(raw)])
 
 
+def star(job: str, *, ttl: int | None) -> Transition[bool]:
+    """Make a picture a favourite, which is kept; or (`ttl`: seconds it is kept from now) none any more."""
+    return Transition("star", [job, "" if ttl is None else ttl], _yes)
+
+
 def claim(
     job: str, step: Literal["submit", "deliver"], *, holder: str, lease: float, attempt: str = ""
 ) -> Transition[Job | None]:

@@ -53,6 +53,7 @@ CALLS: dict[str, tuple[str, Call]] = {
     ),
     "placed": ("its placeholder was sent", lambda j, f, r: transitions.placed(r, [1])),
     "moved": ("another message shows it", lambda j, f, r: transitions.moved(r, 0, 2)),
+    "star": ("its person makes it a favourite", lambda j, f, r: transitions.star(j, ttl=None)),
     "forget": ("its person wants it forgotten", lambda j, f, r: transitions.forget(j, "1")),
     "migrated": ("its group became a supergroup", lambda j, f, r: transitions.migrated(1, 2, r)),
     "claim deliver": (

@@ -19,7 +19,7 @@ from src.bot.handlers.create import ask_for_words, begin_from, begin_with
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
-from src.jobs import TOOLS, How, Job, Person, Request, State
+from src.jobs import TOOLS, How, Job, Person, Request, State, transitions
 from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import Translator, shorten
@@ -109,7 +109,8 @@ async def of_job(
             await message.edit_reply_markup(reply_markup=_buttons(app, job, say, all_of_them=what == "more"))
         case "star" if own:
             starred = await app.ledger.is_starred(job)
-            await app.ledger.star(job, ttl=await seconds_kept(app, job) if starred else None)
+            ttl = await seconds_kept(app, job) if starred else None
+            await app.ledger.run(transitions.star(job.id, ttl=ttl))
             await callback.answer(say("gallery-unstarred" if starred else "gallery-starred"))
         case "details":
             await callback.answer()

@@ -18,7 +18,7 @@ from src.bot import pictures
 from src.bot.chats import Chats, speaks_for
 from src.bot.forgetting import forget, seconds_kept
 from src.bot.middlewares import state_of
-from src.jobs import Job, Person, keys
+from src.jobs import Job, Person, keys, transitions
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
 from src.telegram.i18n import Translator
@@ -178,7 +178,8 @@ async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Transl
     if job is None or job.user != owner:
         return say("toast-old")
     starred = job_id in gallery.starred
-    await app.ledger.star(job, ttl=await seconds_kept(app, job) if starred else None)
+    ttl = await seconds_kept(app, job) if starred else None
+    await app.ledger.run(transitions.star(job.id, ttl=ttl))
     return say("gallery-unstarred" if starred else "gallery-starred")
 
 

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, cooling, due, job, line, owed, request, slots, spender, spent, strikes, tags, window
+-- Keys  active, cooling, due, job, line, owed, request, slots, spender, spent, starred, strikes, tags, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -251,6 +251,17 @@ local function strike_for(id, f)
   local request = P .. 'request:' .. f.request
   if redis.call('HGET', request, 'chat') == '0' then return end
   if redis.call('HSETNX', request, 'struck', 1) == 1 then redis.call('HSET', job_key(id), 'strikes_left', strike(f.user)) end
+end
+
+local function is_starred(user, id) return redis.call('ZSCORE', P .. 'starred:' .. user, id) and true end
+
+-- A request is kept for so many seconds from now, but one with a favourite for as long as that is one.
+local function let_request_go(request, user, ttl)
+  local key = P .. 'request:' .. request
+  for id in string.gmatch(redis.call('HGET', key, 'jobs') or '', '[^,]+') do
+    if is_starred(user, id) then return end
+  end
+  redis.call('EXPIRE', key, ttl)
 end
 
 -- An outcome is known that is not a picture: free the slot, keep the job due until the person was told.

@@ -49,11 +49,12 @@ if ended >= ENDED + 50 then redis.call('LTRIM', P .. 'ended', 0, ENDED - 1) end
 local days = tonumber(f.keep) or 0
 local ttl = days > 0 and math.min(days * 86400, tonumber(ARGV[4])) or ARGV[4]
 if f.forget == '1' then ttl = FORGOTTEN end
-redis.call('EXPIRE', job_key(id), ttl)
+-- It may have been shown, and made a favourite, before this was said.
+if not is_starred(f.user, id) then redis.call('EXPIRE', job_key(id), ttl) end
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
 local open = others_open()
 if open == 0 then
-  redis.call('EXPIRE', request, ttl)
+  let_request_go(f.request, f.user, ttl)
   redis.call('ZREM', P .. 'open', f.request)
   -- An album's last words; and what is not settled in the chat, see `deliver.close`.
   local left = redis.call('HMGET', request, 'status_message', 'changing', 'strays')

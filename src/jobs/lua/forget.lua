@@ -15,8 +15,16 @@ end
 redis.call('DEL', job_key(id), P .. 'blob:' .. id, P .. 'file:' .. id)
 redis.call('ZREM', P .. 'failed', id)
 local request = P .. 'request:' .. f.request
+local kept, longest = 0, -2
 for other in string.gmatch(redis.call('HGET', request, 'jobs') or '', '[^,]+') do
-  if redis.call('EXISTS', job_key(other)) == 1 then return 1 end
+  local left = redis.call('TTL', job_key(other))
+  -- -1: it has not ended, or is a favourite.
+  if left == -1 then return 1 end
+  if left >= 0 then kept, longest = kept + 1, math.max(longest, left) end
+end
+if kept > 0 then
+  redis.call('EXPIRE', request, longest)
+  return 1
 end
 redis.call('DEL', request)
 redis.call('ZREM', P .. 'open', f.request)
