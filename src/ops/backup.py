@@ -39,7 +39,7 @@ import redis
 import structlog
 from redis.exceptions import ResponseError
 
-from src.jobs.keys import BACKUP, PREFIX
+from src.jobs.keys import BACKUP, LEASE, PREFIX, SWEEPER
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
 from src.jobs.uploads import is_upload, name_of
@@ -58,6 +58,7 @@ _PAGE = 250
 _PATTERN = "imagebot-*.backup"
 _AGAIN_SECONDS = 60.0
 _SOCKET_SECONDS = 120.0
+_HELD_OFF_SECONDS = 3600
 # True for seconds only, or of processes that will be others; and the secret behind pseudonyms.
 _LEFT_OUT = (
     "secret",
@@ -157,6 +158,7 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
     """
     contents = await asyncio.to_thread(verify, file)
     async with _client(settings) as client:
+        await _hold_off(client)
         await _make_room(client, force=force)
         due, page = b"", list[Key]()
         for key in _read(file):
@@ -165,6 +167,7 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
                 continue
             if not key[0].startswith(PREFIX.encode()):
                 await _put_picture(settings, key)
+                await _hold_off(client)
                 continue
             page.append(key)
             if len(page) >= _PAGE or _kind(key[0]).startswith(_LARGE):
@@ -174,6 +177,7 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
         seconds, micros = await client.time()
         passed = max(0, int(seconds) * 1000 + int(micros) // 1000 - contents.at)
         jobs = int(await client.eval(script("resume"), 1, PREFIX, passed, due))
+        await client.delete(LEASE(SWEEPER))
     return Contents(contents.at, contents.redis, contents.keys, jobs)
 
 
@@ -363,6 +367,12 @@ def _read(file: Path) -> Iterator[Key]:
         raise BackupError(f"{file} is cut short or damaged")
 
 
+async def _hold_off(client: Any) -> None:
+    """While there are only some of the records, nobody may drop pictures that have none. That also goes for a while where
+    this fails."""
+    await client.set(LEASE(SWEEPER), "restore", ex=_HELD_OFF_SECONDS)
+
+
 async def _make_room(client: Any, *, force: bool) -> None:
     page: list[bytes] = []
     async for name in client.scan_iter(match=f"{PREFIX}*", count=_PAGE):
@@ -371,7 +381,8 @@ async def _make_room(client: Any, *, force: bool) -> None:
             raise BackupError(
                 "this Redis holds data of the system already: restore into an empty one, or drop it with --force"
             )
-        page.append(name)
+        if name != LEASE(SWEEPER).encode():
+            page.append(name)
         if len(page) >= _PAGE:
             await client.unlink(*page)
             page.clear()
@@ -380,6 +391,7 @@ async def _make_room(client: Any, *, force: bool) -> None:
 
 
 async def _put(client: Any, page: Iterable[Key], contents: Contents) -> None:
+    await _hold_off(client)
     async with client.pipeline(transaction=False) as pipe:
         for name, expires, value in page:
             pipe.restore(name, expires, value, replace=True, absttl=expires > 0)

@@ -36,20 +36,23 @@ class Sweeper:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._leader = Leader(app, "originals", 3 * EVERY)
+        self._leader = Leader(app, keys.SWEEPER, 3 * EVERY)
 
     async def run(self) -> None:
         """Sweep until cancelled; while Redis or the store is away, what it last said counts."""
         try:
             while True:
                 try:
-                    if await self._leader.held():
-                        await self.sweep()
+                    await self.sweep_if_leading()
                 except RedisError as error:
                     log.warning("originals not swept", error=type(error).__name__)
                 await asyncio.sleep(EVERY)
         finally:
             await self._leader.resign()
+
+    async def sweep_if_leading(self) -> None:
+        if await self._leader.held():
+            await self.sweep()
 
     async def sweep(self) -> None:
         """Drop what may go, and say how much room there is."""
@@ -83,8 +86,12 @@ class Sweeper:
             if blob.at >= oldest:
                 drop.append(blob)
                 used, room = used - blob.size, room + blob.size
-        names = [blob.name for blob in drop]
-        await app.blobs.delete(*names)
+        if not await self._leader.held():
+            # A restore has begun meanwhile, and what was read is true no more.
+            return
+        await app.blobs.delete(*(blob.name for blob in drop))
+        for folder in ("", ORIGINALS, UPLOADS):
+            await app.blobs.drop_unfinished(folder, now - _UPLOAD_SECONDS)
         # Room for less than one is none.
         said = {"room": room if room >= size else 0, "size": size, "used": used, "limit": limit}
         await app.redis.hset(keys.ORIGINALS(), mapping=said)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,6 +85,13 @@ class Blobs:
                 for found in page:
                     yield Blob(found["path"], found["size"], found["last_modified"].timestamp())
 
+    async def drop_unfinished(self, folder: str, before: float) -> None:
+        """Drop what writers left in a folder who were killed while they wrote, which the store itself never shows.
+        `before`: seconds of our clock; what is younger is still being written."""
+        if self._folder is not None:
+            with _plainly():
+                await asyncio.to_thread(_drop_unfinished, self._folder / folder, before)
+
     async def free(self) -> int | None:
         """Bytes that may still be written to the disk; None: no disk of ours says."""
         if self._folder is None:
@@ -123,6 +130,15 @@ class Blobs:
 def _folder(settings: Settings) -> Path:
     given = (settings.blobs_url or "").removeprefix("file:")
     return Path(given).resolve() if given else settings.data_dir.resolve() / "blobs"
+
+
+def _drop_unfinished(folder: Path, before: float) -> None:
+    # Written beside its name, then moved to it.
+    for file in folder.glob("*#*"):
+        if file.name.rpartition("#")[2].isdecimal():
+            with suppress(FileNotFoundError):
+                if file.stat().st_mtime < before:
+                    file.unlink()
 
 
 def _to_disk(file: Path) -> None:

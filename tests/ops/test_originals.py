@@ -14,7 +14,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from src.app import App, open_app
 from src.jobs import Ledger, State, keys, transitions
-from src.ops import originals
+from src.ops import backup, originals
 from src.ops.advice import advise
 from src.ops.originals import Sweeper
 from src.ops.snapshot import Figure, look
@@ -158,6 +158,68 @@ async def test_a_forgotten_jobs_picture_goes_but_not_another_systems(
     await Sweeper(app).sweep()
     # What is older than all records may have had its own in a Redis that a backup brings back.
     assert await names(app) == {"somebodys", job}
+
+
+async def test_what_a_killed_writer_left_goes(app: App, tmp_path: Path) -> None:
+    await app.blobs.put("originals/a", b"1")
+    left = [tmp_path / name for name in ("originals/a#1", "uploads/b#12", "probe#1")]
+    young, other = tmp_path / "originals/c#1", tmp_path / "originals/d#e"
+    (tmp_path / "uploads").mkdir()
+    for file in (*left, young, other):
+        file.write_bytes(b"x")
+    for file in (*left, other):
+        os.utime(file, (0, 0))
+    assert await names(app) == {"a", "d#e"}, "the store does not list them"
+    await app.redis.hset(keys.JOB("d#e"), mapping={"state": State.READY})
+    await Sweeper(app).sweep()
+    assert not any(file.exists() for file in left)
+    assert young.exists(), "somebody writes it"
+    assert other.exists()
+
+
+async def test_a_restore_holds_the_sweep_off(
+    app: App, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there are only some of the records, what has none may have one in a moment."""
+    jobs = {await kept(app, ledger, State.DELIVERED, tmp_path, age=-60 * n) for n in range(4)}
+    file = tmp_path / "a.backup"
+    await backup.backup(app.settings, file)
+    sweeper, put = Sweeper(app), backup._put
+    await sweeper.sweep_if_leading()
+    looked = []
+
+    async def put_and_look(*args: Any) -> None:
+        await put(*args)
+        looked.append(await app.redis.exists(keys.ORIGINALS()))
+        await sweeper.sweep_if_leading()
+
+    monkeypatch.setattr(backup, "_put", put_and_look)
+    monkeypatch.setattr(backup, "_PAGE", 1)
+    await backup.restore(app.settings, file, force=True)
+    assert len(looked) > len(jobs)
+    assert not any(looked)
+    assert await names(app) == jobs
+    await sweeper.sweep_if_leading()
+    assert await app.redis.exists(keys.ORIGINALS()), "who led leads again"
+
+
+async def test_a_sweep_that_was_under_way_drops_nothing_more(
+    app: App, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await kept(app, ledger, State.FAILED, tmp_path)
+    seen = await names(app)
+    sweeper = Sweeper(app)
+    assert seen
+    known = sweeper._known
+
+    async def begun(found: Any) -> Any:
+        answer = await known(found)
+        await backup._hold_off(app.redis)
+        return answer
+
+    monkeypatch.setattr(sweeper, "_known", begun)
+    await sweeper.sweep_if_leading()
+    assert await names(app) == seen
 
 
 async def test_who_watches_sees_it(app: App, tmp_path: Path) -> None:
