@@ -127,6 +127,8 @@ class Asking:
             if rights.lacking is not None:
                 return say(rights.lacking)
             wish = replace(wish, count=1 if rights.one_at_a_time else wish.count)
+        if wish.inline is not None:
+            wish = replace(wish, count=1)
         try:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
@@ -225,8 +227,12 @@ class Asking:
 
     async def _show(self, admission: Admission, say: Translator) -> None:
         standing = await self._app.ledger.standing(admission.request)
-        if standing is not None and not standing.request.messages:
+        if standing is None:
+            return
+        if not standing.request.messages:
             await self._send(self._place(standing, say))
+        elif standing.request.inline is not None and not standing.request.shown:
+            await self._send(self._begin_inline(standing))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
@@ -242,6 +248,14 @@ class Asking:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("not sent", error=type(error).__name__)
+
+    async def _begin_inline(self, standing: Standing) -> None:
+        """Let what the person sent say that it is drawn."""
+        estimates = await self._outlook.estimates(standing.jobs, standing.lines)
+        try:
+            await self._messages.progress(standing.request, standing.jobs, estimates, asked=True)
+        except (Undeliverable, TelegramAPIError) as error:
+            log.info("progress not shown", request_id=standing.request.id, error=type(error).__name__)
 
     async def _place(self, standing: Standing, say: Translator) -> None:
         request, jobs = standing.request, standing.jobs

@@ -142,6 +142,12 @@ ORDER = Key("order:<chat>:<message>", "string", "always", "a day",
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
 REFUSED = Key("refused:<chat>:<user>:<why>", "string", "always", "seconds",
     "bot", "how often that was said of late")
+STORED = Key("stored:<job>", "string", "always", "a day",
+    "deliver", "what Telegram has of a picture that no message shows yet")
+INLINE = Key("inline:<user>:<words>", "string", "always", "a day",
+    "bot", "words that are drawn into the message that a person sent of them")
+FEEDBACK = Key("feedback", "hash", "never", "two fields",
+    "bot", "when Telegram last told what was sent through us, and when a button had to, ms")
 FILE = Key("file:<job>", "string", "always", "JOB_TTL_DAYS", "bot", "Telegram's id of the original")
 TILE = Key("tile:<bot>:<aspect>:<face>", "string", "always", "JOB_TTL_DAYS",
     "placeholders", "Telegram's id of a tile")

@@ -73,6 +73,7 @@ def admit(
     job_class: int = 1,
     kept: bool = False,
     tiers: Mapping[str, Mapping[str, int]] | None = None,
+    inline: str | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
 
@@ -86,6 +87,7 @@ def admit(
         charge: what each job costs, and the caps of today.
         forbidden: it has a word that is not drawn, so it is refused, which is a strike.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
+        inline: the message that shows it was sent by its person (`Request.inline`), and is there.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]
@@ -96,6 +98,9 @@ def admit(
         shown["reply_to"] = reply_to
     if group:
         shown["group"] = 1
+    if inline is not None:
+        # It has no number of its own.
+        shown |= {"inline": inline, "messages": 0}
     payload = {
         "request": request,
         "update": update,

@@ -43,7 +43,7 @@ class Wish:
         reply_to: the person's own message. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
-        parent, how: see `Spec`.
+        parent, how: see `Spec`. inline: see `Request`.
     """
 
     user: int | str
@@ -64,6 +64,7 @@ class Wish:
     negative_prompt: str | None = field(default=None, repr=False)
     parent: str | None = None
     how: How | None = None
+    inline: str | None = None
 
 
 def wish_of(app: App, job: Job, update: str) -> Wish:
@@ -168,6 +169,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
             group=wish.group,
             reply_to=wish.reply_to,
+            inline=wish.inline,
             job_class=0 if is_admin else 1,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},
         )
