@@ -36,6 +36,7 @@ from src.pipeline import admission as intake
 from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
 from src.providers.base import OF_SOURCE, nearest_aspect
+from src.settings import Settings
 from src.telegram.client import Undeliverable, answer_to
 from src.telegram.i18n import Translator, width
 from src.telegram.messages import Messages
@@ -140,7 +141,7 @@ class Asking:
             )
             return say("refused-too-many-pictures", most=most) if most else say("refused-no-edits")
         if not admission.accepted:
-            return refusal_of(say, admission)
+            return refusal_of(say, admission, self._app.settings)
         await self._show(admission, say)
         return None
 
@@ -445,7 +446,7 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
-def refusal_of(say: Translator, admission: Admission) -> str:
+def refusal_of(say: Translator, admission: Admission, settings: Settings) -> str:
     """Why a wish was not admitted, and when it may be."""
     match admission.verdict:
         case "rate":
@@ -466,6 +467,9 @@ def refusal_of(say: Translator, admission: Admission) -> str:
             return Refusal.of(say, "refused-cooling", minutes=-(-admission.number // 60))
         case "spent":
             return Refusal.of(say, "refused-spent", hours=_hours(admission.number))
+        case "unpaid":
+            share = settings.free_pictures_day
+            return Refusal.of(say, "refused-unpaid", left=admission.number, share=share)
         case "spent-person":
             return Refusal.of(say, "refused-spent-person", hours=_hours(admission.number))
         case _:

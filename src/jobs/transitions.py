@@ -67,6 +67,7 @@ def admit(
     near: float = 0.0,
     charge: Charge | None = None,
     forbidden: bool = False,
+    share: int | None = None,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
@@ -86,6 +87,7 @@ def admit(
         kept: the pictures may come in the provider's answer, and then need room in our store.
         charge: what each job costs, and the caps of today.
         forbidden: it has a word that is not drawn, so it is refused, which is a strike.
+        share: pictures a day that the person has for free, the others are paid for; None: all are free.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         inline: the message that shows it was sent by its person (`Request.inline`), and is there.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
@@ -119,6 +121,7 @@ def admit(
         "kept": kept,
         "charge": (charge or Charge()).payload(),
         "forbidden": forbidden,
+        **({} if share is None else {"share": share}),
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from src.app import App, Route
-from src.jobs import TOOLS, Admission, How, Job, Limits, Request, Spec, State, Wake, new_id, transitions
+from src.jobs import (
+    NO_CHAT,
+    TOOLS,
+    Admission,
+    How,
+    Job,
+    Limits,
+    Request,
+    Spec,
+    State,
+    Wake,
+    new_id,
+    transitions,
+)
 from src.jobs.answers import Ending
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
@@ -164,6 +177,8 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             charge=app.charge(route),
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
+            # A client of the REST API is the owner's own.
+            share=app.settings.free_pictures_day if app.settings.sells and wish.chat != NO_CHAT else None,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
             kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
