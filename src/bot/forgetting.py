@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 _BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED)
 _DAY_MS = 86_400_000
 # A ban would else be undone by its owner.
-_NOT_THEIRS = frozenset({"blocked", "tier"})
+_NOT_THEIRS = frozenset({"blocked", "why", "tier", "rate", "active"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ async def forget_person(app: App, user: str) -> Receipt:
         await app.redis.hdel(keys.USER(user), *chosen)
     if names:
         await app.redis.delete(*names)
+    await app.ledger.unreachable(user)
     await _forget_costs(app, user)
     backup = await app.redis.hgetall(keys.BACKUP())
     hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None

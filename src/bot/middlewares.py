@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from aiogram import BaseMiddleware
 from aiogram.dispatcher.event.bases import UNHANDLED
+from aiogram.enums import ChatType
 from aiogram.exceptions import (
     TelegramAPIError,
     TelegramBadRequest,
@@ -49,9 +50,19 @@ class Speaker(BaseMiddleware):
             data["speaker"], data["person"] = speaker, person
             if (chat := speaks_for(str(speaker))) is not None:
                 data["state"] = state_of(data["state"], chat)
-            data["say"] = self._texts.translator(language_of(person.lang, user.language_code))
+            lang = language_of(person.lang, user.language_code)
+            data["say"] = self._texts.translator(lang)
+            if speaker == user.id and _is_private(event):
+                await self._app.ledger.noticed(person, lang)
             data["update_id"] = event.update_id
         return await handler(event, data)
+
+
+def _is_private(update: Update) -> bool:
+    """Whether it is what somebody said or tapped in private."""
+    tapped = update.callback_query.message if update.callback_query is not None else None
+    message = update.message or tapped
+    return message is not None and message.chat.type == ChatType.PRIVATE
 
 
 def state_of(state: FSMContext, user: int) -> FSMContext:

@@ -26,10 +26,10 @@ from src.bot.handlers import (
     gallery,
     groups,
     history,
-    inline,
     journal,
     limits,
     models,
+    people,
     privacy,
     queue,
     settings,
@@ -98,11 +98,11 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.errors.register(apologise)
     conversations = (
         *(
-            inline,
             sharing,
             start,
             admin,
             journal,
+            people,
             queue,
             settings,
             models,

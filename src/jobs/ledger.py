@@ -10,6 +10,7 @@ import functools
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -23,10 +24,11 @@ from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
 
+_NOTICED_SECONDS = 600
 # As many requests as `admit.lua` keeps of a person.
 _HISTORY = 200
 # After these a person has our word, or a provider may have our money.
-_PROMISES = frozenset({"admit", "claim", "accepted", "paid", "refunded", "redeem"})
+_PROMISES = frozenset({"admit", "claim", "accepted"})
 
 
 @functools.cache
@@ -142,6 +144,20 @@ class Ledger:
     async def choose(self, user: str, **choices: str | int) -> None:
         """Keep a person's choices (the fields of `Person`)."""
         await self.client.hset(keys.USER(user), mapping=dict(choices))
+
+    async def noticed(self, person: Person, lang: str) -> None:
+        """A person talks to the bot in private: they can be written to, in that language. Noted now and then."""
+        now = int(time.time())
+        if now - person.seen < _NOTICED_SECONDS and person.spoken == lang:
+            return
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.hset(keys.USER(person.id), mapping={"seen": now, "spoken": lang})
+            pipe.zadd(keys.PEOPLE(), {person.id: now})
+            await pipe.execute()
+
+    async def unreachable(self, user: str) -> None:
+        """A person cannot be written to: they have blocked the bot, or are gone."""
+        await self.client.zrem(keys.PEOPLE(), user)
 
     async def active(self, user: str) -> list[Job]:
         """A person's jobs that have not ended, oldest first."""

@@ -315,7 +315,6 @@ class Request:
         original: the person wants the original, not a photo of it.
         changing: a change of the placeholder was on its way of which nobody knows what became.
         strays: messages that are to be deleted.
-        inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
     """
 
     id: str
@@ -337,7 +336,6 @@ class Request:
     original: bool = False
     changing: bool = False
     strays: tuple[int, ...] = ()
-    inline: str | None = None
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -363,7 +361,6 @@ class Request:
             original=raw.get("first") == "file",
             changing="changing" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
-            inline=raw.get("inline") or None,
         )
 
     @classmethod
@@ -388,7 +385,10 @@ class Request:
 class Person:
     """A person's own choices. `lang` None: Telegram's language decides; `model`, of the catalog, None: the settings do.
     `negative`: what was not to be seen the last time, for the dialog. `first`: whether they get a `photo`, or the
-    original as a `file`. `keep`: days for which their pictures are kept; 0: as long as everybody's."""
+    original as a `file`. `keep`: days for which their pictures are kept; 0: as long as everybody's.
+
+    What admins made of them: `tier`, `blocked` and `why`, `rate` and `active`, limits of their own (0: everybody's).
+    `seen`: about when they last wrote in private, s; `spoken`: in which language they are told things."""
 
     id: str
     lang: str | None = None
@@ -401,6 +401,11 @@ class Person:
     negative: str = field(default="", repr=False)
     tier: str = "ordinary"
     blocked: bool = False
+    why: str = ""
+    rate: int = 0
+    active: int = 0
+    seen: int = field(default=0, compare=False)
+    spoken: str = field(default="", compare=False)
 
     @classmethod
     def parse(cls, user_id: str, raw: Mapping[str, str]) -> Person:
@@ -416,4 +421,9 @@ class Person:
             negative=raw.get("negative", ""),
             tier=raw.get("tier") or "ordinary",
             blocked=raw.get("blocked") == "1",
+            why=raw.get("why", ""),
+            rate=int(raw.get("rate") or 0),
+            active=int(raw.get("active") or 0),
+            seen=int(raw.get("seen") or 0),
+            spoken=raw.get("spoken", ""),
         )

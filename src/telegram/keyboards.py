@@ -32,9 +32,6 @@ def counts(can: Capabilities) -> list[int]:
     return [n for n in COUNTS if n <= can.counts]
 
 
-LONGEST_QUERY = 256
-"""Characters of what is asked for inline."""
-
 Rows = list[list[InlineKeyboardButton]]
 
 
@@ -210,29 +207,6 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
     return markup([*rows, [button(say("button-less"), OfJob(what="less", id=job.id))]])
 
 
-class OfInline(CallbackData, prefix="i"):
-    """Draw the words of `keys.INLINE` into the message that a person sent of them."""
-
-    user: int
-    words: str
-
-
-def inline_make(say: Translator, user: int, key: str, words: str) -> InlineKeyboardMarkup:
-    """Under what a person sent to have it drawn there."""
-    return markup([[button(say("button-make"), OfInline(user=user, words=key))], [_inline_words(say, words)]])
-
-
-def inline_again(say: Translator, words: str) -> InlineKeyboardMarkup:
-    """Under what became of it, whoever looks at it there."""
-    return markup([[_inline_words(say, words)]])
-
-
-def _inline_words(say: Translator, words: str) -> InlineKeyboardButton:
-    return InlineKeyboardButton(
-        text=say("button-inline-again"), switch_inline_query_current_chat=words[:LONGEST_QUERY]
-    )
-
-
 def share(say: Translator, job: str, link: str) -> InlineKeyboardMarkup:
     """Under the link to a picture."""
     send = f"https://t.me/share/url?{urlencode({'url': link, 'text': say('share-text')})}"
@@ -270,9 +244,18 @@ def details(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
 
 def job_in(keyboard: InlineKeyboardMarkup | None) -> str | None:
     """The job that a picture's buttons speak of."""
+    return _id_in(keyboard, OfJob)
+
+
+def request_in(keyboard: InlineKeyboardMarkup | None) -> str | None:
+    """The request that a placeholder's buttons speak of."""
+    return _id_in(keyboard, OfRequest)
+
+
+def _id_in(keyboard: InlineKeyboardMarkup | None, kind: type[OfJob | OfRequest]) -> str | None:
     for pressed in (button for row in (keyboard.inline_keyboard if keyboard else []) for button in row):
         try:
-            return OfJob.unpack(pressed.callback_data or "").id
+            return kind.unpack(pressed.callback_data or "").id
         except (TypeError, ValueError):
             continue
     return None

@@ -42,7 +42,7 @@ async def test_admin_commands_exist_for_admins_only(world: World) -> None:
     stats = await admin.reply_after(await admin.send_text("/stats"))
     assert "Waiting 0, running 1 of 50 (openai)" in stats.text
     assert "Asked 1" in stats.text
-    assert "/block ID" in (await admin.reply_after(await admin.send_text("/block Anna"))).text
+    assert "/ban ID" in (await admin.reply_after(await admin.send_text("/block Anna"))).text
     blocked = await admin.reply_after(await admin.send_text(f"/block {anna.id}"))
     assert "pictures cancelled: 1" in blocked.text
     assert "can’t order" in (await anna.reply_after(await anna.send_text("a bear"))).text

@@ -1,9 +1,6 @@
-"""What admins (`ADMIN_IDS`) can ask: how it goes, what became of a job, and to end or repeat one; people's
-tiers, and to block a person."""
+"""What admins (`ADMIN_IDS`) can ask: how it goes, what became of a job, and to end or repeat one."""
 
 from __future__ import annotations
-
-import re
 
 from aiogram import F, Router
 from aiogram.filters import Command, CommandObject, Filter
@@ -23,8 +20,6 @@ from src.telemetry import job_spans
 
 _FAILURES = 10
 _SPENDERS = 3
-# By number, or a chat's in a chat (`src.bot.chats.speaker_of`).
-_PERSON = re.compile(r"\d+|-\d+@-\d+")
 
 
 class ByAdmin(Filter):
@@ -183,40 +178,6 @@ async def trace(message: Message, command: CommandObject, app: App, say: Transla
     )
 
 
-async def block(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
-    user = (command.args or "").strip()
-    if not _PERSON.fullmatch(user):
-        await message.answer(say("admin-usage"))
-        return
-    await app.ledger.choose(user, blocked=1)
-    endings = [await intake.cancel(app, job.id, None) for job in await app.ledger.active(user)]
-    number = sum(ending.done for ending in endings)
-    await note(app, message, update_id, "ban", user)
-    await message.answer(say("admin-blocked", user=user, number=number))
-
-
-async def tier(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
-    user, _, name = (command.args or "").strip().partition(" ")
-    if not _PERSON.fullmatch(user) or name.strip() not in intake.TIERS:
-        await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
-        return
-    await app.ledger.choose(user, tier=name.strip())
-    await note(app, message, update_id, "tier", user, name.strip())
-    await message.answer(say("admin-tier", user=user, tier=name.strip()))
-
-
-async def unblock(
-    message: Message, command: CommandObject, app: App, say: Translator, update_id: int
-) -> None:
-    user = (command.args or "").strip()
-    if not _PERSON.fullmatch(user):
-        await message.answer(say("admin-usage"))
-        return
-    await app.ledger.choose(user, blocked=0)
-    await note(app, message, update_id, "lift", user)
-    await message.answer(say("admin-unblocked", user=user))
-
-
 def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="admin")
@@ -229,7 +190,4 @@ def make_router() -> Router:
     router.message.register(cancel, Command("cancel", magic=F.args), ByAdmin())
     router.message.register(drop, Command("drop"), ByAdmin())
     router.message.register(trace, Command("trace"), ByAdmin())
-    router.message.register(tier, Command("tier"), ByAdmin())
-    router.message.register(block, Command("block"), ByAdmin())
-    router.message.register(unblock, Command("unblock"), ByAdmin())
     return router

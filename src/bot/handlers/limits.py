@@ -14,16 +14,23 @@ from src.telegram.i18n import Translator
 
 
 async def limits(message: Message, app: App, person: Person, say: Translator) -> None:
-    settings = app.settings
-    limit = {"rate_limit": settings.rate_limit, "max_active": settings.max_active_per_user}
-    if "rate_limit" in TIERS.get(person.tier, {}):
-        await message.reply(say("limits-none"))
-        return
+    lines = await lines_of(app, person, say)
+    await message.reply("\n".join([say("limits-title"), *lines] if len(lines) > 1 else lines))
+
+
+async def lines_of(app: App, person: Person, say: Translator) -> list[str]:
+    """What a person may still ask for, line by line."""
+    settings, tier = app.settings, TIERS.get(person.tier, {})
+    limit = {
+        "rate_limit": person.rate or tier.get("rate_limit", settings.rate_limit),
+        "max_active": person.active or tier.get("max_active", settings.max_active_per_user),
+    }
+    if limit["rate_limit"] == TIERS["unlimited"]["rate_limit"]:
+        return [say("limits-none")]
     window = settings.rate_window
     ages = await app.ledger.asked_lately(person.id, window)
     active = len(await app.ledger.active(person.id))
     lines = [
-        say("limits-title"),
         say(
             "limits-rate",
             left=max(0, limit["rate_limit"] - len(ages)),
@@ -42,7 +49,7 @@ async def limits(message: Message, app: App, person: Person, say: Translator) ->
         left = amount(max(0, millionths(cap.amount) - int(spent or 0)))
         hours = -(-(DAY_MS - now % DAY_MS) // 3_600_000)
         lines.append(say("limits-day", left=f"{left:g}", limit=f"{cap.amount:g}", unit=cap.unit, hours=hours))
-    await message.reply("\n".join(lines))
+    return lines
 
 
 def make_router() -> Router:

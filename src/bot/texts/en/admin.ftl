@@ -3,9 +3,9 @@
 admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 admin-usual = Usual time { $median }–{ $slow } s
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /tier ID · /block ID · /unblock ID
-admin-blocked = 🚫 Blocked: { $user }. Open pictures cancelled: { $number }.
-admin-unblocked = ✅ Unblocked: { $user }.
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal
+admin-blocked = 🚫 Banned: { $user }. Open pictures cancelled: { $number }.
+admin-unblocked = ✅ Ban lifted: { $user }.
 admin-no-failures = ✅ No failed jobs.
 admin-failures = Last failed jobs:
 admin-failure = { $job } · { $kind } · user { $user } · { $provider }

@@ -3,9 +3,9 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /tier ID · /block ID · /unblock ID
-admin-blocked = 🚫 Заблокирован: { $user }. Отменено открытых картинок: { $number }.
-admin-unblocked = ✅ Разблокирован: { $user }.
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal
+admin-blocked = 🚫 Под запретом: { $user }. Отменено открытых картинок: { $number }.
+admin-unblocked = ✅ Запрет снят: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.
 admin-failures = Последние неудачи:
 admin-failure = { $job } · { $kind } · человек { $user } · { $provider }
