@@ -170,6 +170,47 @@ DayCap = Annotated[Cap | None, NoDecode, BeforeValidator(_cap)]
 """A cap in words."""
 
 
+class Pack(NamedTuple):
+    """What is sold: pictures, for Telegram Stars."""
+
+    stars: int
+    pictures: int
+
+
+# The most that Telegram takes for a subscription.
+_MOST_STARS = 10_000
+_MOST_PICTURES = 100_000
+_MOST_PACKS = 8
+
+
+def _packs(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    said = [re.fullmatch(r"\s*(\d{1,6})\s*=\s*(\d{1,6})\s*", part) for part in value.split(",")]
+    packs = tuple(Pack(int(part[1]), int(part[2])) for part in said if part)
+    if None in said or not all(
+        1 <= pack.stars <= _MOST_STARS and 1 <= pack.pictures <= _MOST_PICTURES for pack in packs
+    ):
+        raise ValueError(
+            f"expected stars=pictures, separated by commas, such as 50=10,200=50; at most {_MOST_STARS} stars each"
+        )
+    if len({pack.stars for pack in packs}) < len(packs) or len(packs) > _MOST_PACKS:
+        raise ValueError(f"expected at most {_MOST_PACKS} packs, each for another number of stars")
+    return packs
+
+
+def _one_pack(value: Any) -> Any:
+    packs = _packs(value)
+    if isinstance(value, str) and len(packs) != 1:
+        raise ValueError("expected one stars=pictures, such as 300=100")
+    return packs[0] if isinstance(value, str) else value
+
+
+Packs = Annotated[tuple[Pack, ...], NoDecode, BeforeValidator(_packs)]
+OnePack = Annotated[Pack | None, NoDecode, BeforeValidator(_one_pack)]
+"""Packs in words."""
+
+
 def _words(value: Path) -> Path:
     try:
         value.read_text("utf-8")
@@ -208,6 +249,10 @@ class Settings(BaseSettings):
     )
     admin_ids: Annotated[tuple[int, ...], NoDecode] = Field(
         (), description="Telegram user ids of the admins, separated by commas."
+    )
+    inline_storage_chat: int | None = Field(
+        None,
+        description="Chat that takes the pictures of inline mode (`@bot a fox` in any chat) on their way, as Telegram takes no upload where they are shown: the id of a channel in which the bot may post (15 pictures a minute), or of somebody who started it and wants them all (60); unset: inline mode shows only what a person has.",
     )
     webhook_url: str | None = Field(
         None, description="Public https address of this system's `api`; unset: the bot polls for updates."
@@ -315,6 +360,18 @@ class Settings(BaseSettings):
     spend_cap_then: Literal["stop", "cheaper"] = Field(
         "stop",
         description="When a picture would pass a cap: `stop` refuses it until the next day, `cheaper` lets the next cheaper model make it that still fits.",
+    )
+    star_packs: Packs = Field(
+        (),
+        description="Pictures that people can buy, as Telegram Stars = pictures: `50=10,200=50`; with neither this nor `STAR_MONTHLY` all pictures are free.",
+    )
+    star_monthly: OnePack = Field(
+        None, description="The same by a subscription, each month (30 days): `300=100`; unset: there is none."
+    )
+    free_pictures_day: int = Field(
+        3,
+        ge=0,
+        description="Pictures a day (UTC) that each person has for free, where pictures are sold; the tier `unlimited` pays nothing.",
     )
     blocked_words_file: WordsFile | None = Field(
         None,
@@ -478,12 +535,21 @@ class Settings(BaseSettings):
             raise ValueError(
                 "WEBHOOK_SECRET: is needed with WEBHOOK_URL; make one with `openssl rand -hex 32`"
             )
+        if self.sells and not self.admin_ids:
+            raise ValueError(
+                "ADMIN_IDS: is needed with STAR_PACKS or STAR_MONTHLY: admins refund, and get what people write to /paysupport"
+            )
         known = provider_clients()
         if self.provider not in ("auto", *known):
             raise ValueError(f"PROVIDER: expected auto or one of {', '.join(known)}")
         if self.provider != "auto" and self.provider not in self.providers:
             raise ValueError(f"{key_of(self.provider)}: is needed with PROVIDER={self.provider}")
         return self
+
+    @property
+    def sells(self) -> bool:
+        """Whether pictures are sold."""
+        return bool(self.star_packs or self.star_monthly)
 
     @property
     def providers(self) -> tuple[str, ...]:

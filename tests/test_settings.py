@@ -65,3 +65,20 @@ def test_hosts_of_results() -> None:
     for wrong in ("https://a.example/path", "ftp://a.example", "https://me@a.example"):
         with pytest.raises(SettingsError, match="PROVIDER_RESULT_HOSTS: expected hosts"):
             load_settings(provider_result_hosts=wrong)
+
+
+def test_what_is_sold_is_checked_at_the_start() -> None:
+    assert not load_settings().sells
+    settings = load_settings(star_packs="50=10, 200=50", star_monthly="300=100", admin_ids="1")
+    assert settings.sells
+    assert settings.star_packs == ((50, 10), (200, 50))
+    assert settings.star_monthly == (300, 100)
+    for wrong in ("50", "50=", "0=1", "1=0", "50=10,50=20", "10001=5", "a=b", "50=10;60=20", ""):
+        with pytest.raises(SettingsError, match="STAR_PACKS: expected"):
+            load_settings(star_packs=wrong, admin_ids="1")
+    with pytest.raises(SettingsError, match="STAR_MONTHLY: expected one"):
+        load_settings(star_monthly="50=10,60=20", admin_ids="1")
+    with pytest.raises(SettingsError, match="FREE_PICTURES_DAY"):
+        load_settings(free_pictures_day=-1)
+    with pytest.raises(SettingsError, match="ADMIN_IDS: is needed with STAR_PACKS"):
+        load_settings(star_packs="50=10")

@@ -156,7 +156,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         except NoProvider:
             raise Problem(503, "unavailable", say("refused-unavailable")) from None
         if not admitted.accepted:
-            raise Problem(429, admitted.verdict, refusal_of(say, admitted))
+            raise Problem(429, admitted.verdict, refusal_of(say, admitted, app.settings))
         return {"said": say("app-drawing")}
 
     @router.post("/pictures/{job_id}/star")

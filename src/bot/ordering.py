@@ -36,6 +36,7 @@ from src.pipeline import admission as intake
 from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
 from src.providers.base import OF_SOURCE, nearest_aspect
+from src.settings import Settings
 from src.telegram.client import Undeliverable, answer_to
 from src.telegram.i18n import Translator, width
 from src.telegram.messages import Messages
@@ -127,6 +128,8 @@ class Asking:
             if rights.lacking is not None:
                 return say(rights.lacking)
             wish = replace(wish, count=1 if rights.one_at_a_time else wish.count)
+        if wish.inline is not None:
+            wish = replace(wish, count=1)
         try:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
@@ -138,7 +141,7 @@ class Asking:
             )
             return say("refused-too-many-pictures", most=most) if most else say("refused-no-edits")
         if not admission.accepted:
-            return refusal_of(say, admission)
+            return refusal_of(say, admission, self._app.settings)
         await self._show(admission, say)
         return None
 
@@ -225,8 +228,12 @@ class Asking:
 
     async def _show(self, admission: Admission, say: Translator) -> None:
         standing = await self._app.ledger.standing(admission.request)
-        if standing is not None and not standing.request.messages:
+        if standing is None:
+            return
+        if not standing.request.messages:
             await self._send(self._place(standing, say))
+        elif standing.request.inline is not None and not standing.request.shown:
+            await self._send(self._begin_inline(standing))
 
     async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
         """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
@@ -242,6 +249,14 @@ class Asking:
         self._sending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("not sent", error=type(error).__name__)
+
+    async def _begin_inline(self, standing: Standing) -> None:
+        """Let what the person sent say that it is drawn."""
+        estimates = await self._outlook.estimates(standing.jobs, standing.lines)
+        try:
+            await self._messages.progress(standing.request, standing.jobs, estimates, asked=True)
+        except (Undeliverable, TelegramAPIError) as error:
+            log.info("progress not shown", request_id=standing.request.id, error=type(error).__name__)
 
     async def _place(self, standing: Standing, say: Translator) -> None:
         request, jobs = standing.request, standing.jobs
@@ -431,7 +446,7 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
-def refusal_of(say: Translator, admission: Admission) -> str:
+def refusal_of(say: Translator, admission: Admission, settings: Settings) -> str:
     """Why a wish was not admitted, and when it may be."""
     match admission.verdict:
         case "rate":
@@ -452,6 +467,9 @@ def refusal_of(say: Translator, admission: Admission) -> str:
             return Refusal.of(say, "refused-cooling", minutes=-(-admission.number // 60))
         case "spent":
             return Refusal.of(say, "refused-spent", hours=_hours(admission.number))
+        case "unpaid":
+            share = settings.free_pictures_day
+            return Refusal.of(say, "refused-unpaid", left=admission.number, share=share)
         case "spent-person":
             return Refusal.of(say, "refused-spent-person", hours=_hours(admission.number))
         case _:

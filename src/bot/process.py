@@ -26,6 +26,7 @@ from src.bot.handlers import (
     gallery,
     groups,
     history,
+    inline,
     journal,
     limits,
     models,
@@ -98,6 +99,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.errors.register(apologise)
     conversations = (
         *(
+            inline,
             sharing,
             start,
             admin,

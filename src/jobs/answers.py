@@ -19,7 +19,8 @@ class Admission:
             `busy` (`number` jobs wait: too many, or too many to be done before the deadline),
             `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
-            person has to wait), `cooling` (there were too many; they wait for another `number` seconds).
+            person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
+            person has only `number` pictures left).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
@@ -36,6 +37,7 @@ class Admission:
         "spent-person",
         "forbidden",
         "cooling",
+        "unpaid",
     ]
     request: str = ""
     number: int = 0

@@ -95,6 +95,25 @@ OWED = Key("owed", "hash", "never", "a field goes when its span is written",
     "ledger", "by job, or by a generation's span: what is needed to write it")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")
 
+# Paying
+BALANCE = Key("balance", "hash", "never", "what is bought does not run out",
+    "ledger", "by person: pictures that are paid for and were not had")
+FREE = Key("free:<day>", "hash", "always", "3 days",
+    "ledger", "by person: pictures that they had of that day's free share")
+PAYMENTS = Key("payments", "hash", "never", "one a payment: accounts are kept",
+    "ledger", "by Telegram's charge id: who paid what for how much, and whether it was refunded (credit.Payment)")
+SUBSCRIBED = Key("subscribed", "hash", "never", "one a subscriber",
+    "ledger", "by person: the charge id of their subscription, and until when it is paid (credit.Subscription)")
+TAKINGS = Key("takings", "hash", "never", "four fields",
+    "ledger", "payments and refunds, each in number and stars")
+PROMOS = Key("promos", "hash", "never", "as many as admins made",
+    "ledger", "by code: what it gives, and how often it still may")
+REDEEMED = Key("redeemed", "hash", "never", "one a code and person",
+    "ledger", "by <code> <user>: the update that said it")
+GUESSES = Key("guesses:<user>", "string", "always", "an hour", "bot", "codes that were none")
+RECONCILED = Key("reconciled:<bot>", "string", "never", "one value",
+    "bot", "how many of Telegram's transactions were looked at")
+
 # The fair line
 LINE = Key("line:<provider>", "zset", "never", "a row goes with its turn",
     "ledger", "waiting jobs by class * 2^40 + round")
@@ -144,6 +163,12 @@ ORDER = Key("order:<chat>:<message>", "string", "always", "a day",
 CUT = Key("cut:<chat>", "string", "always", "seconds", "bot", "a long text came in pieces")
 REFUSED = Key("refused:<chat>:<user>:<why>", "string", "always", "seconds",
     "bot", "how often that was said of late")
+STORED = Key("stored:<job>", "string", "always", "a day",
+    "deliver", "what Telegram has of a picture that no message shows yet")
+INLINE = Key("inline:<user>:<words>", "string", "always", "a day",
+    "bot", "words that are drawn into the message that a person sent of them")
+FEEDBACK = Key("feedback", "hash", "never", "two fields",
+    "bot", "when Telegram last told what was sent through us, and when a button had to, ms")
 FILE = Key("file:<job>", "string", "always", "JOB_TTL_DAYS", "bot", "Telegram's id of the original")
 TILE = Key("tile:<bot>:<aspect>:<face>", "string", "always", "JOB_TTL_DAYS",
     "placeholders", "Telegram's id of a tile")

@@ -28,7 +28,7 @@ _NOTICED_SECONDS = 600
 # As many requests as `admit.lua` keeps of a person.
 _HISTORY = 200
 # After these a person has our word, or a provider may have our money.
-_PROMISES = frozenset({"admit", "claim", "accepted"})
+_PROMISES = frozenset({"admit", "claim", "accepted", "paid", "refunded", "redeem"})
 
 
 @functools.cache

@@ -315,6 +315,7 @@ class Request:
         original: the person wants the original, not a photo of it.
         changing: a change of the placeholder was on its way of which nobody knows what became.
         strays: messages that are to be deleted.
+        inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
     """
 
     id: str
@@ -336,6 +337,7 @@ class Request:
     original: bool = False
     changing: bool = False
     strays: tuple[int, ...] = ()
+    inline: str | None = None
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -361,6 +363,7 @@ class Request:
             original=raw.get("first") == "file",
             changing="changing" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
+            inline=raw.get("inline") or None,
         )
 
     @classmethod

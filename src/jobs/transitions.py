@@ -67,12 +67,14 @@ def admit(
     near: float = 0.0,
     charge: Charge | None = None,
     forbidden: bool = False,
+    share: int | None = None,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
     job_class: int = 1,
     kept: bool = False,
     tiers: Mapping[str, Mapping[str, int]] | None = None,
+    inline: str | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
 
@@ -85,7 +87,9 @@ def admit(
         kept: the pictures may come in the provider's answer, and then need room in our store.
         charge: what each job costs, and the caps of today.
         forbidden: it has a word that is not drawn, so it is refused, which is a strike.
+        share: pictures a day that the person has for free, the others are paid for; None: all are free.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
+        inline: the message that shows it was sent by its person (`Request.inline`), and is there.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]
@@ -96,6 +100,9 @@ def admit(
         shown["reply_to"] = reply_to
     if group:
         shown["group"] = 1
+    if inline is not None:
+        # It has no number of its own.
+        shown |= {"inline": inline, "messages": 0}
     payload = {
         "request": request,
         "update": update,
@@ -114,6 +121,7 @@ def admit(
         "kept": kept,
         "charge": (charge or Charge()).payload(),
         "forbidden": forbidden,
+        **({} if share is None else {"share": share}),
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},

@@ -1,6 +1,6 @@
 """The gauges that describe the whole system, from the last snapshot of the leading bot process.
 
-Other processes report none of them, so none is reported twice. What is not there is 0, not absent.
+Other processes report none of them, so none is reported twice. What is not there is 0; what is not known, absent.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from src.telemetry.metrics import VERSION
 
 
 class Gauges:
-    """Exports a snapshot until the next; `clear` when another process leads."""
+    """Exports a snapshot until the next; `clear` when another process leads.
 
-    def __init__(self) -> None:
+    Args:
+        unheard: seconds for which calls of HEARTBEAT_URL have failed.
+    """
+
+    def __init__(self, unheard: Callable[[], float]) -> None:
         self._snapshot: Snapshot | None = None
         meter = metrics.get_meter("imagebot", VERSION, schema_url=SCHEMA_URL)
 
@@ -36,6 +40,16 @@ class Gauges:
         gauge("imagebot.workers", "{process}", "Worker processes alive", _one(lambda s: s.workers))
         gauge("imagebot.telegram.deaf", "s", "Since Telegram gave updates", _one(lambda s: s.deaf or 0.0))
         gauge("imagebot.provider.breaker", "{state}", "Circuit breaker", _each(lambda p: p.breaker))
+
+        gauge("imagebot.machine.cpu", "1", "Of the busiest machine's cores", _one(lambda s: s.load))
+        gauge("imagebot.machine.disk", "1", "Of the fullest disk", _one(lambda s: s.disk))
+        gauge("imagebot.redis.full_in", "d", "Until Redis is full", _one(lambda s: s.store.days))
+        gauge("imagebot.backup.age", "s", "Of the newest backup", _one(lambda s: s.backup.age))
+        gauge("imagebot.backup.interval", "s", "Between backups", _one(lambda s: s.backup.every))
+        gauge("imagebot.backup.failed", "{failure}", "Last one failed", _one(lambda s: bool(s.backup.why)))
+        gauge("imagebot.originals.room", "By", "For pictures in answers", _one(lambda s: s.room))
+        gauge("imagebot.originals.used", "By", "By pictures in answers", _one(lambda s: s.kept))
+        gauge("imagebot.heartbeat.unheard", "s", "HEARTBEAT_URL fails", _one(lambda _: unheard()))
 
         gauge("imagebot.spent", "{unit}", "What today's pictures cost", _spent)
         gauge("imagebot.spent.share", "1", "Of the day's cap", _one(lambda s: (s.spent_share or 0.0) / 100))
@@ -56,8 +70,8 @@ def _spent(snapshot: Snapshot) -> list[Observation]:
     ]
 
 
-def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterable[Observation]]:
-    return lambda snapshot: [Observation(read(snapshot))]
+def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Iterable[Observation]]:
+    return lambda snapshot: [Observation(value) for value in [read(snapshot)] if value is not None]
 
 
 def _each(read: Callable[[ProviderHealth], float]) -> Callable[[Snapshot], Iterable[Observation]]:

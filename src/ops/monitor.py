@@ -30,8 +30,8 @@ class Monitor:
     def __init__(self, app: App, alerts: Alerts) -> None:
         self._app = app
         self._alerts = alerts
-        self._gauges = Gauges()
         self._pulse = Pulse(app.settings)
+        self._gauges = Gauges(self._pulse.unheard)
         self._leader = Leader(app, "monitor", 3 * samples.EVERY)
 
     async def run(self) -> None:

@@ -29,6 +29,7 @@ class Pulse:
         self._url = url.get_secret_value() if url else ""
         self._client = httpx.AsyncClient(timeout=_SECONDS) if url else None
         self._at = -_EVERY
+        self._failing_since: float | None = None
 
     async def beat(self, snapshot: Snapshot) -> None:
         """Call it if it is time and there is no problem; a call that fails is tried again with the next sample."""
@@ -37,9 +38,15 @@ class Pulse:
         try:
             (await self._client.get(self._url)).raise_for_status()
             self._at = time.monotonic()
+            self._failing_since = None
         except httpx.HTTPError as error:
             # Its text has the address, which is a secret.
             log.warning("heartbeat not heard", error=type(error).__name__)
+            self._failing_since = self._failing_since or time.monotonic()
+
+    def unheard(self) -> float:
+        """Seconds for which the calls have failed; 0 while they are heard, or not made."""
+        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
     async def aclose(self) -> None:
         if self._client is not None:

@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from src.app import App, Route
-from src.jobs import TOOLS, Admission, How, Job, Limits, Request, Spec, State, Wake, new_id, transitions
+from src.jobs import (
+    NO_CHAT,
+    TOOLS,
+    Admission,
+    How,
+    Job,
+    Limits,
+    Request,
+    Spec,
+    State,
+    Wake,
+    new_id,
+    transitions,
+)
 from src.jobs.answers import Ending
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
@@ -43,7 +56,7 @@ class Wish:
         reply_to: the person's own message. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
-        parent, how: see `Spec`.
+        parent, how: see `Spec`. inline: see `Request`.
     """
 
     user: int | str
@@ -64,6 +77,7 @@ class Wish:
     negative_prompt: str | None = field(default=None, repr=False)
     parent: str | None = None
     how: How | None = None
+    inline: str | None = None
 
 
 def wish_of(app: App, job: Job, update: str) -> Wish:
@@ -163,11 +177,14 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             charge=app.charge(route),
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
+            # A client of the REST API is the owner's own.
+            share=app.settings.free_pictures_day if app.settings.sells and wish.chat != NO_CHAT else None,
             ttl=app.settings.job_ttl_days * _DAY,
             update=wish.update,
             kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
             group=wish.group,
             reply_to=wish.reply_to,
+            inline=wish.inline,
             job_class=0 if is_admin else 1,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},
         )

@@ -123,10 +123,7 @@ async def close(work: Work, request_id: str) -> None:
 async def _last_words(work: Work, request: Request, jobs: Sequence[Job]) -> None:
     if not jobs or not all(job.ended for job in jobs):
         return
-    if request.status_message is not None:
-        await work.messages.close(request, jobs)
-    elif jobs[0].state in (State.FAILED, State.CANCELLED):
-        await work.messages.notice(jobs[0], request)
+    await work.messages.end(request, jobs)
 
 
 async def _picture(work: Work, job: Job) -> AbstractAsyncContextManager[Picture]:
@@ -174,6 +171,8 @@ async def _failed(work: Work, job: Job, request: Request, error: Exception) -> N
         )
     elif isinstance(error, ProviderError):
         await failures.provider_failed(work, job, error, "fetch")
+    elif kind == "no_storage":
+        await work.owner.no_storage()
     elif isinstance(error, TelegramBadRequest):
         log.warning("telegram refused", job_id=job.id, method=type(error.method).__name__)
     elif not isinstance(error, (TelegramAPIError, Undeliverable)):
@@ -237,6 +236,8 @@ async def _close(work: Work, job: Job, request: Request, finish: Finish) -> None
     if len(request.jobs) > 1:
         # Chosen, perhaps, while another job of it was on its way.
         request = await work.app.ledger.request(request.id) or request
+    if request.inline is not None:
+        return
     asked_for = request.chosen == "later" and finish.outcome != State.CANCELLED
     if asked_for or (done and finish.seconds > timeouts.PING_AFTER):
         if len(request.jobs) > 1 and not done:

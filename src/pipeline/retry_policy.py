@@ -143,7 +143,7 @@ def after_delivery(job: Job, error: Exception) -> Again | GiveUp:
             return GiveUp(error.kind, error.code)
         case Undeliverable():
             # Where no picture may be sent, words may.
-            return GiveUp(error.kind, told=error.kind == "no_rights")
+            return GiveUp(error.kind, told=error.kind in ("no_rights", "no_storage"))
         case TelegramMigrateToChat():
             return no_turn(0.0, "moved")
         case GateClosed():

@@ -28,6 +28,7 @@ from aiogram.types import LinkPreviewOptions, ReplyParameters
 from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
 
 from observability.aiogram import instrument_bot
+from src.jobs import Request
 from src.limits import Limiter
 from src.settings import Settings, SettingsError
 from src.telegram.throttle import Priority, Throttle
@@ -144,7 +145,7 @@ class Undeliverable(Exception):
 
     Attributes:
         kind: `blocked` (the person blocked the bot, or a group removed it), `chat_gone`, `no_rights` (the
-            bot may not write there).
+            bot may not write there), `no_storage` (nor to where inline mode's pictures are stored).
     """
 
     def __init__(self, kind: str) -> None:
@@ -152,9 +153,16 @@ class Undeliverable(Exception):
         self.kind = kind
 
 
+def address(request: Request, message: int) -> dict[str, Any]:
+    """How an edit names one of a request's messages."""
+    if request.inline is not None:
+        return {"inline_message_id": request.inline}
+    return {"chat_id": request.chat, "message_id": message}
+
+
 def answer_to(message: int | None) -> ReplyParameters | None:
     """Answers a message, or none where there is none or it was deleted."""
-    if message is None:
+    if not message:
         return None
     return ReplyParameters(message_id=message, allow_sending_without_reply=True)
 
@@ -180,6 +188,7 @@ def is_missing(error: TelegramAPIError) -> bool:
         "message to delete not found",
         "message can't be deleted",
         "message identifier is not specified",
+        "invalid inline message identifier",
     )
 
 

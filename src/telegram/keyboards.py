@@ -32,6 +32,9 @@ def counts(can: Capabilities) -> list[int]:
     return [n for n in COUNTS if n <= can.counts]
 
 
+LONGEST_QUERY = 256
+"""Characters of what is asked for inline."""
+
 Rows = list[list[InlineKeyboardButton]]
 
 
@@ -205,6 +208,29 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
         buttons.append(button(say("button-share"), OfShared(what="share", id=job.id)))
     rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
     return markup([*rows, [button(say("button-less"), OfJob(what="less", id=job.id))]])
+
+
+class OfInline(CallbackData, prefix="i"):
+    """Draw the words of `keys.INLINE` into the message that a person sent of them."""
+
+    user: int
+    words: str
+
+
+def inline_make(say: Translator, user: int, key: str, words: str) -> InlineKeyboardMarkup:
+    """Under what a person sent to have it drawn there."""
+    return markup([[button(say("button-make"), OfInline(user=user, words=key))], [_inline_words(say, words)]])
+
+
+def inline_again(say: Translator, words: str) -> InlineKeyboardMarkup:
+    """Under what became of it, whoever looks at it there."""
+    return markup([[_inline_words(say, words)]])
+
+
+def _inline_words(say: Translator, words: str) -> InlineKeyboardButton:
+    return InlineKeyboardButton(
+        text=say("button-inline-again"), switch_inline_query_current_chat=words[:LONGEST_QUERY]
+    )
 
 
 def share(say: Translator, job: str, link: str) -> InlineKeyboardMarkup:

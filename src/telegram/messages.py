@@ -6,7 +6,7 @@ the words are (`src.telegram.status_text`), and what is done after an error (`sr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from src.providers.base import OF_SOURCE, Picture
 from src.providers.catalog import Catalog, get_catalog
 from src.settings import Settings
 from src.telegram import keyboards, status_text
-from src.telegram.client import Undeliverable, answer_to, is_missing, is_unchanged, reaching, says
+from src.telegram.client import Undeliverable, address, answer_to, is_missing, is_unchanged, reaching, says
 from src.telegram.i18n import Texts, Translator, shorten
 from src.telegram.photos import Media, shown_in
 from src.telegram.placeholders import Placeholders, count_offer
@@ -74,6 +74,8 @@ class Messages:
                 (`TelegramRetryAfter`) while anything else wants to go.
         """
         say = self._texts.translator(request.lang)
+        # What a person sends through us shows others no offers.
+        offer = offer if request.inline is None else None
         status = status_text.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
         if message is None or status.shape == request.shown:
@@ -102,7 +104,7 @@ class Messages:
 
         with priority("answer" if asked else "progress"), before_leaving(goes), reaching():
             try:
-                return await self._edit_text(request.chat, message, text, markup)
+                return await self._edit_text(address(request, message), text, markup)
             except (TelegramNetworkError, TelegramServerError):
                 raise  # it may have arrived, or still do
             except TelegramAPIError:
@@ -113,13 +115,27 @@ class Messages:
     async def _correct(self, request: Request) -> None:
         """Say the end again if it was said while our edit was on its way: the later edit has won."""
         jobs = await self._ledger.jobs(request.jobs)
-        if request.status_message is not None:
-            if all(job.ended for job in jobs):
-                await self.close(request, jobs)
-        elif jobs and jobs[0].state in (State.FAILED, State.CANCELLED):
-            await self.notice(jobs[0], request)
+        if request.inline is not None and jobs and jobs[0].state is State.DELIVERING:
+            # Whoever shows it comes back, if it is not done meanwhile.
+            await self._ledger.changing(request.id)
+            jobs = await self._ledger.jobs(request.jobs)
+        if request.status_message is None or all(job.ended for job in jobs):
+            await self.end(request, jobs)
 
     # The end
+
+    async def end(self, request: Request, jobs: Sequence[Job]) -> None:
+        """Say once more how a request ended, where that may have been hidden."""
+        if not jobs:
+            return
+        if request.status_message is not None:
+            await self.close(request, jobs)
+        elif jobs[0].state in (State.FAILED, State.CANCELLED):
+            await self.notice(jobs[0], request)
+        elif request.inline is not None and jobs[0].state is State.DELIVERED:
+            # Elsewhere a text cannot take the place of a picture.
+            with reaching():
+                await self._put_stored(jobs[0], request, jobs[0].shown or {})
 
     async def picture(self, job: Job, request: Request, image: Picture) -> dict[str, Any]:
         """Put the picture where the placeholder is.
@@ -131,12 +147,13 @@ class Messages:
         Raises:
             ProviderError: the picture broke off on its way, or has to be made to fit and cannot be decoded.
         """
-        say = self._texts.translator(request.lang)
+        if request.inline is not None:
+            with reaching():
+                stored = await self._media.store(job, image, original=request.original)
+                await self._put_stored(job, request, stored)
+            return {"message": 0} | stored | (job.result or {})
         single = len(request.jobs) == 1
-        caption = Text()
-        if single:
-            caption = Text(picture_caption(say, job, self._catalog), status_text.note(say, request))
-        markup = keyboards.picture(say, job.id, edits=self._edits) if single else None
+        caption, markup = self._under_picture(job, request) if single else (Text(), None)
         message = request.message_of(job.id)
         if message is None:
             raise Undeliverable("chat_gone")
@@ -144,7 +161,6 @@ class Messages:
             self._media.show,
             job,
             image,
-            request.chat,
             caption=caption,
             markup=markup,
             album=not single,
@@ -152,24 +168,42 @@ class Messages:
         )
         with reaching():
             try:
-                sent = await show(message)
+                sent = await show(address(request, message))
             except TelegramBadRequest as error:
                 if not is_missing(error):
                     raise
                 message = await self._replace(job, request)
-                sent = await show(message)
+                sent = await show(address(request, message))
         shown: dict[str, Any] = {"message": message}
         if sent is not None:
             shown |= shown_in(sent)
         return shown | (job.result or {})
 
+    def _under_picture(self, job: Job, request: Request) -> tuple[Text, InlineKeyboardMarkup]:
+        """The words and the buttons under a picture that stands alone."""
+        say = self._texts.translator(request.lang)
+        caption = Text(picture_caption(say, job, self._catalog), status_text.note(say, request))
+        if request.inline is not None:
+            return caption, keyboards.inline_again(say, job.spec.prompt)
+        return caption, keyboards.picture(say, job.id, edits=self._edits)
+
+    async def _put_stored(self, job: Job, request: Request, stored: Mapping[str, Any]) -> None:
+        """Let what a person sent through us show the picture; if it is gone they find it in their history."""
+        caption, markup = self._under_picture(job, request)
+        try:
+            await self._media.put_stored(job, stored, address(request, 0), caption, markup)
+        except TelegramBadRequest as error:
+            if not is_missing(error):
+                raise
+
     async def shown_already(self, job: Job, request: Request) -> int | None:
         """The message that has become the job's picture though nobody heard so; None: there is none.
 
-        Of a tile in an album it cannot be told: it was a photo before.
+        Of a tile in an album it cannot be told: it was a photo before. Nor of what a person sent through us: there
+        words may be put under a picture.
         """
         message = request.message_of(job.id)
-        if message is None or len(request.jobs) > 1:
+        if message is None or len(request.jobs) > 1 or request.inline is not None:
             return None
         say = self._texts.translator(request.lang)
         try:
@@ -192,20 +226,23 @@ class Messages:
             return {}
         with reaching():
             if len(request.jobs) > 1:
-                await self._media.fail_tile(request.chat, message, job.spec.aspect)
+                await self._media.fail_tile(address(request, message), job.spec.aspect)
                 return {"message": message}
             text = Text(status_text.reason(say, job), status_text.note(say, request))
-            markup = keyboards.no_picture(say, job)
+            inline = request.inline is not None
+            markup = (
+                keyboards.inline_again(say, job.spec.prompt) if inline else keyboards.no_picture(say, job)
+            )
             try:
-                await self._edit_text(request.chat, message, text, markup)
+                await self._edit_text(address(request, message), text, markup)
             except TelegramBadRequest as error:
                 if not is_missing(error):
                     raise
                 # Who took the job back and removed its message wants to hear no more of it.
-                if job.state is State.CANCELLED:
+                if job.state is State.CANCELLED or inline:
                     return {"message": message}
                 message = await self._replace(job, request)
-                await self._edit_text(request.chat, message, text, markup)
+                await self._edit_text(address(request, message), text, markup)
         return {"message": message}
 
     async def close(self, request: Request, jobs: Sequence[Job]) -> None:
@@ -218,8 +255,7 @@ class Messages:
         with reaching():
             try:
                 await self._edit_text(
-                    request.chat,
-                    request.status_message,
+                    address(request, request.status_message),
                     text,
                     keyboards.album(say, request.id, jobs, edits=self._edits),
                 )
@@ -246,13 +282,11 @@ class Messages:
             )
 
     async def _edit_text(
-        self, chat: int, message: int, text: Text, markup: InlineKeyboardMarkup | None
+        self, where: Mapping[str, Any], text: Text, markup: InlineKeyboardMarkup | None
     ) -> bool:
         """Change a text message; False if it said so already, or shows its picture by now."""
         try:
-            await self._bot.edit_message_text(
-                chat_id=chat, message_id=message, reply_markup=markup, **text.as_kwargs()
-            )
+            await self._bot.edit_message_text(reply_markup=markup, **where, **text.as_kwargs())
         except TelegramBadRequest as error:
             if is_unchanged(error) or says(error, "no text in the message"):
                 return False

@@ -48,6 +48,10 @@ class Owner:
         elif error.kind in _REASONS:
             await self._tell(provider, _REASONS[error.kind], model=model)
 
+    async def no_storage(self) -> None:
+        """Inline mode's pictures cannot be stored."""
+        await self._tell("telegram", "owner-storage")
+
     async def passed(self, provider: str, *, mended: bool) -> None:
         """A provider works; `mended`: it did not before, so what it fails of next is news."""
         now = time.time()

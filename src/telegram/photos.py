@@ -7,9 +7,11 @@ A picture is streamed from the provider to Telegram, so none is whole in memory 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from aiogram import Bot
@@ -34,7 +36,15 @@ from src.jobs import Job, Ledger, Request, keys
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import tiles
-from src.telegram.client import answer_to, is_missing, is_unchanged, is_unreachable, says
+from src.telegram.client import (
+    Undeliverable,
+    answer_to,
+    is_missing,
+    is_unchanged,
+    is_unreachable,
+    reaching,
+    says,
+)
 
 _UPLOAD_SECONDS = 120
 _DAY = 86_400
@@ -52,14 +62,14 @@ class Media:
     def __init__(self, bot: Bot, ledger: Ledger, settings: Settings) -> None:
         self._bot = bot
         self._ledger = ledger
+        self._storage = settings.inline_storage_chat
         self._keep = settings.job_ttl_days * _DAY
 
     async def show(
         self,
         job: Job,
         image: Picture,
-        chat: int,
-        message: int,
+        where: Mapping[str, Any],
         *,
         caption: Text,
         markup: InlineKeyboardMarkup | None,
@@ -70,6 +80,7 @@ class Media:
         file it is, in an album made to fit.
 
         Args:
+            where: the message's `address`.
             album: the message is one of an album, which has no place for a file.
             original: as the file first, as the person wants it.
 
@@ -79,23 +90,92 @@ class Media:
         Raises:
             ProviderError: the picture broke off on its way, or has to be fitted and cannot be decoded.
         """
+
+        async def put(media: InputMediaPhoto | InputMediaDocument) -> Message | None:
+            return await self._put(where, media, markup)
+
+        return await self._in_a_form(job, image, put, caption, album=album, original=original)
+
+    async def store(self, job: Job, image: Picture, *, original: bool = False) -> dict[str, Any]:
+        """Let Telegram have a job's picture where nobody looks, as it takes no upload into what a person sent through
+        us; once, if its answer is heard.
+
+        Returns:
+            What `shown_in` says of it, for `put_stored`.
+
+        Raises:
+            Undeliverable: nothing can be stored.
+            ProviderError: as `show` does.
+        """
+        key = keys.STORED(job.id)
+        if (known := await self._ledger.client.get(key)) is not None:
+            return dict(json.loads(known))
+        sent = await self._in_a_form(job, image, self._store, Text(), album=False, original=original)
+        stored = shown_in(sent) if sent is not None else {}
+        await self._ledger.client.set(key, json.dumps(stored), ex=_DAY)
+        return stored
+
+    async def put_stored(
+        self,
+        job: Job,
+        stored: Mapping[str, Any],
+        where: Mapping[str, Any],
+        caption: Text,
+        markup: InlineKeyboardMarkup | None,
+    ) -> None:
+        """Put into a message what Telegram has."""
+        kind = InputMediaDocument if stored.get("document") else InputMediaPhoto
+        try:
+            await self._put(where, kind(media=str(stored.get("file_id")), **_captioned(caption)), markup)
+        except TelegramBadRequest as error:
+            if not is_missing(error):
+                # Telegram may have forgotten it: the next try stores it anew.
+                await self._ledger.client.delete(keys.STORED(job.id))
+            raise
+
+    async def _store(self, media: InputMediaPhoto | InputMediaDocument) -> Message:
+        if self._storage is None:
+            raise Undeliverable("no_storage")
+        chat = self._storage
+        silent: dict[str, Any] = {"disable_notification": True, "request_timeout": _UPLOAD_SECONDS}
+        try:
+            with reaching(), _broken_off(media):
+                if isinstance(media, InputMediaPhoto):
+                    return await self._bot.send_photo(chat, media.media, **silent)
+                return await self._bot.send_document(
+                    chat, media.media, disable_content_type_detection=True, **silent
+                )
+        except Undeliverable as error:
+            raise Undeliverable("no_storage") from error
+
+    async def _in_a_form(
+        self,
+        job: Job,
+        image: Picture,
+        put: Callable[[InputMediaPhoto | InputMediaDocument], Awaitable[Message | None]],
+        caption: Text,
+        *,
+        album: bool,
+        original: bool,
+    ) -> Message | None:
+        """Put a picture somewhere in the first form that Telegram takes."""
         file = PictureFile(image, file_name(job, image.mime))
         as_photo = tiles.fits_photo(image.size, image.width, image.height)
         if as_photo and not original:
             try:
-                return await self._put(chat, message, _photo(file, caption), markup)
+                return await put(_photo(file, caption))
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
                 if album and says(error, "not enough rights"):
                     raise  # there it can be nothing but a photo
         if not album:
             try:
-                return await self._put(chat, message, _document(file, caption), markup)
+                return await put(_document(file, caption))
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
         if as_photo and original:
             try:
-                return await self._put(chat, message, _photo(file, caption), markup)
+                return await put(_photo(file, caption))
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
         data = b"".join([piece async for piece in image.pieces()])
@@ -104,7 +184,7 @@ class Media:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # as Pillow says so
             raise ProviderError(ErrorKind.BAD_RESULT, "undecodable") from None
         fitted = BufferedInputFile(jpeg, file_name(job, "image/jpeg"))
-        return await self._put(chat, message, _photo(fitted, caption), markup)
+        return await put(_photo(fitted, caption))
 
     async def send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:
         """Send an album of tiles, one for each of a request's jobs; its messages' ids."""
@@ -121,11 +201,11 @@ class Media:
         sent = await self._with_tile(jobs[0].spec.aspect, "waiting", send)
         return [message.message_id for message in sent]
 
-    async def fail_tile(self, chat: int, message: int, aspect: str) -> None:
+    async def fail_tile(self, where: Mapping[str, Any], aspect: str) -> None:
         """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
 
         async def put(tile: InputFile | str) -> list[Message]:
-            sent = await self._put(chat, message, InputMediaPhoto(media=tile), None)
+            sent = await self._put(where, InputMediaPhoto(media=tile), None)
             return [] if sent is None else [sent]
 
         try:
@@ -153,23 +233,15 @@ class Media:
 
     async def _put(
         self,
-        chat: int,
-        message: int,
+        where: Mapping[str, Any],
         media: InputMediaPhoto | InputMediaDocument,
         markup: InlineKeyboardMarkup | None,
     ) -> Message | None:
         try:
-            sent = await self._bot.edit_message_media(
-                media,
-                chat_id=chat,
-                message_id=message,
-                reply_markup=markup,
-                request_timeout=_UPLOAD_SECONDS,
-            )
-        except TelegramNetworkError:
-            if isinstance(media.media, PictureFile) and media.media.failure is not None:
-                raise media.media.failure from None
-            raise
+            with _broken_off(media):
+                sent = await self._bot.edit_message_media(
+                    media, reply_markup=markup, request_timeout=_UPLOAD_SECONDS, **where
+                )
         except TelegramBadRequest as error:
             if not is_unchanged(error):
                 raise
@@ -198,6 +270,17 @@ class PictureFile(InputFile):
         except ProviderError as error:
             self.failure = error
             raise
+
+
+@contextmanager
+def _broken_off(media: InputMediaPhoto | InputMediaDocument) -> Iterator[None]:
+    """Raises why a picture broke off on its way, of which aiogram says only that the network did."""
+    try:
+        yield
+    except TelegramNetworkError:
+        if isinstance(media.media, PictureFile) and media.media.failure is not None:
+            raise media.media.failure from None
+        raise
 
 
 def file_name(job: Job, mime: str) -> str:

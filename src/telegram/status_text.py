@@ -40,6 +40,7 @@ _FAILURES = {
     "deadline": "failed-timeout",
     "bad_result": "failed-bad-result",
     "no_rights": "failed-no-rights",
+    "no_storage": "failed-unavailable",
 }
 
 

@@ -9,7 +9,19 @@ import pytest
 import yaml
 from contract import OBSERVABILITY, RULES, known_names, names_in, rules
 
-from src.ops.thresholds import CPU, MEMORY, OLDEST, REDIS_MEMORY, TIME, WAITING
+from src.ops.thresholds import (
+    BACKUP,
+    CPU,
+    DISK,
+    LOAD,
+    MEMORY,
+    OLDEST,
+    REDIS_FULL,
+    REDIS_MEMORY,
+    TELEGRAM,
+    TIME,
+    WAITING,
+)
 
 TESTS = Path(__file__).parent / "alerts.test.yml"
 ALERTS = [rule for rule in rules() if "alert" in rule]
@@ -67,15 +79,26 @@ def test_an_alert_is_complete(rule: dict) -> None:
         ("CpuHigh", f"> {CPU.attention:g}"),
         ("MemoryHigh", f"> {MEMORY.attention:g}"),
         ("RedisMemoryHigh", f"> {REDIS_MEMORY.attention:g}"),
+        ("BotDeaf", f"> {TELEGRAM.problem:g}"),
+        ("MachineBusy", f"> {LOAD.attention:g}"),
+        ("DiskFilling", f"> {DISK.attention:g} and imagebot:machine_disk:ratio <= {DISK.problem:g}"),
+        ("DiskFull", f"> {DISK.problem:g}"),
+        ("BackupLate", f"> {BACKUP.attention:g} and imagebot:backup_age:ratio <= {BACKUP.problem:g}"),
+        ("BackupMissing", f"> {BACKUP.problem:g}"),
+        (
+            "RedisFilling",
+            f"< {-REDIS_FULL.attention:g} and imagebot:redis_full_in_days >= {-REDIS_FULL.problem:g}",
+        ),
+        ("RedisAlmostFull", f"< {-REDIS_FULL.problem:g}"),
     ],
 )
 def test_alerts_go_by_the_same_numbers_as_the_status_page(alert: str, over: str) -> None:
     (rule,) = (rule for rule in ALERTS if rule["alert"] == alert)
     assert rule["expr"].endswith(over)
     # What the operator reads says the same number as what Prometheus compares.
-    percent = over.startswith("> 0.")
-    number = f"{100 * float(over[2:]):g} %" if percent else over.split()[1]
-    assert number in rule["annotations"]["summary"] or alert in ("RedisMemoryHigh", "LineNotMoving")
+    number = float(over.split()[1])
+    said = f"{100 * number:g} %" if number < 1 else f"{number:g}"
+    assert said in rule["annotations"]["summary"] or alert in ("RedisMemoryHigh", "LineNotMoving", "BotDeaf")
 
 
 def test_rules_ask_for_metrics_that_exist() -> None:

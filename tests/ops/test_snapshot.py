@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from src.app import App, open_app
 from src.jobs import Spec, Wake, keys, new_id, transitions
@@ -17,14 +20,16 @@ from src.limits import Limiter
 from src.ops import heartbeat, samples
 from src.ops.advice import advise
 from src.ops.alerts import Alerts
+from src.ops.gauges import Gauges
 from src.ops.heartbeat import Beat, Heartbeat
 from src.ops.pulse import Pulse
 from src.ops.report import report
-from src.ops.snapshot import Snapshot, look
+from src.ops.snapshot import BackupState, Snapshot, look
 from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
 from src.settings import Cap, load_settings
 from src.telegram.i18n import get_texts
+from tests.monitoring.contract import promised
 
 ADMIN = 4711
 
@@ -288,6 +293,54 @@ async def test_what_fills_up_is_seen_before_it_is_full(app: App) -> None:
     assert "failed: no room" in report(get_texts().translator("en"), await look(app))
 
 
+async def test_every_gauge_is_the_contracts_and_says_its_figure(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = InMemoryMetricReader()
+    monkeypatch.setattr(metrics, "get_meter", MeterProvider([reader], shutdown_on_exit=False).get_meter)
+    gauges = Gauges(lambda: 240.0)
+
+    def said() -> dict[str, tuple[str, float]]:
+        data = reader.get_metrics_data()
+        scopes = (
+            [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+        )
+        found = [metric for scope in scopes for metric in scope.metrics if metric.data.data_points]
+        return {metric.name: (metric.unit, metric.data.data_points[0].value) for metric in found}
+
+    assert said() == {}
+    snapshot = await look(app)
+    gauges.show(snapshot)
+    unknown = {"imagebot.redis.full_in", "imagebot.backup.age", "imagebot.originals.room", "imagebot.spent"}
+    contract = {
+        r["name"]: r["unit"] for r in promised() if r["kind"] == "gauge" and r["name"][:8] == "imagebot"
+    }
+    assert said().keys() == contract.keys() - unknown
+
+    store, backup = replace(snapshot.store, days=9.0), BackupState(3600.0, "no room", 7200.0)
+    spent = Spent({"kie": {"USD": 250_000}})
+    gauges.show(
+        replace(snapshot, disk=0.9, deaf=70.0, store=store, backup=backup, spent=spent, room=5, kept=8)
+    )
+    found = said()
+    assert {name: unit for name, (unit, _) in found.items()} == contract
+    for name, value in {
+        "machine.disk": 0.9,
+        "telegram.deaf": 70,
+        "redis.full_in": 9,
+        "backup.age": 3600,
+        "backup.interval": 7200,
+        "backup.failed": 1,
+        "spent": 0.25,
+        "originals.room": 5,
+        "originals.used": 8,
+        "heartbeat.unheard": 240,
+    }.items():
+        assert found[f"imagebot.{name}"][1] == value, name
+    gauges.clear()
+    assert said() == {}
+
+
 async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App) -> None:
     heard: list[str] = []
     answers = [500, 200, 200]
@@ -308,8 +361,11 @@ async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App
         assert heard == []
         await worker_at_ease(app)
         well = await look(app)
+        assert pulse.unheard() == 0
         await pulse.beat(well)  # is not taken
+        assert pulse.unheard() > 0
         await pulse.beat(well)
+        assert pulse.unheard() == 0
         await pulse.beat(well)  # not yet again
         assert heard == ["/ping/abc"] * 2
         await pulse.aclose()

@@ -50,7 +50,7 @@ _TOAST = 200
 
 
 class OnlyAddressed(BaseMiddleware):
-    """Outer middleware of messages: drops what a group's members say to each other."""
+    """Outer middleware of messages: drops what a group's members say to each other, and what people send through us."""
 
     async def __call__(
         self,
@@ -58,10 +58,13 @@ class OnlyAddressed(BaseMiddleware):
         event: TelegramObject,
         data: dict[str, Any],
     ) -> Any:
-        if isinstance(event, Message) and event.chat.type != ChatType.PRIVATE:
-            bot: Bot = data["bot"]
-            if not _is_addressed(event, await bot.me()):
-                return None
+        if not isinstance(event, Message):
+            return await handler(event, data)
+        bot: Bot = data["bot"]
+        if event.via_bot is not None and event.via_bot.id == bot.id:
+            return None
+        if event.chat.type != ChatType.PRIVATE and not _is_addressed(event, await bot.me()):
+            return None
         return await handler(event, data)
 
 

@@ -1,15 +1,17 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, cooling, counts, due, history, job, line, open, originals, request, slots, spent, took, update, user, window
+-- Keys  active, balance, cooling, counts, due, free, history, job, line, open, originals, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
 --               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
---               forbidden (it has a word that is not drawn)
+--               forbidden (it has a word that is not drawn),
+--               share (pictures a day that each person has for free; none: pictures are not sold)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
 --         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
---         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day
+--         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day ;
+--         "unpaid" pictures that they have left: too few
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
 local n = #a.jobs
@@ -77,6 +79,20 @@ if over then
   end
   return {over == 'all' and 'spent' or 'spent-person', math.ceil(((TODAY + 1) * 86400000 - NOW) / 1000)}
 end
+-- The day's free share goes first. Whom the caps do not bind pays nothing.
+local sold, free = a.share and a.uncapped ~= 1, 0
+local had = P .. 'free:' .. TODAY
+if sold then
+  local left = math.max(0, a.share - (redis.call('HGET', had, a.user) or 0))
+  local bought = tonumber(redis.call('HGET', P .. 'balance', a.user) or '0')
+  free = math.min(n, left)
+  if n - free > math.max(0, bought) then return {'unpaid', left + math.max(0, bought)} end
+  if free > 0 then
+    redis.call('HINCRBY', had, a.user, free)
+    redis.call('EXPIRE', had, 259200)
+  end
+  if n > free then redis.call('HINCRBY', P .. 'balance', a.user, free - n) end
+end
 for unit, amount in pairs(costs) do add_cost(TODAY, a.provider, a.user, unit, amount) end
 local charged = cjson.encode({day = TODAY, provider = a.provider, free = a.uncapped == 1, costs = a.charge.costs})
 
@@ -93,6 +109,7 @@ for i, job in ipairs(a.jobs) do
   redis.call('HSET', job_key(job.id), 'v', 2, 'state', 'waiting', 'user', a.user, 'request', a.request,
     'provider', a.provider, 'class', a.class, 'spec', job.spec, 'wake', job.wake, 'created', NOW, 'deadline', NOW + a.deadline,
     'fence', 0, 'holder', '', 'story', 'waiting@0', 'charge', charged, 'keep', person[4] or 0)
+  if sold then redis.call('HSET', job_key(job.id), 'paid', i <= free and TODAY or 'balance') end
 end
 many('ZADD', active, opened)
 many('ZADD', P .. 'due', rows)

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, cooling, due, job, line, owed, request, slots, spender, spent, starred, strikes, tags, window
+-- Keys  active, balance, cooling, due, free, job, line, owed, request, slots, spender, spent, starred, strikes, tags, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -136,6 +136,19 @@ local function may_be_paid(f, state, kind, code)
   if kind == 'submit_unknown' or code == 'submit_unknown' or doubtful(f) then return true end
   if f.state == 'submitting' then return f.holder ~= '' end
   return f.state ~= 'running' or state == 'cancelled' or kind == 'timeout'
+end
+
+-- Where pictures are sold, a job's field `paid` says what its picture was taken from at its admission: `balance`, or the
+-- day of whose free share it is. It ends without one: that comes back.
+local function give_back(id, user)
+  local paid = redis.call('HGET', job_key(id), 'paid')
+  if not paid then return end
+  redis.call('HDEL', job_key(id), 'paid')
+  if paid == 'balance' then
+    redis.call('HINCRBY', P .. 'balance', user, 1)
+  elseif redis.call('HEXISTS', P .. 'free:' .. paid, user) == 1 then
+    redis.call('HINCRBY', P .. 'free:' .. paid, user, -1)
+  end
 end
 
 -- Give free slots to the head of the line. Returns what is needed to wake each job: id, wake, id, wake, …
@@ -273,6 +286,7 @@ local function end_early(id, f, state, kind, code, cap)
   if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
   if kind == 'moderated_input' then strike_for(id, f) end
   if not may_be_paid(f, state, kind, code) then charge(id, f, provider, {}) end
+  give_back(id, f.user)
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

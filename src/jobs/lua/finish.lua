@@ -34,6 +34,7 @@ if f.state == 'delivering' then
   if ARGV[5] ~= '' then
     redis.call('HSET', job_key(id), 'kind', ARGV[5])
     redis.call('ZADD', P .. 'failed', NOW, id)
+    give_back(id, f.user)
   end
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
