@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +37,15 @@ def pytest_collection_finish() -> None:
     # What was imported stays: going through it again and again takes a tenth of a run.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_trust_store() -> Iterator[None]:
+    """aiogram reads the machine's certificates for each bot: a tenth of a second, in hundreds of tests."""
+    once = SimpleNamespace(create_default_context=functools.cache(ssl.create_default_context))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("aiogram.client.session.aiohttp.ssl", once)
+        yield
 
 
 class RedisProcess:

@@ -15,7 +15,7 @@ from tests.servers import RABBITMQ_SERVER
 @pytest.mark.parametrize(
     ("seed", "seconds", "every", "broker"),
     [
-        pytest.param(7, 12.0, 1.2, "redis", marks=pytest.mark.timeout(240)),
+        pytest.param(7, 12.0, 1.2, "redis", marks=[pytest.mark.soak, pytest.mark.timeout(240)]),
         *(
             pytest.param(n, 90.0, 1.5, broker, marks=[pytest.mark.soak, pytest.mark.timeout(400)])
             for broker, seeds in (("redis", 8), ("rabbitmq", 3))
