@@ -18,13 +18,17 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
+from aiogram import Bot
+from aiogram.enums import ChatType
 from aiogram.exceptions import (
     TelegramAPIError,
+    TelegramBadRequest,
+    TelegramForbiddenError,
     TelegramNetworkError,
     TelegramNotFound,
     TelegramUnauthorizedError,
 )
-from aiogram.types import User, WebhookInfo
+from aiogram.types import ChatMemberAdministrator, User, WebhookInfo
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.util.re import parse_env_headers
@@ -48,6 +52,7 @@ from src.telegram.client import make_bot
 _OLDEST_REDIS = (6, 2)
 _CONNECT_SECONDS = 3.0
 _CLOCK_SECONDS = 10.0
+_DAY_MS = 86_400_000
 # Of the machine: bot, worker, api and Redis; and what it is to have free.
 _LEAST_MEMORY = 1_000_000_000
 _LEAST_DISK = 1_000_000_000
@@ -181,6 +186,8 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
         me = await bot.get_me(request_timeout=15)
         yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}{way}")
         yield Finding("Telegram's switches", True, _switches(me))
+        if me.supports_inline_queries or settings.inline_storage_chat is not None:
+            yield Finding("inline mode", *await _inline(settings, bot, me))
         if (theirs := await _time_at_telegram(settings)) is not None:
             yield _clock("Telegram", theirs)
         info = await bot.get_webhook_info(request_timeout=15)
@@ -191,6 +198,8 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("Telegram's webhook", True, "one is set from before; the bot takes it back")
         if settings.redis_url is not None and (wrong := await _deaf(settings)):
             yield Finding("Telegram's updates", False, wrong)
+        if settings.redis_url is not None and (untold := await _untold(settings)):
+            yield Finding("inline feedback", False, untold)
     except TelegramUnauthorizedError:
         yield Finding("Telegram", False, "the token is refused: check TELEGRAM_TOKEN with @BotFather")
     except (TelegramNetworkError, OSError):
@@ -213,7 +222,41 @@ def _switches(me: User) -> str:
         if me.can_read_all_group_messages
         else "hears commands, mentions and replies there"
     )
-    return f"{groups}; it {heard}; inline mode is {'on' if me.supports_inline_queries else 'off'}"
+    inline = "on" if me.supports_inline_queries else "off (@BotFather: /setinline)"
+    return f"{groups}; it {heard}; inline mode is {inline}"
+
+
+async def _inline(settings: Settings, bot: Bot, me: User) -> tuple[bool, str]:
+    """Whether pictures can be asked for in any chat, and why not."""
+    storage = settings.inline_storage_chat
+    if not me.supports_inline_queries:
+        return False, "is off: switch it on with @BotFather's /setinline, or unset INLINE_STORAGE_CHAT"
+    if storage is None:
+        return True, "shows what people have; it makes new pictures once INLINE_STORAGE_CHAT is set"
+    try:
+        chat = await bot.get_chat(storage)
+        member = None if chat.type == ChatType.PRIVATE else await bot.get_chat_member(storage, me.id)
+    except (TelegramBadRequest, TelegramForbiddenError) as error:
+        return False, f"INLINE_STORAGE_CHAT cannot be reached ({error.message}): add the bot there"
+    if member is not None and chat.type == ChatType.CHANNEL:
+        posts = isinstance(member, ChatMemberAdministrator) and member.can_post_messages
+        if not posts:
+            return False, "the bot may not post to INLINE_STORAGE_CHAT: make it an admin of that channel"
+    return True, "makes pictures by INLINE_STORAGE_CHAT; @BotFather's /setinlinefeedback should be 100 %"
+
+
+async def _untold(settings: Settings) -> str:
+    """Whether people have to tap a button because Telegram does not tell what they sent; empty: it does, or nobody did."""
+    client = make_redis(settings)
+    try:
+        seen = await client.hgetall(keys.FEEDBACK())
+    except (RedisError, OSError):
+        return ""  # said above
+    finally:
+        await client.aclose()
+    if int(seen.get("tapped", 0)) - int(seen.get("told", 0)) < _DAY_MS:
+        return ""
+    return "is off, so people have to tap “Make it”: set it to 100 % with @BotFather's /setinlinefeedback"
 
 
 async def _time_at_telegram(settings: Settings) -> float | None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from aiogram.exceptions import TelegramNetworkError
 
-from src.jobs import State, keys
+from src.jobs import State, keys, transitions
 from src.jobs.estimate import Estimate
+from src.pipeline import deliver
+from src.pipeline.leases import Work
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person
 from src.telegram.client import Undeliverable
@@ -253,6 +255,24 @@ async def test_a_storage_that_takes_nothing(world: World) -> None:
         await world.messages.picture(job, await world.request_of(job), image())
     await world.failed(job, "no_storage")
     assert "on our side" in message.text
+
+
+async def test_the_owner_hears_of_it_and_the_person_is_told(world: World) -> None:
+    owner, anna = world.sandbox.person("Owner", id=77), world.sandbox.person("Anna")
+    await owner.send_text("/start")
+    message = await sent(world, anna, "a fox")
+    [job] = await world.active(anna.id)
+    await world.made(job, image().data)
+    world.sandbox.bot.chats[STORAGE].blocked = True
+    work = Work(world.app, world.bot, world.messages)
+    for _ in range(2):  # that it cannot be shown, and that this is told
+        claimed = await world.app.ledger.run(transitions.claim_to_show(job.id, holder="test", lease=30))
+        assert claimed is not None
+        await deliver.show(work, *claimed)
+    assert "on our side" in message.text
+    assert any("INLINE_STORAGE_CHAT" in told.text for told in owner.messages)
+    [ended] = await world.app.ledger.jobs([job.id])
+    assert (ended.state, ended.kind) == (State.FAILED, "no_storage")
 
 
 @pytest.mark.parametrize("settings_of_world", [{}])

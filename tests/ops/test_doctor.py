@@ -16,8 +16,10 @@ import redis
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from src.jobs import keys
 from src.ops import doctor
 from src.ops.doctor import examine
+from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings
 from tests.conftest import RedisProcess
 
@@ -151,6 +153,34 @@ async def test_switches_clock_and_webhook(monkeypatch: pytest.MonkeyPatch) -> No
     assert "timedatectl" in clock
     (webhook,) = (line for line in lines if "webhook:" in line)
     assert webhook.endswith("3 updates wait; the last call failed: Connection timed out")
+
+
+async def test_inline_mode_is_switched_on_in_three_places(
+    redis_url: str, sync_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def line(about: str = "inline mode") -> str:
+        return next(iter(await said(about)), "")
+
+    async with TelegramSandbox() as sandbox:
+        anna = sandbox.person("Anna")
+        channel = sandbox.group("Store", [anna], type="channel")
+        monkeypatch.setenv("TELEGRAM_API_URL", sandbox.url)
+        monkeypatch.setenv("TELEGRAM_TOKEN", DEMO_TOKEN)
+        monkeypatch.setenv("REDIS_URL", redis_url)
+        assert "once INLINE_STORAGE_CHAT is set" in await line()
+        monkeypatch.setenv("INLINE_STORAGE_CHAT", "-1009")
+        assert (await line()).startswith("WRONG inline mode: INLINE_STORAGE_CHAT cannot be reached")
+        monkeypatch.setenv("INLINE_STORAGE_CHAT", str(channel.id))
+        assert "make it an admin" in await line()
+        sandbox.set_role(channel, None, "administrator", by=anna)
+        assert (await line()).startswith("ok    inline mode: makes pictures")
+        assert await line("inline feedback") == ""
+        sync_redis.hset(keys.FEEDBACK(), "tapped", 1_796_000_000_000)
+        assert "/setinlinefeedback" in await line("inline feedback")
+        sync_redis.hset(keys.FEEDBACK(), "told", 1_796_000_000_000)
+        assert await line("inline feedback") == ""
+        sandbox.bot.inline.enabled = False
+        assert "/setinline" in await line()
 
 
 def test_telegram_calls_few_ports() -> None:

@@ -48,6 +48,8 @@ def member(chat: Chat, user: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {"status": status, "user": user}
     if status == "administrator":
         shown |= dict.fromkeys(_ADMINISTRATOR, True) | {"is_anonymous": False}
+        if chat.type == "channel":
+            shown |= {"can_post_messages": True, "can_edit_messages": True}
     elif status == "creator":
         shown["is_anonymous"] = False
     elif status == "kicked":
