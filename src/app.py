@@ -20,6 +20,7 @@ from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from observability.addresses import address_hook
 from src.jobs import TOOLS, Ledger, Spec, keys, spending
 from src.jobs.spending import PICTURES, Charge
+from src.jobs.switches import Switches
 from src.jobs.transitions import Transition
 from src.jobs.uploads import name_of
 from src.limits import Limiter
@@ -50,6 +51,7 @@ class App:
 
     Attributes:
         words: help with words, where a key for it is set.
+        switches: what admins have switched off.
         holder: name of this process in leases, such as `host:4711`.
     """
 
@@ -60,6 +62,7 @@ class App:
     blobs: Blobs
     providers: dict[str, Provider]
     words: WordModels | None
+    switches: Switches
     holder: str
 
     async def commit(self, transition: Transition[T]) -> T:
@@ -119,14 +122,26 @@ class App:
         models = self.catalog.models.items()
         return {key: model for key, model in models if any(self.offers(key, n) for n in wanted)}
 
+    def every_model(self) -> dict[str, Model]:
+        """The models that people could choose, were none switched off."""
+        return {
+            key: model
+            for key, model in self.catalog.models.items()
+            if any(o.provider in self.providers and (o.name_for(0) or o.name_for(1)) for o in model.by)
+        }
+
+    def _is_on(self, route: Route) -> bool:
+        return self.switches.has_model(self.catalog.key(*route))
+
     def route(self, model: str | None, sources: int) -> Route | None:
         """Who makes a picture (of so many others) with a model of the catalog; with what the settings have made if it
         is None or does not. None: nobody does."""
         for offer in self.offers(model, sources):
             return Route(offer.provider, str(offer.name_for(sources)))
         for name, provider in self.providers.items():
-            if provider.capabilities.takes(sources):
-                return Route(name, self.model(name, edit=sources > 0))
+            usual = Route(name, self.model(name, edit=sources > 0))
+            if provider.capabilities.takes(sources) and self._is_on(usual):
+                return usual
         return None
 
     def can(self, model: str | None, sources: int) -> Capabilities | None:
@@ -149,7 +164,7 @@ class App:
         known, units = self.catalog.models.get(model or ""), self.currencies()
         return [
             offer
-            for offer in (known.by if known else ())
+            for offer in (known.by if known and self.switches.has_model(model) else ())
             if offer.provider in self.providers
             and (name := offer.name_for(sources)) is not None
             and units <= self.charge(Route(offer.provider, name)).costs.keys()
@@ -177,7 +192,8 @@ class App:
         for name, other in self.providers.items():
             if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):
                 found.setdefault(name, Route(name, self.model(name, edit=sources > 0)))
-        return tuple(route for route in found.values() if units <= self.charge(route).costs.keys())
+        able = (route for route in found.values() if self._is_on(route))
+        return tuple(route for route in able if units <= self.charge(route).costs.keys())
 
     def charge(self, route: Route) -> Charge:
         """What a picture is charged with before it is made, and the caps that it must stay within."""
@@ -203,7 +219,7 @@ class App:
                 continue
             other = Route(offer.provider, name)
             cost = self.charge(other).costs.get(unit)
-            if cost is not None and cost < now:
+            if cost is not None and cost < now and self._is_on(other):
                 found[other] = cost
         return sorted(found, key=lambda other: -found[other])
 
@@ -263,6 +279,7 @@ async def open_app(settings: Settings) -> AsyncIterator[App]:
             blobs=Blobs(settings),
             providers=make_providers(settings, clients),
             words=WordModels(settings, helper) if helper else None,
+            switches=Switches(client),
             holder=f"{socket.gethostname()}:{os.getpid()}",
         )
         app.check_prices()

@@ -328,6 +328,11 @@ def _refusal(admission: Admission, app: App) -> Problem:
         case "cooling":
             wait = {"Retry-After": str(max(1, admission.number))}
             return Problem(429, "cooling", "too much was asked for that is not drawn here", wait)
+        case "paused":
+            why = admission.why or "nothing new is taken at the moment"
+            return Problem(503, "paused", why, {"Retry-After": "300"})
+        case "off":
+            return Problem(503, "off", "that is switched off at the moment", {"Retry-After": "3600"})
         case "spent" | "spent-person":
             whose = "all clients" if admission.verdict == "spent" else "this client"
             wait = {"Retry-After": str(max(1, admission.number))}

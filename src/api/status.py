@@ -151,6 +151,7 @@ async def render(app: App, say: Translator, nonce: str) -> str:
         slow=await _listed(app, say, slow[:_LISTED], snapshot),
         failed=await _listed(app, say, failed[:_LISTED], snapshot),
         redis_uptime=report.span(say, snapshot.store.uptime),
+        paused=report.pause(say, snapshot),
         lately=report.lately(say, snapshot),
         counts=report.counts(say, snapshot),
         spending=report.spending(say, snapshot),

@@ -47,6 +47,7 @@ class Speaker(BaseMiddleware):
         if user is not None and isinstance(event, Update):
             speaker: int | str = user.id if event.message is None else speaker_of(event.message)
             person = await self._app.ledger.person(str(speaker))
+            await self._app.switches.look()
             data["speaker"], data["person"] = speaker, person
             if (chat := speaks_for(str(speaker))) is not None:
                 data["state"] = state_of(data["state"], chat)

@@ -91,6 +91,12 @@ class Refusal(str):
         refusal.why = key
         return refusal
 
+    def followed_by(self, words: str) -> Refusal:
+        """The same with somebody's words on a line of their own, where there are any."""
+        longer = Refusal(f"{self}\n{words}" if words else self)
+        longer.why = self.why
+        return longer
+
 
 class Asking:
     """Takes wishes to the intake and shows what became of them."""
@@ -463,6 +469,10 @@ def refusal_of(say: Translator, admission: Admission, settings: Settings) -> str
             # Each strike is said, however soon it comes after the one before.
             refusal.why += str(admission.number)
             return refusal
+        case "paused":
+            return Refusal.of(say, "refused-paused").followed_by(admission.why)
+        case "off":
+            return Refusal.of(say, "refused-off", feature=say("switch-name", feature=admission.why))
         case "cooling":
             return Refusal.of(say, "refused-cooling", minutes=-(-admission.number // 60))
         case "spent":

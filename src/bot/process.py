@@ -37,6 +37,7 @@ from src.bot.handlers import (
     sharing,
     start,
     styles,
+    switches,
     waiting,
     words,
 )
@@ -105,6 +106,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
             admin,
             journal,
             people,
+            switches,
             queue,
             settings,
             models,

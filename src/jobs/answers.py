@@ -20,7 +20,8 @@ class Admission:
             `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
             person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
-            person has only `number` pictures left).
+            person has only `number` pictures left), `paused` (an admin takes no new wishes, and says `why`), `off` (an
+            admin has switched the feature `why` off).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
@@ -38,11 +39,14 @@ class Admission:
         "forbidden",
         "cooling",
         "unpaid",
+        "paused",
+        "off",
     ]
     request: str = ""
     number: int = 0
     places: tuple[int, ...] = ()
     released: tuple[Wake, ...] = ()
+    why: str = ""
 
     @property
     def accepted(self) -> bool:

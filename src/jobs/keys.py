@@ -153,6 +153,9 @@ BECAME = Key("became:<chat>", "string", "never", "one a group that became a supe
     "ledger", "the id that a group has now")
 CHAT = Key("chat:<chat>", "hash", "never", "choices do not run out", "bot", "what a group's admins chose for it")
 STYLES = Key("styles", "hash", "never", "as many as admins made", "bot", "words that are added, by a style's name")
+SWITCHES = Key("switches", "set", "never", "as many as there are features and models",
+    "bot", "what admins have switched off: features, and model:<key>")
+PAUSE = Key("pause", "string", "never", "one value", "bot", "why no new wishes are taken, while that is so")
 JOURNAL = Key("journal", "zset", "always", "the last 1,000, a year from the last",
     "bot", "what admins did, by time, ms: [update, who, what, whom, how]")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")

@@ -68,6 +68,7 @@ def admit(
     charge: Charge | None = None,
     forbidden: bool = False,
     share: int | None = None,
+    through: bool = False,
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
@@ -88,6 +89,7 @@ def admit(
         charge: what each job costs, and the caps of today.
         forbidden: it has a word that is not drawn, so it is refused, which is a strike.
         share: pictures a day that the person has for free, the others are paid for; None: all are free.
+        through: it is taken even while there is a pause.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         inline: the message that shows it was sent by its person (`Request.inline`), and is there.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
@@ -122,6 +124,7 @@ def admit(
         "charge": (charge or Charge()).payload(),
         "forbidden": forbidden,
         **({} if share is None else {"share": share}),
+        "through": through,
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},
@@ -137,6 +140,8 @@ def admit(
             )
         if verdict == "repeat":
             return Admission("repeat", raw[1])
+        if verdict == "paused":
+            return Admission("paused", why=raw[1])
         return Admission(verdict, "", int(raw[1]) if len(raw) > 1 else 0)
 
     return Transition("admit", [json.dumps(payload, ensure_ascii=False)], parse)

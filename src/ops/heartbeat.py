@@ -101,6 +101,7 @@ class Heartbeat:
             log.info("heartbeat stays until it is old", error=type(error).__name__)
 
     async def _say(self) -> None:
+        await self._app.switches.look()
         ledger = self._app.ledger
         beat = Beat(
             holder=self._app.holder,

@@ -19,6 +19,8 @@ MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
 def report(say: Translator, snapshot: Snapshot) -> str:
     """The whole of it: the guide's table, the providers, what happened lately, and what to do."""
     lines = [f"{MARKS[snapshot.level]} {say(f'ops-level-{snapshot.level.word}')}", ""]
+    if snapshot.paused is not None:
+        lines[1:] = [pause(say, snapshot), ""]
     for figure in snapshot.figures:
         name, value = say(f"ops-{figure.name}"), value_of(say, figure, snapshot)
         lines.append(f"{MARKS[figure.level]} {name}: {value}")
@@ -121,6 +123,11 @@ def words(say: Translator, step: Advice) -> str:
     """A step without its command."""
     # As text: Fluent would print a number in its own way, and set one in a setting's name apart.
     return say(step.key, **{name: str(value) for name, value in step.args.items()})
+
+
+def pause(say: Translator, snapshot: Snapshot) -> str:
+    """That nothing new is taken, and why; empty where it is."""
+    return "" if snapshot.paused is None else say("ops-paused", why=snapshot.paused or "–")
 
 
 def lately(say: Translator, snapshot: Snapshot) -> str:

@@ -142,6 +142,7 @@ class Snapshot:
         spent: what today's pictures cost. spend_cap: the most that they may, None where there is no cap.
         disk: the fullest disk's share in use.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
+        paused: why an admin takes no new wishes; None: they are taken.
         room, kept: bytes for pictures that come in answers, left and used; room None: nobody has looked.
     """
 
@@ -166,6 +167,7 @@ class Snapshot:
     deaf_why: str
     room: int | None
     kept: int
+    paused: str | None = None
 
     @property
     def waiting(self) -> int:
@@ -291,13 +293,14 @@ async def look(app: App) -> Snapshot:
         pipe.hgetall(keys.BACKUP())
         pipe.lindex(keys.PACE(), -1)
         pipe.hgetall(keys.ORIGINALS())
+        pipe.get(keys.PAUSE())
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[5 * i : 5 * i + 5] for i in range(len(names))]
     due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, *rest = (
         answers[5 * len(names) :]
     )
-    heard, sums, disks, backup, pace, originals = rest
+    heard, sums, disks, backup, pace, originals, paused = rest
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -337,6 +340,7 @@ async def look(app: App) -> Snapshot:
         deaf_why=heard.get("why") or "no bot process asks for updates",
         room=max(0, int(originals["room"])) if "room" in originals else None,
         kept=int(originals.get("used", 0)),
+        paused=paused,
     )
 
 

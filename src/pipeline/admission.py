@@ -5,7 +5,7 @@ The one way in, for the bot and for the API. How the answer is worded is their m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from src.app import App, Route
@@ -24,6 +24,7 @@ from src.jobs import (
     transitions,
 )
 from src.jobs.answers import Ending
+from src.jobs.switches import Feature
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
 from src.pipeline.blocked_words import has_blocked_word
@@ -122,6 +123,11 @@ async def ask(app: App, wish: Wish) -> Admission:
         NoProvider: nobody can make this picture.
         redis.RedisError: the ledger is away; nothing is promised, the same wish may come again.
     """
+    await app.switches.look()
+    if not app.switches.is_on("several"):
+        wish = replace(wish, count=1)
+    if off := [feature for feature in _features(wish) if not app.switches.is_on(feature)]:
+        return Admission("off", why=off[0])
     route, instead_of = await _route_for(app, wish)
     admission = await _admit(app, wish, route, instead_of)
     if admission.verdict.startswith("spent") and app.settings.spend_cap_then == "cheaper":
@@ -132,6 +138,18 @@ async def ask(app: App, wish: Wish) -> Admission:
                 break
     await notify.submit(admission.released)
     return admission
+
+
+def _features(wish: Wish) -> Iterator[Feature]:
+    """The features that a wish needs."""
+    if wish.how in TOOLS:
+        yield "tools"
+    elif wish.source is not None:
+        yield "edits"
+    if wish.group:
+        yield "groups"
+    if wish.chat == NO_CHAT:
+        yield "api"
 
 
 def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = None) -> Spec:
@@ -186,6 +204,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             reply_to=wish.reply_to,
             inline=wish.inline,
             job_class=0 if is_admin else 1,
+            through=is_admin,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},
         )
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from aiogram.filters.callback_data import CallbackData
-from aiogram.types import InlineKeyboardMarkup
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from src.telegram.i18n import Translator
 from src.telegram.keyboards import button, markup
@@ -24,6 +24,14 @@ class OfPerson(CallbackData, prefix="wh", sep="|"):
     what: Literal["look", "ban", "lift", "tier"]
     user: str
     tier: str = ""
+
+
+class OfSwitch(CallbackData, prefix="sw", sep="|"):
+    """A button of /switches: turn something on or off, or to a `page`: of the features, or of the `models`."""
+
+    what: Literal["page", "pause", "feature", "model"]
+    name: str = ""
+    on: bool = False
 
 
 def journal(page: int, *, older: bool) -> InlineKeyboardMarkup | None:
@@ -48,3 +56,38 @@ def person(
     ]
     look = button(say("button-look"), OfPerson(what="look", user=user))
     return markup([choices, [lift if banned else ban, look]])
+
+
+def resume(say: Translator) -> InlineKeyboardMarkup:
+    """Under the words that there is a pause."""
+    return markup([[button(say("button-resume"), OfSwitch(what="pause", on=True))]])
+
+
+def switches(
+    say: Translator, names: Mapping[str, str], on: Collection[str], *, paused: bool
+) -> InlineKeyboardMarkup:
+    """Under /switches: the features by what they are called; those that are `on`."""
+    label = say("button-resume") if paused else say("button-pause")
+    rows = [[button(label, OfSwitch(what="pause", on=paused))]]
+    rows += _turns("feature", names, on)
+    return markup([*rows, [button(say("button-switch-models"), OfSwitch(what="page", name="models"))]])
+
+
+def model_switches(say: Translator, names: Mapping[str, str], on: Collection[str]) -> InlineKeyboardMarkup:
+    """The same for the models."""
+    return markup([*_turns("model", names, on), [button(say("dialog-back"), OfSwitch(what="page"))]])
+
+
+def with_switches(say: Translator, models: InlineKeyboardMarkup) -> InlineKeyboardMarkup:
+    """Under /models, for an admin."""
+    switch = button(say("button-switch-models"), OfSwitch(what="page", name="models"))
+    return markup([*models.inline_keyboard, [switch]])
+
+
+def _turns(
+    what: Literal["feature", "model"], names: Mapping[str, str], on: Collection[str]
+) -> list[list[InlineKeyboardButton]]:
+    return [
+        [button(f"{'🟢' if key in on else '⚪️'} {name}", OfSwitch(what=what, name=key, on=key not in on))]
+        for key, name in names.items()
+    ]

@@ -302,7 +302,7 @@ async def choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[st
             markup = keyboards.dialog_back(say)
         case _:
             more = len(models) > 1 or bool(styles) or bool(can.qualities) or can.seed or can.negative
-            improve = app.words is not None and app.words.improves
+            improve = app.words is not None and app.words.improves and app.switches.is_on("improve")
             markup = keyboards.dialog_choices(
                 say, data["aspect"], data["count"], can, advanced=more, improve=improve
             )

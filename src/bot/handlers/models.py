@@ -15,7 +15,7 @@ from src.bot.chats import Chats
 from src.jobs import Person
 from src.jobs.estimate import FEW, usual
 from src.providers.catalog import Offer
-from src.telegram import keyboards
+from src.telegram import admin_keyboards, keyboards
 from src.telegram.i18n import Translator
 from src.telegram.keyboards import OfModel
 from src.telegram.status_text import span, time_left
@@ -23,7 +23,10 @@ from src.telegram.status_text import span, time_left
 
 async def models(message: Message, app: App, chats: Chats, person: Person, say: Translator) -> None:
     if message.chat.type == ChatType.PRIVATE:
-        await message.answer(**await _models(app, person.model, say))
+        shown = await _models(app, person.model, say)
+        if message.from_user is not None and message.from_user.id in app.settings.admin_ids:
+            shown["reply_markup"] = admin_keyboards.with_switches(say, shown["reply_markup"])
+        await message.answer(**shown)
     else:
         chosen = await chats.model(message.chat.id)
         await message.reply(**await _models(app, chosen, say, group=True))

@@ -31,7 +31,7 @@ class Hears(Filter):
     """Passes where there is a model that writes down speech."""
 
     async def __call__(self, message: Message, app: App) -> bool:
-        return app.words is not None and app.words.hears
+        return app.words is not None and app.words.hears and app.switches.is_on("voice")
 
 
 async def _may(app: App, person: Person) -> bool:
@@ -58,7 +58,7 @@ async def improve(
 ) -> None:
     data, message = await state.get_data(), callback.message
     known = isinstance(message, Message) and data.get("message") == message.message_id
-    able = app.words is not None and app.words.improves
+    able = app.words is not None and app.words.improves and app.switches.is_on("improve")
     if not isinstance(message, Message) or not known or not data.get("prompt") or not able:
         await callback.answer(say("toast-old"))
     elif not await first_tap(app, callback, update_id, _TAP_SECONDS):

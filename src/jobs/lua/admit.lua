@@ -1,14 +1,14 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, balance, cooling, counts, due, free, history, job, line, open, originals, request, slots, spent, took, update, user, window
+-- Keys  active, balance, cooling, counts, due, free, history, job, line, open, originals, pause, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
 --               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
---               forbidden (it has a word that is not drawn),
+--               forbidden (it has a word that is not drawn), through (a pause does not hold it back),
 --               share (pictures a day that each person has for free; none: pictures are not sold)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
---         "blocked" ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
+--         "blocked" ; "paused" why ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
 --         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
 --         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day ;
 --         "unpaid" pictures that they have left: too few
@@ -27,6 +27,8 @@ if a.update ~= '' then
 end
 local person = redis.call('HMGET', P .. 'user:' .. a.user, 'blocked', 'tier', 'first', 'keep', 'rate', 'active')
 if person[1] == '1' then return {'blocked'} end
+local paused = not a.through and redis.call('GET', P .. 'pause')
+if paused then return {'paused', paused} end
 for name, value in pairs(a.tiers[person[2] or ''] or {}) do a[name] = value end
 -- Limits of their own.
 if (tonumber(person[5]) or 0) > 0 then a.rate_limit = tonumber(person[5]) end

@@ -3,7 +3,7 @@
 admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
 admin-usual = Usual time { $median }–{ $slow } s
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
 admin-blocked = 🚫 Banned: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Ban lifted: { $user }.
 admin-no-failures = ✅ No failed jobs.

@@ -37,3 +37,26 @@ banned-why = 🚫 You can’t order pictures here any more. The reason:
 limit-usage = /limit ID REQUESTS PICTURES: so many requests in { $window } s, so many pictures in the works at once; /limit ID - as for everybody
 button-ban = 🚫 Ban
 button-lift = ✅ Lift the ban
+
+pause-now = ⏸ Paused. Waiting { $waiting }, being drawn { $running }: these go on. You as an admin can still ask. People are told:
+
+    { $told }
+pause-over = ▶️ New wishes are taken again.
+refused-paused = ⏸ I’m taking a short break and draw nothing new right now. What is in the works will come. Please try again a little later.
+refused-off = 🔌 That is switched off right now: { $feature }. Nothing was ordered.
+switches-title = 🔌 What there is for everybody. Press to turn on or off; pictures in the works go on.
+switches-open = 🟢 New wishes are taken.
+switches-models = 🔌 Models for everybody. One that is off is not offered, and draws nothing new.
+switch-name = { $feature ->
+    [edits] changing pictures
+    [tools] upscaling and cut-outs
+    [several] several pictures at once
+    [groups] groups
+    [api] REST API
+    [improve] improving words
+   *[voice] voice messages
+}
+button-pause = ⏸ Pause
+button-resume = ▶️ Resume
+button-switch-models = 🔌 Models on and off
+ops-paused = ⏸ Paused by an admin, nothing new is taken: { $why }

@@ -3,7 +3,7 @@
 admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
 admin-usual = Обычно { $median }–{ $slow } с
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
 admin-blocked = 🚫 Под запретом: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Запрет снят: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.
@@ -60,7 +60,9 @@ admin-verdict = { $verdict ->
     [active] слишком много в работе
     [busy] очередь полна
     [full] нет места для картинок
-    [blocked] человек заблокирован
+    [blocked] человек под запретом
+    [paused] пауза
+    [off] выключено
    *[other] { $verdict }
 }
 
