@@ -34,6 +34,12 @@ class OfSwitch(CallbackData, prefix="sw", sep="|"):
     on: bool = False
 
 
+class OfStats(CallbackData, prefix="st"):
+    """A button under /stats: another span of time."""
+
+    span: Literal["day", "week", "month"]
+
+
 def journal(page: int, *, older: bool) -> InlineKeyboardMarkup | None:
     """Under a page of the journal; None where it is the only one."""
     row = [button("◀️", OfJournal(page=page - 1))] if page else []
@@ -91,3 +97,15 @@ def _turns(
         [button(f"{'🟢' if key in on else '⚪️'} {name}", OfSwitch(what=what, name=key, on=key not in on))]
         for key, name in names.items()
     ]
+
+
+def stats(say: Translator, span: str) -> InlineKeyboardMarkup:
+    """Under /stats."""
+    spans = (
+        (OfStats(span="day"), say("button-day")),
+        (OfStats(span="week"), say("button-week")),
+        (OfStats(span="month"), say("button-month")),
+    )
+    return markup(
+        [[button(say("chosen", label=name) if data.span == span else name, data) for data, name in spans]]
+    )

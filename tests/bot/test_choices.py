@@ -40,7 +40,7 @@ async def test_admin_commands_exist_for_admins_only(world: World) -> None:
     for command in ("/stats", "/jobs", f"/block {anna.id}"):
         assert "don’t know that command" in (await anna.reply_after(await anna.send_text(command))).text
     stats = await admin.reply_after(await admin.send_text("/stats"))
-    assert "Waiting 0, running 1 of 50 (openai)" in stats.text
+    assert "Now waiting 0, being drawn 1" in stats.text
     assert "Asked 1" in stats.text
     assert "/ban ID" in (await admin.reply_after(await admin.send_text("/block Anna"))).text
     blocked = await admin.reply_after(await admin.send_text(f"/block {anna.id}"))

@@ -1,4 +1,4 @@
-"""What admins (`ADMIN_IDS`) can ask: how it goes, what became of a job, and to end or repeat one."""
+"""What admins (`ADMIN_IDS`) can ask: how it goes now, what became of a job, and to end or repeat one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from aiogram.types import CallbackQuery, Message
 
 from src.app import App
 from src.jobs import Job, State, keys
-from src.jobs.estimate import usual
-from src.jobs.spending import PICTURES, Spent, day, sums, worded
 from src.ops import job_reports, journal, report
 from src.ops.journal import Act
 from src.ops.snapshot import look
@@ -19,7 +17,6 @@ from src.telegram.i18n import Translator
 from src.telemetry import job_spans
 
 _FAILURES = 10
-_SPENDERS = 3
 
 
 class ByAdmin(Filter):
@@ -35,42 +32,6 @@ async def note(
     """Write what an admin did into the journal."""
     assert event.from_user is not None
     await journal.write(app, update_id, event.from_user.id, what, whom, how)
-
-
-async def stats(message: Message, app: App, say: Translator) -> None:
-    lines = []
-    for provider in app.providers:
-        lines.append(
-            say(
-                "admin-stats",
-                waiting=await app.ledger.waiting(provider),
-                running=await app.ledger.running(provider),
-                cap=app.cap(provider),
-                provider=provider,
-            )
-        )
-        model = app.model(provider, edit=False)
-        median, slow = usual(await app.ledger.durations(provider, model))
-        lines.append(say("admin-usual", median=round(median), slow=round(slow)))
-    counts = await app.ledger.counts()
-    outcomes = {name: counts.get(name, 0) for name in ("admitted", "delivered", "failed", "cancelled")}
-    lines.append(say("admin-counts", **outcomes))
-    lines += await _spending(app, say)
-    await message.answer("\n".join(lines))
-
-
-async def _spending(app: App, say: Translator) -> list[str]:
-    """What today's pictures cost, by provider, and who had most of them."""
-    today = day(await app.ledger.now())
-    by = Spent.parse(await app.redis.hgetall(keys.SPENT(today))).by
-    people = sums(await app.redis.hgetall(keys.SPENDER(today)))
-    lines = [say("admin-spent", costs=worded(by["all"]))] if "all" in by else []
-    lines += [f"{whose}: {worded(costs)}" for whose, costs in sorted(by.items()) if whose != "all"]
-    most = sorted(people.items(), key=lambda item: -item[1].get(PICTURES, 0))[:_SPENDERS]
-    if most:
-        named = "; ".join(f"{person} ({worded(costs)})" for person, costs in most)
-        lines.append(say("admin-spenders", people=named))
-    return lines
 
 
 async def ops(message: Message, app: App, say: Translator) -> None:
@@ -181,7 +142,6 @@ async def trace(message: Message, command: CommandObject, app: App, say: Transla
 def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="admin")
-    router.message.register(stats, Command("stats"), ByAdmin())
     router.message.register(ops, Command("ops"), ByAdmin())
     router.message.register(failures, Command("jobs"), ByAdmin())
     router.message.register(story, Command("job"), ByAdmin())

@@ -128,6 +128,7 @@ redis.call('ZADD', history, NOW, a.request)
 if NOW % 16 == 0 then redis.call('ZREMRANGEBYRANK', history, 0, -201) end
 redis.call('EXPIRE', history, a.ttl)
 redis.call('HINCRBY', P .. 'counts', 'admitted', n)
+tally(HOUR .. ' admitted', n)
 local released, gone = room > 0 and release(a.provider, a.cap) or {}, {}
 for i = 1, #released, 2 do gone[released[i]] = true end
 

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, balance, cooling, due, free, job, line, owed, request, slots, spender, spent, starred, strikes, tags, window
+-- Keys  active, balance, cooling, due, free, job, line, owed, request, slots, spender, spent, starred, strikes, tags, tally, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -81,6 +81,13 @@ local function add_cost(day, provider, user, unit, amount)
     redis.call('EXPIRE', spent, SUMS_KEPT)
     redis.call('EXPIRE', spender, SUMS_KEPT)
   end
+end
+
+-- What happened today, for admins: `<hour> <what>`, or `kind <why>`.
+local HOUR = math.floor(NOW % 86400000 / 3600000)
+local function tally(what, n)
+  local key = P .. 'tally:' .. TODAY
+  if redis.call('HINCRBY', key, what, n) == n then redis.call('EXPIRE', key, SUMS_KEPT) end
 end
 
 -- The first of the caps {whose: all or user, unit, most} that these costs would pass; nil: none.

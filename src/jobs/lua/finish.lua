@@ -7,7 +7,7 @@ local ENDED = 1000 -- jobs that `ended` keeps
 local FORGOTTEN = 600 -- s, in which others write its spans
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'spec', 'tries', 'deliveries',
-  'ready', 'generation', 'forget', 'keep')
+  'ready', 'generation', 'forget', 'keep', 'kind')
 local request = P .. 'request:' .. f.request
 
 -- How many other jobs of the request have not ended (an ended one was also told to the person).
@@ -53,6 +53,9 @@ if f.forget == '1' then ttl = FORGOTTEN end
 -- It may have been shown, and made a favourite, before this was said.
 if not is_starred(f.user, id) then redis.call('EXPIRE', job_key(id), ttl) end
 redis.call('HINCRBY', P .. 'counts', outcome, 1)
+tally(HOUR .. ' ' .. outcome, 1)
+if outcome == 'delivered' then tally(HOUR .. ' ms', NOW - tonumber(f.created)) end
+if outcome == 'failed' then tally('kind ' .. (ARGV[5] ~= '' and ARGV[5] or f.kind), 1) end
 local open = others_open()
 if open == 0 then
   let_request_go(f.request, f.user, ttl)

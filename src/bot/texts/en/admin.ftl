@@ -1,8 +1,6 @@
 ### For admins.
 
-admin-stats = 📊 Waiting { $waiting }, running { $running } of { $cap } ({ $provider })
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
-admin-usual = Usual time { $median }–{ $slow } s
 admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
 admin-blocked = 🚫 Banned: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Ban lifted: { $user }.
@@ -25,7 +23,7 @@ admin-state = { $state }
 admin-kind = { $kind }
 admin-verdict = { $verdict }
 
-admin-spent = 💰 Today (UTC): { $costs }
+admin-spent = 💰 { $costs }
 admin-spenders = Most of it by: { $people }
 
 owner-spent = { $percent ->

@@ -60,3 +60,17 @@ button-pause = ⏸ Pause
 button-resume = ▶️ Resume
 button-switch-models = 🔌 Models on and off
 ops-paused = ⏸ Paused by an admin, nothing new is taken: { $why }
+
+stats-title = { $span ->
+    [day] 📊 Today (UTC)
+    [week] 📊 Seven days (UTC)
+   *[month] 📊 Thirty days (UTC)
+}
+stats-people = 👥 People who ordered: { $people }
+stats-time = ⏱ A picture took { $seconds } s on average
+stats-kinds = ⚠️ Failed because: { $kinds }
+stats-now = Now waiting { $waiting }, being drawn { $running }
+stats-legend = 🟩 delivered 🟥 failed ⬜ cancelled (left) · 🔵 mean time (right)
+button-day = Today
+button-week = Week
+button-month = Month

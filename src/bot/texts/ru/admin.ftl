@@ -1,8 +1,6 @@
 ### Для админов.
 
-admin-stats = 📊 Ждут { $waiting }, рисуются { $running } из { $cap } ({ $provider })
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
-admin-usual = Обычно { $median }–{ $slow } с
 admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
 admin-blocked = 🚫 Под запретом: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Запрет снят: { $user }.
@@ -66,7 +64,7 @@ admin-verdict = { $verdict ->
    *[other] { $verdict }
 }
 
-admin-spent = 💰 Сегодня (UTC): { $costs }
+admin-spent = 💰 { $costs }
 admin-spenders = Больше всего у: { $people }
 
 owner-spent = { $percent ->

@@ -60,3 +60,17 @@ button-pause = ⏸ Пауза
 button-resume = ▶️ Продолжить
 button-switch-models = 🔌 Модели: вкл. и выкл.
 ops-paused = ⏸ Пауза, новое не принимается: { $why }
+
+stats-title = { $span ->
+    [day] 📊 Сегодня (UTC)
+    [week] 📊 Семь дней (UTC)
+   *[month] 📊 Тридцать дней (UTC)
+}
+stats-people = 👥 Заказывали людей: { $people }
+stats-time = ⏱ Картинка в среднем за { $seconds } с
+stats-kinds = ⚠️ Неудачи: { $kinds }
+stats-now = Сейчас ждут { $waiting }, рисуются { $running }
+stats-legend = 🟩 доставлено 🟥 неудачи ⬜ отменено (слева) · 🔵 среднее время (справа)
+button-day = Сегодня
+button-week = Неделя
+button-month = Месяц
