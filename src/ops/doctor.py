@@ -311,6 +311,9 @@ async def _providers(settings: Settings) -> AsyncIterator[Finding]:
         for name, provider in app.providers.items():
             health = await provider.check()
             yield Finding(name, health.ok, health.detail + _way(settings, name))
+        if app.words is not None:
+            health = await app.words.check()
+            yield Finding("words", health.ok, health.detail + _way(settings, "text"))
 
 
 async def _one(settings: Settings, name: str, pay: bool) -> AsyncIterator[Finding]:

@@ -186,7 +186,7 @@ class FalProvider(Client):
         except ProviderError as error:
             return Health(False, f"{self._prices_url} does not answer ({error.code}): check FAL_API_URL")
         if answer.status in (401, 403):
-            return Health(False, f"{self._prices_url} refuses the key ({answer.status}): check FAL_API_KEY")
+            return Health(False, refusals.at_the_door(answer, self._prices_url, "FAL_API_KEY"))
         if price is None and answer.status not in (200, 404):
             return Health(False, f"{self._prices_url} answers with status {answer.status}: check FAL_API_URL")
         if price is None:

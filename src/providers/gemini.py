@@ -176,7 +176,7 @@ class GeminiProvider(Client):
             return Health(True, f"{self._at} has {self._model}")
         kind = _refusal(answer, "").kind
         if kind is ErrorKind.AUTH:
-            return Health(False, f"{self._at} refuses the key ({answer.status}): check GEMINI_API_KEY")
+            return Health(False, refusals.at_the_door(answer, self._at, "GEMINI_API_KEY"))
         if kind is ErrorKind.MODEL_GONE:
             return Health(False, f"{self._at} does not have the model {self._model}: set GEMINI_MODEL")
         return Health(False, f"{self._at} does not answer as Gemini ({answer.status}): check GEMINI_BASE_URL")

@@ -248,11 +248,7 @@ class OpenAIProvider(Client):
         at, status = self._base, answer.status
         kind = None if answer.ok else refusals.kind_of(status, refusals.read(answer))
         if kind in (ErrorKind.AUTH, ErrorKind.INVALID_REQUEST) and status in (401, 403):
-            if re.search(r"country|region|territory", str(refusals.read(answer))):
-                return Health(
-                    False, f"{at} does not serve the country this runs in ({status}): use another place"
-                )
-            return Health(False, f"{at} refuses the key ({status}): check OPENAI_API_KEY")
+            return Health(False, refusals.at_the_door(answer, at, "OPENAI_API_KEY"))
         if kind is ErrorKind.QUOTA:
             return Health(False, f"{at} accepts the key, but its balance is spent ({status}): top up")
         if not answer.ok:
@@ -287,7 +283,7 @@ class OpenAIProvider(Client):
                 "which often ends in /v1",
             )
         if answer.status in (401, 403):
-            return Health(False, f"{self._base} refuses the key ({answer.status}): check OPENAI_API_KEY")
+            return Health(False, refusals.at_the_door(answer, self._base, "OPENAI_API_KEY"))
         return Health(True, f"{self._base} answers; it lists no models, so key and model are not checked")
 
     async def _empty(self, path: str) -> Answer:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from pydantic import BaseModel, Field, SecretStr
 
+from src.providers import refusals
 from src.providers.answers import picture_in, tokens_in
 from src.providers.base import (
     Capabilities,
@@ -106,9 +107,11 @@ class OpenRouterProvider(Client):
         except (ValueError, KeyError, TypeError):
             return Health(False, f"{self._base} answers with no list of models: check OPENROUTER_BASE_URL")
         if answer.status in (401, 403):
-            return Health(False, f"{self._base} refuses the key ({answer.status}): check OPENROUTER_API_KEY")
+            return Health(False, refusals.at_the_door(answer, self._base, "OPENROUTER_API_KEY"))
         if not answer.ok:
-            return Health(False, f"{self._base} answers with status {answer.status}")
+            return Health(
+                False, f"{self._base} answers with status {answer.status}: check OPENROUTER_BASE_URL"
+            )
         if self._model not in listed:
             return Health(False, f"{self._base} does not have the model {self._model}: set OPENROUTER_MODEL")
         return Health(True, f"{self._base} has {self._model}")

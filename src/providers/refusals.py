@@ -141,6 +141,19 @@ def refusal(answer: Answer, prompt: str = "", said: Said | None = None) -> Provi
     )
 
 
+def at_the_door(answer: Answer, at: str, key: str) -> str:
+    """Why a server refuses a harmless question: for the country it comes from, or else for the key.
+
+    Args:
+        at: its address. key: the setting that holds the key.
+    """
+    if re.search(r"country|region|territory|user location", str(read(answer)), re.IGNORECASE):
+        return (
+            f"{at} does not serve the country this runs in ({answer.status}): use another place, or PROXY_URL"
+        )
+    return f"{at} refuses the key ({answer.status}): check {key}"
+
+
 # Kinds that leave open whether the work was done.
 _OPEN = frozenset({ErrorKind.UPSTREAM, ErrorKind.OVERLOADED, ErrorKind.TIMEOUT})
 

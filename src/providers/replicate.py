@@ -193,7 +193,7 @@ class ReplicateProvider(Client):
         except ProviderError as error:
             return Health(False, f"{self._at} does not answer ({error.code}): check REPLICATE_BASE_URL")
         if answer.status in (401, 403):
-            return Health(False, f"{self._at} refuses the key ({answer.status}): check REPLICATE_API_KEY")
+            return Health(False, refusals.at_the_door(answer, self._at, "REPLICATE_API_KEY"))
         if answer.status == 404:
             return Health(False, f"{self._at} does not have the model {self._model}: set REPLICATE_MODEL")
         if not answer.ok or b'"owner"' not in answer.body:

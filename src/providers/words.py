@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import httpx
 
-from src.providers.base import ErrorKind, ProviderError
+from src.providers import refusals
+from src.providers.base import ErrorKind, Health, ProviderError
 from src.providers.http import Answer, bearer, exchange
 from src.settings import Settings
 
 _SECONDS = 60.0
 _ANSWER_LIMIT = 1_000_000
+_CHECK_SECONDS = 20.0
+_CHECK_LIMIT = 20_000_000
 _INSTRUCTION = (
     "You improve descriptions for an image generator. Answer with the improved description only: one paragraph, in "
     "the language of the description, at most 80 words. Keep what it says; add what is seen, light, composition and "
@@ -72,6 +75,37 @@ class WordModels:
             files=[("file", ("voice.ogg", speech, "audio/ogg"))],
         )
         return _text(answer, "text")
+
+    async def check(self) -> Health:
+        """List the models and look for ours, which is free."""
+        at = self._settings.text_base_url
+        try:
+            answer = await exchange(
+                self._client,
+                "GET",
+                f"{at}/models",
+                headers=bearer(self._settings.text_api_key),
+                seconds=_CHECK_SECONDS,
+                limit=_CHECK_LIMIT,
+            )
+        except ProviderError as error:
+            return Health(False, f"{at} does not answer ({error.code}): check TEXT_BASE_URL")
+        if answer.status in (401, 403):
+            return Health(False, refusals.at_the_door(answer, at, "TEXT_API_KEY"))
+        listed = (answer.json_object() or {}).get("data") if answer.ok else None
+        if not isinstance(listed, list):
+            words = (
+                f"{at} has no list of models ({answer.status}): check TEXT_BASE_URL, which often ends in /v1"
+            )
+            return Health(False, words)
+        names = {str(item.get("id")) for item in listed if isinstance(item, dict)}
+        wanted = [name for name in (self._settings.text_model, self._settings.speech_model) if name]
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            return Health(
+                False, f"{at} does not list {' nor '.join(missing)}: check TEXT_MODEL and SPEECH_MODEL"
+            )
+        return Health(True, f"{at} accepts the key and has {' and '.join(wanted) or 'models, none is set'}")
 
 
 def _text(answer: Answer, *path: str | int) -> str:

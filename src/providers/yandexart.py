@@ -162,13 +162,16 @@ class YandexARTProvider(Client):
         try:
             answer = await self._harmless()
         except ProviderError as error:
-            return Health(False, f"{self._operations} does not answer ({error.code})")
-        if answer.status in (401, 403):
             return Health(
-                False, f"{self._operations} refuses the key ({answer.status}): check YANDEXART_API_KEY"
+                False, f"{self._operations} does not answer ({error.code}): check YANDEXART_OPERATIONS_URL"
             )
-        if answer.status not in (400, 404):
-            return Health(False, f"{self._operations} answers with status {answer.status}")
+        if answer.status in (401, 403):
+            return Health(False, refusals.at_the_door(answer, self._operations, "YANDEXART_API_KEY"))
+        if answer.status not in (400, 404) or answer.json_object() is None:
+            return Health(
+                False,
+                f"{self._operations} does not answer as YandexART ({answer.status}): check YANDEXART_OPERATIONS_URL",
+            )
         return Health(True, f"{self._operations} accepts the key; the folder is tried by the first picture")
 
     async def _harmless(self) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from email.utils import formatdate
@@ -20,7 +21,7 @@ from src.jobs import keys
 from src.ops import doctor
 from src.ops.doctor import examine
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
-from src.settings import load_settings
+from src.settings import load_settings, provider_clients
 from tests.conftest import RedisProcess
 
 TOKEN = "1234567:" + "A" * 30
@@ -270,3 +271,76 @@ async def test_nobody_there(unused_tcp_port: int, protocol: str, monkeypatch: py
     lines: list[str] = []
     assert not await examine(lines.append)
     assert any("OTLP" in line and "takes no connection" in line for line in lines)
+
+
+def point_at(monkeypatch: pytest.MonkeyPatch, provider: str, url: str) -> None:
+    """Has a provider, with a key, at an address."""
+    for name, field in provider_clients()[provider].settings.model_fields.items():
+        if name.endswith("_url") and "proxy" not in name:
+            monkeypatch.setenv(name.upper(), url)
+        elif field.is_required() or name.endswith(("_api_key", "_folder")):
+            monkeypatch.setenv(name.upper(), "a2V5")
+    monkeypatch.setenv("ALLOW_PRIVATE_HOSTS", "true")
+
+
+@pytest.mark.parametrize("provider", sorted(provider_clients()))
+async def test_a_page_is_no_provider(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(a_page) as server:
+        point_at(monkeypatch, provider, str(server.make_url("")))
+        lines: list[str] = []
+        assert not await examine(lines.append, provider)
+    assert re.search(rf"^WRONG {provider}: .*: check {provider.upper()}_\w*URL", lines[-1]), lines
+
+
+COUNTRY = {"code": "unsupported_country_region_territory", "message": "Country not supported"}
+LOCATION = {
+    "code": 400,
+    "message": "User location is not supported for the API use.",
+    "status": "FAILED_PRECONDITION",
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "status", "error"),
+    [
+        *((name, 403, COUNTRY) for name in ("openai", "openrouter", "replicate", "fal", "yandexart")),
+        ("gemini", 400, LOCATION),
+    ],
+)
+async def test_a_country_that_is_not_served(
+    provider: str, status: int, error: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(lambda _: web.json_response({"error": error}, status=status)) as server:
+        point_at(monkeypatch, provider, str(server.make_url("")))
+        lines: list[str] = []
+        assert not await examine(lines.append, provider)
+    assert f"does not serve the country this runs in ({status})" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/v1/models", 200, "ok    words: {url}/v1 accepts the key and has gpt-words"),
+        (
+            "/models",
+            200,
+            "WRONG words: {url}/v1 has no list of models (404): check TEXT_BASE_URL, which often",
+        ),
+        ("/v1/models", 401, "WRONG words: {url}/v1 refuses the key (401): check TEXT_API_KEY"),
+    ],
+)
+async def test_the_server_for_words(
+    path: str, status: int, words: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "gpt-words"}]}, status=status)
+
+    app = web.Application()
+    app.router.add_get(path, models)
+    async with TestServer(app) as server:
+        url = str(server.make_url("")).rstrip("/")
+        point_at(monkeypatch, "openai", url)
+        for name, value in {"BASE_URL": f"{url}/v1", "API_KEY": "k", "MODEL": "gpt-words"}.items():
+            monkeypatch.setenv(f"TEXT_{name}", value)
+        (line,) = await said("words")
+    assert line.startswith(words.format(url=url))
