@@ -179,12 +179,15 @@ class Faults:
                 if before.kind == "hang":
                     await self.hang(request)
                 elif before.kind == "reset":
-                    _abort(request)
+                    abort(request)
                 else:
                     await request.read()
                     return refuse(STATUSES.get(before.kind, 429), before)
                 return web.Response()
             response = await handler(request)
+            if response.prepared:
+                # A stream, which has taken its own.
+                return response
             after = self.take(request.path, AFTER)
             return response if after is None else await self._spoilt(request, response, after)
 
@@ -218,7 +221,7 @@ class Faults:
             await self.hang(request)
             return web.Response()
         if fault.kind == "reset_after_accept":
-            _abort(request)
+            abort(request)
             return web.Response()
         if fault.kind == "html":
             return web.Response(text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
@@ -232,10 +235,14 @@ class Faults:
             return web.Response(body=text[: len(text) // 2], content_type="application/json")
         drip = web.StreamResponse(headers={"Content-Type": "application/json"})
         await drip.prepare(request)
-        while not self._closing and request.transport is not None and not request.transport.is_closing():
-            await drip.write(b" ")
-            await self.pause(0.02)
+        await self.drip(request, drip, b" ")
         return drip
+
+    async def drip(self, request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+        """Send the same again and again until the client goes away."""
+        while not self._closing and request.transport is not None and not request.transport.is_closing():
+            await response.write(piece)
+            await self.pause(0.02)
 
     async def _list(self, request: web.Request) -> web.Response:
         active = [
@@ -270,7 +277,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def _abort(request: web.Request) -> None:
+def abort(request: web.Request) -> None:
+    """Break the connection off."""
     if request.transport is not None:
         request.transport.abort()
 

@@ -54,6 +54,7 @@ class Audit:
     Attributes:
         submits: requests for a picture that were well-formed, by prompt. sources, masks: the pictures to be
             changed that came with them, and the masks.
+        previews: unfinished pictures that were sent, by prompt.
         job_ids: the same by our job id, where the wire carries one.
         charged: generations billed, by prompt.
         refused: refusals by code.
@@ -68,6 +69,7 @@ class Audit:
     submits: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     masks: Counter[str] = field(default_factory=Counter)
+    previews: Counter[str] = field(default_factory=Counter)
     job_ids: Counter[str] = field(default_factory=Counter)
     charged: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)

@@ -1,13 +1,14 @@
 """A stand-in of OpenAI's images API under `/openai/v1`, checked against the official SDK.
 
 It answers as the vendor does: key check, validation errors, moderation, headers; the picture comes
-when it is done. Streaming and several pictures' partial failure are not in it.
+when it is done, or by `stream` as events, unfinished ones first. Several pictures' partial failure is not in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import time
@@ -17,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from aiohttp import web
+from PIL import Image
 
-from src.sandbox.faults import Fault, retry_after_headers
+from src.sandbox.faults import AFTER, Fault, abort, retry_after_headers
 from src.sandbox.generations import (
     Common,
     StandIn,
@@ -26,11 +28,22 @@ from src.sandbox.generations import (
     draw,
     send_huge,
 )
-from src.sandbox.pictures import Format
+from src.sandbox.pictures import Format, unfinished
 
 _MAX_PROMPT = 32_000
 _MAX_IMAGE = 50_000_000
 _MAX_IMAGES = 16
+_MAX_PARTIALS = 3
+# What each unfinished picture is counted as, and how coarse the first is.
+_PARTIAL_TOKENS = 100
+_GRAIN = 64
+# What only gateways answer, which do not stream.
+_UNSTREAMED = frozenset(
+    {
+        "huge", "blocked_200", "url", "data_url", "redirect", "redirect_private", "redirect_loop", "expired_403",
+        "foreign_host", "plain_http", "metadata_host",
+    }
+)  # fmt: skip
 _KEPT = 256
 _SIZES = {"1024x1024": (1024, 1024), "1536x1024": (1536, 1024), "1024x1536": (1024, 1536)}
 _FREE_SIZE = re.compile(r"(\d{2,4})x(\d{2,4})")
@@ -72,6 +85,8 @@ class _Order:
     form: Format
     as_url: bool
     source: bytes | None
+    event: str | None
+    partials: int
 
 
 class OpenAISandbox(StandIn):
@@ -175,7 +190,17 @@ class OpenAISandbox(StandIn):
         count = _whole(fields.get("n", 1))
         if count is None or not 1 <= count <= 10:
             raise _BadRequest("Invalid 'n': expected 1 to 10.", param="n", code="invalid_value")
-        return _Order(prompt, count, _size(fields.get("size")), form, self._as_url, source)
+        partials = _whole(fields.get("partial_images") or 0)
+        if partials is None or not 0 <= partials <= _MAX_PARTIALS:
+            raise _BadRequest(
+                f"Invalid 'partial_images': expected 0 to {_MAX_PARTIALS}.",
+                param="partial_images",
+                code="invalid_value",
+            )
+        event = "image_generation" if source is None else "image_edit"
+        streams = _truth(fields.get("stream"))
+        size = _size(fields.get("size"))
+        return _Order(prompt, count, size, form, self._as_url, source, event if streams else None, partials)
 
     async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
         number = next(self._count)
@@ -195,10 +220,23 @@ class OpenAISandbox(StandIn):
                 "image_generation_user_error",
             )
         seconds = draw(self.durations, self._random) * (5 if kind == "slow" else 1)
+        if order.event and not order.as_url and kind not in _UNSTREAMED:
+            return await self._stream(request, order, number, fault, seconds)
         started = time.monotonic()
         if kind == "never_ends":
             await self.faults.hang(request)
         await self.faults.pause(seconds)
+        if (refused := self._refused(kind)) is not None:
+            return refused
+        self.audit.charged[order.prompt] += 1
+        if kind == "huge":
+            return await send_huge(request, b'{"data":[{"b64_json":"', b"A" * 65_536)
+        data = [] if kind == "blocked_200" else await self._data(request, order, number, fault)
+        body = {"created": int(time.time()), "data": data, **_about(order), "usage": _usage(order)}
+        return web.json_response(body, headers=_headers(number, time.monotonic() - started))
+
+    def _refused(self, kind: str) -> web.Response | None:
+        """How a generation ends that comes to nothing."""
         if kind == "fail":
             return _error(500, "The server had an error while processing your request.", "server_error")
         if kind == "moderated_output":
@@ -209,33 +247,50 @@ class OpenAISandbox(StandIn):
                 ),
                 "image_generation_user_error",
             )
+        return None
+
+    async def _stream(
+        self, request: web.Request, order: _Order, number: int, fault: Fault | None, seconds: float
+    ) -> web.StreamResponse:
+        """Answer with events as the picture comes about. What spoils an answer spoils the last of them."""
+        kind, after = fault.kind if fault else "", self.faults.take(request.path, AFTER)
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8", **_headers(number, 0.0)}
+        )
+        await response.prepare(request)
+        pictures = [item["b64_json"] for item in await self._data(request, order, number, fault)]
+        for index in range(order.partials):
+            await self.faults.pause(seconds / (order.partials + 1))
+            picture, grain = base64.b64decode(pictures[0]), _GRAIN >> index
+            with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError):
+                picture = await asyncio.to_thread(unfinished, picture, grain, order.form)
+            partial = {"b64_json": base64.b64encode(picture).decode(), "partial_image_index": index}
+            await response.write(_event(order, "partial_image", partial))
+            self.audit.previews[order.prompt] += 1
+        if kind == "never_ends":
+            await self.faults.hang(request)
+        await self.faults.pause(seconds / (order.partials + 1))
+        if (refused := self._refused(kind)) is not None:
+            # The answer has begun, so its status can no longer say so.
+            error = {"type": "error", **json.loads(refused.text or "{}")}
+            await response.write(f"event: error\ndata: {json.dumps(error)}\n\n".encode())
+            return response
         self.audit.charged[order.prompt] += 1
-        if kind == "huge":
-            return await send_huge(request, b'{"data":[{"b64_json":"', b"A" * 65_536)
-        data = [] if kind == "blocked_200" else await self._data(request, order, number, fault)
-        usage = {
-            "input_tokens": len(order.prompt) // 4 + 1,
-            "output_tokens": 1056 * order.count,
-            "total_tokens": len(order.prompt) // 4 + 1 + 1056 * order.count,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": len(order.prompt) // 4 + 1},
-        }
-        body = {
-            "created": int(time.time()),
-            "data": data,
-            "background": "opaque",
-            "output_format": order.form,
-            "quality": "high",
-            "size": f"{order.size[0]}x{order.size[1]}",
-            "usage": usage,
-        }
-        headers = {
-            "x-request-id": f"req_{number:06d}",
-            "openai-version": "2020-10-01",
-            "openai-processing-ms": str(int((time.monotonic() - started) * 1000)),
-            "x-ratelimit-limit-requests": "5000",
-            "x-ratelimit-remaining-requests": "4999",
-        }
-        return web.json_response(body, headers=headers)
+        last = b"".join(
+            _event(order, "completed", {"b64_json": picture, "usage": _usage(order)}) for picture in pictures
+        )
+        if after is None:
+            await response.write(last)
+        elif after.kind in ("truncated_json", "reset_after_accept"):
+            await response.write(last[: len(last) // 2])
+            abort(request)
+        elif after.kind == "timeout_after_accept":
+            await self.faults.hang(request)
+        elif after.kind == "drip":
+            await self.faults.drip(request, response, b": keep-alive\n\n")
+        elif after.kind != "empty":
+            await response.write(b"event: image_generation.completed\ndata: <html>502</html>\n\n")
+        return response
 
     async def _data(
         self, request: web.Request, order: _Order, number: int, fault: Fault | None
@@ -304,6 +359,38 @@ class OpenAISandbox(StandIn):
         return _error(error.status, str(error), kind, code=error.code, param=error.param)
 
 
+def _about(order: _Order) -> dict[str, str]:
+    size = f"{order.size[0]}x{order.size[1]}"
+    return {"background": "opaque", "output_format": order.form, "quality": "high", "size": size}
+
+
+def _usage(order: _Order) -> dict[str, Any]:
+    asked = len(order.prompt) // 4 + 1
+    answered = 1056 * order.count + (_PARTIAL_TOKENS * order.partials if order.event else 0)
+    return {
+        "input_tokens": asked,
+        "output_tokens": answered,
+        "total_tokens": asked + answered,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": asked},
+    }
+
+
+def _headers(number: int, seconds: float) -> dict[str, str]:
+    return {
+        "x-request-id": f"req_{number:06d}",
+        "openai-version": "2020-10-01",
+        "openai-processing-ms": str(int(seconds * 1000)),
+        "x-ratelimit-limit-requests": "5000",
+        "x-ratelimit-remaining-requests": "4999",
+    }
+
+
+def _event(order: _Order, what: str, said: Mapping[str, Any]) -> bytes:
+    name = f"{order.event}.{what}"
+    data = {"type": name, "created_at": int(time.time()), **_about(order), **said}
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
 async def serve_picture(request: web.Request, data: bytes, fault: Fault | None) -> web.StreamResponse:
     """A result file, or what a fault makes of it."""
     kind = fault.kind if fault else ""
@@ -370,6 +457,15 @@ def _size(size: object) -> tuple[int, int]:
         param="size",
         code="invalid_value",
     )
+
+
+def _truth(value: object) -> bool:
+    """JSON's own or a form's."""
+    if value in (None, False, "false"):
+        return False
+    if value in (True, "true"):
+        return True
+    raise _BadRequest("Invalid type for 'stream': expected a boolean.", param="stream", code="invalid_type")
 
 
 def _whole(value: object) -> int | None:

@@ -111,6 +111,16 @@ def worked_on(source: bytes, *, larger: bool) -> bytes:
     return out.getvalue()
 
 
+@functools.lru_cache(32)
+def unfinished(picture: bytes, grain: int, form: Format) -> bytes:
+    """A picture as it is in the making: in squares of so many pixels."""
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image = image.reduce(grain).resize(image.size, Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    image.save(out, form.upper(), quality=70, compress_level=1)
+    return out.getvalue()
+
+
 def _colours(prompt: str, chance: random.Random) -> list[Rgb]:
     """Those of the prompt's words in their order, and what it leaves open by lot: of the land, the sky, the sun."""
     found = ((re.search(rf"\b(?:{words})", prompt, re.I), colour) for words, colour in _COLOURS.items())

@@ -88,6 +88,8 @@ async def test_refuses_a_wrong_key(served: tuple[OpenAISandbox, str]) -> None:
         ({"prompt": "x" * 32_001}, "string_above_max_length", "prompt"),
         ({"prompt": "x", "size": "7x7"}, "invalid_value", "size"),
         ({"prompt": "x", "n": 11}, "invalid_value", "n"),
+        ({"prompt": "x", "stream": True, "partial_images": 4}, "invalid_value", "partial_images"),
+        ({"prompt": "x", "extra_body": {"stream": "yes"}}, "invalid_type", "stream"),
         ({"prompt": "x", "response_format": "url"}, "unknown_parameter", "response_format"),
         ({"prompt": "nsfw"}, "moderation_blocked", None),
     ],
@@ -168,3 +170,60 @@ async def test_the_same_seed_draws_the_same_picture() -> None:
     first = await once(1)
     assert first == await once(1)
     assert first != await once(2)
+
+
+async def test_streams_unfinished_pictures_and_then_the_whole(
+    sdk: openai.AsyncOpenAI, served: tuple[OpenAISandbox, str]
+) -> None:
+    whole = await sdk.images.generate(model="gpt-image-2.5-flare", prompt="a fox")
+    assert whole.data
+    source = ("source.png", base64.b64decode(whole.data[0].b64_json or ""), "image/png")
+    asked: dict[str, object] = {"model": "gpt-image-2.5-flare", "prompt": "a fox", "stream": True}
+    streams = {
+        "image_generation": await sdk.images.generate(**asked, partial_images=2),  # type: ignore[call-overload]
+        "image_edit": await sdk.images.edit(**asked, image=source, partial_images=2),  # type: ignore[call-overload]
+    }
+    for name, stream in streams.items():
+        events = [event async for event in stream]
+        assert [event.type for event in events] == [
+            f"{name}.{part}" for part in [*["partial_image"] * 2, "completed"]
+        ]
+        assert [opened(event.b64_json).size for event in events] == [(1024, 1024)] * 3
+        assert [event.partial_image_index for event in events[:-1]] == [0, 1]
+        assert len({event.b64_json for event in events}) == 3
+        assert events[-1].b64_json == whole.data[0].b64_json
+        assert events[-1].usage.output_tokens == 1056 + 2 * 100
+    assert served[0].audit.previews == {"a fox": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "previews"),
+    [
+        ("moderated", openai.BadRequestError, 0),
+        ("moderated_output", openai.APIError, 1),
+        ("fail", openai.APIError, 1),
+        ("reset_after_accept", openai.APIConnectionError, 1),
+        ("429", openai.RateLimitError, 0),
+    ],
+)
+async def test_a_stream_that_fails_says_so_where_it_has_come(
+    sdk: openai.AsyncOpenAI,
+    served: tuple[OpenAISandbox, str],
+    kind: str,
+    error: type[Exception],
+    previews: int,
+) -> None:
+    served[0].faults.add(kind, path="/images/generations")
+
+    async def streamed() -> list[str]:
+        stream = await sdk.images.generate(
+            model="gpt-image-2.5-flare", prompt="x", stream=True, partial_images=1
+        )
+        return [event.type async for event in stream]
+
+    with pytest.raises(error) as caught:
+        await streamed()
+    assert served[0].audit.previews["x"] == previews
+    if kind == "moderated_output":
+        assert getattr(caught.value, "code", None) == "moderation_blocked"
+    assert (await streamed())[-1] == "image_generation.completed"
