@@ -7,7 +7,7 @@ dead process is noticed within one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.jobs import Job, State, transitions
 from src.pipeline.poll_schedule import ProgressCalibration
+from src.providers.base import Room
 from src.telegram.messages import Messages
 from src.telegram.owner import Owner
 from src.telemetry.owed_spans import OwedSpans
@@ -32,6 +33,24 @@ _AGAIN_SECONDS = 0.5
 _UPLOADS = 32
 # Results inside a provider's answer that are read at once; in memory each takes about four times its size.
 _ANSWERS = 8
+
+
+class _Room:
+    """One of the places for answers with pictures."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._taken = False
+
+    async def __call__(self) -> None:
+        if not self._taken:
+            await self._places.acquire()
+            self._taken = True
+
+    def leave(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._places.release()
 
 
 @dataclass(slots=True)
@@ -105,21 +124,13 @@ class Work:
                 self._submits.pop(job.id, None)
 
     @asynccontextmanager
-    async def room(self) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Hand out a call that waits for room for a picture's bytes; it is kept until the block ends."""
-        taken = False
-
-        async def take() -> None:
-            nonlocal taken
-            if not taken:
-                await self._answers.acquire()
-                taken = True
-
+    async def room(self) -> AsyncIterator[Room]:
+        """Hand out room for a picture's bytes, which is left when the block ends at the latest."""
+        room = _Room(self._answers)
         try:
-            yield take
+            yield room
         finally:
-            if taken:
-                self._answers.release()
+            room.leave()
 
     def told(self, job_id: str, progress: float) -> None:
         """How far a held job is: written when its lease is renewed."""

@@ -11,11 +11,12 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from src.providers import refusals
 from src.providers.base import ErrorKind, ImageRef, ProviderError
-from src.providers.http import Answer
+from src.providers.http import Answer, data_of
 from src.providers.images import sniff
 
 # Where answers have their pictures, the usual place first; and what a picture is called there.
@@ -61,12 +62,12 @@ def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
         return ImageRef(data=answer.body)
     body = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
     if body.startswith((b"data:image/", b"event:", b"data:", b"id:", b":")):
-        content = _streamed(body)
-    else:
-        try:
-            content = json.loads(body)
-        except (ValueError, RecursionError):
-            raise _no_json(answer, body, prompt) from None
+        body = _streamed(body)
+        answer = replace(answer, body=body)
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _no_json(answer, body, prompt) from None
     if not isinstance(content, dict | list):
         raise _broken(answer, "wrong_type")
     if refusals.withheld(content):
@@ -138,21 +139,21 @@ def decoded(text: str) -> bytes | None:
     return data if sniff(data) is not None else None
 
 
-def _streamed(body: bytes) -> Any:
-    """What a stream of events that nobody asked for came to: its last event that is not a mere preview."""
-    last: Any = {}
+def _streamed(body: bytes) -> bytes:
+    """What a stream of events came to: the data of its last one that is not a mere preview."""
+    nothing = last = b"{}"
     for block in re.split(rb"\r?\n\r?\n", body):
-        lines = [line[5:].strip() for line in block.splitlines() if line.startswith(b"data:")]
+        data = data_of(block)
         try:
-            event = json.loads(b"\n".join(lines)) if lines else None
+            event = json.loads(data or b"null")
         except (ValueError, RecursionError):
             continue
         if not isinstance(event, dict):
             continue
         if event.get("error"):
-            return event
-        if "partial" not in str(event.get("type")):
-            last = event if _first(_places(event)) else last or event
+            return data
+        if "partial" not in str(event.get("type")) and (last is nothing or _first(_places(event))):
+            last = data
     return last
 
 

@@ -8,7 +8,7 @@ between two steps is in the `Ticket`, which the ledger stores as JSON before any
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -86,6 +86,18 @@ def nearest_aspect(width: int, height: int) -> Aspect:
     return min(ASPECTS, key=off)
 
 
+class Room(Protocol):
+    """A place among the few answers with pictures that are in memory at once."""
+
+    async def __call__(self) -> None:
+        """Wait for it; at once where it is had already."""
+        ...
+
+    def leave(self) -> None:
+        """Give it back, to wait for it anew when more comes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class GenRequest:
     """One picture to make.
@@ -102,6 +114,8 @@ class GenRequest:
         deadline: seconds from now after which nobody waits any more.
         room: awaited when an answer proves to be large: the caller lets only so many be in memory.
         told: to be called with how far the picture is (0..1), where `submit` waits for it and learns that.
+        preview: to be called with the picture as far as it is drawn, where the model shows it while `submit` waits;
+            None: nobody would see it.
     """
 
     job_id: str
@@ -116,8 +130,9 @@ class GenRequest:
     user_hash: str | None = None
     callback_url: str | None = None
     deadline: float = 600.0
-    room: Callable[[], Awaitable[None]] | None = field(default=None, repr=False, compare=False)
+    room: Room | None = field(default=None, repr=False, compare=False)
     told: Callable[[float], None] | None = field(default=None, repr=False, compare=False)
+    preview: Callable[[bytes], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

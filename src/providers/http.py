@@ -11,7 +11,7 @@ import email.utils
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import SecretStr
 
-from src.providers.base import ErrorKind, ProviderError
+from src.providers.base import ErrorKind, ProviderError, Room
 from src.settings import Settings, Way
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ _LONGEST_RETRY_AFTER = 86_400.0
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
-ROOM: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("room", default=None)
+# What ends an event in a stream of them.
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+ROOM: ContextVar[Room | None] = ContextVar("room", default=None)
 """What `exchange` awaits as its `room` where it is given none: for polls, whose answers are seldom large."""
 
 
@@ -176,7 +178,8 @@ async def exchange(
     fields: Mapping[str, str] | None = None,
     files: Sequence[File] | None = None,
     creates: bool = False,
-    room: Callable[[], Awaitable[None]] | None = None,
+    room: Room | None = None,
+    event: Callable[[bytes], bool] | None = None,
 ) -> Answer:
     """Send one request and read its whole answer.
 
@@ -193,6 +196,8 @@ async def exchange(
         creates: the request makes something that may be billed: when it fails after the connection
             was made, the error says `submitted`.
         room: awaited when the body proves to be large; the rest of it waits in the network meanwhile.
+        event: where the answer is a stream of events, called with the data of each as it comes. Those it takes (True)
+            are no part of the body, nor of its limit.
 
     Raises:
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
@@ -211,7 +216,10 @@ async def exchange(
         answer = OpenAnswer(await client.send(request, stream=True), limit, creates)
         try:
             async with asyncio.timeout_at(until):
-                found = await answer.read(room or ROOM.get())
+                if event is not None and answer.is_stream:
+                    found = await answer.read_events(event, room or ROOM.get())
+                else:
+                    found = await answer.read(room or ROOM.get())
         finally:
             await answer.aclose()
     except of_the_network() as error:
@@ -251,6 +259,7 @@ class OpenAnswer:
         self.headers = response.headers
         self._response = response
         self._limit = limit
+        self._read = 0
         self._creates = creates
         announced = self.headers.get("content-length", "")
         known = "content-encoding" not in self.headers and announced.isdigit() and len(announced) < 20
@@ -264,17 +273,54 @@ class OpenAnswer:
         """
         if self.size is not None and self.size > self._limit:
             raise self._too_large()
-        read = 0
         try:
             async for piece in self._response.aiter_bytes():
-                read += len(piece)
-                if read > self._limit:
+                self._read += len(piece)
+                if self._read > self._limit:
                     raise self._too_large()
                 yield piece
         except of_the_network() as error:
             raise _failure(error, self._creates) from None
 
-    async def read(self, room: Callable[[], Awaitable[None]] | None = None) -> bytes:
+    @property
+    def is_stream(self) -> bool:
+        """Whether its body is a stream of events."""
+        return self.status < 300 and self.headers.get("content-type", "").startswith("text/event-stream")
+
+    async def read_events(self, taken: Callable[[bytes], bool], room: Room | None = None) -> bytes:
+        """A stream of events as far as these are not `taken`. Long pauses between them hold up nobody.
+
+        Args:
+            room: awaited once an event proves to be large, and left when it is taken.
+        """
+        kept, event, looked, step = bytearray(), bytearray(), 0, _SMALL
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as limit:
+            async for piece in self.pieces():
+                event += piece
+                while end := _EVENT_END.search(event, looked):
+                    whole, looked = bytes(event[: end.end()]), 0
+                    del event[: end.end()]
+                    if not (data := data_of(whole)) or taken(data):
+                        self._read -= len(whole)
+                    else:
+                        kept += whole
+                # What ends an event may come in two pieces.
+                looked = max(0, len(event) - 3)
+                size = len(kept) + len(event)
+                if size >= step:
+                    if room is not None:
+                        await room()
+                    step = size + _SMALL
+                    limit.reschedule(loop.time() + _PIECE_SECONDS)
+                elif size < _SMALL < step:
+                    if room is not None:
+                        room.leave()
+                    step = _SMALL
+                    limit.reschedule(None)
+        return bytes(kept + event)
+
+    async def read(self, room: Room | None = None) -> bytes:
         """The whole body.
 
         Args:
@@ -300,6 +346,11 @@ class OpenAnswer:
 
     def _too_large(self) -> ProviderError:
         return ProviderError(ErrorKind.BAD_RESULT, "too_large", status=self.status, submitted=self._creates)
+
+
+def data_of(event: bytes) -> bytes:
+    """The data of an event in a stream; empty where it has none, as a comment that keeps the connection open."""
+    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
 
 
 def _request(

@@ -1,5 +1,8 @@
 """OpenAI's images API, and every gateway that speaks it: one synchronous call a picture.
 
+Where somebody looks on, the answer is asked for as a stream of events, with unfinished pictures before the whole one.
+A gateway that knows no streams answers as ever.
+
 Wire: `POST {base}/images/generations` (JSON) and `/images/edits` (multipart). The answer holds the picture in one of
 many forms (`src.providers.answers`), or is a refusal in one of many words (`src.providers.refusals`). There is no
 task to poll and nothing to cancel: closing the connection does not take the generation back.
@@ -8,7 +11,11 @@ task to poll and nothing to cancel: closing the connection does not take the gen
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import json
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -56,7 +63,10 @@ _DALLE3 = _offer(_DALLE3_SIZES, "dall-e-3")
 # They answer with the bytes themselves and refuse to be asked for them.
 _ALWAYS_BYTES = ("gpt-image", "chatgpt-image")
 # What a server may do without, should it not know it.
+_STREAM, _PREVIEWS = "stream", "partial_images"
 _OPTIONAL = (
+    _STREAM,
+    _PREVIEWS,
     "safety_identifier",
     "user",
     "response_format",
@@ -89,6 +99,13 @@ class OpenAISettings(BaseModel):
     )
     openai_concurrency: int = Field(50, ge=1, le=10_000, description="Generations in flight at OpenAI.")
     openai_rate: float = Field(5.0, gt=0, description="Requests a second to OpenAI.")
+    openai_previews: int = Field(
+        1,
+        ge=0,
+        le=3,
+        description="Unfinished pictures that people are shown meanwhile, by models that can: each costs about a tenth of a "
+        "picture, and a call of Telegram's.",
+    )
 
 
 class OpenAIProvider(Client):
@@ -103,6 +120,7 @@ class OpenAIProvider(Client):
         super().__init__(settings, client, settings.openai_base_url, known=_KNOWN_HOSTS)
         self._base = settings.openai_base_url.rstrip("/")
         self._headers = bearer(settings.openai_api_key)
+        self._previews = settings.openai_previews
         self._models = [m for m in (settings.openai_model, settings.openai_fast_model) if m]
         self._result_hosts = settings.provider_result_hosts
         self._catalog = get_catalog(settings.models_file)
@@ -164,9 +182,14 @@ class OpenAIProvider(Client):
             body["response_format"] = "b64_json"
         if request.user_hash:
             body["safety_identifier" if bare.startswith("gpt-image") else "user"] = request.user_hash
+        if request.preview is not None and self._previews and "previews" in self._offer(model).can:
+            body |= {_STREAM: "true", _PREVIEWS: str(self._previews)}
         for name in _OPTIONAL:
             if (self._left_out | without) & {(model, name, ""), (model, name, body.get(name, ""))}:
                 body.pop(name, None)
+        if not {_STREAM, _PREVIEWS} <= body.keys():
+            # One is of no use without the other.
+            body = {name: value for name, value in body.items() if name not in (_STREAM, _PREVIEWS)}
         return body
 
     def _offer(self, model: str) -> Offer:
@@ -176,7 +199,8 @@ class OpenAIProvider(Client):
     async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
         sent: dict[str, Any]
         if not request.sources:
-            path, sent = "generations", {"json_body": body | ({"n": 1} if "n" in body else {})}
+            typed = {"n": 1, _STREAM: True, _PREVIEWS: self._previews}
+            path, sent = "generations", {"json_body": body | {k: v for k, v in typed.items() if k in body}}
         else:
             path, sent = "edits", {"fields": body, "files": self._files(request)}
         return await exchange(
@@ -188,6 +212,7 @@ class OpenAIProvider(Client):
             limit=self._max_bytes * 4 // 3 + 1_000_000,
             creates=True,
             room=request.room,
+            event=_watched(request.preview, self._previews) if _STREAM in body and request.preview else None,
             **sent,
         )
 
@@ -300,6 +325,23 @@ class OpenAIProvider(Client):
         )
 
 
+def _watched(preview: Callable[[bytes], None], most: int) -> Callable[[bytes], bool]:
+    """Takes the unfinished pictures, at most so many, out of a stream of events."""
+    left = most
+
+    def taken(data: bytes) -> bool:
+        nonlocal left
+        # No picture in base64 has that word in it.
+        if b"partial_image" not in data or left == 0:
+            return False
+        left -= 1
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+            preview(base64.b64decode(json.loads(data)["b64_json"], validate=True))
+        return True
+
+    return taken
+
+
 def _refused(answer: Answer, body: dict[str, str]) -> _Parameter | None:
     """The optional parameter that an answer refuses by its name."""
     if answer.status not in (400, 422):
@@ -331,7 +373,7 @@ def _picture(answer: Answer, prompt: str = "", asked: str = "") -> ImageRef:
 
 def _refuses(text: str, name: str) -> bool:
     """Whether a sentence says that it does not know or take this parameter."""
-    quoted = rf"(?<![\w-]){name}(?![\w-])"
+    quoted = rf"(?<![\w-]){name}{'(?:ing)?' if name == _STREAM else ''}(?![\w-])"
     return bool(re.search(rf"{_NOT_KNOWN}.{{0,80}}{quoted}|{quoted}.{{0,80}}{_NOT_KNOWN}", text, re.I | re.S))
 
 

@@ -31,9 +31,9 @@ MODEL = "gpt-image-2.5-flare"
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
-def _png(form: str = "PNG") -> bytes:
+def _png(form: str = "PNG", side: int = 64) -> bytes:
     out = io.BytesIO()
-    Image.effect_noise((64, 67), 90).convert("RGB").save(out, form)
+    Image.effect_noise((side, side + 3), 90).convert("RGB").save(out, form)
     return out.getvalue()
 
 
@@ -168,11 +168,82 @@ PICTURES: dict[str, Handler] = {
 
 @pytest.mark.parametrize("name", PICTURES)
 async def test_a_picture_is_a_picture(name: str) -> None:
+    seen: list[bytes] = []
     async with gateway(PICTURES[name]) as there:
-        image = await there.picture()
-        assert (image.width, image.height) == (64, 67)
-        assert image.mime != "image/png" or image.data == PNG
-        assert len(there.asked) == 1
+        # Asked for it at once, and for a stream with previews.
+        for preview in (None, seen.append):
+            image = await there.picture(preview=preview)
+            assert (image.width, image.height) == (64, 67)
+            assert image.mime != "image/png" or image.data == PNG
+        assert [asked.get("stream") for asked in there.asked] == [None, True]
+    assert len(seen) == (name == "events unasked")
+
+
+def streams(*pieces: bytes | asyncio.Event) -> Handler:
+    """A stream of events that is sent so, and goes on when it is let."""
+
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        for piece in pieces:
+            if isinstance(piece, asyncio.Event):
+                await piece.wait()
+            else:
+                await response.write(piece)
+        return response
+
+    return answer
+
+
+LARGE = base64.b64encode(_png(side=256)).decode()
+PARTIAL = events({"type": "image_generation.partial_image", "b64_json": LARGE}).encode()
+WHOLE = events({"type": "image_generation.completed", "b64_json": LARGE, "usage": {}}).encode()
+
+
+async def test_room_for_an_unfinished_picture_is_left_when_it_is_shown() -> None:
+    """Between two of them others read theirs; comments that keep the connection open are nothing."""
+    go_on, rooms = asyncio.Event(), []
+
+    class Counted:
+        async def __call__(self) -> None:
+            rooms.append("taken") if rooms[-1:] != ["taken"] else None
+
+        def leave(self) -> None:
+            rooms.append("left")
+
+    seen: list[bytes] = []
+    cut = len(PARTIAL) - 1
+    handler = streams(b": ping\r\n\r\n", PARTIAL[:cut], PARTIAL[cut:], b": ping\n\n", go_on, WHOLE)
+    async with gateway(handler) as there, asyncio.timeout(30):
+        running = asyncio.create_task(there.picture(room=Counted(), preview=seen.append))
+        while rooms != ["taken", "left"]:
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await running).data == base64.b64decode(LARGE) == seen[0]
+    assert rooms == ["taken", "left", "taken"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code", "submitted"),
+    [
+        # More unfinished pictures than were asked for count as the body does.
+        ([PARTIAL] * 20, "too_large", True),
+        ([b"data: ", b"x" * 3_000_000], "too_large", True),
+        ([PARTIAL], "not_json", True),
+        ([PARTIAL, WHOLE[:-400]], "no_picture", True),
+        (
+            [PARTIAL, events({"type": "error", "error": {"code": "moderation_blocked"}}).encode()],
+            "moderation_blocked",
+            False,
+        ),
+    ],
+)
+async def test_a_stream_without_its_end_is_no_picture(
+    pieces: list[bytes], code: str, submitted: bool
+) -> None:
+    async with gateway(streams(*pieces), image_max_bytes=1_000_000) as there:
+        error = await there.error(preview=lambda data: None)
+        assert (error.code, error.submitted) == (code, submitted)
 
 
 async def test_an_address_at_the_gateways_own_origin() -> None:
@@ -498,6 +569,8 @@ def refusing(*names: str, say: Callable[[str], Any] | None = None, status: int =
 @pytest.mark.parametrize(
     ("model", "name"),
     [
+        (MODEL, "stream"),
+        (MODEL, "partial_images"),
         (MODEL, "safety_identifier"),
         (MODEL, "size"),
         (MODEL, "n"),
@@ -524,10 +597,10 @@ async def test_a_parameter_that_is_not_known_is_left_out_and_stays_out(
     model: str, name: str, status: int, say: Callable[[str], Any] | None
 ) -> None:
     async with gateway(refusing(name, say=say, status=status)) as there:
-        assert (await there.picture(model)).data == PNG
-        assert [name in asked for asked in there.asked] == [True, False]
-        await there.picture(model)
+        for _ in range(2):
+            assert (await there.picture(model, preview=lambda data: None)).data == PNG
         assert [name in asked for asked in there.asked] == [True, False, False]
+        assert all(("stream" in asked) == ("partial_images" in asked) for asked in there.asked)
 
 
 async def test_several_are_left_out_one_after_another() -> None:

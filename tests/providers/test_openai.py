@@ -21,8 +21,8 @@ from tests.providers.conftest import Edge
 PROMPT = "a very private wish"
 
 
-def ask(prompt: str = PROMPT, **more: object) -> GenRequest:
-    return GenRequest(job_id="job-1", prompt=prompt, model="gpt-image-2.5-flare", **more)  # type: ignore[arg-type]
+def ask(prompt: str = PROMPT, model: str = "gpt-image-2.5-flare", **more: object) -> GenRequest:
+    return GenRequest(job_id="job-1", prompt=prompt, model=model, **more)  # type: ignore[arg-type]
 
 
 async def refused(openai: OpenAIProvider, request: GenRequest) -> ProviderError:
@@ -134,11 +134,55 @@ async def test_trouble_has_a_kind(
     assert (await openai.fetch(done.image)).width == 1024, "the next one works again"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("fault", ["hang", "timeout_after_accept", "drip", "never_ends"])
-async def test_silence_is_a_timeout_of_unknown_fate(openai: OpenAIProvider, edge: Edge, fault: str) -> None:
+async def test_silence_is_a_timeout_of_unknown_fate(
+    openai: OpenAIProvider, edge: Edge, fault: str, streamed: bool
+) -> None:
     edge.faults.add(fault)
-    error = await refused(openai, ask(deadline=0.3))
+    preview = (lambda data: None) if streamed else None
+    error = await refused(openai, ask(deadline=0.3, preview=preview))
     assert (error.kind, error.submitted) == (ErrorKind.TIMEOUT, True)
+
+
+async def test_shows_the_picture_as_it_is_drawn(edge: Edge, client: httpx.AsyncClient) -> None:
+    openai = OpenAIProvider(edge.settings(openai_previews=2), client)
+    plain = await openai.submit(ask())
+    assert plain.image.data is not None
+    assert edge.openai.audit.previews.total() == 0, "where nobody looks on"
+    source = SourceImage(plain.image.data, "image/png")
+    for sources in ((), (source,)):
+        seen: list[bytes] = []
+        done = await openai.submit(ask(sources=sources, preview=seen.append))
+        assert done.image.data == plain.image.data
+        assert done.tokens == (len(PROMPT) // 4 + 1, 1056 + 2 * 100)
+        drawn = [await openai.fetch(ImageRef(data=data)) for data in seen]
+        assert [(image.width, image.height) for image in drawn] == [(1024, 1024)] * 2
+        assert len({*seen, done.image.data}) == 3
+    await openai.submit(ask(preview=seen.append, model="gpt-image-2.5-sunburst-2026-09-08"))
+    none = OpenAIProvider(edge.settings(openai_previews=0), client)
+    await none.submit(ask(preview=seen.append))
+    assert edge.openai.audit.previews[PROMPT] == 2 * 2 + 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["moderated", "moderated_output", "fail", "blocked_200", "400", "429", "500", "reset", "reset_after_accept",
+     "html", "empty", "truncated_json", "not_an_image", "truncated_image", "bomb", "huge", "foreign_host"],
+)  # fmt: skip
+async def test_trouble_in_a_stream_means_what_it_does_without(
+    openai: OpenAIProvider, edge: Edge, fault: str
+) -> None:
+    """So it is not paid for again where it would not be otherwise."""
+    errors = []
+    for preview in (None, lambda data: None):
+        edge.faults.add(fault)
+        error = await refused(openai, ask(preview=preview))
+        errors.append((error.kind, error.submitted))
+    plain, streamed = errors
+    # A broken connection says so, where JSON that is cut short does not.
+    assert streamed == ((ErrorKind.NETWORK, True) if fault == "truncated_json" else plain)
+    assert not edge.faults.active
 
 
 async def test_a_refused_connection_was_certainly_not_submitted(edge: Edge, unused_tcp_port: int) -> None:
