@@ -11,7 +11,6 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from src.providers import refusals
@@ -63,7 +62,6 @@ def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
     body = answer.body.removeprefix(b"\xef\xbb\xbf").strip()
     if body.startswith((b"data:image/", b"event:", b"data:", b"id:", b":")):
         body = _streamed(body)
-        answer = replace(answer, body=body)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
