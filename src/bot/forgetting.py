@@ -64,6 +64,7 @@ async def forget_person(app: App, user: str) -> Receipt:
     if names:
         await app.redis.delete(*names)
     await app.ledger.unreachable(user)
+    await app.redis.zrem(keys.AUDIENCE(), user)
     await _forget_costs(app, user)
     backup = await app.redis.hgetall(keys.BACKUP())
     hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None

@@ -18,10 +18,12 @@ from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandSc
 
 from observability.aiogram import instrument_dispatcher
 from src.app import App, cancel_all, open_app
+from src.bot.broadcasting import Broadcasting
 from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.bot.handlers import (
     admin,
+    broadcast,
     create,
     gallery,
     groups,
@@ -109,6 +111,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
             people,
             switches,
             stats,
+            broadcast,
             queue,
             settings,
             models,
@@ -141,7 +144,8 @@ async def run_bot(settings: Settings) -> None:
         _stop_on_signals(receiving)
         monitor = Monitor(app, Alerts(app, bot))
         heartbeat = Heartbeat(app, "bot", lambda: hearing.ailment)
-        works = [part.run() for part in (parts.progress, monitor, heartbeat)]
+        broadcasting = Broadcasting(app, bot)
+        works = [part.run() for part in (parts.progress, monitor, heartbeat, broadcasting)]
         if settings.webhook_url is not None:
             works.append(keep_webhook(settings, bot, parts.dispatcher, handling, hearing))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
@@ -153,6 +157,7 @@ async def run_bot(settings: Settings) -> None:
             await cancel_all(background)
             await parts.progress.resign()
             await monitor.resign()
+            await broadcasting.resign()
             await heartbeat.retire()
             await bot.session.close()
             log.info("bot stopped")

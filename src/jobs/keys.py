@@ -158,6 +158,10 @@ STYLES = Key("styles", "hash", "never", "as many as admins made", "bot", "words 
 SWITCHES = Key("switches", "set", "never", "as many as there are features and models",
     "bot", "what admins have switched off: features, and model:<key>")
 PAUSE = Key("pause", "string", "never", "one value", "bot", "why no new wishes are taken, while that is so")
+BROADCAST = Key("broadcast", "hash", "always", "the last one, 30 days",
+    "bot", "an admin's notice to everybody: state, by, notice")
+AUDIENCE = Key("audience", "zset", "always", "the last one's, 30 days",
+    "bot", "whom it goes to, by what became of it (broadcasting.Reached)")
 JOURNAL = Key("journal", "zset", "always", "the last 1,000, a year from the last",
     "bot", "what admins did, by time, ms: [update, who, what, whom, how]")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")

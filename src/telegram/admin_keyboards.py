@@ -40,6 +40,12 @@ class OfStats(CallbackData, prefix="st"):
     span: Literal["day", "week", "month"]
 
 
+class OfBroadcast(CallbackData, prefix="bc"):
+    """A button of /broadcast: while it is written, or under how far it is."""
+
+    what: Literal["skip", "leave", "send", "stop", "go on", "look"]
+
+
 def journal(page: int, *, older: bool) -> InlineKeyboardMarkup | None:
     """Under a page of the journal; None where it is the only one."""
     row = [button("◀️", OfJournal(page=page - 1))] if page else []
@@ -109,3 +115,33 @@ def stats(say: Translator, span: str) -> InlineKeyboardMarkup:
     return markup(
         [[button(say("chosen", label=name) if data.span == span else name, data) for data, name in spans]]
     )
+
+
+def notice(buttons: Sequence[Mapping[str, str]], lang: str) -> InlineKeyboardMarkup | None:
+    """Under what is sent to everybody; `buttons`: each with its label by language and its `url`."""
+    rows = [[InlineKeyboardButton(text=one.get(lang) or one["en"], url=one["url"])] for one in buttons]
+    return markup(rows) if rows else None
+
+
+def broadcast_step(say: Translator, *, skips: bool) -> InlineKeyboardMarkup:
+    """Under a question of /broadcast; `skips`: it may be left out."""
+    skip = [button(say("button-skip"), OfBroadcast(what="skip"))] if skips else []
+    return markup([[*skip, button(say("button-stop"), OfBroadcast(what="leave"))]])
+
+
+def broadcast_sure(say: Translator) -> InlineKeyboardMarkup:
+    """Under the question whether everybody is to be sent that."""
+    send = button(say("button-broadcast"), OfBroadcast(what="send"))
+    return markup([[send, button(say("button-stop"), OfBroadcast(what="leave"))]])
+
+
+def broadcast(say: Translator, state: str) -> InlineKeyboardMarkup | None:
+    """Under how far it is; nothing where it is done."""
+    if state == "done":
+        return None
+    steer = (
+        button(say("button-broadcast-stop"), OfBroadcast(what="stop"))
+        if state == "running"
+        else button(say("button-broadcast-go-on"), OfBroadcast(what="go on"))
+    )
+    return markup([[steer, button(say("button-look"), OfBroadcast(what="look"))]])

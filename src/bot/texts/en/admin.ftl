@@ -1,7 +1,7 @@
 ### For admins.
 
 admin-counts = Asked { $admitted }, delivered { $delivered }, failed { $failed }, cancelled { $cancelled }
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches · /broadcast
 admin-blocked = 🚫 Banned: { $user }. Open pictures cancelled: { $number }.
 admin-unblocked = ✅ Ban lifted: { $user }.
 admin-no-failures = ✅ No failed jobs.

@@ -74,3 +74,23 @@ stats-legend = 🟩 delivered 🟥 failed ⬜ cancelled (left) · 🔵 mean time
 button-day = Today
 button-week = Week
 button-month = Month
+
+broadcast-ru = 📣 A notice to everybody who talks to me in private. Send the Russian text, as it shall look.
+broadcast-en = 📣 Now the English text. Skipped, everybody gets the Russian one.
+broadcast-photo = 🖼 Send a photo that stands above the text, or skip that.
+broadcast-buttons = 🔘 Send the buttons, one a line: Новости | News | https://t.me/example. One label is for both languages. Or skip that.
+broadcast-too-long = ✂️ Under a photo a text has up to { $limit } characters; yours is longer. Skip the photo, or begin anew with /broadcast.
+broadcast-sure = 👆 So people will see it. Send it to { $number ->
+    [one] { $number } person
+   *[other] { $number } people
+}?
+broadcast-not = ✖️ Nothing was sent.
+broadcast-progress = { $state ->
+    [running] 📣 On its way
+    [stopped] ⏹ Stopped
+   *[done] ✅ The notice has gone out
+}: sent to { $sent } of { $total }, left { $left }, blocked the bot { $blocked }, failed { $failed }.
+button-skip = ⏭ Skip
+button-broadcast = 📣 Send to everybody
+button-broadcast-stop = ⏹ Stop
+button-broadcast-go-on = ▶️ Go on

@@ -1,7 +1,7 @@
 ### Для админов.
 
 admin-counts = Заказано { $admitted }, доставлено { $delivered }, неудач { $failed }, отменено { $cancelled }
-admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches
+admin-usage = /stats · /ops · /jobs · /job ID · /retry ID · /cancel ID · /drop ID · /trace ID · /who ID · /ban ID · /lift ID · /tier ID · /limit ID · /journal · /pause · /resume · /switches · /broadcast
 admin-blocked = 🚫 Под запретом: { $user }. Отменено открытых картинок: { $number }.
 admin-unblocked = ✅ Запрет снят: { $user }.
 admin-no-failures = ✅ Неудачных заданий нет.

@@ -74,3 +74,23 @@ stats-legend = 🟩 доставлено 🟥 неудачи ⬜ отменен�
 button-day = Сегодня
 button-week = Неделя
 button-month = Месяц
+
+broadcast-ru = 📣 Сообщение всем, кто пишет мне в личный чат. Пришлите русский текст в том виде, как он должен выглядеть.
+broadcast-en = 📣 Теперь английский текст. Если пропустить, все получат русский.
+broadcast-photo = 🖼 Пришлите фото над текстом или пропустите.
+broadcast-buttons = 🔘 Пришлите кнопки, по одной в строке: Новости | News | https://t.me/example. Одна надпись — для обоих языков. Или пропустите.
+broadcast-too-long = ✂️ Под фото текст до { $limit } знаков, ваш длиннее. Пропустите фото или начните заново: /broadcast.
+broadcast-sure = 👆 Так это увидят люди. Отправить { $number ->
+    [one] { $number } человеку
+   *[many] { $number } людям
+}?
+broadcast-not = ✖️ Ничего не отправлено.
+broadcast-progress = { $state ->
+    [running] 📣 Рассылается
+    [stopped] ⏹ Остановлено
+   *[done] ✅ Разослано
+}: отправлено { $sent } из { $total }, осталось { $left }, заблокировали бота { $blocked }, не удалось { $failed }.
+button-skip = ⏭ Пропустить
+button-broadcast = 📣 Отправить всем
+button-broadcast-stop = ⏹ Остановить
+button-broadcast-go-on = ▶️ Продолжить
