@@ -14,7 +14,13 @@ from aiogram import Bot, Dispatcher
 from aiogram.exceptions import TelegramAPIError
 from aiogram.fsm.storage.base import DefaultKeyBuilder
 from aiogram.fsm.storage.redis import RedisStorage
-from aiogram.types import BotCommand, BotCommandScopeAllGroupChats, BotCommandScopeAllPrivateChats
+from aiogram.types import (
+    BotCommand,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    BotCommandScopeChat,
+    BotCommandScopeUnion,
+)
 
 from observability.aiogram import instrument_dispatcher
 from src.app import App, cancel_all, open_app
@@ -67,6 +73,7 @@ _DIALOG_SECONDS = 86_400
 _PRIVATE_COMMANDS = (
     *("create", "queue", "cancel", "history", "styles", "models", "settings", "limits", "privacy", "help"),
 )
+_ADMIN_COMMANDS = ("stats", "ops", "who", "pause", "resume", "switches", "broadcast", "journal", "jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,10 @@ async def run_bot(settings: Settings) -> None:
         if settings.webhook_url is not None:
             works.append(keep_webhook(settings, bot, parts.dispatcher, handling, hearing))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
-        background = [asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts()))]
+        background = [
+            asyncio.create_task(work)
+            for work in (*works, show_commands(bot, get_texts(), settings.admin_ids))
+        ]
         try:
             log.info("bot started", bot_id=bot.id)
             await asyncio.gather(*(part.run() for part in receiving))
@@ -163,9 +173,10 @@ async def run_bot(settings: Settings) -> None:
             log.info("bot stopped")
 
 
-async def show_commands(bot: Bot, texts: Texts) -> None:
+async def show_commands(bot: Bot, texts: Texts, admins: Sequence[int] = ()) -> None:
     """Give Telegram the command menus, in each language; without them the bot works as well."""
-    scopes = (
+    scopes: tuple[tuple[BotCommandScopeUnion, Sequence[str]], ...] = (
+        *((BotCommandScopeChat(chat_id=id_), (*_ADMIN_COMMANDS, *_PRIVATE_COMMANDS)) for id_ in admins),
         (BotCommandScopeAllPrivateChats(), _PRIVATE_COMMANDS),
         (BotCommandScopeAllGroupChats(), groups.COMMANDS),
     )

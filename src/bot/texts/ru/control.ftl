@@ -94,3 +94,13 @@ button-skip = ⏭ Пропустить
 button-broadcast = 📣 Отправить всем
 button-broadcast-stop = ⏹ Остановить
 button-broadcast-go-on = ▶️ Продолжить
+
+command-stats = День, неделя, месяц
+command-ops = Как дела сейчас
+command-who = Человек: /who ID
+command-pause = Новое не принимать
+command-resume = Снова принимать новое
+command-switches = Функции и модели: вкл. и выкл.
+command-broadcast = Сообщение всем
+command-journal = Что делали админы
+command-jobs = Последние неудачи
