@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 from src.jobs import keys
 
-Feature = Literal["edits", "tools", "several", "groups", "api", "improve", "voice"]
-"""Changes of pictures; larger ones and cut-outs; several at once; groups; the REST API; better words; voice messages."""
+Feature = Literal["edits", "tools", "several", "groups", "inline", "api", "improve", "voice"]
+"""Changes of pictures; larger ones and cut-outs; several at once; groups; inline mode; the REST API; better words; voice messages."""
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 _KNOWN_SECONDS = 3.0
 _MODEL = "model:"

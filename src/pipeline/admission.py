@@ -148,6 +148,8 @@ def _features(wish: Wish) -> Iterator[Feature]:
         yield "edits"
     if wish.group:
         yield "groups"
+    if wish.inline is not None:
+        yield "inline"
     if wish.chat == NO_CHAT:
         yield "api"
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from src.jobs import NO_CHAT
+from src.jobs.switches import FEATURES, Feature
+from src.pipeline import admission as intake
+from src.pipeline.admission import Wish
 from src.sandbox.telegram import Message, Person
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World, image, png
@@ -98,3 +104,22 @@ async def test_features_and_models_go_off_and_on(
     assert app.route(None, 0) is not None
     acts = (await admin.reply_after(await admin.send_text("/journal"))).text
     assert (acts.count("edits"), acts.count(f" {key}")) == (2, 1)
+
+
+async def test_what_is_off_is_ordered_by_no_way_in(world: World) -> None:
+    app, plain = world.app, Wish(user=5, chat=5, prompt="a fox", update="1", count=3)
+    ways: dict[Feature, Wish] = {
+        "edits": replace(plain, source="file"),
+        "tools": replace(plain, source="file", how="upscale"),
+        "groups": replace(plain, chat=-5, group=True),
+        "inline": replace(plain, inline="message"),
+        "api": replace(plain, user="client", chat=NO_CHAT),
+    }
+    for feature in FEATURES:
+        await app.switches.turn(feature, on=False)
+    for feature, wish in ways.items():
+        admission = await intake.ask(app, wish)
+        assert (admission.verdict, admission.why) == ("off", feature)
+    assert await world.active(5) == []
+    assert (await intake.ask(app, plain)).accepted
+    assert len(await world.active(5)) == 1

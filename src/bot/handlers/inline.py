@@ -87,7 +87,7 @@ def _picture(job: Job) -> InlineQueryResultCachedPhoto | InlineQueryResultCached
 
 async def _offer(app: App, user: int, words: str, say: Translator) -> list[InlineQueryResultArticle]:
     """A message in which the words will be drawn; none where nothing can get there."""
-    if app.settings.inline_storage_chat is None:
+    if app.settings.inline_storage_chat is None or not app.switches.is_on("inline"):
         return []
     key = hashlib.sha256(words.encode()).hexdigest()[:16]
     await app.redis.set(keys.INLINE(user, key), words, ex=_WORDS_SECONDS)

@@ -52,6 +52,7 @@ switch-name = { $feature ->
     [tools] upscaling and cut-outs
     [several] several pictures at once
     [groups] groups
+    [inline] inline mode
     [api] REST API
     [improve] improving words
    *[voice] voice messages

@@ -52,6 +52,7 @@ switch-name = { $feature ->
     [tools] увеличение и удаление фона
     [several] несколько картинок сразу
     [groups] группы
+    [inline] инлайн-режим
     [api] REST API
     [improve] улучшение описаний
    *[voice] голосовые сообщения
