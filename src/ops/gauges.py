@@ -46,7 +46,9 @@ class Gauges:
         gauge("imagebot.redis.full_in", "d", "Until Redis is full", _one(lambda s: s.store.days))
         gauge("imagebot.backup.age", "s", "Of the newest backup", _one(lambda s: s.backup.age))
         gauge("imagebot.backup.interval", "s", "Between backups", _one(lambda s: s.backup.every))
-        gauge("imagebot.backup.failed", "{failure}", "Last one failed", _one(lambda s: bool(s.backup.why)))
+        gauge(
+            "imagebot.backup.failed", "{failure}", "Last one failed", _one(lambda s: int(bool(s.backup.why)))
+        )
         gauge("imagebot.originals.room", "By", "For pictures in answers", _one(lambda s: s.room))
         gauge("imagebot.originals.used", "By", "By pictures in answers", _one(lambda s: s.kept))
         gauge("imagebot.heartbeat.unheard", "s", "HEARTBEAT_URL fails", _one(lambda _: unheard()))
