@@ -25,12 +25,11 @@ from src.ops.leader import Leader
 from src.pipeline import notify
 from src.telegram.client import Undeliverable
 from src.telegram.messages import Messages
-from src.telegram.throttle import GateClosed, seconds_of
+from src.telegram.throttle import MANY_OPEN, GateClosed, seconds_of
 from src.telemetry import job_spans
 
 log = structlog.get_logger(__name__)
 
-_MANY = 30
 _AT_ONCE = 8
 _LINE_READ = 2000
 _UNPLACED_MS = 1000 * (PLACE_PATIENCE + 5)
@@ -86,14 +85,14 @@ class Progress:
         if self._since is None:
             self._since = snapshot.now
         await self._follow(snapshot)
-        many = len(self._watched) > _MANY
+        many = len(self._watched) > MANY_OPEN
         worth = [
             request
             for request in self._watched.values()
             if self._may_change(request, snapshot, many) and self._takes(request.chat)
         ]
         worth.sort(key=lambda request: request.shown_at)
-        asked = [request.id for request in worth[:_MANY]]
+        asked = [request.id for request in worth[:MANY_OPEN]]
         standings = await self._app.ledger.standings(asked)
         going_on = {s.request.id for s in standings if not all(job.ended for job in s.jobs)}
         if over := set(asked) - going_on:
@@ -115,7 +114,7 @@ class Progress:
             pipe.zrange(keys.OPEN(), 0, -1)
             (seconds, micros), requests = await pipe.execute()
         lines: list[list[str]] = []
-        if len(requests) > _MANY:
+        if len(requests) > MANY_OPEN:
             async with self._app.redis.pipeline(transaction=False) as pipe:
                 for provider in self._app.providers:
                     pipe.zrange(keys.LINE(provider), 0, _LINE_READ - 1)
@@ -164,6 +163,8 @@ class Progress:
             # What is older than this process was left by one that died before it could send it.
             left = request.created < (self._since or 0)
             return left or snapshot.now - request.created > _UNPLACED_MS
+        if request.previewed:
+            return False
         if snapshot.now - request.shown_at < self._app.settings.progress_interval * 1000:
             return False
         # In a group a change takes one of the twenty messages a minute that its pictures need.

@@ -244,9 +244,14 @@ class Ledger:
         """Jobs ever admitted, delivered, failed and cancelled."""
         return {k: int(v) for k, v in (await self.client.hgetall(keys.COUNTS())).items()}
 
-    async def changing(self, request_id: str) -> None:
-        """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives."""
-        await self.client.hset(keys.REQUEST(request_id), "changing", 1)
+    async def changing(self, request_id: str, *, preview: bool = False) -> None:
+        """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives.
+
+        Args:
+            preview: it may become a photo.
+        """
+        changes = {"changing": 1, "previewed": 1} if preview else {"changing": 1}
+        await self.client.hset(keys.REQUEST(request_id), mapping=changes)
 
     async def shown(self, request_id: str, text: str) -> None:
         """Remember what a placeholder says now, and since when."""

@@ -314,6 +314,7 @@ class Request:
         sendings: how often a placeholder was sent that may have arrived.
         original: the person wants the original, not a photo of it.
         changing: a change of the placeholder was on its way of which nobody knows what became.
+        previewed: its message may show the unfinished picture, so that its words are under a photo.
         strays: messages that are to be deleted.
         inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
     """
@@ -336,6 +337,7 @@ class Request:
     sendings: int = 0
     original: bool = False
     changing: bool = False
+    previewed: bool = False
     strays: tuple[int, ...] = ()
     inline: str | None = None
 
@@ -362,6 +364,7 @@ class Request:
             sendings=int(raw.get("sendings") or 0),
             original=raw.get("first") == "file",
             changing="changing" in raw,
+            previewed="previewed" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
             inline=raw.get("inline") or None,
         )

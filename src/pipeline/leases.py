@@ -31,6 +31,8 @@ _REPORTS = 10_000
 _AGAIN_SECONDS = 0.5
 # Each is a download and an upload at once and takes some hundred KB; Telegram takes thirty a second.
 _UPLOADS = 32
+# Unfinished pictures on their way to Telegram.
+_PREVIEWS = 4
 # Results inside a provider's answer that are read at once; in memory each takes about four times its size.
 _ANSWERS = 8
 
@@ -64,7 +66,7 @@ class Work:
         progress: per provider and model, what its progress means; learned by this process.
         owner: who is told at once of what only the owner can mend.
         owed: takes back the ledger's notes of spans that are written.
-        uploads: pictures on their way to Telegram at once.
+        uploads: pictures on their way to Telegram at once; previews: unfinished ones.
     """
 
     app: App
@@ -77,6 +79,7 @@ class Work:
     owner: Owner = field(init=False)
     owed: OwedSpans = field(init=False)
     uploads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_UPLOADS))
+    previews: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PREVIEWS))
     _answers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_ANSWERS))
     _reports: dict[str, tuple[float, float]] = field(default_factory=dict)
     _held: dict[str, tuple[int, asyncio.Task[Any] | None]] = field(default_factory=dict)

@@ -74,8 +74,8 @@ async def ended(work: Work, job: Job, error: ProviderError) -> None:
         work.owed.written(job.generation)
 
 
-async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
-    """The picture is there, so many seconds after the provider took the job."""
+async def ready(work: Work, job: Job, done: Done, seconds: float, previews: int = 0) -> None:
+    """The picture is there, so many seconds after the provider took the job; `previews` were shown meanwhile."""
     data = done.image.data or b""
     if data:
         await _keep(work, job, data)
@@ -93,7 +93,7 @@ async def ready(work: Work, job: Job, done: Done, seconds: float) -> None:
         )
     )
     if ours:
-        facts = _facts(job, done)
+        facts = _facts(job, done) | ({"imagebot.previews": previews} if previews else {})
         job_spans.write_generation(job, attributes=facts | _server(work, job))
         work.owed.written(job.generation)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}

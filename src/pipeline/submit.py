@@ -20,6 +20,8 @@ from src.jobs import Job, transitions
 from src.jobs.uploads import is_upload
 from src.pipeline import failures, notify, poll, poll_schedule, retry_policy, timeouts
 from src.pipeline.leases import Work
+from src.pipeline.previews import Previews
+from src.pipeline.previews import wanted as previews_wanted
 from src.pipeline.retry_policy import Again
 from src.providers.base import (
     OF_SOURCE,
@@ -191,12 +193,12 @@ async def _runs(work: Work, job: Job, generation: str) -> bool:
     return ours
 
 
-async def _done(work: Work, job: Job, done: Done, took: float) -> None:
+async def _done(work: Work, job: Job, done: Done, took: float, previews: int = 0) -> None:
     """The provider answered with the picture."""
     # What is paid for is kept first of all.
     with suppress(RedisError):
         await failures.provider_answered(work, job)
-    await poll.ready(work, job, done, took)
+    await poll.ready(work, job, done, took, previews)
 
 
 async def _failed(work: Work, job: Job, error: ProviderError) -> None:
@@ -209,12 +211,17 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
     """Await the answer of a provider that takes its time over it; the lease is kept meanwhile."""
     async with work.room() as room:
         with work.hold(job, stop_if_lost=True):
+            previews = Previews(work, job, provider)
             try:
+                watched = await previews_wanted(work, job, provider)
                 began = time.monotonic()
                 with job_spans.under(job.generation):
-                    async with asyncio.timeout(request.deadline):
+                    async with previews, asyncio.timeout(request.deadline):
                         told = functools.partial(work.told, job.id)
-                        answer = await provider.submit(dataclasses.replace(request, room=room, told=told))
+                        preview = previews.take if watched else None
+                        asked = dataclasses.replace(request, room=room, told=told, preview=preview)
+                        answer = await provider.submit(asked)
+                        took = time.monotonic() - began
             except ProviderError as error:
                 await _failed(work, job, error)
                 await poll.ended(work, job, error)
@@ -224,7 +231,7 @@ async def _synchronous(work: Work, job: Job, provider: Provider, request: GenReq
                 if isinstance(answer, Ticket):
                     await _accepted(work, job, provider, request, answer, runs=True)
                 else:
-                    await _done(work, job, answer, time.monotonic() - began)
+                    await _done(work, job, answer, took, previews.shown)
 
 
 async def _accepted(

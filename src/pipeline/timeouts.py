@@ -40,6 +40,8 @@ POLL_MARGIN = 0.1
 
 # Deliver
 
+LAST_PREVIEW = 2.0
+"""A finished picture waits for a preview on its way to the chat: usually well under a second."""
 FETCH_TRIES = 6
 """To get a finished picture, with a minute of pauses: it is paid for, and its host may be away."""
 REFUSAL_TRIES = 3

@@ -35,6 +35,7 @@ class Capabilities:
         idempotent_submit: a repeated submit with the same idempotency key is billed once.
         max_prompt: longest prompt, in characters.
         qualities, seed, negative: what else can be asked for.
+        previews: models of it show pictures as they are drawn, while `submit` waits.
         result_ttl: seconds the provider keeps a result; None when the result is in the answer.
     """
 
@@ -50,6 +51,7 @@ class Capabilities:
     qualities: tuple[str, ...] = ()
     seed: bool = False
     negative: bool = False
+    previews: bool = False
     result_ttl: int | None = None
 
     @property

@@ -133,6 +133,7 @@ class OpenAIProvider(Client):
             edit=known.edits,
             sources=known.takes.sources,
             max_prompt=known.prompt_max,
+            previews=settings.openai_previews > 0,
         )
         # What this address refused, and then did without.
         self._left_out: set[_Parameter] = set()

@@ -6,7 +6,9 @@ the words are (`src.telegram.status_text`), and what is done after an error (`sr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,6 +35,7 @@ from src.telegram.photos import Media, shown_in
 from src.telegram.placeholders import Placeholders, count_offer
 from src.telegram.status_text import Offer
 from src.telegram.throttle import before_leaving, priority
+from src.telegram.tiles import fits_photo
 
 _CAPTION_PROMPT = 300
 
@@ -78,7 +81,8 @@ class Messages:
         offer = offer if request.inline is None else None
         status = status_text.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
-        if message is None or status.shape == request.shown:
+        # Words under a preview would also be put under the picture that has taken its place.
+        if message is None or status.shape == request.shown or request.previewed:
             return False
         markup = keyboards.placeholder(say, request.id, status.offer)
         text = Text(status.text, status_text.note(say, request))
@@ -89,22 +93,53 @@ class Messages:
         await self._correct(request)
         return changed
 
+    async def preview(self, job: Job, request: Request, image: Picture) -> None:
+        """Let the placeholder of a single picture show it as far as it is drawn, if Telegram has room for that now.
+
+        While `job`'s holder shows it nobody else may show its end: where that is not so any more, the ledger goes on to
+        know of this change, and the end is said once more.
+
+        Raises:
+            ProviderError: it is no picture that Telegram would take.
+        """
+        say = self._texts.translator(request.lang)
+        message = request.message_of(job.id)
+        if message is None or not fits_photo(image.size, image.width, image.height):
+            return
+        caption = Text(say("placeholder-preview"), status_text.note(say, request))
+        markup = keyboards.placeholder(say, request.id)
+        async with self._changing(request, preview=True):
+            await self._media.preview(job, image, address(request, message), caption, markup)
+        current = await self._ledger.job(job.id)
+        if current is not None and (current.state, current.fence) == (State.RUNNING, job.fence):
+            await self._ledger.shown(request.id, "preview")
+        else:
+            await self._correct(replace(request, previewed=True))
+
     async def _change(
         self, request: Request, message: int, text: Text, markup: InlineKeyboardMarkup | None, *, asked: bool
     ) -> bool:
-        """Edit a placeholder. While it is on its way, and where its answer is lost, the ledger knows of it: the end
+        """Edit a placeholder's words."""
+        async with self._changing(request, asked=asked):
+            return await self._edit_text(address(request, message), text, markup)
+
+    @asynccontextmanager
+    async def _changing(
+        self, request: Request, *, asked: bool = False, preview: bool = False
+    ) -> AsyncIterator[None]:
+        """While a change of a placeholder is on its way, and where its answer is lost, the ledger knows of it: the end
         that is said meanwhile is said once more, as the later edit would hide it."""
 
         gone = False
 
         async def goes() -> None:
             nonlocal gone
-            await self._ledger.changing(request.id)
+            await self._ledger.changing(request.id, preview=preview)
             gone = True
 
         with priority("answer" if asked else "progress"), before_leaving(goes), reaching():
             try:
-                return await self._edit_text(address(request, message), text, markup)
+                yield
             except (TelegramNetworkError, TelegramServerError):
                 raise  # it may have arrived, or still do
             except TelegramAPIError:
@@ -128,14 +163,15 @@ class Messages:
         """Say once more how a request ended, where that may have been hidden."""
         if not jobs:
             return
+        shown = jobs[0].shown or {}
         if request.status_message is not None:
             await self.close(request, jobs)
         elif jobs[0].state in (State.FAILED, State.CANCELLED):
             await self.notice(jobs[0], request)
-        elif request.inline is not None and jobs[0].state is State.DELIVERED:
-            # Elsewhere a text cannot take the place of a picture.
+        elif (request.inline is not None or request.previewed) and "file_id" in shown:
+            # Elsewhere a text cannot take the place of a picture, but a preview can.
             with reaching():
-                await self._put_stored(jobs[0], request, jobs[0].shown or {})
+                await self._put_stored(jobs[0], request, shown)
 
     async def picture(self, job: Job, request: Request, image: Picture) -> dict[str, Any]:
         """Put the picture where the placeholder is.
@@ -188,10 +224,11 @@ class Messages:
         return caption, keyboards.picture(say, job.id, edits=self._edits)
 
     async def _put_stored(self, job: Job, request: Request, stored: Mapping[str, Any]) -> None:
-        """Let what a person sent through us show the picture; if it is gone they find it in their history."""
+        """Let a message show the picture that Telegram has; if it is gone the person finds it in their history."""
         caption, markup = self._under_picture(job, request)
+        where = address(request, request.message_of(job.id) or 0)
         try:
-            await self._media.put_stored(job, stored, address(request, 0), caption, markup)
+            await self._media.put_stored(job, stored, where, caption, markup)
         except TelegramBadRequest as error:
             if not is_missing(error):
                 raise
@@ -206,12 +243,18 @@ class Messages:
         if message is None or len(request.jobs) > 1 or request.inline is not None:
             return None
         say = self._texts.translator(request.lang)
+        where = address(request, message)
         try:
-            await self._bot.edit_message_text(
-                say("placeholder-sending"), chat_id=request.chat, message_id=message
-            )
+            if request.previewed:
+                # A photo is there in any case; only the picture has its buttons already.
+                await self._bot.edit_message_reply_markup(
+                    reply_markup=keyboards.picture(say, job.id, edits=self._edits), **where
+                )
+            else:
+                await self._bot.edit_message_text(say("placeholder-sending"), **where)
         except (TelegramBadRequest, TelegramForbiddenError) as error:
-            return message if says(error, "no text in the message") else None
+            there = is_unchanged(error) if request.previewed else says(error, "no text in the message")
+            return message if there else None
         return None
 
     async def notice(self, job: Job, request: Request) -> dict[str, Any]:
@@ -234,7 +277,11 @@ class Messages:
                 keyboards.inline_again(say, job.spec.prompt) if inline else keyboards.no_picture(say, job)
             )
             try:
-                await self._edit_text(address(request, message), text, markup)
+                if request.previewed:
+                    # Nothing is left of what was drawn, be it that it may not be shown.
+                    await self._media.put_tile(address(request, message), job.spec.aspect, text, markup)
+                else:
+                    await self._edit_text(address(request, message), text, markup)
             except TelegramBadRequest as error:
                 if not is_missing(error):
                     raise

@@ -201,18 +201,30 @@ class Media:
         sent = await self._with_tile(jobs[0].spec.aspect, "waiting", send)
         return [message.message_id for message in sent]
 
+    async def preview(
+        self, job: Job, image: Picture, where: Mapping[str, Any], caption: Text, markup: InlineKeyboardMarkup
+    ) -> None:
+        """Show a picture that is not finished."""
+        await self._put(where, _photo(PictureFile(image, file_name(job, image.mime)), caption), markup)
+
     async def fail_tile(self, where: Mapping[str, Any], aspect: str) -> None:
         """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
-
-        async def put(tile: InputFile | str) -> list[Message]:
-            sent = await self._put(where, InputMediaPhoto(media=tile), None)
-            return [] if sent is None else [sent]
-
         try:
-            await self._with_tile(aspect, "failed", put)
+            await self.put_tile(where, aspect, Text(), None)
         except TelegramBadRequest as error:
             if not is_missing(error):
                 raise
+
+    async def put_tile(
+        self, where: Mapping[str, Any], aspect: str, caption: Text, markup: InlineKeyboardMarkup | None
+    ) -> None:
+        """Put the tile that says that there is no picture into a message."""
+
+        async def put(tile: InputFile | str) -> list[Message]:
+            sent = await self._put(where, InputMediaPhoto(media=tile, **_captioned(caption)), markup)
+            return [] if sent is None else [sent]
+
+        await self._with_tile(aspect, "failed", put)
 
     async def _with_tile(
         self, aspect: str, face: tiles.Face, show: Callable[[InputFile | str], Awaitable[list[Message]]]

@@ -51,6 +51,9 @@ _PACED = frozenset(
     }
 )
 
+MANY_OPEN = 30
+"""Requests under way beyond which Telegram's calls are needed for pictures."""
+
 _BARE_429_SECONDS = 5
 _ALL_CHATS_SECONDS = 5.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -17,9 +17,6 @@ from src.limits import Gate, Limiter, Refusal
 from src.pipeline import deliver
 from src.pipeline.leases import Work
 from src.sandbox.telegram import Message, Person
-from src.telegram.client import make_bot
-from src.telegram.i18n import get_texts
-from src.telegram.messages import Messages
 from src.telegram.throttle import priority
 from tests.bot.bot_world import OpenGates, World, image
 from tests.limits.busy import busy
@@ -32,22 +29,6 @@ class Crowded(Limiter):
         refusal = await super().take(gates, wait=wait, spread=spread)
         await busy(self._client, 2, gates[-1].name)
         return refusal
-
-
-@pytest.fixture
-async def worker(world: World) -> AsyncIterator[Callable[[Any], Work]]:
-    """Makes what a worker process shares, with the limiter that is given."""
-    bots = []
-
-    def make(limiter: Any) -> Work:
-        bots.append(bot := make_bot(world.settings, limiter, patience=0))
-        return Work(world.app, bot, Messages(bot, world.app.ledger, get_texts(), world.settings))
-
-    yield make
-    for bot in bots:
-        # As in the `world`: aiogram's own `close` sleeps.
-        if bot.session._session is not None:
-            await bot.session._session.close()
 
 
 async def _asked(world: World, person: Person, count: int = 1) -> list[Job]:

@@ -32,6 +32,7 @@ placeholder-late-queued = { $ahead ->
     [0] 🕐 Next at the service that draws it. It takes a little longer than usual.
    *[other] 🕐 The service that draws it has a queue: { $ahead } before yours. It takes a little longer than usual.
 }
+placeholder-preview = 🎨 This is how far it is. I’m still drawing…
 placeholder-late = 🎨 Drawing… It takes a little longer than usual.
 placeholder-counts = ℹ️ If there’s another message about this picture, it’s out of date: this one counts.
 placeholder-sending = 🖼 Almost there: sending the picture.

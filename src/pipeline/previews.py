@@ -1,0 +1,95 @@
+"""Showing a person the picture as far as it is drawn, while its provider draws on.
+
+Nothing depends on it: a preview that fails, or for which Telegram has no room, is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from aiogram.exceptions import TelegramAPIError
+from redis.exceptions import RedisError
+
+from src.jobs import Job, Request, State, keys
+from src.pipeline import timeouts
+from src.pipeline.leases import Work
+from src.providers.base import ImageRef, Provider, ProviderError
+from src.telegram.client import Undeliverable
+from src.telegram.throttle import MANY_OPEN
+from src.telemetry import job_spans
+
+log = structlog.get_logger(__name__)
+
+
+async def wanted(work: Work, job: Job, provider: Provider) -> bool:
+    """Whether unfinished pictures are to be asked for: each costs something. Albums and groups have no room for them;
+    and who stumbled over it is asked without the next time."""
+    single = job.spec.chat > 0 and job.spec.count == 1 and job.tries == 1
+    if not (single and provider.capabilities.previews):
+        return False
+    try:
+        request = await work.app.ledger.request(job.request)
+    except RedisError:
+        return False
+    # What a person sent through us takes no upload.
+    return request is not None and request.inline is None
+
+
+class Previews:
+    """Of a job that runs in this process's hands; left as a context, none is on its way any more.
+
+    Attributes:
+        shown: how many were.
+    """
+
+    def __init__(self, work: Work, job: Job, provider: Provider) -> None:
+        self.shown = 0
+        self._work = work
+        self._job = job
+        self._provider = provider
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Previews:
+        return self
+
+    async def __aexit__(self, error: object, *_: object) -> None:
+        if self._task is None:
+            return
+        try:
+            if error is None:
+                # The picture comes after it. Cut short, its fate would be unknown, and the picture put there twice.
+                await asyncio.wait({self._task}, timeout=timeouts.LAST_PREVIEW)
+        finally:
+            self._task.cancel()
+
+    def take(self, data: bytes) -> None:
+        """Show an unfinished picture, unless another is on its way, or those of too many others are."""
+        if (self._task is None or self._task.done()) and not self._work.previews.locked():
+            self._task = asyncio.get_running_loop().create_task(self._show(data))
+
+    async def _show(self, data: bytes) -> None:
+        app, job = self._work.app, self._job
+        try:
+            async with self._work.previews:
+                image = await self._provider.fetch(ImageRef(data=data))
+                standing = await app.ledger.standing(job.request)
+                if standing is None or not self._may_change(
+                    standing.request, standing.lines.now, standing.jobs
+                ):
+                    return
+                if await app.redis.zcard(keys.OPEN()) > MANY_OPEN:
+                    return
+                with job_spans.under(job.generation):
+                    await self._work.messages.preview(job, standing.request, image)
+        except (ProviderError, TelegramAPIError, Undeliverable, RedisError, OSError) as error:
+            log.info("no preview", job_id=job.id, error=type(error).__name__)
+        except Exception:
+            log.exception("preview broke", job_id=job.id)
+        else:
+            self.shown += 1
+
+    def _may_change(self, request: Request, now: int, jobs: tuple[Job, ...]) -> bool:
+        ours = [(job.state, job.fence) for job in jobs] == [(State.RUNNING, self._job.fence)]
+        pause = 1000 * self._work.app.settings.progress_interval
+        return ours and bool(request.messages) and now - request.shown_at >= pause

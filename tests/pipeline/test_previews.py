@@ -1,0 +1,201 @@
+"""A picture is seen as it is drawn: by OpenAI's stand-in, in a chat of Telegram's, over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from src.jobs import Job, State, keys, transitions
+from src.limits import Gate, Limiter, Refusal
+from src.pipeline import deliver, previews, submit
+from src.pipeline.leases import Work
+from src.sandbox.openai import OpenAISandbox
+from src.sandbox.pictures import PictureMaker
+from src.sandbox.telegram import Message
+from tests.bot.bot_world import OpenGates, World, image
+
+Worker = Callable[[Any], Work]
+
+
+class Shut(Limiter):
+    """Telegram has no room for what may be dropped."""
+
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, spread: bool = False) -> Refusal | None:
+        return Refusal(gates[0].name, 1.0) if wait == 0 else None
+
+
+@pytest.fixture
+async def drawing() -> AsyncIterator[tuple[OpenAISandbox, str]]:
+    sandbox = OpenAISandbox(pictures=PictureMaker(cached=True), durations=(0.0, 0.0))
+    app = web.Application()
+    sandbox.add_to(app)
+    async with TestServer(app) as server:
+        yield sandbox, str(server.make_url("/openai/v1"))
+
+
+@pytest.fixture
+def settings_of_world(
+    drawing: tuple[OpenAISandbox, str], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, object]:
+    # However slow the machine is, the picture comes after the preview.
+    monkeypatch.setattr("src.pipeline.timeouts.LAST_PREVIEW", 60.0)
+    return {"openai_base_url": drawing[1]}
+
+
+async def ordered(world: World) -> tuple[Job, Message]:
+    """A job that was asked for a while ago, and its placeholder."""
+    [job], placeholder = await world.asked(world.sandbox.person())
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
+    return job, placeholder
+
+
+async def drawn(work: Work, job: Job) -> Job:
+    """The job after its submit was answered."""
+    claimed = await work.app.ledger.run(transitions.claim(job.id, "submit", holder=work.app.holder, lease=60))
+    assert claimed is not None
+    await submit.begin(work, claimed)
+    await work.drain(60)
+    found = await work.app.ledger.job(job.id)
+    assert found is not None
+    return found
+
+
+async def shown(work: Work, job: Job) -> Job:
+    claimed = await work.app.ledger.run(transitions.claim_to_show(job.id, holder="test", lease=60))
+    assert claimed is not None
+    await deliver.show(work, *claimed)
+    found = await work.app.ledger.job(job.id)
+    assert found is not None
+    return found
+
+
+def edits(world: World) -> int:
+    return world.sandbox.audit.by_method["editMessageMedia"]
+
+
+async def test_a_picture_is_seen_as_it_is_drawn(
+    world: World, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, Any] = {}
+    monkeypatch.setattr(
+        "src.telemetry.job_spans.write_generation", lambda job, **said: written.update(said["attributes"])
+    )
+    job, placeholder = await ordered(world)
+    work = worker(OpenGates())
+    job = await drawn(work, job)
+    assert job.state is State.READY
+    preview = placeholder.media
+    assert preview is not None
+    assert "still drawing" in placeholder.text
+    assert placeholder.button("Cancel")
+    assert written["imagebot.previews"] == 1
+    request = await world.request_of(job)
+    assert (request.previewed, request.changing) == (True, False)
+    # Words would hide it, or come under the picture.
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
+    calls = world.sandbox.audit.by_method["editMessageText"]
+    assert await world.parts.progress.tick() == 0
+    assert await world.messages.shown_already(job, request) is None
+    assert (await shown(work, job)).state is State.DELIVERED
+    assert placeholder.media != preview
+    assert placeholder.button("Variation")
+    assert edits(world) == 2
+    assert world.sandbox.audit.by_method["editMessageText"] == calls
+    assert await world.messages.shown_already(job, request) == placeholder.message_id
+
+
+async def test_nothing_is_left_of_it_where_there_is_no_picture(
+    world: World, worker: Worker, drawing: tuple[OpenAISandbox, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, placeholder = await ordered(world)
+    drawing[0].faults.add("moderated_output")
+
+    async def until_it_is_seen(seconds: float) -> None:
+        while drawing[0].audit.previews.total() and not placeholder.has_photo:
+            await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(drawing[0].faults, "pause", until_it_is_seen)
+    work = worker(OpenGates())
+    job = await drawn(work, job)
+    preview = placeholder.media
+    assert (job.state, job.kind) == (State.FAILED, "moderated_output")
+    assert preview is not None
+    await shown(work, job)
+    assert placeholder.has_photo
+    assert placeholder.media != preview
+    assert "filter" in placeholder.text
+    assert placeholder.button("Edit prompt")
+
+
+@pytest.mark.parametrize("why", ["no room", "too soon", "too many", "refused", "away"])
+async def test_without_it_the_picture_comes_all_the_same(world: World, worker: Worker, why: str) -> None:
+    job, placeholder = await ordered(world)
+    if why == "too soon":
+        await world.app.redis.hset(
+            keys.REQUEST(job.request), "shown_at", await world.app.ledger.now() + 60_000
+        )
+    if why == "too many":
+        await world.app.redis.zadd(keys.OPEN(), {f"r{number}": 1 for number in range(31)})
+    if why in ("refused", "away"):
+        world.sandbox.faults.add("400" if why == "refused" else "500", "editMessageMedia")
+    work = worker(Shut() if why == "no room" else OpenGates())
+    job = await drawn(work, job)
+    assert job.state is State.READY
+    assert not placeholder.has_photo
+    assert edits(world) == (why in ("refused", "away"))
+    assert (await world.request_of(job)).changing == (why == "away")
+    assert (await shown(worker(OpenGates()), job)).state is State.DELIVERED
+    assert placeholder.has_photo
+
+
+async def test_a_preview_that_arrives_after_the_picture_does_not_stay(world: World, worker: Worker) -> None:
+    job, placeholder = await ordered(world)
+    world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.0)
+    work = worker(OpenGates())
+    job = await shown(work, await drawn(work, job))
+    picture = placeholder.media
+    assert job.state is State.DELIVERED
+    # What was sent first arrives last; or a process that stood still goes on.
+    await world.messages.preview(job, replace(await world.request_of(job), previewed=False), image())
+    assert placeholder.media == picture
+    assert placeholder.button("Variation")
+    request = await world.request_of(job)
+    assert request.changing
+    await deliver.close(work, request.id)
+    assert placeholder.media == picture
+    assert not (await world.request_of(job)).changing
+
+
+async def test_a_preview_that_crosses_a_failure_does_not_hide_it(world: World) -> None:
+    job, placeholder = await ordered(world)
+    request = await world.request_of(job)
+    await world.failed(job, "timeout")
+    await world.messages.preview(job, request, image())
+    assert "took too long" in placeholder.text
+
+
+async def test_it_is_asked_for_only_where_somebody_may_see_it(
+    world: World, worker: Worker, drawing: tuple[OpenAISandbox, str]
+) -> None:
+    job, _ = await ordered(world)
+    work = worker(OpenGates())
+    provider = work.app.providers["openai"]
+    job = replace(job, tries=1)
+    assert await previews.wanted(work, job, provider)
+    for other in (
+        replace(job, tries=2),
+        replace(job, spec=replace(job.spec, chat=-100)),
+        replace(job, spec=replace(job.spec, chat=0)),
+        replace(job, spec=replace(job.spec, count=2)),
+        replace(job, request="gone"),
+    ):
+        assert not await previews.wanted(work, other, provider)
+    await world.app.redis.hset(keys.REQUEST(job.request), "inline", "AAA")
+    assert (await drawn(work, job)).state is State.READY
+    assert drawing[0].audit.previews.total() == 0
