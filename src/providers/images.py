@@ -162,6 +162,7 @@ def _fitted(image: Image.Image) -> SourceImage:
     try:
         image.draft("RGB", (SOURCE_MAX_SIDE, SOURCE_MAX_SIDE))
         image.load()
+        image = _reduced(image)
         # Small first: each step after this one makes a copy.
         image.thumbnail((SOURCE_MAX_SIDE, SOURCE_MAX_SIDE), reducing_gap=2.0)
         image = ImageOps.exif_transpose(image)
@@ -176,6 +177,21 @@ def _fitted(image: Image.Image) -> SourceImage:
     except Exception:
         raise _Unreadable("broken") from None
     return SourceImage(out.getvalue(), "image/png" if clear else "image/jpeg", *image.size)
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """A much too large picture in which one can see through, at a whole part of its size. A strip at a time: to scale it
+    Pillow would copy all of it, and 64 megapixels twice are more than the `api` has."""
+    factor = max(image.size) // SOURCE_MAX_SIDE
+    if factor < 2 or image.mode not in ("RGBA", "LA"):
+        return image
+    width, height = image.size
+    small = Image.new(image.mode, (-(-width // factor), -(-height // factor)))
+    for top in range(0, height, strip := factor * 64):
+        piece = image.crop((0, top, width, min(height, top + strip))).reduce(factor)
+        small.paste(piece, (0, top // factor))
+    small.info = dict(image.info)
+    return small
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

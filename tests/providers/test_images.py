@@ -6,7 +6,10 @@ import contextlib
 import io
 import random
 import struct
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,6 +217,27 @@ def test_a_clear_source_stays_clear() -> None:
     source = source_image(out.getvalue())
     assert source.mime == "image/png"
     assert Image.open(io.BytesIO(source.data)).getpixel((5, 5)) == (255, 0, 0, 90)
+
+
+def test_the_largest_clear_source_fits_into_the_apis_memory(tmp_path: Path) -> None:
+    """Of 64 megapixels, in a process of its own, as the `api` has 512 MB in compose."""
+    file, made = tmp_path / "large.png", tmp_path / "made.png"
+    large = Image.new("RGBA", (8001, 7999), (10, 200, 30, 255))
+    large.paste((200, 10, 30, 0), (0, 4000, 8001, 7999))
+    large.save(file, "PNG")
+    script = (
+        "import sys, pathlib; from src.providers.images import source_image\n"
+        "source = source_image(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "pathlib.Path(sys.argv[2]).write_bytes(source.data)\n"
+        "print(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, file, made], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert int(done.stdout) < 460_000
+    small = Image.open(made)
+    assert max(small.size) == 2048
+    assert [small.getpixel((9, y)) for y in (9, small.height - 9)] == [(10, 200, 30, 255), (0, 0, 0, 0)]
 
 
 @pytest.mark.parametrize(
