@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from src.app import App
 from src.jobs import Job, Lines, Standing
 from src.jobs.estimate import FEW, Estimate, estimate
+from src.telegram.i18n import LANGUAGES
 from src.telegram.status_text import Faster, Offer
 
 _DURATIONS_KEPT = 5.0
@@ -73,7 +74,7 @@ class Outlook:
         )
         if would.high > _REALLY_SOONER * now.high:
             return []
-        return [Faster(job.provider, model, would if known else None)]
+        return [self._faster(job.provider, model, would if known else None)]
 
     async def _other_providers(self, job: Job, now: Estimate, count: int) -> list[Faster]:
         """The other providers that can make the picture, at the end of their lines."""
@@ -92,8 +93,12 @@ class Outlook:
                 cap=app.cap(name),
             )
             if would.high < now.low:
-                found.append(Faster(name, model, would))
+                found.append(self._faster(name, model, would))
         return found
+
+    def _faster(self, provider: str, model: str, would: Estimate | None) -> Faster:
+        names = {lang: self._app.catalog.shown(provider, model, lang) for lang in LANGUAGES}
+        return Faster(provider, model, would, names)
 
     async def _ahead(self, job: Job) -> list[float] | None:
         """Generations of the model that those before it in the line wait for, where the job's own is

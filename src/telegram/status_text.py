@@ -6,7 +6,7 @@ Pure words and numbers: sending is `src.telegram.messages`.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from src.jobs import Job, Request, State
@@ -52,6 +52,8 @@ class Faster:
     provider: str
     model: str
     estimate: Estimate | None
+    names: Mapping[str, str]
+    """What people see as its name, by language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +148,12 @@ def _offered(say: Translator, line: Status, offer: Offer) -> Status:
     if (faster := offer.faster) is not None:
         if faster.estimate is None:
             shape += f" {faster.provider}"
-            lines.append(say("offer-faster-unmeasured", model=faster.model))
+            lines.append(say("offer-faster-unmeasured", model=faster.names[say.lang]))
         else:
             low, high = span(faster.estimate.low, faster.estimate.high)
             shape += f" {faster.provider} {low}-{high}"
-            lines.append(say("offer-faster", model=faster.model, time=time_left(say, low, high)))
+            time = time_left(say, low, high)
+            lines.append(say("offer-faster", model=faster.names[say.lang], time=time))
     return Status(shape, "\n".join(lines), offer)
 
 

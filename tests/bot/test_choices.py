@@ -18,6 +18,13 @@ async def test_settings_are_shown_kept_and_used(world: World) -> None:
     await (await anna.tap(shown, "2:3")).answered()
     await world.settled()
     assert "Format: 2:3" in shown.text
+    assert "Model: GPT Image 2.5 Flare" in shown.text
+    assert "You get: 🖼 As a photo" in shown.text
+    await world.app.ledger.choose(str(anna.id), model="nano-banana-2-1")
+    await (await anna.tap(shown, "The original")).answered()
+    await anna.wait_for(lambda m: m is shown and "You get: 📎 The original" in m.text)
+    # Nobody here has the one that was chosen.
+    assert "Model: GPT Image 2.5 Flare" in shown.text
     assert (await (await anna.tap(shown, "Русский")).answered())["text"] == "Сохранено."
     await anna.wait_for(lambda m: m is shown and "Язык: Русский" in m.text)
     placeholder = await anna.reply_after(await anna.send_text("a fox"))

@@ -14,6 +14,7 @@ from src.bot.estimates import Outlook
 from src.jobs import Job, Standing, State, keys
 from src.pipeline import admission
 from src.sandbox.telegram import Message, Person
+from src.telegram.i18n import LANGUAGES
 from src.telegram.status_text import Faster, Offer
 from src.telemetry import metrics
 from tests.bot.bot_world import World, image
@@ -95,7 +96,7 @@ async def test_only_who_has_many_before_them_is_offered_a_choice(
         assert "offer" not in request.shown
     _, placeholder = await _ask(world, anna)
     assert placeholder.text.splitlines()[0] == "🕐 You’re number 4 in line. Ready in about 1–3 min."
-    assert placeholder.text.splitlines()[2] == "⚡ nano-banana-2-1 would be ready in about 20–45 s."
+    assert placeholder.text.splitlines()[2] == "⚡ Nano Banana 2.1 would be ready in about 20–45 s."
     assert _labels(placeholder) == OFFERED
     _, russian = await _ask(world, boris)
     assert "Место за вами" in russian.text
@@ -187,7 +188,7 @@ async def test_a_faster_model_makes_all_of_an_album_that_waits(
     jobs, status = await _ask(world, anna)
     assert _labels(status) == OFFERED
     answer = await (await anna.tap(status, "faster")).answered()
-    assert answer["text"] == "nano-banana-2-1 will draw it."
+    assert answer["text"] == "Nano Banana 2.1 will draw it."
     await anna.wait_for(lambda m: m is status and "Drawing" in m.text)
     assert _labels(status) == ["✖️ Cancel"]
     switched = await world.app.ledger.jobs([job.id for job in jobs])
@@ -233,7 +234,8 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     outlook = Outlook(replace(world.app, settings=roomy))
     standing = await _standing(world, job)
     now = await outlook.estimates(standing.jobs, standing.lines)
-    assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-2.6-flare", None))
+    names = dict.fromkeys(LANGUAGES, "GPT Image 2.6 Flare")
+    assert await outlook.offer(standing, now) == Offer(Faster("openai", "gpt-image-2.6-flare", None, names))
     took = keys.TOOK("openai", "gpt-image-2.6-flare")
     for seconds, sooner in ((35, False), (3, True)):
         await world.app.redis.delete(took)

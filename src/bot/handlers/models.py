@@ -67,11 +67,16 @@ async def _models(app: App, chosen: str | None, say: Translator, *, group: bool 
         facts = [say("model-line", name=model.name.of(say.lang), good=model.good_at.of(say.lang))]
         facts += filter(None, [_price(offers[0], say), await _time(app, offers[0], say)])
         lines.append("\n    ".join(facts))
-    route = app.route(None, 0)
-    usual_one = app.catalog.shown(*route, say.lang) if route else "–"
+    usual_one = model_named(None, app, say)
     names = {key: model.name.of(say.lang) for key, model in models.items()}
     markup = keyboards.models(say, names, chosen if chosen in models else None, usual_one)
     return {"text": "\n\n".join(lines), "reply_markup": markup}
+
+
+def model_named(chosen: str | None, app: App, say: Translator) -> str:
+    """What people see as the name of the model that draws for who has chosen that one, or none."""
+    route = app.route(chosen, 0)
+    return app.catalog.shown(*route, say.lang) if route else "–"
 
 
 def _price(offer: Offer, say: Translator) -> str | None:

@@ -11,6 +11,7 @@ from aiogram.types import CallbackQuery, Message
 
 from src.app import App
 from src.bot.chats import Chats
+from src.bot.handlers.models import model_named
 from src.jobs import Person
 from src.telegram import keyboards
 from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
@@ -62,7 +63,14 @@ def _settings(person: Person, app: App, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /settings, as arguments of a call."""
     language = say(_NAMES[person.lang]) if person.lang in _NAMES else say("language-auto")
     return {
-        "text": say("settings", language=language, aspect=person.aspect, count=person.count),
+        "text": say(
+            "settings",
+            language=language,
+            aspect=person.aspect,
+            count=person.count,
+            model=model_named(person.model, app, say),
+            first=say("first-file" if person.first == "file" else "first-photo"),
+        ),
         "reply_markup": keyboards.settings(say, person, app.offered()),
     }
 

@@ -71,7 +71,7 @@ async def _take_faster(app: App, outlook: Outlook, standing: Standing, say: Tran
     if not switched:
         return None
     _count("faster")
-    return say("toast-faster", model=faster.model)
+    return say("toast-faster", model=faster.names[say.lang])
 
 
 def _count(choice: str) -> None:

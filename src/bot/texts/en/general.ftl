@@ -51,6 +51,8 @@ settings = ⚙️ Settings
     Language: { $language }
     Format: { $aspect }
     Pictures at once: { $count }
+    Model: { $model } (another: /models)
+    You get: { $first }
 language-auto = as in Telegram
 language-en = English
 language-ru = Русский

@@ -53,6 +53,8 @@ settings = ⚙️ Настройки
     Язык: { $language }
     Формат: { $aspect }
     Картинок за раз: { $count }
+    Модель: { $model } (другая: /models)
+    Присылаю: { $first }
 language-auto = как в Telegram
 language-en = English
 language-ru = Русский
