@@ -22,7 +22,14 @@ from aiogram.exceptions import (
     TelegramForbiddenError,
     TelegramRetryAfter,
 )
-from aiogram.types import CallbackQuery, Document, ExternalReplyInfo, Message, PhotoSize
+from aiogram.types import (
+    CallbackQuery,
+    Document,
+    ExternalReplyInfo,
+    Message,
+    PhotoSize,
+    ReactionTypeEmoji,
+)
 from opentelemetry import trace
 
 from src.app import App
@@ -61,6 +68,7 @@ _AT_ONCE_SECONDS = 2.0
 # As long as a picture may take.
 _TAPS_KEPT = 3600
 _REFUSALS = 2
+_HEARD = "👀"
 _REFUSED_SECONDS = 60
 
 _MAX_SOURCE = 20 * 1024 * 1024
@@ -109,9 +117,9 @@ class Asking:
         self._outlook = outlook
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, wish: Wish, say: Translator) -> str | None:
+    async def ask(self, wish: Wish, say: Translator, *, seen: str = "") -> str | None:
         """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
-        what to tell the person.
+        what to tell the person. `seen`: what stands in the message that the placeholder answers.
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
@@ -127,7 +135,7 @@ class Asking:
                 return complaint
         if "negative" in said:
             said["negative_prompt"] = said.pop("negative")
-        wish = replace(wish, prompt=words, **said)
+        wish = replace(wish, prompt=words, words_seen=words in seen, **said)
         if wish.group:
             wish = replace(wish, chat=await self._chats.now(wish.chat))
             rights = await self._chats.rights(wish.chat)
@@ -158,9 +166,8 @@ class Asking:
         if message.from_user is None:
             return False
         user, answered = message.from_user.id, message.message_id
-        refusal = await self.ask(
-            wish_in(message, user, words, data, say, update_id=update_id, reply_to=answered), say
-        )
+        wish = wish_in(message, user, words, data, say, update_id=update_id, reply_to=answered)
+        refusal = await self.ask(wish, say, seen=words_of(message) or message.caption or "")
         if refusal is not None:
             await self.refuse(message, refusal)
         return refusal is None
@@ -236,13 +243,22 @@ class Asking:
         standing = await self._app.ledger.standing(admission.request)
         if standing is None:
             return
-        if not standing.request.messages:
-            await self._send(self._place(standing, say))
-        elif standing.request.inline is not None and not standing.request.shown:
+        request = standing.request
+        if not request.messages:
+            placed = await self._send(self._place(standing, say))
+            if not placed and request.words_seen and request.reply_to and request.chat > 0:
+                await self._say_heard(request.chat, request.reply_to)
+        elif request.inline is not None and not request.shown:
             await self._send(self._begin_inline(standing))
 
-    async def _send(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send something, if that is soon done; else it goes on by itself. While Telegram has no turn for
+    async def _say_heard(self, chat: int, asked: int) -> None:
+        """A sign at a person's words while the answer has to wait; one more call, so only then, and only where
+        nobody else wants its turn."""
+        with priority("progress"), suppress(TelegramAPIError):
+            await self._bot.set_message_reaction(chat, asked, [ReactionTypeEmoji(emoji=_HEARD)])
+
+    async def _send(self, sending: Coroutine[Any, Any, None]) -> bool:
+        """Send something; True if that is soon done, else it goes on by itself. While Telegram has no turn for
         it, the person's next message can be handled."""
         task = asyncio.create_task(sending)
         self._sending.add(task)
@@ -250,6 +266,7 @@ class Asking:
         done, _ = await asyncio.wait({task}, timeout=_SEND_SECONDS)
         for task in done:
             task.result()
+        return bool(done)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

@@ -307,7 +307,7 @@ class Request:
     Attributes:
         messages: id of the message that shows each job, in order; empty until the placeholder is sent.
         status_message: for an album, the message under it with progress and buttons.
-        reply_to: the person's own message.
+        reply_to: the person's own message; words_seen: the words stand in it, so no caption repeats them.
         shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
         eta: seconds from `created` to the last picture that the person was first told; 0: never was.
         chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
@@ -340,6 +340,7 @@ class Request:
     previewed: bool = False
     strays: tuple[int, ...] = ()
     inline: str | None = None
+    words_seen: bool = False
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -367,6 +368,7 @@ class Request:
             previewed="previewed" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
             inline=raw.get("inline") or None,
+            words_seen=raw.get("words_seen") == "1",
         )
 
     @classmethod

@@ -72,6 +72,7 @@ def admit(
     update: str = "",
     group: bool = False,
     reply_to: int | None = None,
+    words_seen: bool = False,
     job_class: int = 1,
     kept: bool = False,
     tiers: Mapping[str, Mapping[str, int]] | None = None,
@@ -100,6 +101,8 @@ def admit(
         shown["thread"] = spec.thread
     if reply_to is not None:
         shown["reply_to"] = reply_to
+    if words_seen:
+        shown["words_seen"] = 1
     if group:
         shown["group"] = 1
     if inline is not None:

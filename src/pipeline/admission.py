@@ -54,7 +54,7 @@ class Wish:
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
         source: Telegram file id of the picture to edit, or the name of an upload; references: of more that are looked
             at for it.
-        reply_to: the person's own message. thread: topic of the chat.
+        reply_to: the person's own message; words_seen: the words stand in it. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
         parent, how: see `Spec`. inline: see `Request`.
@@ -71,6 +71,7 @@ class Wish:
     references: tuple[str, ...] = ()
     thread: int | None = None
     reply_to: int | None = None
+    words_seen: bool = False
     group: bool = False
     model: str | None = None
     quality: str | None = None
@@ -205,6 +206,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             group=wish.group,
             reply_to=wish.reply_to,
             inline=wish.inline,
+            words_seen=wish.words_seen,
             job_class=0 if is_admin else 1,
             through=is_admin,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},

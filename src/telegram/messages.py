@@ -38,6 +38,8 @@ from src.telegram.throttle import before_leaving, priority
 from src.telegram.tiles import fits_photo
 
 _CAPTION_PROMPT = 300
+# 🎉, for whoever has waited long. Telegram's documentation names no ids, so it may be refused.
+_READY = "5046509860389126442"
 
 
 class Messages:
@@ -218,7 +220,8 @@ class Messages:
     def _under_picture(self, job: Job, request: Request) -> tuple[Text, InlineKeyboardMarkup]:
         """The words and the buttons under a picture that stands alone."""
         say = self._texts.translator(request.lang)
-        caption = Text(picture_caption(say, job, self._catalog), status_text.note(say, request))
+        about = picture_caption(say, job, self._catalog, words=not request.words_seen)
+        caption = Text(about, status_text.note(say, request))
         if request.inline is not None:
             return caption, keyboards.inline_again(say, job.spec.prompt)
         return caption, keyboards.picture(say, job.id, edits=self._edits)
@@ -298,7 +301,8 @@ class Messages:
             return
         say = self._texts.translator(request.lang)
         ending = status_text.ending(say, jobs)
-        text = Text(_words(jobs[0]), ending, _stood_in(say, jobs), status_text.note(say, request))
+        words = Text() if request.words_seen else _words(jobs[0])
+        text = Text(words, ending, _stood_in(say, jobs), status_text.note(say, request))
         with reaching():
             try:
                 await self._edit_text(
@@ -320,13 +324,21 @@ class Messages:
         key = ("ready" if len(request.jobs) == 1 else "ready-album") if done else "ready-not"
         # In a group only an answer to the person's own message calls them.
         answered = (request.reply_to if request.group else None) or request.message_of(job.id)
+        send = partial(
+            self._bot.send_message,
+            request.chat,
+            say(key),
+            message_thread_id=request.thread,
+            reply_parameters=answer_to(answered),
+        )
         with reaching():
-            await self._bot.send_message(
-                request.chat,
-                say(key),
-                message_thread_id=request.thread,
-                reply_parameters=answer_to(answered),
-            )
+            try:
+                # Groups have no effects.
+                await send(message_effect_id=_READY if done and request.chat > 0 else None)
+            except TelegramBadRequest as error:
+                if not says(error, "effect"):
+                    raise
+                await send()
 
     async def _edit_text(
         self, where: Mapping[str, Any], text: Text, markup: InlineKeyboardMarkup | None
@@ -349,11 +361,12 @@ class Messages:
         return sent.message_id
 
 
-def picture_caption(say: Translator, job: Job, catalog: Catalog) -> Text:
-    """What stands under a picture."""
+def picture_caption(say: Translator, job: Job, catalog: Catalog, *, words: bool = True) -> Text:
+    """What stands under a picture; `words`: the person's, too."""
     aspect = say("aspect-of-source") if job.spec.aspect == OF_SOURCE else job.spec.aspect
     model = catalog.shown(job.provider, job.spec.model, say.lang)
-    return Text(_words(job), say("caption-made-by", model=model, aspect=aspect), _stood_in(say, [job]))
+    made_by = say("caption-made-by", model=model, aspect=aspect)
+    return Text(_words(job) if words else "", made_by, _stood_in(say, [job]))
 
 
 def _stood_in(say: Translator, jobs: Sequence[Job]) -> str:

@@ -48,8 +48,11 @@ _PACED = frozenset(
         "editMessageReplyMarkup",
         "deleteMessage",
         "deleteMessages",
+        "setMessageReaction",
     }
 )
+# Telegram's limit of a chat is one of messages.
+_NO_MESSAGE = frozenset({"setMessageReaction"})
 
 MANY_OPEN = 30
 """Requests under way beyond which Telegram's calls are needed for pictures."""
@@ -191,8 +194,9 @@ class Throttle(BaseRequestMiddleware):
         name = pace.priority or self._priority
         patience = self._patience if pace.patience is None else pace.patience
         messages = len(method.media) if isinstance(method, SendMediaGroup) else 1
+        of_messages = None if method.__api_method__ in _NO_MESSAGE else chat
         overall, *of_chat = telegram_gates(
-            self._settings, chat, messages=messages, droppable=name == "progress"
+            self._settings, of_messages, messages=messages, droppable=name == "progress"
         )
         for_chat = pace.patience if pace.chat_patience is None and name == "answer" else pace.chat_patience
         if for_chat is not None:

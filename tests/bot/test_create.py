@@ -37,6 +37,21 @@ async def test_plain_words_become_a_picture_in_one_message(world: World) -> None
     assert [b["text"] for b in shown.buttons] == ["🔁 Again", "🎨 Variation", "✏️ Edit", "📎 As file", "⋯"]
 
 
+async def test_who_has_to_wait_for_an_answer_sees_that_they_are_heard(world: World) -> None:
+    anna = world.sandbox.person()
+    group = world.sandbox.group("Zoo", [anna])
+    asked = await anna.send_text("a red fox")
+    await anna.reply_after(asked)
+    for chat in (anna.chat, group):
+        world.sandbox.faults.add("slow", "sendMessage", chat_id=chat.id, seconds=3.0)
+    loud = await anna.send_text("/imagine a bear", chat=group)
+    late = await anna.send_text("a wolf")
+    await anna.reply_after(late)
+    await anna.reply_after(loud, chat=group)
+    # One more call, and only for who has to wait alone.
+    assert [m.reaction for m in (asked, late, loud)] == [None, "👀", None]
+
+
 async def test_photo_with_caption_is_an_edit(world: World) -> None:
     boris = world.sandbox.person("Борис", language_code="ru")
     asked = await boris.send_photo(png(), "сделай зимой")
@@ -199,6 +214,11 @@ async def test_any_words_are_drawn_and_shown_as_they_are(world: World, prompt: s
     await anna.reply_after(asked)
     [job] = await world.active(anna.id)
     assert job.spec.prompt == prompt
+    await world.finished(job, image())
+    # It answers the words, so they are seen already.
+    assert anna.messages[-1].text.startswith("🖌")
+    await (await anna.tap(anna.messages[-1], "Again")).answered()
+    [job] = await world.active(anna.id)
     await world.finished(job, image())
     caption = anna.messages[-1].text
     assert caption.startswith(prompt if len(prompt) < 200 else prompt[:100])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from src.sandbox.telegram import Message, Person
-from tests.bot.bot_world import World, png
+from tests.bot.bot_world import World, image, png
 
 
 def _labels(message: Message) -> list[str]:
@@ -70,6 +70,9 @@ async def test_from_an_admins_first_tap_to_a_persons_picture(
     await anna.reply_after(await anna.send_text("a fox --ar 16:9"))
     [job] = await world.active(anna.id)
     assert (job.spec.prompt, job.spec.aspect) == ("a fox, sepia, grain", "16:9")
+    await world.finished(job, image())
+    # What the style adds stands nowhere else.
+    assert "a fox, sepia, grain" in anna.messages[-1].text
 
     await (await admin.tap(shown, drop)).answered()
     await admin.wait_for(lambda m: none in m.text)

@@ -223,9 +223,16 @@ async def test_ping_answers_the_picture(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
     await world.finished(job, image())
-    await world.messages.ping(job, await world.request_of(job))
+    request = await world.request_of(job)
+    await world.messages.ping(job, request)
     assert anna.messages[-1].reply_to == placeholder.message_id
     assert "ready" in anna.messages[-1].text
+    assert "effect_id" in anna.messages[-1].content
+    # An effect that is not to be had costs nobody the message.
+    world.sandbox.faults.add("400", "sendMessage", description="Bad Request: EFFECT_ID_INVALID")
+    await world.messages.ping(job, request)
+    assert "effect_id" not in anna.messages[-1].content
+    assert sum("ready" in m.text for m in anna.messages) == 2
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ _TAP_SECONDS = 3
 class Dialog(StatesGroup):
     """The /create dialog. Its data: `aspect`, `asked` (the aspect was chosen here), `count`, `source`,
     `references`, `model`, `quality`, `seed`, `negative`, `style`, `prompt`, `message` (the dialog's own), `page` (what that shows), `better` (words that were offered),
-    `reply_to` (the person's words)."""
+    `reply_to` (the person's words), `seen` (what stands there)."""
 
     words = State()
     choices = State()
@@ -214,7 +214,7 @@ async def choose(
             )
             # A dialog orders once, however often its button is tapped.
             wish = replace(wish, update=f"dialog:{message.chat.id}:{message.message_id}")
-            refusal = await asking.ask(wish, say)
+            refusal = await asking.ask(wish, say, seen=data.get("seen", ""))
             if refusal is None:
                 await app.ledger.choose(str(callback.from_user.id), **_to_keep(data, can))
                 await state.clear()
@@ -237,7 +237,10 @@ async def offer_choices(
         return
     if "aspect" in said:
         said["asked"] = True
-    data = await state.update_data({**said, "prompt": words, "reply_to": message.message_id, "page": ""})
+    seen = words_of(message) or message.caption or ""
+    data = await state.update_data(
+        {**said, "prompt": words, "reply_to": message.message_id, "seen": seen, "page": ""}
+    )
     await state.set_state(Dialog.choices)
     await _redraw(message, data, state, app, say)
 
