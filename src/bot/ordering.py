@@ -6,11 +6,12 @@ Every conversation that ends in pictures comes through here.
 from __future__ import annotations
 
 import asyncio
+import json
 import unicodedata
 import zlib
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ from aiogram.types import (
     CallbackQuery,
     Document,
     ExternalReplyInfo,
+    InlineKeyboardMarkup,
     Message,
     PhotoSize,
     ReactionTypeEmoji,
@@ -44,6 +46,7 @@ from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
 from src.providers.base import OF_SOURCE, nearest_aspect
 from src.settings import Settings
+from src.telegram import keyboards
 from src.telegram.client import Undeliverable, answer_to
 from src.telegram.i18n import Translator, width
 from src.telegram.messages import Messages
@@ -67,6 +70,7 @@ _SEND_SECONDS = 1.0
 _AT_ONCE_SECONDS = 2.0
 # As long as a picture may take.
 _TAPS_KEPT = 3600
+_KEPT_SECONDS = 86_400
 _REFUSALS = 2
 _HEARD = "👀"
 _REFUSED_SECONDS = 60
@@ -88,21 +92,23 @@ class BadSource(Exception):
 
 
 class Refusal(str):
-    """Words that say why not; `why` is the same for the same reason, whatever the numbers in them and their plurals."""
+    """Words that say why not; `why` is the same for the same reason, whatever the numbers in them and their plurals.
+    `key`: the name of the text, or nothing where it has several."""
 
     why: str
+    key: str
 
     @classmethod
     def of(cls, say: Translator, key: str, **args: Any) -> Refusal:
         """The text `key` as a refusal."""
         refusal = cls(say(key, **args))
-        refusal.why = key
+        refusal.why = refusal.key = key
         return refusal
 
     def followed_by(self, words: str) -> Refusal:
-        """The same with somebody's words on a line of their own, where there are any."""
+        """The same with further words on a line of their own, where there are any."""
         longer = Refusal(f"{self}\n{words}" if words else self)
-        longer.why = self.why
+        longer.why, longer.key = self.why, self.key
         return longer
 
 
@@ -117,22 +123,26 @@ class Asking:
         self._outlook = outlook
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, wish: Wish, say: Translator, *, seen: str = "") -> str | None:
+    async def ask(self, wish: Wish, say: Translator, *, seen: str = "") -> Refusal | None:
         """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
         what to tell the person. `seen`: what stands in the message that the placeholder answers.
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
+        refusal = await self._ask(wish, say, seen)
+        return refusal and refusal.followed_by(say("counts-not"))
+
+    async def _ask(self, wish: Wish, say: Translator, seen: str) -> Refusal | None:
         try:
             words, said = await self.understood(
                 wish.prompt, wish.model, 1 + len(wish.references) if wish.source else 0, say
             )
         except Impossible as error:
-            return error.words
+            return _as_refusal(error.words)
         if "style" in said:
             words = styled(words, said.pop("style"), await all_styles(self._app))
             if complaint := self.complaint(words, say):
-                return complaint
+                return _as_refusal(complaint)
         if "negative" in said:
             said["negative_prompt"] = said.pop("negative")
         wish = replace(wish, prompt=words, words_seen=words in seen, **said)
@@ -140,7 +150,7 @@ class Asking:
             wish = replace(wish, chat=await self._chats.now(wish.chat))
             rights = await self._chats.rights(wish.chat)
             if rights.lacking is not None:
-                return say(rights.lacking)
+                return Refusal.of(say, rights.lacking)
             wish = replace(wish, count=1 if rights.one_at_a_time else wish.count)
         if wish.inline is not None:
             wish = replace(wish, count=1)
@@ -148,12 +158,10 @@ class Asking:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
             if not self._app.providers:
-                return say("refused-unavailable")
-            most = max(
-                (p.capabilities.sources for p in self._app.providers.values() if p.capabilities.edit),
-                default=0,
-            )
-            return say("refused-too-many-pictures", most=most) if most else say("refused-no-edits")
+                return Refusal.of(say, "refused-unavailable")
+            if most := self.most_pictures():
+                return Refusal.of(say, "refused-too-many-pictures", most=most)
+            return Refusal.of(say, "refused-no-edits")
         if not admission.accepted:
             return refusal_of(say, admission, self._app.settings)
         await self._show(admission, say)
@@ -169,12 +177,23 @@ class Asking:
         wish = wish_in(message, user, words, data, say, update_id=update_id, reply_to=answered)
         refusal = await self.ask(wish, say, seen=words_of(message) or message.caption or "")
         if refusal is not None:
-            await self.refuse(message, refusal)
+            await self.refuse(message, refusal, wish, say)
         return refusal is None
 
-    async def refuse(self, message: Message, words: str) -> None:
+    def most_pictures(self) -> int:
+        """How many pictures somebody here can look at for one."""
+        can = [provider.capabilities for provider in self._app.providers.values()]
+        return max((c.sources for c in can if c.edit), default=0)
+
+    async def refuse(
+        self, message: Message, words: str, wish: Wish | None = None, say: Translator | None = None
+    ) -> None:
         """Say why not; the same (whatever its numbers) twice a minute at most, so that a flood of messages
-        meets no flood of answers. In a group at once or not at all: others' talk goes on."""
+        meets no flood of answers. In a group at once or not at all: others' talk goes on.
+
+        Args:
+            wish: what was refused, with which the buttons begin that help.
+        """
         why = words.why if isinstance(words, Refusal) else words
         same = zlib.crc32(why.encode())
         key = keys.REFUSED(message.chat.id, speaker_of(message), same)
@@ -182,22 +201,42 @@ class Asking:
             pipe.set(key, 0, nx=True, ex=_REFUSED_SECONDS)
             pipe.incr(key)
             _, said = await pipe.execute()
-        if said <= _REFUSALS:
-            await self._send(self._reply(message, words))
+        if said > _REFUSALS:
+            return
+        markup = None
+        if wish is not None and say is not None and isinstance(words, Refusal):
+            markup = keyboards.refused(say, words.key, message.message_id)
+        if wish is not None and markup is not None:
+            await self.keep(wish, message)
+        await self._send(self._reply(message, words, markup))
 
-    async def _reply(self, message: Message, words: str) -> None:
+    async def keep(self, wish: Wish, message: Message) -> None:
+        """Keep a wish that is not ordered, until a button under the answer to its message says what becomes of it."""
+        key = keys.ORDER(message.chat.id, message.message_id)
+        await self._app.redis.set(key, json.dumps(asdict(wish)), ex=_KEPT_SECONDS)
+
+    async def _reply(self, message: Message, words: str, markup: InlineKeyboardMarkup | None) -> None:
         is_group = message.chat.type != ChatType.PRIVATE
         with at_once() if is_group else priority("answer", patience=PLACE_PATIENCE):
             thread = message.message_thread_id if message.is_topic_message else None
-            await self._tell(message.chat.id, thread, message.message_id, speaker_of(message), words)
+            speaker = speaker_of(message)
+            await self._tell(message.chat.id, thread, message.message_id, speaker, words, markup)
 
     async def _tell(
-        self, chat: int, thread: int | None, answered: int | None, speaker: int | str, words: str
+        self,
+        chat: int,
+        thread: int | None,
+        answered: int | None,
+        speaker: int | str,
+        words: str,
+        markup: InlineKeyboardMarkup | None = None,
     ) -> None:
         """Tell a person something, in private where their group lets us write nothing."""
         reply = answer_to(answered)
         try:
-            await self._bot.send_message(chat, words, message_thread_id=thread, reply_parameters=reply)
+            await self._bot.send_message(
+                chat, words, message_thread_id=thread, reply_parameters=reply, reply_markup=markup
+            )
         except TelegramRetryAfter:
             return
         except (TelegramBadRequest, TelegramForbiddenError) as error:
@@ -225,11 +264,11 @@ class Asking:
     def complaint(self, prompt: str, say: Translator) -> str | None:
         """What is wrong with a prompt, in words; None if nothing is."""
         if not any(unicodedata.category(c)[0] in "LNS" and c not in _BLANKS for c in prompt):
-            return say("prompt-empty")
+            return Refusal.of(say, "prompt-empty")
         limits = [provider.capabilities.max_prompt for provider in self._app.providers.values()]
         limit = min([_LONGEST, *limits[:1]])
         if len(prompt) > limit or width(prompt) >= _CUT_AT:
-            return say("prompt-too-long", limit=limit)
+            return Refusal.of(say, "prompt-too-long", limit=limit)
         return None
 
     async def is_rest_of_cut(self, message: Message, update: int) -> bool:
@@ -469,7 +508,15 @@ def _note(offer: Offer, estimates: Sequence[Estimate]) -> None:
     trace.get_current_span().add_event("imagebot.offered", {**facts, **models})
 
 
-def refusal_of(say: Translator, admission: Admission, settings: Settings) -> str:
+def _as_refusal(words: str) -> Refusal:
+    if isinstance(words, Refusal):
+        return words
+    refusal = Refusal(words)
+    refusal.why, refusal.key = words, ""
+    return refusal
+
+
+def refusal_of(say: Translator, admission: Admission, settings: Settings) -> Refusal:
     """Why a wish was not admitted, and when it may be."""
     match admission.verdict:
         case "rate":

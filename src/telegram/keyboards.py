@@ -148,9 +148,10 @@ class OfPrivacy(CallbackData, prefix="v"):
 
 
 class OfOrder(CallbackData, prefix="o"):
-    """Whether words are to be drawn; `id`: the message that holds them."""
+    """What becomes of a wish that is not ordered yet: it is asked for, with `fewer` pictures to look at if need be, or
+    with other `words`, or forgotten; `id`: the message that holds it."""
 
-    what: Literal["yes", "no"]
+    what: Literal["yes", "fewer", "words", "no"]
     id: int
 
 
@@ -329,6 +330,36 @@ def order(say: Translator, message: int) -> InlineKeyboardMarkup:
             ]
         ]
     )
+
+
+# What helps against a refusal, by the name of its text; against any other, other words do.
+_TO_ASK_AGAIN = frozenset(
+    f"refused-{why}"
+    for why in (
+        *("rate", "active", "busy", "full", "spent", "spent-person", "cooling", "unavailable"),
+        *("no-pictures", "paused", "off", "unpaid"),
+    )
+)
+_TO_TAKE_FEWER = {"refused-no-edits": "button-no-photo", "refused-too-many-pictures": "button-first-photos"}
+_HELPLESS = frozenset({"refused-blocked", "refused-no-text"})
+
+
+def refused(say: Translator, why: str, message: int) -> InlineKeyboardMarkup | None:
+    """Under the words that say why a wish was refused: what to do about it. None: nothing helps.
+
+    Args:
+        why: the name of the text that says so; message: the one that holds the wish.
+    """
+    if why in _HELPLESS:
+        return None
+    if why in _TO_TAKE_FEWER:
+        return markup([[button(say(_TO_TAKE_FEWER[why]), OfOrder(what="fewer", id=message))]])
+    if why not in _TO_ASK_AGAIN:
+        return markup([[button(say("button-words"), OfOrder(what="words", id=message))]])
+    row = [button(say("button-ask-again"), OfOrder(what="yes", id=message))]
+    if why == "refused-active":
+        row.append(button(say("button-queue"), OfQueue(what="look")))
+    return markup([row])
 
 
 def dialog_words(say: Translator) -> InlineKeyboardMarkup:

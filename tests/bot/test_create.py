@@ -33,7 +33,7 @@ async def test_plain_words_become_a_picture_in_one_message(world: World) -> None
     assert [m.message_id for m in anna.messages] == [asked.message_id, placeholder.message_id]
     shown = anna.messages[-1]
     assert shown.has_photo
-    assert "a red fox in snow" in shown.text
+    assert "a red fox in snow" not in shown.text
     assert [b["text"] for b in shown.buttons] == ["🔁 Again", "🎨 Variation", "✏️ Edit", "📎 As file", "⋯"]
 
 
@@ -180,7 +180,7 @@ async def test_no_words_at_all(world: World, text: str) -> None:
     anna = world.sandbox.person()
     answer = await anna.reply_after(await anna.send_text(text))
     assert "Describe in a few words" in answer.text or "Choose a format" in answer.text
-    if answer.buttons:
+    if "Choose" in answer.text:
         refused = await (await anna.tap(answer, "Draw")).answered()
         assert "Describe in a few words" in refused["text"]
     assert await world.active(anna.id) == []
@@ -275,7 +275,7 @@ async def test_rate_limit_in_the_guides_words(world: World) -> None:
         await (await boris.tap(placeholder, "Отменить")).answered()
         await world.told(job)
     refused = await boris.reply_after(await boris.send_text("ещё лиса"))
-    first, second = refused.text.splitlines()
+    first, second, _ = refused.text.splitlines()
     assert first == "⏳ Слишком много запросов. Подождите минуту."
     assert second.startswith("Снова можно через ")
 

@@ -105,10 +105,14 @@ async def test_again_looks_at_the_same_pictures(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lang", "said"), [("en", "up to 16 pictures at a time"), ("ru", "до 16 картинок за раз")]
+    ("lang", "said", "first"),
+    [
+        ("en", "up to 16 pictures at a time", "Take the first"),
+        ("ru", "до 16 картинок за раз", "Взять первые"),
+    ],
 )
 async def test_more_pictures_than_anybody_takes_are_told_before_anything_is_ordered(
-    world: World, lang: str, said: str
+    world: World, lang: str, said: str, first: str
 ) -> None:
     anna = world.sandbox.person(language_code=lang)
     for _ in range(2):
@@ -116,6 +120,12 @@ async def test_more_pictures_than_anybody_takes_are_told_before_anything_is_orde
     refused = await anna.reply_after(await anna.send_text("all in one"))
     assert said in refused.text
     assert await world.active(anna.id) == []
+    await (await anna.tap(refused, first)).answered()
+    [job] = await world.active(anna.id)
+    assert (job.spec.prompt, len(job.spec.pictures)) == ("all in one", 16)
+    # They are not waiting for words any more.
+    await anna.reply_after(await anna.send_text("a fox"))
+    assert (await world.active(anna.id))[1].spec.pictures == ()
 
 
 async def test_an_album_with_what_cannot_be_changed_is_told_once(world: World) -> None:

@@ -78,7 +78,7 @@ async def test_from_an_admins_first_tap_to_a_persons_picture(
     await admin.wait_for(lambda m: none in m.text)
     refused = await anna.reply_after(await anna.send_text(f"a bear --style {name}"))
     assert name.split()[0] in refused.text
-    assert len(await world.active(anna.id)) == 1
+    assert len(await world.active(anna.id)) == 0
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ async def test_a_pause_takes_nothing_new_and_what_is_in_the_works_comes(
     told = await admin.reply_after(await admin.send_text("/pause new colours"))
     assert (goes_on in told.text, short_break in told.text, "new colours" in told.text) == (True,) * 3
     refused = await anna.reply_after(await anna.send_text("a bear"))
-    assert (short_break in refused.text, refused.text.endswith("\nnew colours")) == (True, True)
+    assert (short_break in refused.text, "\nnew colours\n" in refused.text) == (True, True)
     assert await world.active(anna.id) == [job]
     await world.finished(job, image())
     await anna.wait_for(lambda m: m.has_photo and len(m.buttons) > 3)
@@ -58,7 +58,7 @@ async def test_a_pause_takes_nothing_new_and_what_is_in_the_works_comes(
     shown = await admin.reply_after(await admin.send_text("/switches"))
     await _tapped(world, admin, shown, pause)
     refused = await anna.reply_after(await anna.send_text("a cat"))
-    assert refused.text == get_texts().get(lang, "refused-paused")
+    assert refused.text.startswith(get_texts().get(lang, "refused-paused"))
     assert resumed in (await admin.reply_after(await admin.send_text("/resume"))).text
 
 

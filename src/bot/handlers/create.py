@@ -33,6 +33,7 @@ from src.bot.ordering import (
 from src.bot.parameters import MAX_SEED, Impossible, capabilities, quality_name, seed_in
 from src.bot.styles import all_styles, style
 from src.jobs import Job, Person
+from src.pipeline.admission import Wish
 from src.providers.base import Capabilities
 from src.telegram import keyboards
 from src.telegram.client import answer_to, is_missing, is_unchanged
@@ -477,7 +478,7 @@ async def ask_for_words(
 ) -> None:
     """Let whoever pressed the button send other words for a picture, or (`change`) what to change in it; in a group
     they are called, and only they see the field for the answer opened."""
-    spec, is_group = job.spec, job.spec.chat < 0
+    spec = job.spec
     data: dict[str, Any] = {"aspect": spec.aspect, "count": spec.count, "source": spec.source}
     data |= {"references": spec.references, "parent": spec.parent, "how": spec.how, **_as_it_was(job)}
     # As code a name in the words calls nobody, and a tap copies them.
@@ -487,13 +488,41 @@ async def ask_for_words(
         data |= {"count": 1, "source": (job.shown or {})["file_id"], "references": ()}
         data |= {"parent": job.id, "how": "edit"}
         told, answered = [say("change-ask")], int((job.shown or {})["message"])
+    await _expect_words(bot, spec.chat, spec.thread, data, told, state, say, user, answered)
+
+
+async def ask_again(message: Message, wish: Wish, state: FSMContext, say: Translator, user: User) -> None:
+    """Let whoever pressed the button send other words for a wish that was refused."""
+    assert message.bot is not None
+    kept = ("aspect", "count", "source", "references", "parent", "how", "model", "quality", "seed")
+    data = {name: getattr(wish, name) for name in kept} | {"negative": wish.negative_prompt}
+    told = (
+        [say("words-ask"), "\n", Code(shorten(wish.prompt, _OLD_WORDS))]
+        if wish.prompt
+        else [say("prompt-empty")]
+    )
+    await _expect_words(message.bot, wish.chat, wish.thread, data, told, state, say, user)
+
+
+async def _expect_words(
+    bot: Bot,
+    chat: int,
+    thread: int | None,
+    data: dict[str, Any],
+    told: list[Any],
+    state: FSMContext,
+    say: Translator,
+    user: User,
+    answered: int | None = None,
+) -> None:
+    is_group = chat < 0
     await state.set_state(Words.waiting)
     await state.set_data(data)
     called = [TextMention(user.first_name, user=user), "\n"] if is_group else []
     text = Text(*called, *told)
     await bot.send_message(
-        spec.chat,
-        message_thread_id=spec.thread,
+        chat,
+        message_thread_id=thread,
         reply_parameters=answer_to(answered),
         reply_markup=expecting_words(say, selective=is_group),
         **text.as_kwargs(),

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from aiogram import BaseMiddleware, Bot, F, Router
@@ -22,8 +22,9 @@ from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, Message, TelegramObject, User
 
 from src.app import App
-from src.bot.chats import Chats
-from src.bot.handlers.create import Words, edit_of
+from src.bot.chats import Chats, speaks_for
+from src.bot.handlers.create import Words, ask_again, edit_of
+from src.bot.middlewares import state_of
 from src.bot.ordering import (
     Asking,
     BadSource,
@@ -45,7 +46,6 @@ _GROUP = F.chat.type != ChatType.PRIVATE
 COMMANDS = ("imagine", "models", "help")
 """The commands of its menu in groups; where it is the only bot they come without its name."""
 
-_ORDER_SECONDS = 86_400
 _TOAST = 200
 
 
@@ -131,7 +131,7 @@ async def spoken_to(
     if wish is None:
         return
     if not called and not expected:
-        await _ask_first(message, wish, app, say)
+        await _ask_first(message, wish, asking, say)
     elif await _ask(message, wish, asking, say) and expected:
         await state.clear()
 
@@ -170,14 +170,13 @@ async def _wish(
 async def _ask(message: Message, wish: Wish, asking: Asking, say: Translator) -> bool:
     """Ask for a picture; True if that was accepted."""
     if (refusal := await asking.ask(wish, say)) is not None:
-        await asking.refuse(message, refusal)
+        await asking.refuse(message, refusal, wish, say)
     return refusal is None
 
 
-async def _ask_first(message: Message, wish: Wish, app: App, say: Translator) -> None:
-    """Ask whether words in answer to us are to be drawn; they are kept until then."""
-    kept = json.dumps(asdict(wish))
-    await app.redis.set(keys.ORDER(wish.chat, message.message_id), kept, ex=_ORDER_SECONDS)
+async def _ask_first(message: Message, wish: Wish, asking: Asking, say: Translator) -> None:
+    """Ask whether words in answer to us are to be drawn."""
+    await asking.keep(wish, message)
     question = say("order-edit" if wish.source else "order-draw")
     with at_once(), suppress(TelegramRetryAfter):
         await message.reply(question, reply_markup=keyboards.order(say, message.message_id))
@@ -189,10 +188,11 @@ async def answer_order(
     app: App,
     asking: Asking,
     chats: Chats,
+    state: FSMContext,
     say: Translator,
     update_id: int,
 ) -> None:
-    """Whoever wrote the words says whether they are an order."""
+    """Whoever wrote the words says what becomes of them."""
     message = callback.message
     key = keys.ORDER(message.chat.id if message else 0, callback_data.id)
     kept = await app.redis.get(key)
@@ -204,11 +204,22 @@ async def answer_order(
     if not await chats.may_act(callback, str(wish.user)):
         await callback.answer(say("toast-foreign"))
         return
-    if callback_data.what == "yes":
+    if (chat := speaks_for(str(wish.user))) is not None:
+        state = state_of(state, chat)
+    if callback_data.what == "words":
+        await ask_again(message, wish, state, say, callback.from_user)
+    elif callback_data.what != "no":
+        if callback_data.what == "fewer":
+            most = asking.most_pictures()
+            wish = replace(
+                wish, source=wish.source if most else None, references=wish.references[: max(0, most - 1)]
+            )
         refusal = await asking.ask(replace(wish, update=str(update_id), lang=say.lang), say)
         if refusal is not None:
             await callback.answer(shorten(refusal, _TOAST), show_alert=True)
             return
+        if await state.get_state() == Words.waiting.state:
+            await state.clear()
     await app.redis.delete(key)
     with suppress(TelegramBadRequest):
         await callback.answer()

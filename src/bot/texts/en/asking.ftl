@@ -30,8 +30,13 @@ refused-unavailable = 🔧 The picture service is not available right now. It’
 refused-too-many-pictures = { $most ->
     [one] 🖼 I can take one picture at a time. Please choose one.
    *[other] 🖼 I can take up to { $most } pictures at a time. Please send fewer.
-} Nothing was ordered.
+}
 refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones from words.
+
+button-ask-again = 🔁 Ask again
+button-queue = 🖼 What is in the works
+button-no-photo = 🎨 Without the photo
+button-first-photos = 🖼 Take the first ones
 
 prompt-empty = ✏️ Describe in a few words what to draw, for example: a red fox in the snow.
 prompt-too-long = ✂️ That’s too long: the description may have up to { $limit } characters. Please shorten it.
@@ -69,8 +74,8 @@ surprises =
     a sleepy dragon curled around a bell tower, pencil drawing
     a glass jar with a whole ocean inside, macro photo
 
-refused-no-text = 🔇 I’m not allowed to write in your group, so I drew nothing. An admin can allow it (Permissions → Send messages). It didn’t count.
-refused-no-pictures = 🔇 Pictures and files are not allowed in this group, so I can’t draw here. An admin can allow them (Permissions → Send photos, or files), or make me an admin. It didn’t count.
+refused-no-text = 🔇 I’m not allowed to write in your group, so I drew nothing. An admin can allow it (Permissions → Send messages).
+refused-no-pictures = 🔇 Pictures and files are not allowed in this group, so I can’t draw here. An admin can allow them (Permissions → Send photos, or files), or make me an admin.
 order-draw = 🎨 Shall I draw that?
 order-edit = 🖼 Shall I change the picture like that?
 

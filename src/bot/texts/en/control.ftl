@@ -43,7 +43,7 @@ pause-now = ⏸ Paused. Waiting { $waiting }, being drawn { $running }: these go
     { $told }
 pause-over = ▶️ New wishes are taken again.
 refused-paused = ⏸ I’m taking a short break and draw nothing new right now. What is in the works will come. Please try again a little later.
-refused-off = 🔌 That is switched off right now: { $feature }. Nothing was ordered.
+refused-off = 🔌 That is switched off right now: { $feature }.
 switches-title = 🔌 What there is for everybody. Press to turn on or off; pictures in the works go on.
 switches-open = 🟢 New wishes are taken.
 switches-models = 🔌 Models for everybody. One that is off is not offered, and draws nothing new.
