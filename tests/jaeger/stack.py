@@ -22,6 +22,8 @@ import httpx
 
 T = TypeVar("T")
 
+# As in the Collector's own configuration, whose lists are replaced whole.
+_OWN = {"without_type_suffix": False, "without_units": False, "without_scope_info": True}
 OBSERVABILITY = Path(__file__).parents[2] / "observability"
 
 
@@ -69,10 +71,11 @@ class Span:
 
 @dataclass(frozen=True)
 class Trace:
-    """All spans that Jaeger has of one trace, by id; `str(trace)` draws its tree."""
+    """All spans that Jaeger has of one trace, by id; `str(trace)` draws its tree. `doubled`: spans it has twice."""
 
     id: str
     spans: Mapping[str, Span] = field(default_factory=dict)
+    doubled: int = 0
 
     @property
     def roots(self) -> list[Span]:
@@ -82,6 +85,15 @@ class Trace:
     def orphans(self) -> list[Span]:
         return [
             span for span in self.spans.values() if span.parent is not None and span.parent not in self.spans
+        ]
+
+    @property
+    def dangling(self) -> list[Span]:
+        """Spans with a link to a span of this trace that nobody has."""
+        return [
+            span
+            for span in self.spans.values()
+            if any(t == self.id and s not in self.spans for t, s in span.links)
         ]
 
     @property
@@ -111,12 +123,13 @@ class Stack:
 
     Attributes:
         otlp_endpoint: for OTEL_EXPORTER_OTLP_ENDPOINT (HTTP).
-        metrics_url: what Prometheus would scrape.
+        metrics_url: what Prometheus scrapes. own_metrics_url: the Collector's of itself.
         jaeger_url: Jaeger's pages and query API; what JAEGER_UI_URL wants.
     """
 
     otlp_endpoint: str
     metrics_url: str
+    own_metrics_url: str
     jaeger_url: str
 
     def trace(
@@ -127,21 +140,24 @@ class Stack:
         Raises:
             AssertionError: not within `timeout` seconds; the message draws what there was.
         """
-        id_ = f"{trace_id:032x}" if isinstance(trace_id, int) else trace_id
-        return wait_for(lambda: self._read(id_), until, timeout)
+        return wait_for(lambda: self.read(trace_id), until, timeout)
 
     def metrics(self, *, until: Callable[[str], bool] = bool, timeout: float = 10) -> str:
         """The Collector's page for Prometheus, in OpenMetrics, as soon as `until` holds for it."""
         headers = {"Accept": "application/openmetrics-text;version=1.0.0"}
         return wait_for(lambda: httpx.get(self.metrics_url, headers=headers).text, until, timeout)
 
-    def _read(self, trace_id: str) -> Trace:
+    def read(self, trace_id: int | str) -> Trace:
+        """What Jaeger has of the trace now."""
+        if isinstance(trace_id, int):
+            trace_id = f"{trace_id:032x}"
         answer = httpx.get(f"{self.jaeger_url}/api/traces/{trace_id}")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return Trace(trace_id)
         (data,) = answer.raise_for_status().json()["data"]
         spans = [Span.read(raw, data["processes"]) for raw in data["spans"]]
-        return Trace(trace_id, {span.id: span for span in spans})
+        found = {span.id: span for span in spans}
+        return Trace(trace_id, found, len(spans) - len(found))
 
 
 def wait_for(look: Callable[[], T], good: Callable[[T], bool], timeout: float) -> T:
@@ -166,9 +182,10 @@ def running(
     collector, jaeger = tool("otelcol"), tool("jaeger")
     assert collector is not None
     assert jaeger is not None
-    http, grpc, prometheus, health, stored, query, query_grpc, jaeger_health = (
-        _free_address() for _ in range(8)
+    http, grpc, metrics, own, health, stored, query, query_grpc, jaeger_health = (
+        _free_address() for _ in range(9)
     )
+    own_reader = {"pull": {"exporter": {"prometheus": _OWN | {"host": "127.0.0.1", "port": int(own[10:])}}}}
     jaeger_ports = {
         "extensions": {
             "healthcheckv2": {"http": {"endpoint": jaeger_health}},
@@ -180,10 +197,10 @@ def running(
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": http}, "grpc": {"endpoint": grpc}}}},
         "exporters": {
             "otlp_http/jaeger": {"endpoint": f"http://{stored}"},
-            "prometheus": {"endpoint": prometheus},
+            "prometheus": {"endpoint": metrics},
         },
         "extensions": {"health_check": {"endpoint": health}},
-        "service": {"telemetry": {"metrics": {"level": "none", "readers": []}}},
+        "service": {"telemetry": {"metrics": {"readers": [own_reader]}}},
     }
     base = OBSERVABILITY / "collector" / "config.yaml"
     with ExitStack() as stack:
@@ -199,7 +216,38 @@ def running(
             _written(folder, "changes", changes or {}),
         ]
         stack.enter_context(_process([collector, *_configs(*files)], f"http://{health}", folder))
-        yield Stack(f"http://{http}", f"http://{prometheus}/metrics", f"http://{query}")
+        yield Stack(f"http://{http}", f"http://{metrics}/metrics", f"http://{own}/metrics", f"http://{query}")
+
+
+@contextmanager
+def prometheus(folder: Path, stack: Stack, redis_exporter: str) -> Iterator[str]:
+    """A Prometheus with the project's configuration and rules, and its files in `folder`; its address.
+
+    It looks each second; beside that only the addresses differ.
+    """
+    program = tool("prometheus")
+    assert program is not None
+    config = (OBSERVABILITY / "prometheus" / "prometheus.yml").read_text()
+    for name, url in {
+        "collector:8889": stack.metrics_url,
+        "collector:8888": stack.own_metrics_url,
+        "redis-exporter:9121": redis_exporter,
+    }.items():
+        config = config.replace(name, httpx.URL(url).netloc.decode())
+    config = config.replace("interval: 15s", "interval: 1s").replace(
+        "rules/", f"{OBSERVABILITY}/prometheus/rules/"
+    )
+    (folder / "prometheus.yml").write_text(config)
+    address = _free_address()
+    start = [
+        program,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/prometheus-data",
+        f"--web.listen-address={address}",
+        "--enable-feature=exemplar-storage",
+    ]
+    with _process(start, f"http://{address}/-/ready", folder):
+        yield f"http://{address}"
 
 
 @contextmanager

@@ -84,6 +84,11 @@ def test_every_data_source_is_provisioned() -> None:
         ("Whole time", "timeseries", [("green", None), ("orange", 30), ("red", 60)]),
         ("CPU, share of one core", "timeseries", [("green", None), ("orange", 0.7)]),
         ("Memory in use", "timeseries", [("green", None), ("orange", 0.8)]),
+        ("All cores", "timeseries", [("green", None), ("orange", 0.9)]),
+        ("Disk", "timeseries", [("green", None), ("orange", 0.85), ("red", 0.95)]),
+        ("Days until Redis is full", "timeseries", [("red", None), ("orange", 3), ("green", 14)]),
+        ("Age of the newest backup", "timeseries", [("green", None), ("orange", 1.2), ("red", 2)]),
+        ("Since Telegram gave updates", "timeseries", [("green", None), ("red", 60)]),
     ],
 )
 def test_colours_are_the_guides_thresholds(
