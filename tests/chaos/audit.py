@@ -32,6 +32,7 @@ class Verdict:
             by the reason the person was told.
         strays: placeholders that promise something for ever.
         orphans: spans with a parent that nobody has, in `cut_traces` traces.
+        traces: ids of the jobs' traces, with the number of jobs in each.
     """
 
     jobs: int = 0
@@ -44,6 +45,7 @@ class Verdict:
     spans: int = 0
     orphans: int = 0
     cut_traces: int = 0
+    traces: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
@@ -86,6 +88,7 @@ async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
         jobs = await system.jobs_of(wish.person)
         _judge(system, wish, jobs, verdict)
         for job in jobs:
+            verdict.traces[trace_id(job)] += 1
             trace = system.traces.trace(trace_id(job))
             missing = orphans(trace)
             verdict.spans += len(trace)

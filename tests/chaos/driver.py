@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,7 @@ class Chaos:
         deadline: int,
         port: int,
         rabbitmq: RabbitAt | None,
+        kinds: Sequence[str] | None,
     ):
         self.system = system
         self.rabbitmq = rabbitmq
@@ -103,7 +105,9 @@ class Chaos:
         self._deadline = deadline
         self.collector_is_gone = False
         self.report = Report(seed)
-        self._events = schedule(seed, seconds, every, rabbitmq=rabbitmq is not None)
+        if kinds is None and rabbitmq is not None:
+            kinds = [*FAULTS, *RABBITMQ_FAULTS]
+        self._events = schedule(seed, seconds, every, kinds)
         self._jobs = jobs
         self._seconds = seconds
         self._asked: list[Asked] = []
@@ -236,13 +240,13 @@ class Chaos:
             try:
                 counts = await self.system.ledger.counts()
                 due = await self.system.redis.zcard(keys.DUE())
+                owed = await self.system.redis.hlen(keys.OWED())
                 handled = await self.system.inbox(0)
             except (RedisError, OSError):
                 return False
             pending = self.system.telegram.bot.updates.pending
-            return (
-                due == 0 and handled and not pending and sum(counts.values()) >= 2 * counts.get("admitted", 0)
-            )
+            ended = sum(counts.values()) >= 2 * counts.get("admitted", 0)
+            return due == owed == 0 and handled and not pending and ended
 
         with suppress(TimeoutError):
             await self.system.until(at_rest, self._deadline + _SETTLED)
@@ -293,6 +297,8 @@ async def run(
     lease: float = 3.0,
     deadline: int = 45,
     rabbitmq: bool = False,
+    kinds: Sequence[str] | None = None,
+    **settings: str,
 ) -> Report:
     """A whole run in `folder`. Updates come by webhook when the seed is even, else the bot polls.
 
@@ -300,6 +306,7 @@ async def run(
         seconds: how long people ask and things break. jobs: asked for in that time, evenly.
         every: mean seconds between two faults. lease, deadline: seconds, as the settings.
         rabbitmq: it carries the messages, and is killed at times too.
+        kinds: the faults that happen; None: all. settings: further ones, by their environment variables.
     """
     port = free_port(0)
     env = {
@@ -312,6 +319,7 @@ async def run(
     }
     if seed % 2 == 0:
         env |= {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "WEBHOOK_SECRET": "a-secret-of-the-webhook"}
+    env |= settings
     broker = RabbitAt(folder / "rabbitmq") if rabbitmq else None
     if broker is not None:
         env["BROKER_URL"] = broker.url
@@ -328,6 +336,7 @@ async def run(
         deadline=deadline,
         port=port,
         rabbitmq=broker,
+        kinds=kinds,
     )
     with serving(broker) if broker is not None else nullcontext():
         await system.open()

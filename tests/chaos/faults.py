@@ -8,7 +8,7 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,10 +61,10 @@ class Event:
     seconds: float
 
 
-def schedule(seed: int, seconds: float, every: float, *, rabbitmq: bool = False) -> list[Event]:
-    """Faults for that long, one in about `every` seconds; the same seed gives the same ones."""
-    chance = random.Random(seed)
-    return list(_draw(chance, seconds, every, [*FAULTS, *RABBITMQ_FAULTS] if rabbitmq else [*FAULTS]))
+def schedule(seed: int, seconds: float, every: float, kinds: Iterable[str] | None = None) -> list[Event]:
+    """Faults of these kinds, or of every one that needs no RabbitMQ, for that long, one in about `every` seconds; the
+    same seed gives the same ones."""
+    return list(_draw(random.Random(seed), seconds, every, [*(FAULTS if kinds is None else kinds)]))
 
 
 def _draw(chance: random.Random, seconds: float, every: float, all_kinds: list[str]) -> Iterator[Event]:
@@ -340,3 +340,13 @@ FAULTS: dict[str, Fault] = {
 }
 RABBITMQ_FAULTS: dict[str, Fault] = {"RabbitMQ killed and restarted": _rabbitmq_killed}
 """Besides, where it carries the messages."""
+KILLS = (
+    "worker killed",
+    "worker terminated",
+    "bot killed",
+    "bot terminated",
+    "api killed",
+    "api terminated",
+    "Redis killed and restarted",
+)
+"""What ends processes, and breaks nothing else."""
