@@ -24,6 +24,7 @@ _BYTES = ("b64_json", "b64", "base64", "image_base64", "bytesBase64Encoded", "im
 _ADDRESSES = ("url", "image_url", "imageUrl", "image", "uri")
 _WORDS = ("text", "content", "message", "output_text")
 _CODES = ("code", "error_code", "errcode", "err_code", "status_code", "success")
+_TASKS = ("requestId", "taskId", "task_id")
 _FAILED = frozenset({"error", "failed", "fail"})
 _UNFINISHED = frozenset(
     {"queued", "pending", "processing", "in_progress", "running", "submitted", "starting"}
@@ -38,10 +39,15 @@ _USAGE_BYTES = 1000
 _SENTENCE = re.compile(r"\S\s+\S")
 
 
-def tokens_in(answer: Answer) -> tuple[int, int] | None:
-    """What an answer says it was counted as: tokens asked and answered. Read where it stands: a picture is long."""
+def usage(answer: Answer) -> bytes:
+    """What an answer says it was counted as. Read where it stands: a picture is long."""
     at = answer.body.rfind(b'"usage"')
-    said = answer.body[at : at + _USAGE_BYTES] if at >= 0 else b""
+    return answer.body[at : at + _USAGE_BYTES] if at >= 0 else b""
+
+
+def tokens_in(answer: Answer) -> tuple[int, int] | None:
+    """The tokens that an answer says were asked and answered."""
+    said = usage(answer)
     counts = [re.search(rb'"(?:%b)_tokens"\s*:\s*(\d{1,12})\b' % names, said) for names in _TOKENS]
     return None if None in counts else tuple(int(count[1]) for count in counts if count)  # type: ignore[return-value]
 
@@ -173,7 +179,8 @@ def _without(answer: Answer, content: Any, instead: str | None, prompt: str) -> 
     said = refusals.refusal(answer, prompt, refusals.read_content(error or itself))
     if error or said.kind is not ErrorKind.UPSTREAM:
         return said
-    if answer.status == 202 or str(fields.get("status")).lower() in _UNFINISHED:
+    task = not coded and any(isinstance(fields.get(name), str) for name in _TASKS)
+    if task or answer.status == 202 or str(fields.get("status")).lower() in _UNFINISHED:
         # A task of its own, which has no way to be followed here: asking again would be paid again.
         return ProviderError(ErrorKind.BAD_RESULT, "task_for_picture", status=answer.status)
     texts = [

@@ -389,10 +389,12 @@ def _failure(error: Exception, creates: bool) -> ProviderError:
     return ProviderError(ErrorKind.NETWORK, "connection", submitted=submitted)
 
 
-def bearer(key: SecretStr | None) -> dict[str, str]:
-    """Headers of a request to an API with a bearer key that answers in JSON."""
+def bearer(key: SecretStr | None, header: str = "") -> dict[str, str]:
+    """Headers of a request to an API that answers in JSON, with a bearer key, or with the key alone in a header of its
+    own."""
     value = key.get_secret_value().strip() if key else ""
-    return {"Authorization": f"Bearer {value}", "Accept": "application/json"}
+    said = {header: value} if header else {"Authorization": f"Bearer {value}"}
+    return {**said, "Accept": "application/json"}
 
 
 def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

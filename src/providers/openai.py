@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 import structlog
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from src.providers import refusals
 from src.providers.answers import picture_in, tokens_in
@@ -35,18 +35,19 @@ from src.providers.base import (
     Health,
     ImageRef,
     ProviderError,
+    SourceImage,
 )
 from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.client import Client
+from src.providers.gateways import gateway_at, gateways
 from src.providers.http import Answer, File, bearer, exchange
+from src.providers.images import data_uri
 from src.settings import Address, Settings
 
 log = structlog.get_logger(__name__)
 
 _CHECK_SECONDS = 10.0
 _CHECK_LIMIT = 4_000_000
-# Where results of OpenAI's and xAI's own lie.
-_KNOWN_HOSTS = ("oaidalleapiprodscus.blob.core.windows.net", "imgen.x.ai")
 
 _FIXED_SIZES: dict[Aspect, str] = {"1:1": "1024x1024", "3:2": "1536x1024", "2:3": "1024x1536"}
 _DALLE3_SIZES: dict[Aspect, str] = {"1:1": "1024x1024", "16:9": "1792x1024", "9:16": "1024x1792"}
@@ -71,12 +72,16 @@ _OPTIONAL = (
     "user",
     "response_format",
     "size",
+    "aspect_ratio",
+    "width",
+    "height",
     "n",
     "quality",
     "seed",
     "negative_prompt",
 )
 _NOT_OF_PARAMETERS = frozenset({ErrorKind.MODERATED_INPUT, ErrorKind.MODERATED_OUTPUT, ErrorKind.QUOTA})
+_NUMBERS = ("n", "width", "height", _PREVIEWS)
 # Model, parameter and value; "" stands for any value.
 _Parameter = tuple[str, str, str]
 _NOT_KNOWN = r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|not support|not permit|not allow|extra|deprecated)"
@@ -93,6 +98,12 @@ class OpenAISettings(BaseModel):
     openai_base_url: Address = Field(
         "https://api.openai.com/v1", description="Address of the OpenAI-compatible API."
     )
+    openai_gateway: str | None = Field(
+        None,
+        description="Which gateway is at that address, where its host does not say: "
+        + ", ".join(f"`{name}`" for name in gateways())
+        + ".",
+    )
     openai_model: str = Field("gpt-image-2.5-flare", description="Model for OpenAI.")
     openai_fast_model: str | None = Field(
         None, description="A faster model there, which people are offered when the line is long."
@@ -107,6 +118,13 @@ class OpenAISettings(BaseModel):
         "picture, and a call of Telegram's.",
     )
 
+    @field_validator("openai_gateway")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in gateways():
+            raise ValueError(f"expected one of {', '.join(gateways())}")
+        return value
+
 
 class OpenAIProvider(Client):
     """Client of the images API at `settings.openai_base_url`."""
@@ -117,9 +135,11 @@ class OpenAIProvider(Client):
 
     def __init__(self, settings: Settings, client: httpx.AsyncClient) -> None:
         assert isinstance(settings, OpenAISettings)
-        super().__init__(settings, client, settings.openai_base_url, known=_KNOWN_HOSTS)
-        self._base = settings.openai_base_url.rstrip("/")
-        self._headers = bearer(settings.openai_api_key)
+        base = settings.openai_base_url
+        self._gateway_name, self._gateway = gateway_at(base, settings.openai_gateway)
+        super().__init__(settings, client, base, known=self._gateway.results)
+        self._base, self._query = base.partition("?")[0].rstrip("/"), self._gateway.query(base)
+        self._headers = bearer(settings.openai_api_key, self._gateway.key)
         self._previews = settings.openai_previews
         self._models = [m for m in (settings.openai_model, settings.openai_fast_model) if m]
         self._result_hosts = settings.provider_result_hosts
@@ -162,7 +182,7 @@ class OpenAIProvider(Client):
             names = sorted(name for _, name, _ in without)
             log.warning("left out from now on", parameters=names, model=request.model, server=self._base)
         try:
-            image = _picture(answer, request.prompt, f"{self._base}/images/generations")
+            image = _picture(answer, request.prompt, self._url("images/generations"))
         except ProviderError as error:
             raise await self.explained(error, partial(self._get, "models")) from None
         if image.url is not None:
@@ -171,18 +191,24 @@ class OpenAIProvider(Client):
                 self._gives_addresses.add(request.model)
                 log.info("pictures come as addresses", model=request.model, host=url.host, server=self._base)
             self._hosts.check(url)
-        return Done(image, tokens=tokens_in(answer))
+        cost, unit = self._gateway.costs(answer) or (None, "")
+        return Done(image, cost=cost, unit=unit, tokens=tokens_in(answer))
+
+    def _url(self, path: str) -> str:
+        return f"{self._base}/{path}{self._query}"
 
     def _body(self, request: GenRequest, without: set[_Parameter]) -> dict[str, str]:
         """What is said of the picture, without what this address refuses."""
         model = request.model
         said = self._offer(model).fields(request)
         body = {"model": model, "n": "1", **{name: str(value) for name, value in said.items()}}
+        body = self._gateway.shaped(body)
         bare = model.rpartition("/")[2]
         if not bare.startswith(_ALWAYS_BYTES) or model in self._gives_addresses:
-            body["response_format"] = "b64_json"
-        if request.user_hash:
-            body["safety_identifier" if bare.startswith("gpt-image") else "user"] = request.user_hash
+            body["response_format"] = self._gateway.bytes
+        if request.user_hash and self._gateway.person != "none":
+            own = self._gateway.person == "model" and bare.startswith("gpt-image")
+            body["safety_identifier" if own else "user"] = request.user_hash
         if request.preview is not None and self._previews and "previews" in self._offer(model).can:
             body |= {_STREAM: "true", _PREVIEWS: str(self._previews)}
         for name in _OPTIONAL:
@@ -195,19 +221,27 @@ class OpenAIProvider(Client):
 
     def _offer(self, model: str) -> Offer:
         bare = model.rpartition("/")[2]
-        return self._catalog.offer(self.name, model, _DALLE3 if bare.startswith("dall-e-3") else _MOST)
+        known = self._catalog.offer(self.name, model, _DALLE3 if bare.startswith("dall-e-3") else _MOST)
+        return self._gateway.offer(known)
 
     async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
         sent: dict[str, Any]
+        typed: dict[str, Any] = {name: int(body[name]) for name in _NUMBERS if name in body}
+        if _STREAM in body:
+            typed[_STREAM] = True
         if not request.sources:
-            typed = {"n": 1, _STREAM: True, _PREVIEWS: self._previews}
-            path, sent = "generations", {"json_body": body | {k: v for k, v in typed.items() if k in body}}
-        else:
+            path, sent = "generations", {"json_body": body | typed}
+        elif self._gateway.edits == "multipart":
             path, sent = "edits", {"fields": body, "files": self._files(request)}
+        elif self._gateway.edits == "json":
+            path, sent = "edits", {"json_body": body | typed | _referred(self._sources(request))}
+        else:
+            source = {"image_url": data_uri(request.sources[0])}
+            path, sent = "generations", {"json_body": body | typed | source}
         return await exchange(
             self._client,
             "POST",
-            f"{self._base}/images/{path}",
+            self._url(f"images/{path}"),
             headers={**self._headers, "X-Client-Request-Id": request.job_id},
             seconds=max(seconds, 0.1),
             limit=self._max_bytes * 4 // 3 + 1_000_000,
@@ -220,7 +254,7 @@ class OpenAIProvider(Client):
     def _files(self, request: GenRequest) -> list[File]:
         """The pictures to be changed: several have another field than one."""
         takes = self._offer(request.model).takes
-        sources = request.sources[: takes.sources]
+        sources = self._sources(request)
         field = f"{takes.source}{'[]' if len(sources) > 1 else ''}"
         files = [(field, source) for source in sources]
         if takes.mask and request.mask:
@@ -230,11 +264,14 @@ class OpenAIProvider(Client):
             for n, (name, image) in enumerate(files)
         ]
 
+    def _sources(self, request: GenRequest) -> tuple[SourceImage, ...]:
+        return request.sources[: self._offer(request.model).takes.sources]
+
     async def _get(self, path: str) -> Answer:
         return await exchange(
             self._client,
             "GET",
-            f"{self._base}/{path}",
+            self._url(path),
             headers=self._headers,
             seconds=_CHECK_SECONDS,
             limit=_CHECK_LIMIT,
@@ -248,13 +285,17 @@ class OpenAIProvider(Client):
             if not found.ok:
                 elsewhere = None if answer.status in (401, 403) else await self._elsewhere()
                 return elsewhere or found
-            edits = await self._empty("edits")
+            edits = await self._empty("edits") if self._gateway.edits in ("multipart", "json") else answer
         except ProviderError as error:
             return Health(False, f"{self._base} does not answer ({error.code}): check OPENAI_BASE_URL")
-        if edits.status in (404, 405):
-            return Health(True, f"{found.detail}; it has no edits ({edits.status} at /images/edits)")
-        hosts = ", ".join((httpx.URL(self._base).host, *self._result_hosts))
-        return Health(True, f"{found.detail}; pictures may come from {hosts}")
+        detail = found.detail + (f"; it is asked as {name} is" if (name := self._gateway_name) else "")
+        if self._gateway.edits == "none":
+            detail += "; it has no edits"
+        elif edits is not answer and edits.status in (404, 405):
+            return Health(True, f"{detail}; it has no edits ({edits.status} at /images/edits)")
+        known = self._gateway.results if self._gateway_name else ()
+        hosts = ", ".join((httpx.URL(self._base).host, *known, *self._result_hosts))
+        return Health(True, f"{detail}; pictures may come from {hosts}")
 
     async def _elsewhere(self) -> Health | None:
         """Whether the API is one step further, which is what most forget."""
@@ -318,7 +359,7 @@ class OpenAIProvider(Client):
         return await exchange(
             self._client,
             "POST",
-            f"{self._base}/images/{path}",
+            self._url(f"images/{path}"),
             headers=self._headers,
             seconds=_CHECK_SECONDS,
             limit=_CHECK_LIMIT,
@@ -341,6 +382,12 @@ def _watched(preview: Callable[[bytes], None], most: int) -> Callable[[bytes], b
         return True
 
     return taken
+
+
+def _referred(sources: tuple[SourceImage, ...]) -> dict[str, Any]:
+    """Pictures to be changed, in JSON."""
+    said = [{"type": "image_url", "url": data_uri(source)} for source in sources]
+    return {"image": said[0]} if len(said) == 1 else {"images": said}
 
 
 def _refused(answer: Answer, body: dict[str, str]) -> _Parameter | None:

@@ -216,6 +216,9 @@ def withheld(content: Any, depth: int = 0) -> bool:
         return False
     if str(content.get("finish_reason")).lower() in ("content_filter", "content_filtered", "safety"):
         return True
+    if content.get("respect_moderation") is False:
+        # xAI
+        return True
     for name in ("content_filter_results", "prompt_filter_results"):
         if _filtered(content.get(name)):
             return True

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -22,9 +22,10 @@ from aiohttp.test_utils import TestServer
 from PIL import Image
 
 from src.providers.base import ErrorKind, GenRequest, ImageBytes, ProviderError, SourceImage
+from src.providers.gateways import gateway_at
 from src.providers.http import make_client
 from src.providers.openai import OpenAIProvider
-from src.settings import load_settings
+from src.settings import SettingsError, load_settings
 
 PROMPT = "a fox in the snow"
 MODEL = "gpt-image-2.5-flare"
@@ -415,6 +416,7 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
         OUTPUT,
         says(data(b64_json=B64, content_filter_results={"sexual": {"filtered": True}})),
     ),
+    "xAI, a black picture": (OUTPUT, says(data(b64_json=B64, respect_moderation=False))),
     "a black picture": (OUTPUT, says({"images": [{"b64_json": B64}], "has_nsfw_concepts": [True]})),
     # Money
     "402": (QUOTA, says(error("Payment Required"), 402)),
@@ -494,6 +496,7 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
         says({"code": 200, "message": "success, all done", "data": None}),
     ),
     "a task for a picture": (ErrorKind.BAD_RESULT, says({"id": "t1", "status": "processing"}, 202)),
+    "Polza, a task": (ErrorKind.BAD_RESULT, says({"requestId": "gen_581761234567890123"}, 201)),
     "a foreign address": (ErrorKind.BAD_RESULT, says(data(url="https://cdn.gateway.example/x.png"))),
 }
 
@@ -834,3 +837,188 @@ async def test_the_doctor_names_where_pictures_may_come_from() -> None:
     async with panel(*routes, provider_result_hosts="cdn.example.com,https://b.example:8443") as provider:
         detail = (await provider.check()).detail
     assert detail.endswith("pictures may come from 127.0.0.1, cdn.example.com, https://b.example:8443")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A gateway as it is: what it is asked for words and for a change of a picture, and how it answers. It takes
+    nothing else."""
+
+    model: str
+    at: str
+    path: str
+    says: dict[str, str]
+    more: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    key: tuple[str, str] = ("Authorization", "Bearer key")
+    edit: tuple[str, set[str]] | None = None
+    costs: tuple[float, str] | None = None
+
+
+def asked_for(model: str, **more: str) -> dict[str, str]:
+    return {"model": model, "prompt": PROMPT, "n": "1", **more}
+
+
+SAFE = {"sexual": {"filtered": False, "severity": "safe"}}
+WORDS = {"model", "prompt", "n"}
+KNOWN: dict[str, Known] = {
+    "openai": Known(
+        MODEL,
+        "/v1",
+        "/v1/images/generations",
+        asked_for(MODEL, size="1536x864", safety_identifier="ab12"),
+        {"usage": {"input_tokens": 9, "output_tokens": 272, "total_tokens": 281}, "size": "1536x864"},
+        edit=("/v1/images/edits", {*WORDS, "size", "safety_identifier", "image[]"}),
+    ),
+    "azure": Known(
+        "draw",
+        "/openai/deployments/draw",
+        "/openai/deployments/draw/images/generations?api-version=2025-04-01-preview",
+        asked_for("draw", size="1536x1024", user="ab12", response_format="b64_json"),
+        {"prompt_filter_results": SAFE, "content_filter_results": SAFE},
+        key=("api-key", "key"),
+        edit=(
+            "/openai/deployments/draw/images/edits?api-version=2025-04-01-preview",
+            {*WORDS, "size", "user", "response_format", "image"},
+        ),
+    ),
+    "azure, a version of one's own": Known(
+        MODEL,
+        "/openai/v1?api-version=preview",
+        "/openai/v1/images/generations?api-version=preview",
+        asked_for(MODEL, size="1536x864", user="ab12"),
+        key=("api-key", "key"),
+        edit=("/openai/v1/images/edits?api-version=preview", {*WORDS, "size", "user", "image[]"}),
+    ),
+    "litellm": Known(
+        MODEL,
+        "/v1",
+        "/v1/images/generations",
+        asked_for(MODEL, size="1536x864", user="ab12"),
+        headers={"x-litellm-response-cost": "0.0053"},
+        edit=("/v1/images/edits", {*WORDS, "size", "user", "image[]"}),
+        costs=(0.0053, "USD"),
+    ),
+    "proxyapi": Known(
+        "dall-e-3",
+        "/openai/v1",
+        "/openai/v1/images/generations",
+        asked_for("dall-e-3", size="1792x1024", user="ab12", response_format="b64_json"),
+        edit=("/openai/v1/images/edits", {*WORDS, "size", "user", "response_format", "image"}),
+    ),
+    "polza": Known(
+        "black-forest-labs/flux-schnell",
+        "/api/v1",
+        "/api/v1/images/generations",
+        asked_for(
+            "black-forest-labs/flux-schnell", size="1536x1024", user="ab12", response_format="b64_json"
+        ),
+    ),
+    "aitunnel": Known(
+        "flux.2-pro",
+        "/v1",
+        "/v1/images/generations",
+        asked_for("flux.2-pro", size="1536x1024", user="ab12", response_format="b64_json"),
+        {"usage": {"cost_rub": 3.4, "balance": 96.6}},
+        edit=("/v1/images/edits", {*WORDS, "size", "user", "response_format", "image"}),
+        costs=(3.4, "RUB"),
+    ),
+    "xai": Known(
+        "grok-imagine-image-quality",
+        "/v1",
+        "/v1/images/generations",
+        asked_for("grok-imagine-image-quality", aspect_ratio="16:9", user="ab12", response_format="b64_json"),
+        {"usage": {"cost_in_usd_ticks": 700000000}},
+        edit=("/v1/images/edits", {*WORDS, "aspect_ratio", "user", "response_format", "image"}),
+        costs=(0.07, "USD"),
+    ),
+    "together": Known(
+        "black-forest-labs/FLUX.1-schnell",
+        "/v1",
+        "/v1/images/generations",
+        asked_for("black-forest-labs/FLUX.1-schnell", width="1536", height="1024", response_format="base64"),
+        {"id": "o9", "object": "list"},
+        edit=("/v1/images/generations", {*WORDS, "width", "height", "response_format", "image_url"}),
+    ),
+    "localai": Known(
+        "flux.1-dev",
+        "/v1",
+        "/v1/images/generations",
+        asked_for("flux.1-dev", size="1536x1024", response_format="b64_json"),
+        {"id": "1d01c64f", "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}},
+    ),
+}
+
+
+@pytest.mark.parametrize("row", KNOWN)
+async def test_a_known_gateway_is_asked_as_it_is(row: str) -> None:
+    known, seen = KNOWN[row], []
+
+    async def answer(request: web.Request) -> web.Response:
+        form = request.content_type != "application/json"
+        body = await request.post() if form else await request.json()
+        assert request.headers.get(known.key[0]) == known.key[1]
+        assert ("Authorization" in request.headers) == (known.key[0] == "Authorization")
+        seen.append((request.path_qs, dict(body)))
+        item = {"b64_json": B64, "revised_prompt": "A fox.", "index": 0}
+        return web.json_response({"created": 1, "data": [item], **known.more}, headers=known.headers)
+
+    app = web.Application()
+    app.router.add_post(EVERYTHING, answer)
+    async with TestServer(app) as server:
+        chosen = load_settings(
+            _env_file=None,
+            openai_api_key="key",
+            openai_base_url=str(server.make_url("")).rstrip("/") + known.at,
+            openai_gateway=row.partition(",")[0],
+            openai_model=known.model,
+        )
+        async with make_client(chosen) as client:
+            there = OpenAIProvider(chosen, client)
+            ask = GenRequest("job", PROMPT, known.model, aspect="16:9", user_hash="ab12", deadline=20.0)
+            done = await there.submit(ask)
+            assert (await there.fetch(done.image)).data == PNG
+            ((path, said),) = seen
+            numbers = {name: int(known.says[name]) for name in ("n", "width", "height") if name in known.says}
+            assert (path, said) == (known.path, known.says | numbers)
+            assert done.costs == known.costs
+            assert there.capabilities.edit == (known.edit is not None)
+            if known.edit is not None:
+                source = SourceImage(PNG, "image/png")
+                assert (await there.submit(replace(ask, sources=(source, source)))).image.data == PNG
+                path, said = seen[-1]
+                assert (path, set(said)) == known.edit
+                assert there.capabilities.sources in (1, 3, 16)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://api.openai.com/v1", "openai"),
+        ("https://mine.openai.azure.com/openai/v1", "azure"),
+        ("https://mine.services.ai.azure.com/openai/v1", "azure"),
+        ("https://openai.azure.com.example.com/v1", ""),
+        ("https://api.proxyapi.ru/openai/v1", "proxyapi"),
+        ("https://polza.ai/api/v1", "polza"),
+        ("https://api.aitunnel.ru/v1", "aitunnel"),
+        ("https://api.x.ai/v1", "xai"),
+        ("https://api.together.xyz/v1", "together"),
+        ("http://localhost:4000", ""),
+    ],
+)
+def test_a_gateway_is_known_by_its_host(address: str, name: str) -> None:
+    assert gateway_at(address)[0] == name
+    assert gateway_at(address, "litellm")[0] == "litellm"
+
+
+async def test_a_picture_without_a_cost_is_not_free_for_that() -> None:
+    for told in ("0.0", "None", "", "-1", "nan"):
+        handler = says(data(b64_json=B64), headers={"x-litellm-response-cost": told})
+        async with gateway(handler, openai_gateway="litellm") as there:
+            done = await there.provider.submit(GenRequest("job", PROMPT, MODEL, deadline=20.0))
+        assert done.costs is None
+
+
+def test_a_gateway_that_nobody_knows_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match=r"OPENAI_GATEWAY.*expected one of openai, azure"):
+        load_settings(_env_file=None, openai_gateway="openia")
