@@ -314,7 +314,7 @@ class OpenAIProvider(Client):
         """What the answer to a list of the models says."""
         at, status = self._base, answer.status
         kind = None if answer.ok else refusals.kind_of(status, refusals.read(answer))
-        if kind in (ErrorKind.AUTH, ErrorKind.INVALID_REQUEST) and status in (401, 403):
+        if kind is ErrorKind.AUTH or (kind is ErrorKind.INVALID_REQUEST and status in (401, 403)):
             return Health(False, refusals.at_the_door(answer, at, "OPENAI_API_KEY"))
         if kind is ErrorKind.QUOTA:
             return Health(False, f"{at} accepts the key, but its balance is spent ({status}): top up")

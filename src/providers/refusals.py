@@ -46,7 +46,7 @@ _CODES: tuple[tuple[ErrorKind, re.Pattern[str]], ...] = tuple(
             ErrorKind.AUTH,
             r"(?:invalid|incorrect|missing|expired|revoked|disabled|bad|wrong)\w*(?:key|token|credential|auth)"
             r"|apikey\w*(?:invalid|expired|blocked|disabled)"
-            r"|unauthori[sz]ed|authentication|unsupportedcountry|accountdeactivated|accountsuspended"
+            r"|unauthori[sz]ed|authentication|nodbconnection|unsupportedcountry|accountdeactivated|accountsuspended"
             r"|insufficientpermission|permissiondenied|organi[sz]ation|accessdenied|iprestrict|ipnotallowed",
         ),
         (ErrorKind.BAD_SOURCE, r"invalidimage|imagetoolarge|imageformat|imageparse|unsupportedimage"),

@@ -440,6 +440,11 @@ REFUSALS: dict[str, tuple[ErrorKind, Handler]] = {
     "in 401": (QUOTA, says(error("Insufficient balance"), 401)),
     # The key
     "401": (AUTH, says(error("Incorrect API key provided", code="invalid_api_key"), 401)),
+    # It looks a key that is not its own up in a database, which it does not have.
+    "LiteLLM, another key": (
+        AUTH,
+        says(error("No connected db.", type="no_db_connection", code="400"), 400),
+    ),
     "401 without a word": (AUTH, says("", 401)),
     "the country": (
         AUTH,
@@ -793,6 +798,12 @@ CHECKS: dict[str, tuple[bool, str, list[tuple[str, str, Handler]], dict[str, Any
     ),
     "something else": (False, "answers with something else", [("GET", EVERYTHING, says("hello"))], {}),
     "the key": (False, "check OPENAI_API_KEY", [("GET", EVERYTHING, says(error("no"), 401))], {}),
+    "the key, at LiteLLM": (
+        False,
+        "check OPENAI_API_KEY",
+        [("GET", EVERYTHING, says(error("No connected db.", type="no_db_connection"), 400))],
+        {},
+    ),
     "the key, at one without a list": (
         False,
         "check OPENAI_API_KEY",
