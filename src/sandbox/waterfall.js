@@ -4,23 +4,22 @@
   "use strict";
 
   const STYLE = `
-    .wf { --ink:#1c2733; --dim:#66757f; --line:#e3e8ee; --paper:#fff; --hover:#f3f6fa; --bad:#d92d20;
+    .wf { --ink:#1c2733; --dim:#55636e; --line:#e3e8ee; --paper:#fff; --hover:#f3f6fa; --bad:#d92d20;
       --server:#7a5af8; --client:#0e9384; --producer:#d97706; --consumer:#2e7df6; --internal:#7b8794;
       container-type:inline-size; color:var(--ink); background:var(--paper);
       font:13px/1.4 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; }
     @media (prefers-color-scheme: dark) { .wf:not([data-theme=light] *) { --ink:#e6edf3; --dim:#8b98a5; --line:#2b3640;
       --paper:#17212b; --hover:#1f2c38; --bad:#f97066; --server:#a48afb; --client:#2ed3b7; --producer:#fdb022;
-      --consumer:#5ea1ff; --internal:#94a3b3; } }
+      --consumer:#5ea1ff; --internal:#94a3b3; } .wf:not([data-theme=light] *) { --dim:#9aa8b6; } }
     [data-theme=dark] .wf { --ink:#e6edf3; --dim:#8b98a5; --line:#2b3640; --paper:#17212b; --hover:#1f2c38;
       --bad:#f97066; --server:#a48afb; --client:#2ed3b7; --producer:#fdb022; --consumer:#5ea1ff; --internal:#94a3b3; }
     .wf * { box-sizing:border-box; }
     .wf-head { display:flex; flex-wrap:wrap; gap:4px 12px; align-items:baseline; padding:10px 12px; border-bottom:1px solid var(--line); }
     .wf-head b { font-weight:600; }
     .wf-dim { color:var(--dim); }
-    .wf-head a { color:var(--consumer); text-decoration:none; }
-    .wf-head a:hover { text-decoration:underline; }
-    .wf-live { color:var(--client); }
-    .wf-live::before { content:""; display:inline-block; width:7px; height:7px; border-radius:50%; background:currentColor;
+    .wf-head a { color:var(--ink); text-decoration:underline; }
+    .wf-live { color:var(--ink); }
+    .wf-live::before { content:""; display:inline-block; width:7px; height:7px; border-radius:50%; background:var(--client);
       margin-right:5px; animation:wf-pulse 1.2s ease-in-out infinite; }
     @keyframes wf-pulse { 50% { opacity:.25; } }
     @media (prefers-reduced-motion: reduce) { .wf-live::before { animation:none; } }
@@ -44,12 +43,57 @@
     .wf-open td:first-child { width:42%; color:var(--dim); }
     .wf-open h4 { margin:8px 0 2px; font-size:12px; font-weight:600; }
     .wf-note { padding:12px; color:var(--dim); }
+    .wf-legend { display:flex; flex-wrap:wrap; gap:2px 14px; margin:0; padding:6px 12px; font-size:12px; color:var(--dim);
+      border-bottom:1px solid var(--line); list-style:none; }
+    .wf-legend i { display:inline-block; width:8px; height:8px; margin-right:5px; border-radius:2px; background:var(--kind); }
     @container (max-width: 520px) {
       .wf-row { grid-template:"name time" "track track" / minmax(0,1fr) auto; padding-block:4px; }
       .wf-open td:first-child { width:45%; }
     }`;
 
   const KINDS = ["server", "client", "producer", "consumer", "internal"];
+
+  // What a span is about, for who does not know the conventions: the first pattern that fits its name.
+  const PLAIN = {
+    en: [
+      [/^update callback/, "your tap reaches the bot"], [/^update/, "your message reaches the bot"],
+      [/^job$/, "the picture, from asking to its end"], [/^wait in line/, "waits in line"],
+      [/^send submit/, "a worker is called"], [/^process submit/, "a worker asks the provider"],
+      [/^generate_content/, "the picture is made"], [/^send deliver/, "a worker is called: it is ready"],
+      [/^wait for/, "waits for its turn"], [/^process deliver/, "a worker shows the picture"],
+      [/^(send|edit|delete|answer|get|set)[A-Z]/, "a call to Telegram"], [/^POST/, "asks over HTTP"],
+      [/^GET/, "looks or fetches over HTTP"],
+    ],
+    ru: [
+      [/^update callback/, "ваше нажатие приходит боту"], [/^update/, "ваше сообщение приходит боту"],
+      [/^job$/, "картинка, от запроса до конца"], [/^wait in line/, "ждёт в очереди"],
+      [/^send submit/, "зовут исполнителя"], [/^process submit/, "исполнитель просит провайдера"],
+      [/^generate_content/, "картинка создаётся"], [/^send deliver/, "зовут исполнителя: готово"],
+      [/^wait for/, "ждёт своей очереди"], [/^process deliver/, "исполнитель показывает картинку"],
+      [/^(send|edit|delete|answer|get|set)[A-Z]/, "вызов Telegram"], [/^POST/, "просит по HTTP"],
+      [/^GET/, "смотрит или берёт по HTTP"],
+    ],
+  };
+  const WORDS = {
+    en: { server: "something arrives", client: "a call to others", producer: "a message is sent", consumer: "a message is handled",
+      internal: "a stretch of time", live: "live", waiting: "Waiting for the first spans…", spans: "spans", span: "span" },
+    ru: { server: "что-то приходит", client: "вызов других", producer: "сообщение отправлено", consumer: "сообщение обработано",
+      internal: "отрезок времени", live: "идёт", waiting: "Жду первых шагов…", spans: "шагов", span: "шаг" },
+  };
+  const language = () => (document.documentElement.lang === "ru" ? "ru" : "en");
+  const plain = (name) => PLAIN[language()].find(([pattern]) => pattern.test(name))?.[1] || "";
+
+  function legend(trace) {
+    const made = element("ul", "wf-legend");
+    for (const kind of KINDS.filter((one) => trace.spans.some((span) => span.kind === one))) {
+      const item = element("li");
+      const mark = element("i");
+      mark.style.setProperty("--kind", `var(--${kind})`);
+      item.append(mark, WORDS[language()][kind]);
+      made.append(item);
+    }
+    return made;
+  }
 
   function element(tag, className, text) {
     const made = document.createElement(tag);
@@ -126,7 +170,7 @@
     made.style.setProperty("--kind", `var(--${KINDS.includes(span.kind) ? span.kind : "internal"})`);
     const name = element("div", "wf-name");
     name.style.paddingLeft = `${Math.min(depth, 8) * 12}px`;
-    name.append(element("i"), element("span", "", span.name), element("small", "", [span.service, place(span)].filter(Boolean).join(" · ")));
+    name.append(element("i"), element("span", "", span.name), element("small", "", [plain(span.name), place(span)].filter(Boolean).join(" · ")));
     name.title = `${span.name} · ${span.kind} · ${span.service}`;
     const track = element("div", "wf-track");
     const left = (span.start_ms / whole) * 100;
@@ -155,8 +199,8 @@
     page.href = `/traces/${trace.trace_id}`;
     page.title = trace.trace_id;
     made.append(element("b", "", trace.name), element("span", "", duration(trace.duration_ms)),
-      element("span", "wf-dim", `${trace.span_count} ${trace.span_count === 1 ? "span" : "spans"} · ${trace.services.join(", ")}`), page, json);
-    if (!trace.finished) made.append(element("span", "wf-live", "live"));
+      element("span", "wf-dim", `${trace.span_count} ${WORDS[language()][trace.span_count === 1 ? "span" : "spans"]} · ${trace.services.join(", ")}`), page, json);
+    if (!trace.finished) made.append(element("span", "wf-live", WORDS[language()].live));
     return made;
   }
 
@@ -168,7 +212,7 @@
     }
     const root = element("div", "wf");
     target.replaceChildren(root);
-    root.append(element("div", "wf-note", "Waiting for the first spans…"));
+    root.append(element("div", "wf-note", WORDS[language()].waiting));
 
     const opened = new Set();
     let trace = null;
@@ -185,7 +229,7 @@
     function draw() {
       const focused = root.contains(document.activeElement) ? document.activeElement.dataset.span : null;
       const whole = Math.max(trace.duration_ms, 0.001);
-      const parts = [head(trace)];
+      const parts = [head(trace), legend(trace)];
       for (const line of asTree(trace.spans)) {
         const open = opened.has(line.span.span_id);
         parts.push(row(line, whole, open, toggle));

@@ -21,6 +21,7 @@ from src.api import mini
 from src.api.app import make_api
 from src.jobs import keys
 from src.sandbox.telegram import DEMO_TOKEN, Person
+from tests.axe import serious
 from tests.bot.bot_world import World, image
 from tests.browser import CHROMIUM, chromium
 
@@ -126,7 +127,9 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-@pytest.mark.parametrize(("lang", "width", "dark"), [("en", 390, False), ("ru", 390, True)])
+@pytest.mark.parametrize(
+    ("lang", "width", "dark"), [("en", 390, False), ("ru", 390, True), ("ru", 1280, False)]
+)
 async def test_the_page_in_a_browser(
     world: World, address: str, tmp_path: Path, lang: str, width: int, dark: bool
 ) -> None:
@@ -153,6 +156,7 @@ async def test_the_page_in_a_browser(
         assert await page.run("document.documentElement.scrollWidth") <= width
         background = await page.run("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, background[4:-1].split(","))) < 200) is dark
+        assert await serious(page) == []
         if folder := os.environ.get("SCREENSHOTS"):
             await page.screenshot(Path(folder) / f"mini-{lang}.png")
 
@@ -161,6 +165,7 @@ async def test_the_page_in_a_browser(
             f"document.querySelector('#picture .body').textContent.includes({json.dumps(say['made'])})"
         )
         await page.wait("document.querySelector('#picture img').naturalWidth === 400")
+        assert await serious(page) == []
         if folder:
             await page.screenshot(Path(folder) / f"mini-picture-{lang}.png")
         await page.click("a green owl")
@@ -189,6 +194,7 @@ async def test_the_page_in_a_browser(
                 await asyncio.sleep(0.02)
         if folder:
             await page.screenshot(Path(folder) / f"mini-settings-{lang}.png")
+        assert await serious(page) == []
         # Nothing on the page is without a name for who cannot see it.
         nameless = "[...document.querySelectorAll('button, select, input')].filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
         assert await page.run(f"{nameless}.length") == 0

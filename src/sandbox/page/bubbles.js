@@ -36,7 +36,7 @@ export function grouped(messages) {
   return groups;
 }
 
-function mosaic(messages, actions) {
+function mosaic(messages, actions, labels) {
   const photos = messages.filter((message) => message.photo);
   const box = make("div", photos.length > 1 ? "mosaic album" : "mosaic");
   const queue = [...photos];
@@ -53,6 +53,7 @@ function mosaic(messages, actions) {
       const image = make("img");
       image.src = fileUrl(size);
       image.alt = plainText(message);
+      if (!image.alt) button.setAttribute("aria-label", labels.photo);
       image.decoding = "async";
       button.append(image);
       button.addEventListener("click", () => {
@@ -154,7 +155,7 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
   if (first.reply_to_message) bubble.append(quote(first.reply_to_message, labels, actions));
 
   const hasPhoto = group.messages.some((message) => message.photo);
-  if (hasPhoto) bubble.append(mosaic(group.messages, actions));
+  if (hasPhoto) bubble.append(mosaic(group.messages, actions, labels));
   for (const message of group.messages) {
     if (message.sticker) bubble.append(sticker(message));
     const kind = FILES.find((name) => message[name]);
@@ -188,10 +189,14 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
   }
   const reply = make("button", "icon quick");
   reply.type = "button";
-  reply.title = labels.reply;
-  reply.setAttribute("aria-label", labels.reply);
-  reply.textContent = "↩";
-  reply.addEventListener("click", () => actions.reply(first));
+  const touched = matchMedia("(hover: none)").matches;
+  reply.title = touched ? labels.actions : labels.reply;
+  reply.setAttribute("aria-label", reply.title);
+  reply.textContent = touched ? "⋯" : "↩";
+  reply.addEventListener("click", (event) => {
+    if (touched) actions.menu(first, event.clientX, event.clientY);
+    else actions.reply(first);
+  });
   item.append(reply);
   item.addEventListener("contextmenu", (event) => {
     if (event.target.closest("a")) return;

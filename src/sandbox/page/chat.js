@@ -100,9 +100,10 @@ const writer = new Writer({
 const labelOf = (message, data) =>
   message.reply_markup?.inline_keyboard.flat().find((key) => key.callback_data === data)?.text || data;
 
-// The person's message a bot's message answers: the one it replies to, or else the last before it.
+// What a message came of: itself where its update is known (a tap's, for what was made by one), or else the person's
+// message that it answers, or the last before it.
 function asked(message) {
-  if (!message.from.is_bot) return message;
+  if (!message.from.is_bot || message.update_id) return message;
   const original = message.reply_to_message && messages.get(message.reply_to_message.message_id);
   if (original && !original.from.is_bot) return original;
   return [...messages.values()].filter((one) => !one.from.is_bot && one.message_id < message.message_id).at(-1);

@@ -35,6 +35,7 @@ from src.sandbox.telegram.updates import Updates
 
 _FOLDERS = {"Photo": "photos", "Document": "documents", "Sticker": "stickers", "Video": "videos"}
 _TAPS_KEPT = 10_000
+_CAUSE_SECONDS = 5.0
 
 
 class Bot:
@@ -72,6 +73,8 @@ class Bot:
         self.profile: dict[str, str] = {}
         self.inline = Inline()
         self.taps: OrderedDict[str, CallbackQuery] = OrderedDict()
+        self._tapped: dict[tuple[int, int], CallbackQuery] = {}
+        self._wrote: dict[int, float] = {}
         self.feed = Feed()
         self.store = store
         self.local_files = local_files
@@ -180,6 +183,10 @@ class Bot:
             inline_id=inline_id,
         )
         message.revise(method, sha256)
+        if not message.from_bot:
+            self._wrote[chat.id] = time.time()
+        elif (tap := self.tap_before(message)) is not None:
+            message.update_id = tap.update_id
         chat.messages[number] = message
         self._order[chat.id, number] = None
         if self._keep_messages is not None and len(self._order) > self._keep_messages:
@@ -302,8 +309,23 @@ class Bot:
 
     def add_tap(self, tap: CallbackQuery) -> None:
         self.taps[tap.id] = tap
+        self._tapped[tap.chat.id, tap.message_id] = self._tapped[tap.chat.id, 0] = tap
         if len(self.taps) > _TAPS_KEPT:
-            self.taps.popitem(last=False)
+            _, gone = self.taps.popitem(last=False)
+            for number in (gone.message_id, 0):
+                if self._tapped.get((gone.chat.id, number)) is gone:
+                    del self._tapped[gone.chat.id, number]
+
+    def tap_before(self, message: Message) -> CallbackQuery | None:
+        """The tap that a message of the bot comes of: the last on the message that it answers; or, where that is a
+        person's own or none, the last in its chat, if that was just now and nobody has written there since."""
+        chat, answered = message.chat, message.chat.messages.get(message.reply_to or 0)
+        if answered is not None and answered.from_bot:
+            return self._tapped.get((chat.id, answered.message_id))
+        tap = self._tapped.get((chat.id, 0))
+        if tap is None or not self._wrote.get(chat.id, 0.0) < tap.asked_at > time.time() - _CAUSE_SECONDS:
+            return None
+        return tap
 
     # Restart
 

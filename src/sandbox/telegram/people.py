@@ -186,7 +186,8 @@ class Person:
             if message.inline_id is None
             else {"inline_message_id": message.inline_id}
         )
-        return Tap(query, self._bot.updates.push("callback_query", update, self.id))
+        query.update_id = self._bot.updates.push("callback_query", update, self.id)
+        return Tap(query, query.update_id)
 
     async def ask_inline(self, words: str, *, offset: str = "", chat_type: str = "group") -> Query:
         """Types `@bot words` in a chat of that type, and waits for what the bot offers; raises ValueError where inline

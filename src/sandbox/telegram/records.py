@@ -283,3 +283,5 @@ class CallbackQuery:
     data: str
     asked_at: float
     answer: dict[str, Any] | None = None
+    update_id: int | None = None
+    """Of the update that told the bot of it."""

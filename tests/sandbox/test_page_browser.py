@@ -1,0 +1,147 @@
+"""The chat page in a real browser: phone and desktop, both languages, light and dark."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiogram import Bot
+from aiogram.types import (
+    BotCommand,
+    BufferedInputFile,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InputMediaPhoto,
+    ReactionTypeEmoji,
+    ReplyParameters,
+)
+from aiohttp import web
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind
+
+from src.sandbox.page import ChatPage
+from src.sandbox.telegram import TelegramSandbox
+from src.sandbox.traces import TraceSandbox
+from tests.axe import serious
+from tests.browser import CHROMIUM, chromium
+from tests.sandbox.conftest import Picture
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+
+
+@pytest.fixture
+async def telegram() -> AsyncIterator[TelegramSandbox]:
+    """With its page and the traces, as the demo has it."""
+    sandbox, app = TelegramSandbox(), web.Application()
+    sandbox.add_to(app)
+    TraceSandbox().add_to(app)
+    ChatPage().add_to(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sandbox.url = "http://{}:{}".format(*runner.addresses[0][:2])
+    yield sandbox
+    await runner.cleanup()
+
+
+async def receive(telegram: TelegramSandbox, update: int | None) -> None:
+    """A trace of an update comes to the receiver."""
+    exporter = OTLPSpanExporter(endpoint=f"{telegram.url}/v1/traces")
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+
+    def spans() -> None:
+        about = {"telegram.update.id": update or 0}
+        with (
+            tracer.start_as_current_span("update callback_query", kind=SpanKind.SERVER, attributes=about),
+            tracer.start_as_current_span("sendPhoto", kind=SpanKind.CLIENT),
+        ):
+            pass
+        provider.shutdown()
+
+    await asyncio.to_thread(spans)
+
+
+@pytest.mark.parametrize(
+    ("lang", "width", "dark"),
+    [("en", 1280, False), ("ru", 1280, True), ("en", 390, True), ("ru", 390, False)],
+)
+async def test_a_conversation(
+    telegram: TelegramSandbox,
+    bot: Bot,
+    picture: Picture,
+    tmp_path: Path,
+    lang: str,
+    width: int,
+    dark: bool,
+) -> None:
+    anna = telegram.person(language_code=lang)
+    await bot.set_my_commands([BotCommand(command="start", description="Hello")])
+    asked = await anna.send_text("a red fox in snow")
+    keys = [[InlineKeyboardButton(text="🔁 Again", callback_data="again")]]
+    markup = InlineKeyboardMarkup(inline_keyboard=keys)
+    shown = await bot.send_photo(
+        anna.id,
+        BufferedInputFile(picture(), "a.png"),
+        caption="🖌 A model · 1:1",
+        reply_markup=markup,
+        reply_parameters=ReplyParameters(message_id=asked.message_id),
+    )
+    await bot.send_media_group(
+        anna.id,
+        [InputMediaPhoto(media=BufferedInputFile(picture(colour=c), "a.png")) for c in ("red", "blue")],
+    )
+    await bot.send_document(anna.id, BufferedInputFile(picture(), "fox.png"))
+    await bot.send_message(anna.id, "/start https://example.org @somebody")
+    await bot.set_message_reaction(anna.id, asked.message_id, [ReactionTypeEmoji(emoji="👀")])
+    async with chromium(tmp_path) as page:
+        await page.open(f"{telegram.url}/?person={anna.id}", width=width, height=844, dark=dark)
+        await page.wait("document.querySelectorAll('.picture img').length === 3")
+        await page.wait("[...document.querySelectorAll('.picture img')].every((i) => i.naturalWidth > 0)")
+        assert await page.run("document.documentElement.lang") == lang
+        assert await page.run("document.documentElement.scrollWidth") <= width
+        assert await serious(page) == []
+        if folder := os.environ.get("SCREENSHOTS"):
+            await page.screenshot(Path(folder) / f"page-{lang}-{width}.png")
+        # What came of a tap shows the tap's trace.
+        await page.click("🔁 Again")
+        await page.wait("document.querySelector('.key.pressed') !== null")
+        async with asyncio.timeout(30):
+            while not telegram.bot.taps:
+                await asyncio.sleep(0.02)
+        tap = next(iter(telegram.bot.taps.values()))
+        await bot.answer_callback_query(tap.id)
+        again = await bot.send_photo(
+            anna.id,
+            BufferedInputFile(picture(colour="green"), "b.png"),
+            reply_parameters=ReplyParameters(message_id=shown.message_id),
+        )
+        number = again.message_id
+        assert telegram.bot.chats[anna.id].messages[number].update_id == tap.update_id != asked.update_id
+        await receive(telegram, tap.update_id)
+        await page.wait(f"document.querySelector('[data-key=m{number}] .meta') !== null")
+        await page.run(f"document.querySelector('[data-key=m{number}] .meta').click()")
+        if width < 700:
+            await page.run("document.querySelector('#show-trace').click()")
+        await page.wait("document.querySelectorAll('.wf-row').length === 2")
+        told = await page.run("document.querySelector('.wf').textContent")
+        assert {"en": "your tap reaches the bot", "ru": "ваше нажатие приходит боту"}[lang] in told
+        assert {"en": "something arrives", "ru": "что-то приходит"}[lang] in told
+        assert await serious(page) == []
+        if folder:
+            await page.screenshot(Path(folder) / f"page-trace-{lang}-{width}.png")
+        if width < 700:
+            # On a touch screen one button has all that a pointer finds elsewhere.
+            await page.run("document.querySelector('#show-chat').click()")
+            await page.run(f"document.querySelector('[data-key=m{asked.message_id}] .quick').click()")
+            words = await page.wait("document.querySelector('[role=menu]')?.textContent")
+            assert {"en": "Copy text", "ru": "Копировать текст"}[lang] in words
+            assert {"en": "Reply", "ru": "Ответить"}[lang] in words
+            assert await serious(page) == []
+        assert page.errors == []
