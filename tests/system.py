@@ -117,7 +117,14 @@ class System:
 
     async def _start(self, name: str, command: list[str]) -> None:
         settings = environment(self.url, self.redis_process.url, self.folder)
-        env = {**os.environ, **settings, "POLL_INTERVAL": "0.3", "PYTHONFAULTHANDLER": "1"}
+        # Without previews, so that the first photo is the picture.
+        env = {
+            **os.environ,
+            **settings,
+            "OPENAI_PREVIEWS": "0",
+            "POLL_INTERVAL": "0.3",
+            "PYTHONFAULTHANDLER": "1",
+        }
         env |= self._env | (self.env_of(name) if self.env_of else {})
         self.logs[name] = self.folder / f"{name}.log"
         if "PYTHONPATH" not in env:  # nothing that only a new interpreter heeds

@@ -92,7 +92,10 @@ class Seen:
         after = time.time() - asked.at
         if asked.answered is None:
             asked.answered = after
-        if message.has_photo or "document" in message.content:
+        pictured = message.has_photo or "document" in message.content
+        # With words under it a tile stands where there was a preview, which can be taken back.
+        instead = bool(message.text) and message.sha256 in self._tiles
+        if pictured and not instead and not _is_cancellable(message):
             self._see_picture(asked, message, after)
         elif not asked.ended and not _is_cancellable(message):
             # Words without the button to take it back are the last ones.

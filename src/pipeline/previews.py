@@ -23,12 +23,14 @@ log = structlog.get_logger(__name__)
 
 
 async def wanted(work: Work, job: Job, provider: Provider) -> bool:
-    """Whether unfinished pictures are to be asked for: each costs something. Albums and groups have no room for them;
-    and who stumbled over it is asked without the next time."""
+    """Whether unfinished pictures are to be asked for: each costs something. Albums and groups have no room for them,
+    nor has anybody while many wait; and who stumbled over it is asked without the next time."""
     single = job.spec.chat > 0 and job.spec.count == 1 and job.tries == 1
     if not (single and provider.capabilities.previews):
         return False
     try:
+        if await work.app.redis.zcard(keys.OPEN()) > MANY_OPEN:
+            return False
         request = await work.app.ledger.request(job.request)
     except RedisError:
         return False
@@ -77,8 +79,6 @@ class Previews:
                 if standing is None or not self._may_change(
                     standing.request, standing.lines.now, standing.jobs
                 ):
-                    return
-                if await app.redis.zcard(keys.OPEN()) > MANY_OPEN:
                     return
                 with job_spans.under(job.generation):
                     await self._work.messages.preview(job, standing.request, image)
