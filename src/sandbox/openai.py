@@ -258,6 +258,12 @@ class OpenAISandbox(StandIn):
             headers={"Content-Type": "text/event-stream; charset=utf-8", **_headers(number, 0.0)}
         )
         await response.prepare(request)
+
+        async def send(data: bytes) -> None:
+            # Nobody may listen any more: it is drawn to its end all the same, and charged.
+            with contextlib.suppress(ConnectionError):
+                await response.write(data)
+
         pictures = [item["b64_json"] for item in await self._data(request, order, number, fault)]
         for index in range(order.partials):
             await self.faults.pause(seconds / (order.partials + 1))
@@ -265,7 +271,7 @@ class OpenAISandbox(StandIn):
             with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError):
                 picture = await asyncio.to_thread(unfinished, picture, grain, order.form)
             partial = {"b64_json": base64.b64encode(picture).decode(), "partial_image_index": index}
-            await response.write(_event(order, "partial_image", partial))
+            await send(_event(order, "partial_image", partial))
             self.audit.previews[order.prompt] += 1
         if kind == "never_ends":
             await self.faults.hang(request)
@@ -273,23 +279,23 @@ class OpenAISandbox(StandIn):
         if (refused := self._refused(kind)) is not None:
             # The answer has begun, so its status can no longer say so.
             error = {"type": "error", **json.loads(refused.text or "{}")}
-            await response.write(f"event: error\ndata: {json.dumps(error)}\n\n".encode())
+            await send(f"event: error\ndata: {json.dumps(error)}\n\n".encode())
             return response
         self.audit.charged[order.prompt] += 1
         last = b"".join(
             _event(order, "completed", {"b64_json": picture, "usage": _usage(order)}) for picture in pictures
         )
         if after is None:
-            await response.write(last)
+            await send(last)
         elif after.kind in ("truncated_json", "reset_after_accept"):
-            await response.write(last[: len(last) // 2])
+            await send(last[: len(last) // 2])
             abort(request)
         elif after.kind == "timeout_after_accept":
             await self.faults.hang(request)
         elif after.kind == "drip":
             await self.faults.drip(request, response, b": keep-alive\n\n")
         elif after.kind != "empty":
-            await response.write(b"event: image_generation.completed\ndata: <html>502</html>\n\n")
+            await send(b"event: image_generation.completed\ndata: <html>502</html>\n\n")
         return response
 
     async def _data(
