@@ -131,7 +131,7 @@ async def show(
         **_caption(app, job, say).as_caption_kwargs(),
     }
     try:
-        return await bot.send_photo(photo=file_id, **rest)
+        return await bot.send_photo(photo=file_id, has_spoiler=job.borderline or None, **rest)
     except TelegramBadRequest:
         # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
         try:
@@ -147,7 +147,7 @@ async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Tr
         return await bot.send_message(text=say("file-unavailable"), **place)
     file = BufferedInputFile(image.data, file_name(job, image.mime))
     try:
-        return await bot.send_photo(photo=file, **rest)
+        return await bot.send_photo(photo=file, has_spoiler=job.borderline or None, **rest)
     except (TelegramBadRequest, TelegramEntityTooLarge):
         return await bot.send_document(document=file, **rest)
 
@@ -161,7 +161,7 @@ def media(
     words = _caption(app, job, say).as_caption_kwargs()
     if shown.get("document"):
         return InputMediaDocument(media=file, **words)
-    return InputMediaPhoto(media=file, **words)
+    return InputMediaPhoto(media=file, has_spoiler=job.borderline or None, **words)
 
 
 def _caption(app: App, job: Job, say: Translator) -> Text:

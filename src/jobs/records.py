@@ -278,6 +278,11 @@ class Job:
         )
 
     @property
+    def borderline(self) -> bool:
+        """Whether its provider says that not everybody may want to see the picture."""
+        return bool((self.result or self.shown or {}).get("borderline"))
+
+    @property
     def costs(self) -> Mapping[str, int]:
         """What it is charged with in all."""
         return sum_of(self.charges.values())

@@ -11,6 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from src.providers import refusals
@@ -79,7 +80,7 @@ def picture_in(answer: Answer, prompt: str = "") -> ImageRef:
         raise _withheld(answer, "content_filter")
     found = _first(_places(content))
     if isinstance(found, ImageRef):
-        return found
+        return replace(found, borderline=refusals.borderline(content))
     raise _without(answer, content, found, prompt)
 
 

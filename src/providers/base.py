@@ -139,10 +139,14 @@ class GenRequest:
 
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """Where the finished picture is: exactly one of `url` and `data` is set."""
+    """Where the finished picture is: exactly one of `url` and `data` is set.
+
+    `borderline`: its provider let it pass, and says that not everybody may want to see it.
+    """
 
     url: str | None = None
     data: bytes | None = field(default=None, repr=False)
+    borderline: bool = False
 
 
 class Picture(Protocol):
@@ -244,6 +248,7 @@ class Done:
     def told(self) -> dict[str, Any]:
         """What is kept of it in the job's record, beside the picture."""
         found = {"seed": self.seed, "cost": self.cost, "unit": self.unit or None}
+        found["borderline"] = self.image.borderline or None
         return {name: value for name, value in found.items() if value is not None}
 
 

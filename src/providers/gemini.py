@@ -66,6 +66,10 @@ class GeminiSettings(BaseModel):
     gemini_rate: float = Field(5.0, gt=0, description="Requests a second to Gemini.")
 
 
+# How likely a picture is harmful that was not blocked for it.
+_BORDERLINE = ("MEDIUM", "HIGH")
+
+
 class _Read(BaseModel):
     """A part of an answer; null is taken for missing, and what is not looked at may be anything."""
 
@@ -89,9 +93,14 @@ class _Content(_Read):
     parts: list[_Part] = []
 
 
+class _Rating(_Read):
+    probability: str = ""
+
+
 class _Candidate(_Read):
     content: _Content = _Content()
     finishReason: str = "STOP"
+    safetyRatings: list[_Rating] = []
 
 
 class _Feedback(_Read):
@@ -217,7 +226,8 @@ def _picture(answer: Answer, prompt: str) -> Done:
         in_text = _IN_TEXT.search(part.text)
         text = part.inlineData.data if part.inlineData else in_text[1] if in_text else ""
         if text and (data := decoded(text)) is not None:
-            return Done(ImageRef(data=data))
+            ratings = [rating for candidate in found.candidates for rating in candidate.safetyRatings]
+            return Done(ImageRef(data=data, borderline=any(r.probability in _BORDERLINE for r in ratings)))
     if found.promptFeedback.blockReason:
         raise _without(answer, ErrorKind.MODERATED_INPUT, found.promptFeedback.blockReason)
     reason = next((c.finishReason for c in found.candidates if c.finishReason != "STOP"), "")

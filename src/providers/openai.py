@@ -16,6 +16,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -414,7 +415,7 @@ def _picture(answer: Answer, prompt: str = "", asked: str = "") -> ImageRef:
     if image.url is None or not asked:
         return image
     try:
-        return ImageRef(url=str(httpx.URL(asked).join(image.url)))
+        return replace(image, url=str(httpx.URL(asked).join(image.url)))
     except (httpx.InvalidURL, ValueError):
         raise ProviderError(ErrorKind.BAD_RESULT, "bad_url", status=answer.status) from None
 

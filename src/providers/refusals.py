@@ -97,6 +97,7 @@ _OF_PARAMETER = re.compile(r"param|argument|(?:size|quality|format|resolution|ra
 _OF_OUTPUT = re.compile(r"generated (?:image|content|picture)|\boutput|результат|生成的", re.IGNORECASE)
 # What only stands in an answer about the prompt: OpenRouter's `reasons`, Azure's and xAI's filter results.
 _SIGNS = frozenset({"reasons", "flagged_input", "safety_violations", "moderation", "contentfilter"})
+_UNSAFE = ("low", "medium", "high")
 # What stands under these names is what we sent, or says nothing.
 _NOT_OURS = frozenset({"prompt", "request", "input", "id", "request_id", "model", "data", "ctx"})
 _SENTENCES = frozenset({"message", "msg", "detail", "description", "title", "error_message", "error_msg"})
@@ -228,6 +229,22 @@ def withheld(content: Any, depth: int = 0) -> bool:
     inner = (content.get(name) for name in ("data", "images", "output"))
     return depth < _DEEPEST and any(
         withheld(part, depth + 1) for part in inner if isinstance(part, list | dict)
+    )
+
+
+def borderline(content: Any, depth: int = 0) -> bool:
+    """Does an answer say of its picture, which passed the filter, that it is not safe for everybody? (Azure.)"""
+    if isinstance(content, list):
+        return depth < _DEEPEST and any(borderline(item, depth + 1) for item in content[:16])
+    if not isinstance(content, dict):
+        return False
+    found = content.get("content_filter_results")
+    verdicts = found.values() if isinstance(found, dict) else ()
+    if any(isinstance(verdict, dict) and verdict.get("severity") in _UNSAFE for verdict in verdicts):
+        return True
+    inner = (content.get(name) for name in ("data", "images", "output"))
+    return depth < _DEEPEST and any(
+        borderline(part, depth + 1) for part in inner if isinstance(part, list | dict)
     )
 
 

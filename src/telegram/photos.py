@@ -124,9 +124,10 @@ class Media:
         markup: InlineKeyboardMarkup | None,
     ) -> None:
         """Put into a message what Telegram has."""
-        kind = InputMediaDocument if stored.get("document") else InputMediaPhoto
+        file = str(stored.get("file_id"))
+        document = InputMediaDocument(media=file, **_captioned(caption)) if stored.get("document") else None
         try:
-            await self._put(where, kind(media=str(stored.get("file_id")), **_captioned(caption)), markup)
+            await self._put(where, document or _photo(file, caption, job), markup)
         except TelegramBadRequest as error:
             if not is_missing(error):
                 # Telegram may have forgotten it: the next try stores it anew.
@@ -163,7 +164,7 @@ class Media:
         as_photo = tiles.fits_photo(image.size, image.width, image.height)
         if as_photo and not original:
             try:
-                return await put(_photo(file, caption))
+                return await put(_photo(file, caption, job))
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
                 if album and says(error, "not enough rights"):
@@ -175,7 +176,7 @@ class Media:
                 _raise_unless_of_the_file(error)
         if as_photo and original:
             try:
-                return await put(_photo(file, caption))
+                return await put(_photo(file, caption, job))
             except (TelegramBadRequest, TelegramEntityTooLarge) as error:
                 _raise_unless_of_the_file(error)
         data = b"".join([piece async for piece in image.pieces()])
@@ -184,7 +185,7 @@ class Media:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # as Pillow says so
             raise ProviderError(ErrorKind.BAD_RESULT, "undecodable") from None
         fitted = BufferedInputFile(jpeg, file_name(job, "image/jpeg"))
-        return await put(_photo(fitted, caption))
+        return await put(_photo(fitted, caption, job))
 
     async def send_tiles(self, request: Request, jobs: Sequence[Job]) -> list[int]:
         """Send an album of tiles, one for each of a request's jobs; its messages' ids."""
@@ -205,7 +206,7 @@ class Media:
         self, job: Job, image: Picture, where: Mapping[str, Any], caption: Text, markup: InlineKeyboardMarkup
     ) -> None:
         """Show a picture that is not finished."""
-        await self._put(where, _photo(PictureFile(image, file_name(job, image.mime)), caption), markup)
+        await self._put(where, _photo(PictureFile(image, file_name(job, image.mime)), caption, job), markup)
 
     async def fail_tile(self, where: Mapping[str, Any], aspect: str) -> None:
         """Let an album's tile say that there is no picture; nothing where the tile was deleted."""
@@ -331,8 +332,8 @@ def _raise_unless_of_the_file(error: TelegramAPIError) -> None:
         raise error
 
 
-def _photo(file: InputFile, caption: Text) -> InputMediaPhoto:
-    return InputMediaPhoto(media=file, **_captioned(caption))
+def _photo(file: InputFile | str, caption: Text, job: Job) -> InputMediaPhoto:
+    return InputMediaPhoto(media=file, has_spoiler=job.borderline or None, **_captioned(caption))
 
 
 def _document(file: InputFile, caption: Text) -> InputMediaDocument:

@@ -247,6 +247,23 @@ async def test_a_stream_without_its_end_is_no_picture(
         assert (error.code, error.submitted) == (code, submitted)
 
 
+@pytest.mark.parametrize(("severity", "borderline"), [("safe", False), ("low", True), ("medium", True)])
+@pytest.mark.parametrize("picture", [{"b64_json": B64}, {"url": "/files/a.png"}])
+async def test_a_picture_that_azure_let_pass_may_be_borderline(
+    picture: dict[str, str], severity: str, borderline: bool
+) -> None:
+    verdicts = {
+        "violence": {"filtered": False, "severity": "safe"},
+        "sexual": {"filtered": False, "severity": severity},
+    }
+    # What was asked for says nothing of what was drawn.
+    asked = {"prompt_filter_results": {"violence": {"filtered": False, "severity": "low"}}}
+    async with gateway(says(data(**picture, content_filter_results=verdicts, **asked))) as there:
+        done = await there.provider.submit(GenRequest("job", PROMPT, MODEL, deadline=20.0))
+        assert done.image.borderline is borderline
+        assert (await there.provider.fetch(done.image)).data == PNG
+
+
 async def test_an_address_at_the_gateways_own_origin() -> None:
     async def answer(request: web.Request, asked: dict[str, Any]) -> web.Response:
         return web.json_response(data(url=str(request.url.origin() / "files/a.png")))

@@ -215,6 +215,20 @@ async def test_answers_without_a_picture(
     assert (caught.value.kind, caught.value.submitted) == (kind, submitted)
 
 
+@pytest.mark.parametrize(("told", "borderline"), [("NEGLIGIBLE", False), ("LOW", False), ("MEDIUM", True)])
+async def test_a_picture_that_passed_and_may_be_harmful_is_borderline(
+    edge: Edge, told: str, borderline: bool
+) -> None:
+    body = holding({"inlineData": {"data": DATA}})
+    body["candidates"][0]["safetyRatings"] = [
+        {"category": "HARM_CATEGORY_HARASSMENT", "probability": "NEGLIGIBLE"},
+        {"category": "HARM_CATEGORY_SEXUALLY_EXPLICIT", "probability": told},
+    ]
+    done = await answered(edge, 200, body)
+    assert done.image.borderline is borderline
+    assert ("borderline" in done.told()) is borderline
+
+
 async def test_an_unknown_field_is_refused_as_google_does(edge: Edge, client: httpx.AsyncClient) -> None:
     url = f"{edge.base}/gemini/v1beta/models/{MODEL}:generateContent"
     good = {"contents": [{"parts": [{"text": "a fox"}]}]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import AsyncIterator
 
@@ -10,7 +11,10 @@ import pytest
 from aiogram.exceptions import TelegramRetryAfter
 from PIL import Image
 
+from src.bot import pictures
+from src.jobs import keys
 from src.providers.base import ErrorKind, ImageBytes, ProviderError
+from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World, image, png
 
 
@@ -41,6 +45,25 @@ async def test_outsized_pictures_come_as_a_file_or_fitted_into_an_album(
     await world.finished(jobs[0], image(*size))
     assert tiles[0].has_photo
     assert tiles[0].media["width"] > tiles[0].media["height"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_what_its_provider_calls_borderline_is_covered_until_a_tap(world: World, count: int) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, count)
+    for job, borderline in zip(jobs, (True, False), strict=False):
+        made = await world.made(job, png())
+        await world.app.redis.hset(
+            keys.JOB(job.id), "result", json.dumps({"borderline": True} if borderline else {})
+        )
+        shown = await world.shown(made, image())
+        assert shown.get("borderline", False) is borderline
+    covered = ["has_media_spoiler" in m.content for m in anna.messages if m.has_photo]
+    assert covered == [True, False][:count]
+    ended = await world.app.ledger.job(jobs[0].id)
+    assert ended is not None
+    again = await pictures.show(world.app, world.bot, ended, get_texts().translator("en"))
+    assert again.has_media_spoiler
 
 
 async def test_a_photo_that_telegram_cannot_process_comes_as_a_file(world: World) -> None:
