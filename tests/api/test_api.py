@@ -12,6 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from src.jobs import keys
 from src.providers.kie import sign
 from src.sandbox.otlp import SpanRecord
 from src.sandbox.traces import TraceSandbox, orphans
@@ -105,6 +106,18 @@ async def test_the_status_page_asks_for_its_password_and_locks_out_guessers(
     assert "default-src 'none'" in page.headers["content-security-policy"]
     russian = await api.get("/status", params={"lang": "ru"}, auth=("", PASSWORD))
     assert "Ждут в очереди" in russian.text
+
+    # An admin's pause is shown there, and told to software.
+    await system.redis.set(keys.PAUSE(), "new colours")
+    page = await api.get("/status", auth=("", PASSWORD))
+    assert "Paused by an admin, nothing new is taken: new colours" in page.text
+    refused = await api.post("/v1/images", json={"prompt": "a boat"}, headers=ALICE)
+    assert (refused.status_code, refused.json()["code"], refused.json()["detail"]) == (
+        503,
+        "paused",
+        "new colours",
+    )
+    await system.redis.delete(keys.PAUSE())
 
     async def all_seen() -> bool:
         figures = (await api.get("/status.json", auth=("", PASSWORD))).json()
