@@ -130,7 +130,8 @@ class App:
             if any(o.provider in self.providers and (o.name_for(0) or o.name_for(1)) for o in model.by)
         }
 
-    def _is_on(self, route: Route) -> bool:
+    def is_on(self, route: Route) -> bool:
+        """Whether no admin has switched off what it makes pictures with."""
         return self.switches.has_model(self.catalog.key(*route))
 
     def route(self, model: str | None, sources: int) -> Route | None:
@@ -140,7 +141,7 @@ class App:
             return Route(offer.provider, str(offer.name_for(sources)))
         for name, provider in self.providers.items():
             usual = Route(name, self.model(name, edit=sources > 0))
-            if provider.capabilities.takes(sources) and self._is_on(usual):
+            if provider.capabilities.takes(sources) and self.is_on(usual):
                 return usual
         return None
 
@@ -192,7 +193,7 @@ class App:
         for name, other in self.providers.items():
             if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):
                 found.setdefault(name, Route(name, self.model(name, edit=sources > 0)))
-        able = (route for route in found.values() if self._is_on(route))
+        able = (route for route in found.values() if self.is_on(route))
         return tuple(route for route in able if units <= self.charge(route).costs.keys())
 
     def charge(self, route: Route) -> Charge:
@@ -219,7 +220,7 @@ class App:
                 continue
             other = Route(offer.provider, name)
             cost = self.charge(other).costs.get(unit)
-            if cost is not None and cost < now and self._is_on(other):
+            if cost is not None and cost < now and self.is_on(other):
                 found[other] = cost
         return sorted(found, key=lambda other: -found[other])
 

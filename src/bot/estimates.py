@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from src.app import App
+from src.app import App, Route
 from src.jobs import Job, Lines, Standing
 from src.jobs.estimate import FEW, Estimate, estimate
 from src.telegram.i18n import LANGUAGES
@@ -60,7 +60,7 @@ class Outlook:
         """The faster model of the job's own provider. Its place and its wait would be the same, so it is
         of use only where making the picture takes the most of the time."""
         model = self._app.fast_model(job.provider, edit=job.spec.source is not None)
-        if model is None or model == job.spec.model:
+        if model is None or model == job.spec.model or not self._app.is_on(Route(job.provider, model)):
             return []
         durations = await self._usual(job.provider, model)
         known = len(durations) >= FEW
@@ -86,6 +86,8 @@ class Outlook:
             if not able or await app.limiter.breaker(f"provider:{name}"):
                 continue
             model = app.model(name, edit=edit)
+            if not app.is_on(Route(name, model)):
+                continue
             would = estimate(
                 await self._usual(name, model),
                 place=await app.ledger.waiting(name) + count - 1,

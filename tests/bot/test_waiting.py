@@ -214,6 +214,12 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     assert told["text"] == "No other model would be sooner now. Your place is kept."
     await anna.wait_for(lambda m: m is placeholder and _labels(m) == [*OFFERED[:2], OFFERED[3]])
     await redis.delete(keys.TOOK("kie", "nano-banana-2-1"))
+    world.parts.progress._outlook._durations.clear()
+    outlook, standing = world.parts.progress._outlook, await _standing(world, job)
+    estimates = await outlook.estimates(standing.jobs, standing.lines)
+    for on in (False, True):
+        await world.app.switches.turn_model(str(world.app.catalog.key("kie", "nano-banana-2-1")), on=on)
+        assert (await outlook.faster(standing.jobs, estimates) is not None) is on
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)
