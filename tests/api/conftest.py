@@ -31,7 +31,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
         WEBHOOK_URL=f"http://127.0.0.1:{port}",
         WEBHOOK_SECRET=SECRET,
         KIE_WEBHOOK_KEY="sandbox-webhook-key",
-        POLL_INTERVAL="30",
+        POLL_INTERVAL="60",
         API_KEYS=f"shop:{KEY},other:{KEY}-of-another",
         API_DOCS="true",
         STATUS_PASSWORD=PASSWORD,
