@@ -11,6 +11,9 @@ import pytest
 import pytest_asyncio
 from dramatiq.brokers.redis import RedisBroker
 
+from src.app import open_app
+from src.bot import broadcasting
+from src.bot.broadcasting import Notice
 from src.jobs import State, keys
 from src.jobs.spending import Spent, day
 from src.pipeline.queues import NAMESPACE, SUBMITS
@@ -212,3 +215,27 @@ async def _one_picture(system: System, person: Person, job_id: str) -> None:
 
     await system.until(delivered)
     assert sum(m.from_bot and m.has_photo for m in person.messages) == 1
+
+
+async def test_a_bot_killed_amid_a_broadcast_goes_on_with_it(system: System) -> None:
+    people = [system.person(name) for name in ("Ann", "Bob", "Cat")]
+    for person in people:
+        await person.reply_after(await person.send_text("/help"), timeout=WAIT)
+    bob = people[1]
+    # Telegram has sent it to Bob when the bot dies, which has not heard so.
+    system.telegram.faults.add("timeout_after_commit", "sendMessage", seconds=90, chat_id=bob.id)
+    async with open_app(system.settings) as app:
+        await broadcasting.start(app, 0, Notice({"en": {"text": "News!", "entities": []}}))
+        await system.message(bob, lambda m: m.text == "News!")
+        await system.killed("bot")
+        # As if the half minute had gone by after which another leads.
+        await system.redis.delete(keys.LEASE("broadcast"))
+        await system.start_bot()
+
+        async def is_done() -> bool:
+            now = await broadcasting.progress(app)
+            return now is not None and now.state == "done"
+
+        await system.until(is_done)
+    got = {person.id: sum(m.text == "News!" for m in person.messages) for person in people}
+    assert got == {person.id: 1 + (person is bob) for person in people}
