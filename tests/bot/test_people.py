@@ -21,6 +21,7 @@ SAID = {
         "strike": "Strikes in the last hour: 1",
         "jobs": "In the works 1, requests kept 1",
         "cost": "Today (UTC): 1 pictures. In 90 days: 1 pictures",
+        "credit": "19 of today’s free ones, 0 bought",
         "ban": "Ban",
         "why": "Send the reason",
         "banned": "Pictures cancelled: 1",
@@ -38,6 +39,7 @@ SAID = {
         "strike": "Замечаний за час: 1",
         "jobs": "В работе 1, хранится заказов 1",
         "cost": "Сегодня (UTC): 1 pictures. За 90 дней: 1 pictures",
+        "credit": "19 бесплатных на сегодня, 0 купленных",
         "ban": "Запретить",
         "why": "Пришлите причину",
         "banned": "Отменено открытых картинок: 1",
@@ -53,7 +55,12 @@ SAID = {
 def settings_of_world(tmp_path: Path) -> dict[str, object]:
     words = tmp_path / "words"
     words.write_text("gore\n")
-    return {"jaeger_ui_url": "https://jaeger.example", "blocked_words_file": words}
+    return {
+        "jaeger_ui_url": "https://jaeger.example",
+        "blocked_words_file": words,
+        "star_packs": "50=10",
+        "free_pictures_day": 20,
+    }
 
 
 async def _said(person: Person, text: str) -> str:
@@ -76,7 +83,7 @@ async def test_from_who_to_the_ban_and_back(world: World, lang: str) -> None:
     [job] = await world.active(anna.id)
 
     card = await admin.reply_after(await admin.send_text(f"/who {anna.id}"))
-    for part in ("tier", "seen", "left", "strike", "jobs", "cost"):
+    for part in ("tier", "seen", "left", "strike", "jobs", "cost", "credit"):
         assert said[part] in card.text
     assert f"{anna.id} Anna" in card.text
     assert f"https://jaeger.example/trace/{job_spans.trace_id(job)}" in card.text

@@ -28,6 +28,7 @@ who-strikes = ⚠️ Strikes in the last hour: { $strikes }
 who-cooling = 🧊 May ask for nothing for { $minutes } min
 who-jobs = 🖼 In the works { $active }, requests kept { $kept }
 who-cost = 💰 Today (UTC): { $today }. In 90 days: { $lately }
+who-credit = ⭐ Pictures left: { $free } of today’s free ones, { $bought } bought
 who-private = 🔒 I say that in our private chat only. Please write to me there once.
 ban-why = ✏️ Why? { $user } is told it, once. Send the reason, or - for none.
 ban-untold = They could not be told.
