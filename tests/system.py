@@ -203,8 +203,13 @@ class System:
         return self.telegram.person(name, language_code=language_code)
 
     async def picture(self, person: Person, within: float = WAIT) -> Message:
-        """The person's newest message once it is a picture from the bot."""
-        return await self.message(person, lambda m: m.from_bot and m.has_photo, within)
+        """The person's newest message once it is a picture from the bot, and not a look at an unfinished one."""
+
+        def is_one(message: Message) -> bool:
+            sent = [str(button.get("callback_data")) for button in message.buttons]
+            return message.from_bot and message.has_photo and not any(d.startswith("r:cancel") for d in sent)
+
+        return await self.message(person, is_one, within)
 
     async def message(
         self, person: Person, matches: Callable[[Message], bool], within: float = WAIT
