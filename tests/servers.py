@@ -71,10 +71,13 @@ class Certificates:
         new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
         names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
         for command in (
-            f"req -x509 {new_key} -subj /CN=test -keyout ca.key -out ca.crt",
+            f"req -x509 {new_key} -subj /CN=test -addext keyUsage=critical,keyCertSign,cRLSign -keyout ca.key"
+            " -out ca.crt",
             f"req {new_key} -subj /CN=localhost -addext {names} -keyout server.key -out server.csr",
             "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy"
             " -out server.crt",
+            # As Python does from 3.13 on.
+            "verify -x509_strict -CAfile ca.crt server.crt",
         ):
             subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
 

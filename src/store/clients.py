@@ -181,6 +181,8 @@ def trouble(error: Exception) -> str:
     for kinds, words in _TROUBLES:
         if any(isinstance(cause, kinds) for cause in causes):
             return words
+    if "Multiple exceptions" in str(error):  # of asyncio, where none of a name's addresses answers
+        return _NOBODY
     if "can't run this command" in str(error):  # a user's rights inside a script
         return _TROUBLES[1][1]
     word = _PASSING_WORDS.search(str(error))
@@ -193,6 +195,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+_NOBODY = "nothing listens at its address: check REDIS_URL"
 _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (redis.AuthenticationError,),
@@ -212,7 +215,7 @@ _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
     ((ssl.SSLError,), "does not speak TLS as it should: check the port and REDIS_CA_FILE"),
     ((socket.gaierror,), "its host name is not known: check REDIS_URL"),
-    ((ConnectionRefusedError, FileNotFoundError), "nothing listens at its address: check REDIS_URL"),
+    ((ConnectionRefusedError, FileNotFoundError), _NOBODY),
     ((ConnectionResetError,), "closes the connection: check the port, and whether it should be rediss://"),
     (
         (redis.TimeoutError, TimeoutError),

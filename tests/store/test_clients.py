@@ -131,3 +131,13 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
     for file in ("missing.crt", "empty.crt"):
         with pytest.raises(SettingsError, match="REDIS_CA_FILE: expected a readable file"):
             load_settings(redis_ca_file=tmp_path / file)
+
+
+def test_a_name_with_two_addresses_at_which_nothing_listens() -> None:
+    # As asyncio words it, whose error has neither a number nor a cause then.
+    calls = (
+        "[Errno 111] Connect call failed ('::1', 1, 0, 0)",
+        "[Errno 111] Connect call failed ('127.0.0.1', 1)",
+    )
+    error = redis.ConnectionError(f"Error Multiple exceptions: {', '.join(calls)} connecting to localhost:1.")
+    assert trouble(error) == "nothing listens at its address: check REDIS_URL"
