@@ -31,6 +31,7 @@ from src.sandbox.telegram.records import (
     Revision,
 )
 from src.sandbox.telegram.store import Store
+from src.sandbox.telegram.till import Till
 from src.sandbox.telegram.updates import Updates
 
 _FOLDERS = {"Photo": "photos", "Document": "documents", "Sticker": "stickers", "Video": "videos"}
@@ -76,6 +77,7 @@ class Bot:
         self._tapped: dict[tuple[int, int], CallbackQuery] = {}
         self._wrote: dict[int, float] = {}
         self.feed = Feed()
+        self.till = Till()
         self.store = store
         self.local_files = local_files
         self._keep_messages = keep_messages

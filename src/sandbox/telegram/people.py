@@ -11,14 +11,16 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from src.sandbox.telegram import entities
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.content import file_json
 from src.sandbox.telegram.inline import LONGEST_QUERY, Query, Result
+from src.sandbox.telegram.payments import tell_paid
 from src.sandbox.telegram.records import CallbackQuery, Chat, Content, Message, PersonRecord
+from src.sandbox.telegram.till import CHECKOUT_SECONDS, Checkout
 
 T = TypeVar("T")
 
@@ -205,6 +207,39 @@ class Person:
         if where.id in self._bot.chats and self._bot_sees(message, None):
             self._bot.note_update(message, self._bot.updates.push("message", message.as_json(), where.id))
         return message
+
+    async def pay(self, invoice: Message | str, *, told: bool = True) -> Checkout:
+        """Presses Pay under an invoice, or follows its link, and waits until the bot has answered.
+
+        `told`: False: the update that tells the bot of the payment is lost.
+
+        Raises TimeoutError when the bot does not answer in time, and LookupError for what is no invoice.
+        """
+        chat, name = self.chat, invoice
+        if isinstance(invoice, Message):
+            chat, name = invoice.chat, f"{invoice.chat.id}:{invoice.message_id}"
+        wanted = self._bot.till.links[str(name)]
+        checkout = Checkout(
+            str(secrets.randbelow(10**18) + 10**17), wanted, self.record.as_user(), chat, told
+        )
+        self._bot.till.checkouts[checkout.id] = checkout
+        query = {
+            "id": checkout.id,
+            "from": checkout.person,
+            "currency": "XTR",
+            "total_amount": wanted.stars,
+            "invoice_payload": wanted.payload,
+        }
+        self._bot.updates.push("pre_checkout_query", query, self.id)
+        await self._until(lambda: checkout.outcome, CHECKOUT_SECONDS, chat)
+        return checkout
+
+    async def pay_next_month(self, checkout: Checkout) -> Checkout:
+        """Telegram takes the next month's stars of a subscription by itself."""
+        following = replace(checkout, told=True)
+        following.charge = self._bot.till.take(checkout.invoice, checkout.person)
+        tell_paid(self._bot, following, first=False)
+        return following
 
     async def edit_text(self, message: Message, text: str) -> None:
         """Edits an own message."""

@@ -43,7 +43,7 @@ LIMITED = frozenset(
     for module in (sending, editing)
     for lower, (name, handler) in METHODS.items()
     if handler.__module__ == module.__name__ and lower not in ("sendchataction", "setmessagereaction")
-)
+) | {"sendInvoice"}
 """Methods that count against Telegram's limits."""
 
 
