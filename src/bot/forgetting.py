@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from src.app import App
-from src.jobs import Job, keys, transitions
+from src.jobs import Job, credit, keys, transitions
 from src.pipeline import admission
 from src.store.blobs import ORIGINALS, BlobsAway
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 # Of a person's keys these go by themselves, within the hour or with what is under way; a time to cool down would else
 # be ended by whom it is meant for.
-_BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED)
+_BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED, keys.GUESSES)
 _DAY_MS = 86_400_000
 # A ban would else be undone by its owner.
 _NOT_THEIRS = frozenset({"blocked", "why", "tier", "rate", "active"})
@@ -31,6 +31,7 @@ class Receipt:
     Attributes:
         number: by which the log names it too.
         pictures: those asked for. cancelled: of them, in the works. notes: all else that was kept.
+        bought, payments: pictures that stay theirs, and the payments that stay in the accounts.
         backup_hours: age of the newest backup, or None where none is known; backup_days: until the last that still
             holds it is gone.
     """
@@ -41,6 +42,8 @@ class Receipt:
     notes: int
     backup_hours: int | None
     backup_days: int
+    bought: int = 0
+    payments: int = 0
 
 
 async def seconds_kept(app: App, job: Job) -> int:
@@ -75,6 +78,8 @@ async def forget_person(app: App, user: str) -> Receipt:
         len(names) + len(chosen),
         hours,
         int(backup.get("days", 0)),
+        (await credit.balance(app.ledger, user, 0)).bought,
+        len(await credit.payments(app.ledger, user)),
     )
     log.info("person forgotten", receipt=receipt.number, count=receipt.pictures)
     return receipt

@@ -283,6 +283,9 @@ def _group_of(entry: Entry) -> str | None:
 
 def chat_of(update: Update) -> int:
     """Whose order an update belongs to."""
+    if update.pre_checkout_query is not None:
+        # It is answered within ten seconds, whatever its chat is at. No group has a number that small.
+        return -(10**15) - update.pre_checkout_query.from_user.id
     try:
         event = update.event
     except UpdateTypeLookupError:

@@ -38,6 +38,7 @@ from src.bot.handlers import (
     journal,
     limits,
     models,
+    paying,
     people,
     privacy,
     queue,
@@ -56,6 +57,7 @@ from src.bot.middlewares import Speaker, apologise
 from src.bot.ordering import Asking
 from src.bot.polling import Poller, keep_webhook
 from src.bot.progress import Progress
+from src.bot.till import Reconciling
 from src.jobs import keys
 from src.ops.alerts import Alerts
 from src.ops.hearing import Hearing
@@ -74,6 +76,7 @@ _PRIVATE_COMMANDS = (
     *("create", "queue", "cancel", "history", "styles", "models", "settings", "limits", "privacy", "help"),
 )
 _ADMIN_COMMANDS = ("stats", "ops", "who", "pause", "resume", "switches", "broadcast", "journal", "jobs")
+_SHOP_COMMANDS = ("buy", "balance", "paysupport", "terms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.errors.register(apologise)
     conversations = (
         *(
+            paying,
             inline,
             sharing,
             start,
@@ -153,12 +157,14 @@ async def run_bot(settings: Settings) -> None:
         heartbeat = Heartbeat(app, "bot", lambda: hearing.ailment)
         broadcasting = Broadcasting(app, bot)
         works = [part.run() for part in (parts.progress, monitor, heartbeat, broadcasting)]
+        reconciling = Reconciling(app, bot, get_texts())
+        if settings.sells:
+            works.append(reconciling.run())
         if settings.webhook_url is not None:
             works.append(keep_webhook(settings, bot, parts.dispatcher, handling, hearing))
         # Telegram may take a minute to refuse them; nobody's message waits for that.
         background = [
-            asyncio.create_task(work)
-            for work in (*works, show_commands(bot, get_texts(), settings.admin_ids))
+            asyncio.create_task(work) for work in (*works, show_commands(bot, get_texts(), settings))
         ]
         try:
             log.info("bot started", bot_id=bot.id)
@@ -168,16 +174,18 @@ async def run_bot(settings: Settings) -> None:
             await parts.progress.resign()
             await monitor.resign()
             await broadcasting.resign()
+            await reconciling.resign()
             await heartbeat.retire()
             await bot.session.close()
             log.info("bot stopped")
 
 
-async def show_commands(bot: Bot, texts: Texts, admins: Sequence[int] = ()) -> None:
+async def show_commands(bot: Bot, texts: Texts, settings: Settings) -> None:
     """Give Telegram the command menus, in each language; without them the bot works as well."""
+    private = (*_PRIVATE_COMMANDS, *(_SHOP_COMMANDS if settings.sells else ()))
     scopes: tuple[tuple[BotCommandScopeUnion, Sequence[str]], ...] = (
-        *((BotCommandScopeChat(chat_id=id_), (*_ADMIN_COMMANDS, *_PRIVATE_COMMANDS)) for id_ in admins),
-        (BotCommandScopeAllPrivateChats(), _PRIVATE_COMMANDS),
+        *((BotCommandScopeChat(chat_id=id_), (*_ADMIN_COMMANDS, *private)) for id_ in settings.admin_ids),
+        (BotCommandScopeAllPrivateChats(), private),
         (BotCommandScopeAllGroupChats(), groups.COMMANDS),
     )
     for lang in LANGUAGES:

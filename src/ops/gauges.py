@@ -56,6 +56,8 @@ class Gauges:
         gauge("imagebot.spent", "{unit}", "What today's pictures cost", _spent)
         gauge("imagebot.spent.share", "1", "Of the day's cap", _one(lambda s: (s.spent_share or 0.0) / 100))
 
+        gauge("imagebot.stars", "{star}", "Telegram Stars of all payments, and of refunds", _stars)
+
     def show(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
@@ -69,6 +71,14 @@ def _spent(snapshot: Snapshot) -> list[Observation]:
         for whose, costs in snapshot.spent.by.items()
         if whose != "all"
         for unit, value in costs.items()
+    ]
+
+
+def _stars(snapshot: Snapshot) -> list[Observation]:
+    directions = {"in": "stars", "back": "refunded"}
+    return [
+        Observation(snapshot.takings.get(field, 0), {"imagebot.direction": name})
+        for name, field in directions.items()
     ]
 
 

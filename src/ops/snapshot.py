@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from src.app import App
@@ -143,6 +143,7 @@ class Snapshot:
         disk: the fullest disk's share in use.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
         paused: why an admin takes no new wishes; None: they are taken.
+        takings: payments and refunds, each in number and stars.
         room, kept: bytes for pictures that come in answers, left and used; room None: nobody has looked.
     """
 
@@ -168,6 +169,7 @@ class Snapshot:
     room: int | None
     kept: int
     paused: str | None = None
+    takings: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -294,13 +296,14 @@ async def look(app: App) -> Snapshot:
         pipe.lindex(keys.PACE(), -1)
         pipe.hgetall(keys.ORIGINALS())
         pipe.get(keys.PAUSE())
+        pipe.hgetall(keys.TAKINGS())
         (seconds, micros), *answers = await pipe.execute()
     now = int(seconds) * 1000 + int(micros) // 1000
     lines = [answers[5 * i : 5 * i + 5] for i in range(len(names))]
     due, submits, deliveries, beats, counts, failed, ended, ten_minutes_ago, oldest_sample, info, *rest = (
         answers[5 * len(names) :]
     )
-    heard, sums, disks, backup, pace, originals, paused = rest
+    heard, sums, disks, backup, pace, originals, paused, takings = rest
     providers = tuple(_provider(app, name, now, *line) for name, line in zip(names, lines, strict=True))
     processes = heartbeat.parse(beats, now)
     waiting = sum(provider.waiting for provider in providers)
@@ -341,6 +344,7 @@ async def look(app: App) -> Snapshot:
         room=max(0, int(originals["room"])) if "room" in originals else None,
         kept=int(originals.get("used", 0)),
         paused=paused,
+        takings={name: int(number) for name, number in takings.items()},
     )
 
 

@@ -14,7 +14,9 @@ from aiogram.filters.callback_data import CallbackData
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, WebAppInfo
 
 from src.jobs import TOOLS, Job, Person, State
+from src.jobs.credit import Subscription
 from src.providers.base import Capabilities
+from src.settings import Pack
 from src.telegram.i18n import LANGUAGES, Translator
 from src.telegram.status_text import Offer
 
@@ -153,6 +155,13 @@ class OfOrder(CallbackData, prefix="o"):
 
     what: Literal["yes", "fewer", "words", "no"]
     id: int
+
+
+class OfShop(CallbackData, prefix="p"):
+    """A button about buying: see what is sold, buy a pack, stop a subscription or let it go on."""
+
+    what: Literal["show", "pack", "stop", "go on"]
+    stars: int = 0
 
 
 class Surprise(CallbackData, prefix="x"):
@@ -359,6 +368,8 @@ def refused(say: Translator, why: str, message: int) -> InlineKeyboardMarkup | N
     row = [button(say("button-ask-again"), OfOrder(what="yes", id=message))]
     if why == "refused-active":
         row.append(button(say("button-queue"), OfQueue(what="look")))
+    if why == "refused-unpaid":
+        row.insert(0, button(say("button-buy"), OfShop(what="show")))
     return markup([row])
 
 
@@ -610,6 +621,38 @@ def gallery_sure(say: Translator, kind: GalleryKind, job: str) -> InlineKeyboard
             ]
         ]
     )
+
+
+def buy(say: Translator) -> InlineKeyboardMarkup:
+    """Under words that say that pictures are sold."""
+    return markup([[button(say("button-buy"), OfShop(what="show"))]])
+
+
+def shop(
+    say: Translator,
+    packs: Sequence[Pack],
+    month: Pack | None,
+    link: str | None,
+    subscription: Subscription | None,
+) -> InlineKeyboardMarkup:
+    """What is sold. `link`: of the invoice of a subscription; `subscription`: the person's own."""
+    rows = [
+        [
+            button(
+                say("button-pack", pictures=pack.pictures, stars=pack.stars),
+                OfShop(what="pack", stars=pack.stars),
+            )
+        ]
+        for pack in packs
+    ]
+    if subscription is not None:
+        what: Literal["stop", "go on"] = "go on" if subscription.stopped else "stop"
+        label = say("button-month-go-on" if subscription.stopped else "button-month-stop")
+        rows.append([button(label, OfShop(what=what))])
+    elif month is not None and link is not None:
+        label = say("button-monthly", pictures=month.pictures, stars=month.stars)
+        rows.append([InlineKeyboardButton(text=label, url=link)])
+    return markup(rows)
 
 
 def _in_rows(buttons: list[InlineKeyboardButton], width: int = _ROW) -> list[list[InlineKeyboardButton]]:

@@ -42,6 +42,7 @@ _PACED = frozenset(
         "sendPhoto",
         "sendDocument",
         "sendMediaGroup",
+        "sendInvoice",
         "editMessageText",
         "editMessageMedia",
         "editMessageCaption",

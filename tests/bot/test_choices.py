@@ -62,7 +62,7 @@ async def test_admin_commands_exist_for_admins_only(world: World) -> None:
 
 
 async def test_command_menus_are_set_for_each_language(world: World) -> None:
-    await show_commands(world.bot, get_texts(), [77])
+    await show_commands(world.bot, get_texts(), world.settings)
     menu = world.sandbox.bot.commands
     assert [c["command"] for c in menu["all_private_chats::ru"]][:2] == ["create", "queue"]
     assert [c["command"] for c in menu["chat:77:ru"]][:2] == ["stats", "ops"]

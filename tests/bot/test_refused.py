@@ -80,8 +80,9 @@ def test_every_refusal_has_what_helps(lang: str) -> None:
     assert helps == {
         "o:yes:1": {
             *("rate", "active", "busy", "full", "spent", "spent-person", "cooling", "unavailable"),
-            *("no-pictures", "paused", "off", "unpaid"),
+            *("no-pictures", "paused", "off"),
         },
+        "p:show:0": {"unpaid"},
         "o:words:1": {"forbidden"},
         "o:fewer:1": {"no-edits", "too-many-pictures"},
         # The first is for the owner to take back; the second is told where the wish is not.

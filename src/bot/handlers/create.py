@@ -32,6 +32,7 @@ from src.bot.ordering import (
 )
 from src.bot.parameters import MAX_SEED, Impossible, capabilities, quality_name, seed_in
 from src.bot.styles import all_styles, style
+from src.bot.till import price_lines
 from src.jobs import Job, Person
 from src.pipeline.admission import Wish
 from src.providers.base import Capabilities
@@ -253,7 +254,7 @@ async def _redraw(
     if (known := data.get("message")) is not None and message.bot is not None:
         try:
             await message.bot.edit_message_text(
-                chat_id=message.chat.id, message_id=known, **await choices(data, app, say)
+                chat_id=message.chat.id, message_id=known, **await choices(data, app, say, message.chat.id)
             )
         except TelegramBadRequest as error:
             if is_unchanged(error):
@@ -262,7 +263,7 @@ async def _redraw(
                 raise
         else:
             return
-    sent = await message.answer(**await choices(data, app, say))
+    sent = await message.answer(**await choices(data, app, say, message.chat.id))
     await state.update_data(message=sent.message_id)
 
 
@@ -270,11 +271,11 @@ async def _choose(message: Message, state: FSMContext, app: App, say: Translator
     before = await state.get_data()
     data = await state.update_data(**choice)
     if data != before:
-        await message.edit_text(**await choices(data, app, say))
+        await message.edit_text(**await choices(data, app, say, message.chat.id))
 
 
-async def choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[str, Any]:
-    """The dialog's message, as arguments of a call: the page that it is at."""
+async def choices(data: Mapping[str, Any], app: App, say: Translator, chat: int) -> dict[str, Any]:
+    """The dialog's message, as arguments of a call: the page that it is at. `chat`: with the person, whose number it has."""
     can, models = _can(data, app), app.models(_sources(data))
     styles = [one.name for one in await all_styles(app)]
     page = _PAGES.get(data.get("page") or "", "dialog-choose-edit" if data.get("source") else "dialog-choose")
@@ -307,6 +308,7 @@ async def choices(data: Mapping[str, Any], app: App, say: Translator) -> dict[st
         case _:
             more = len(models) > 1 or bool(styles) or bool(can.qualities) or can.seed or can.negative
             improve = app.words is not None and app.words.improves and app.switches.is_on("improve")
+            about += await price_lines(app, str(chat), min(data["count"], can.counts), say)
             markup = keyboards.dialog_choices(
                 say, data["aspect"], data["count"], can, advanced=more, improve=improve
             )
@@ -545,7 +547,7 @@ async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Trans
         "page": "advanced",
     }
     sent = await bot.send_message(
-        job.spec.chat, message_thread_id=job.spec.thread, **await choices(data, app, say)
+        job.spec.chat, message_thread_id=job.spec.thread, **await choices(data, app, say, job.spec.chat)
     )
     await state.set_state(Dialog.choices)
     await state.set_data({**data, "message": sent.message_id})

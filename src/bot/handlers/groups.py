@@ -69,7 +69,8 @@ class OnlyAddressed(BaseMiddleware):
 
 
 def _is_addressed(message: Message, me: User) -> bool:
-    if message.migrate_to_chat_id or message.migrate_from_chat_id:
+    told = message.migrate_to_chat_id or message.migrate_from_chat_id
+    if told or message.successful_payment or message.refunded_payment:
         return True
     text = message.text or message.caption or ""
     if text.startswith("/"):

@@ -7,6 +7,7 @@ from aiogram.filters import Command
 from aiogram.types import Message
 
 from src.app import App
+from src.bot.till import balance_lines
 from src.jobs import Person, keys
 from src.jobs.spending import DAY_MS, amount, day, millionths
 from src.pipeline.admission import TIERS
@@ -49,7 +50,7 @@ async def lines_of(app: App, person: Person, say: Translator) -> list[str]:
         left = amount(max(0, millionths(cap.amount) - int(spent or 0)))
         hours = -(-(DAY_MS - now % DAY_MS) // 3_600_000)
         lines.append(say("limits-day", left=f"{left:g}", limit=f"{cap.amount:g}", unit=cap.unit, hours=hours))
-    return lines
+    return [*lines, *await balance_lines(app, person, say)]
 
 
 def make_router() -> Router:

@@ -22,7 +22,7 @@ from src.app import App
 from src.bot.forgetting import Receipt, forget_person
 from src.bot.handling import Later
 from src.bot.ordering import first
-from src.jobs import Job, Person, keys
+from src.jobs import Job, Person, credit, keys
 from src.telegram import files, keyboards
 from src.telegram.i18n import Translator
 from src.telegram.keyboards import OfPrivacy
@@ -110,6 +110,8 @@ def _told(say: Translator, receipt: Receipt) -> str:
         "",
         say("delete-stays"),
     ]
+    if receipt.bought or receipt.payments:
+        lines.append(say("delete-payments", bought=receipt.bought, payments=receipt.payments))
     if receipt.backup_hours is None:
         lines.append(say("delete-no-backups"))
     else:
@@ -157,7 +159,14 @@ async def _send_parts(app: App, bot: Bot, chat: int, person: Person, folder: Pat
             part = _Part(folder, number)
         entry["file"] = part.add(f"{number}-{len(told):03}-{file_name(job, 'image/jpeg')}", data)
     chosen = {name: value for name, value in asdict(person).items() if name not in ("id", "blocked")}
-    words = {"telegram_id": person.id, "settings": chosen, "asked_for": told}
+    paid = await credit.payments(app.ledger, person.id)
+    words = {
+        "telegram_id": person.id,
+        "settings": chosen,
+        "asked_for": told,
+        "bought": (await credit.balance(app.ledger, person.id, 0)).bought,
+        "payments": [_payment(one) for one in paid],
+    }
     part.add("words.json", json.dumps(words, ensure_ascii=False, indent=1).encode())
     await _send(bot, chat, part, say("export-done", count=len(told)))
 
@@ -194,6 +203,12 @@ async def _picture(bot: Bot, job: Job) -> bytes | None:
     except (files.NoFile, files.NotNow) as error:
         log.info("not in the export", job_id=job.id, error=type(error).__name__)
         return None
+
+
+def _payment(one: credit.Payment) -> dict[str, Any]:
+    at = {name: one_at for name, one_at in (("at", one.at), ("refunded_at", one.refunded)) if one_at}
+    times = {name: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms / 1000)) for name, ms in at.items()}
+    return {"charge_id": one.charge, "stars": one.stars, "pictures": one.pictures, **times}
 
 
 def _entry(job: Job) -> dict[str, Any]:

@@ -86,7 +86,7 @@ async def _improve(
     # The person may be at something else by now.
     if (data.get("message"), data.get("prompt")) == (message.message_id, words):
         data = await state.update_data(better=better, page="better")
-        await message.edit_text(**await choices(data, app, say))
+        await message.edit_text(**await choices(data, app, say, message.chat.id))
 
 
 async def voice(
