@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import structlog
 from aiogram import Bot
@@ -47,6 +49,49 @@ class Rights:
     def one_at_a_time(self) -> bool:
         """An album is photos, and one message more."""
         return self.slow > 0 or not self.photos
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRules:
+    """What a group's admins allow there.
+
+    Attributes:
+        lang: in which language everybody is spoken to; None: in their own.
+        admins: only they may ask. edits: pictures may be changed. covered: see `Request`.
+        each, hourly: pictures that a person, and all together, may ask for within an hour; 0: any number.
+    """
+
+    lang: str | None = None
+    admins: bool = False
+    edits: bool = True
+    covered: bool = False
+    each: int = 0
+    hourly: int = 0
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, str]) -> GroupRules:
+        return cls(
+            lang=raw.get("lang") or None,
+            admins=raw.get("admins") == "1",
+            edits=raw.get("edits") != "0",
+            covered=raw.get("covered") == "1",
+            each=int(raw.get("each") or 0),
+            hourly=int(raw.get("hourly") or 0),
+        )
+
+    def dump(self) -> dict[str, str | int]:
+        """As it is kept."""
+        return {name: "" if value is None else value for name, value in self.choices().items()} | {
+            name: int(getattr(self, name)) for name in ("admins", "edits", "covered")
+        }
+
+    def choices(self) -> dict[str, Any]:
+        """Each by its name."""
+        return asdict(self)
+
+    def limits(self, person: int | str) -> dict[str, int]:
+        """As `transitions.admit` takes them."""
+        return {who: most for who, most in ((str(person), self.each), ("all", self.hourly)) if most}
 
 
 class Chats:
@@ -99,6 +144,20 @@ class Chats:
     async def choose_model(self, chat: int, model: str) -> None:
         """Keep a model for a group; empty: none."""
         await self._app.redis.hset(keys.CHAT(await self.now(chat)), "model", model)
+
+    async def rules(self, chat: int) -> GroupRules:
+        """What a group's admins allow there."""
+        return GroupRules.parse(await self._app.redis.hgetall(keys.CHAT(await self.now(chat))))
+
+    async def rule(self, chat: int, rules: GroupRules) -> None:
+        """Keep what they allow from now on."""
+        await self._app.redis.hset(keys.CHAT(await self.now(chat)), mapping=rules.dump())
+
+    async def may_ask(self, chat: int, person: int | str) -> bool:
+        """Whether somebody is among those who ask where only admins do: one, or who speaks in the group's name."""
+        if isinstance(person, int):
+            return await self._is_admin(chat, person)
+        return await self.are_same(speaks_for(person) or 0, chat)
 
     async def _is_admin(self, chat: int, user: int) -> bool:
         key = keys.MEMBER(chat, user)

@@ -20,15 +20,15 @@ from aiogram.exceptions import (
     TelegramServerError,
 )
 from aiogram.fsm.context import FSMContext
-from aiogram.types import CallbackQuery, ErrorEvent, Message, TelegramObject, Update, User
+from aiogram.types import CallbackQuery, Chat, ErrorEvent, Message, TelegramObject, Update, User
 from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src.app import App
 from src.bot.chats import speaker_of, speaks_for
-from src.jobs import Person
+from src.jobs import Person, keys
 from src.telegram.client import is_missing, is_unchanged, says
-from src.telegram.i18n import Texts, Translator, language_of
+from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +51,20 @@ class Speaker(BaseMiddleware):
             data["speaker"], data["person"] = speaker, person
             if (chat := speaks_for(str(speaker))) is not None:
                 data["state"] = state_of(data["state"], chat)
-            lang = language_of(person.lang, user.language_code)
+            lang = await self._of_group(data) or language_of(person.lang, user.language_code)
             data["say"] = self._texts.translator(lang)
             if speaker == user.id and _is_private(event):
                 await self._app.ledger.noticed(person, lang)
             data["update_id"] = event.update_id
         return await handler(event, data)
+
+    async def _of_group(self, data: dict[str, Any]) -> str | None:
+        """The language that a group's admins chose for it."""
+        chat: Chat | None = data.get("event_chat")
+        if chat is None or chat.type == ChatType.PRIVATE:
+            return None
+        lang: str | None = await self._app.redis.hget(keys.CHAT(chat.id), "lang")
+        return lang if lang in LANGUAGES else None
 
 
 def _is_private(update: Update) -> bool:

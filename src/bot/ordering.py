@@ -152,6 +152,12 @@ class Asking:
             if rights.lacking is not None:
                 return Refusal.of(say, rights.lacking)
             wish = replace(wish, count=1 if rights.one_at_a_time else wish.count)
+            rules = await self._chats.rules(wish.chat)
+            if rules.admins and not await self._chats.may_ask(wish.chat, wish.user):
+                return Refusal.of(say, "refused-only-admins")
+            if not rules.edits and wish.source is not None:
+                return Refusal.of(say, "refused-no-changes-here")
+            wish = replace(wish, covered=rules.covered, hourly=rules.limits(wish.user))
         if wish.inline is not None:
             wish = replace(wish, count=1)
         try:
@@ -544,6 +550,10 @@ def refusal_of(say: Translator, admission: Admission, settings: Settings) -> Ref
         case "unpaid":
             share = settings.free_pictures_day
             return Refusal.of(say, "refused-unpaid", left=admission.number, share=share)
+        case "here":
+            return Refusal.of(say, "refused-here", minutes=-(-admission.number // 60))
+        case "here-all":
+            return Refusal.of(say, "refused-here-all", minutes=-(-admission.number // 60))
         case "spent-person":
             return Refusal.of(say, "refused-spent-person", hours=_hours(admission.number))
         case _:

@@ -21,7 +21,8 @@ class Admission:
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
             person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
             person has only `number` pictures left), `paused` (an admin takes no new wishes, and says `why`), `off` (an
-            admin has switched the feature `why` off).
+            admin has switched the feature `why` off), `here` or `here-all` (as many as the group's admins allow a person,
+            or all there, were asked for within the hour; `number` seconds to go).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """
@@ -41,6 +42,8 @@ class Admission:
         "unpaid",
         "paused",
         "off",
+        "here",
+        "here-all",
     ]
     request: str = ""
     number: int = 0

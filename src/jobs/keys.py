@@ -154,6 +154,8 @@ TAP = Key("tap:<user>:<message>:<button>", "string", "always", "an hour",
 BECAME = Key("became:<chat>", "string", "never", "one a group that became a supergroup",
     "ledger", "the id that a group has now")
 CHAT = Key("chat:<chat>", "hash", "never", "choices do not run out", "bot", "what a group's admins chose for it")
+HERE = Key("here:<chat>:<user>", "zset", "always", "an hour from the last",
+    "ledger", "pictures asked for there within an hour, by one or by all; where a group's admins limit them")
 STYLES = Key("styles", "hash", "never", "as many as admins made", "bot", "words that are added, by a style's name")
 SWITCHES = Key("switches", "set", "never", "as many as there are features and models",
     "bot", "what admins have switched off: features, and model:<key>")

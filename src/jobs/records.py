@@ -322,6 +322,7 @@ class Request:
         previewed: its message may show the unfinished picture, so that its words are under a photo.
         strays: messages that are to be deleted.
         inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
+        covered: the picture is shown to whoever taps it, as the group's admins want it.
     """
 
     id: str
@@ -346,6 +347,7 @@ class Request:
     strays: tuple[int, ...] = ()
     inline: str | None = None
     words_seen: bool = False
+    covered: bool = False
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -374,6 +376,7 @@ class Request:
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
             inline=raw.get("inline") or None,
             words_seen=raw.get("words_seen") == "1",
+            covered=raw.get("covered") == "1",
         )
 
     @classmethod

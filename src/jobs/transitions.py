@@ -77,6 +77,8 @@ def admit(
     kept: bool = False,
     tiers: Mapping[str, Mapping[str, int]] | None = None,
     inline: str | None = None,
+    covered: bool = False,
+    hourly: Mapping[str, int] | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
 
@@ -93,6 +95,8 @@ def admit(
         through: it is taken even while there is a pause.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         inline: the message that shows it was sent by its person (`Request.inline`), and is there.
+        covered: the picture is shown when it is tapped. hourly: pictures that may be asked for within an hour in its
+            chat, by the person (their id) and by `all`.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]
@@ -105,6 +109,8 @@ def admit(
         shown["words_seen"] = 1
     if group:
         shown["group"] = 1
+    if covered:
+        shown["covered"] = 1
     if inline is not None:
         # It has no number of its own.
         shown |= {"inline": inline, "messages": 0}
@@ -128,6 +134,7 @@ def admit(
         "forbidden": forbidden,
         **({} if share is None else {"share": share}),
         "through": through,
+        "hourly": [{"who": who, "most": most} for who, most in (hourly or {}).items()],
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
         "shown": {k: str(v) for k, v in shown.items()},

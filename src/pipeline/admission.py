@@ -5,7 +5,7 @@ The one way in, for the bot and for the API. How the answer is worded is their m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from src.app import App, Route
@@ -57,7 +57,7 @@ class Wish:
         reply_to: the person's own message; words_seen: the words stand in it. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
-        parent, how: see `Spec`. inline: see `Request`.
+        parent, how: see `Spec`. inline, covered: see `Request`. hourly: see `transitions.admit`.
     """
 
     user: int | str
@@ -80,6 +80,8 @@ class Wish:
     parent: str | None = None
     how: How | None = None
     inline: str | None = None
+    covered: bool = False
+    hourly: Mapping[str, int] = field(default_factory=dict)
 
 
 def wish_of(app: App, job: Job, update: str) -> Wish:
@@ -207,6 +209,8 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             reply_to=wish.reply_to,
             inline=wish.inline,
             words_seen=wish.words_seen,
+            covered=wish.covered,
+            hourly=wish.hourly,
             job_class=0 if is_admin else 1,
             through=is_admin,
             tiers={tier: other | ({"class": 0} if is_admin else {}) for tier, other in TIERS.items()},

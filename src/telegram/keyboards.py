@@ -34,6 +34,8 @@ def counts(can: Capabilities) -> list[int]:
     return [n for n in COUNTS if n <= can.counts]
 
 
+HOURLY = (0, 3, 10, 30, 100)
+"""How many pictures an hour a group's admins may allow; 0: any number."""
 LONGEST_QUERY = 256
 """Characters of what is asked for inline."""
 
@@ -218,6 +220,48 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
         buttons.append(button(say("button-share"), OfShared(what="share", id=job.id)))
     rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
     return markup([*rows, [button(say("button-less"), OfJob(what="less", id=job.id))]])
+
+
+class OfRules(CallbackData, prefix="u"):
+    """A choice in /rules."""
+
+    what: Literal["lang", "admins", "edits", "covered", "each", "hourly"]
+    value: str
+
+
+def rules(
+    say: Translator,
+    *,
+    lang: str | None,
+    admins: bool,
+    edits: bool,
+    covered: bool,
+    each: int,
+    hourly: int,
+) -> InlineKeyboardMarkup:
+    """Under /rules, with what is chosen now; see `GroupRules`."""
+    spoken = {"auto": "language-each", "en": "language-en", "ru": "language-ru"}
+
+    def turned(text: str, what: Literal["admins", "edits", "covered"], on: bool) -> InlineKeyboardButton:
+        return _choice(say, say(text), on, OfRules(what=what, value="0" if on else "1"))
+
+    def numbers(text: str, what: Literal["each", "hourly"], chosen: int) -> list[InlineKeyboardButton]:
+        return [
+            _choice(say, say(text, number=n), n == chosen, OfRules(what=what, value=str(n))) for n in HOURLY
+        ]
+
+    return markup(
+        [
+            [
+                _choice(say, say(text), code == (lang or "auto"), OfRules(what="lang", value=code))
+                for code, text in spoken.items()
+            ],
+            [turned("rules-admins", "admins", admins)],
+            [turned("rules-edits", "edits", edits), turned("rules-covered", "covered", covered)],
+            numbers("rules-each", "each", each),
+            numbers("rules-hourly", "hourly", hourly),
+        ]
+    )
 
 
 class OfInline(CallbackData, prefix="i"):

@@ -203,6 +203,7 @@ class Messages:
             markup=markup,
             album=not single,
             original=request.original,
+            covered=request.covered,
         )
         with reaching():
             try:

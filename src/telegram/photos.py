@@ -75,6 +75,7 @@ class Media:
         markup: InlineKeyboardMarkup | None,
         album: bool,
         original: bool = False,
+        covered: bool = False,
     ) -> Message | None:
         """Put a job's picture into a message: as a photo, or where Telegram does not take it so, alone as the
         file it is, in an album made to fit.
@@ -82,7 +83,7 @@ class Media:
         Args:
             where: the message's `address`.
             album: the message is one of an album, which has no place for a file.
-            original: as the file first, as the person wants it.
+            original: as the file first, as the person wants it. covered: a photo is shown when it is tapped.
 
         Returns:
             What the message is now; None: it was so already.
@@ -92,6 +93,8 @@ class Media:
         """
 
         async def put(media: InputMediaPhoto | InputMediaDocument) -> Message | None:
+            if covered and isinstance(media, InputMediaPhoto):
+                media = media.model_copy(update={"has_spoiler": True})
             return await self._put(where, media, markup)
 
         return await self._in_a_form(job, image, put, caption, album=album, original=original)

@@ -43,7 +43,7 @@ from src.telegram.keyboards import OfOrder
 
 _GROUP = F.chat.type != ChatType.PRIVATE
 
-COMMANDS = ("imagine", "models", "help")
+COMMANDS = ("imagine", "models", "rules", "help")
 """The commands of its menu in groups; where it is the only bot they come without its name."""
 
 _TOAST = 200

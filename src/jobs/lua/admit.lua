@@ -1,17 +1,19 @@
 -- Admission and creation of a request's jobs in one step: a crash can neither count a request that
 -- was not admitted nor admit one that was not counted.
 --
--- Keys  active, balance, cooling, counts, due, free, history, job, line, open, originals, pause, request, slots, spent, took, update, user, window
+-- Keys  active, balance, cooling, counts, due, free, here, history, job, line, open, originals, pause, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
 --               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
 --               forbidden (it has a word that is not drawn), through (a pause does not hold it back),
---               share (pictures a day that each person has for free; none: pictures are not sold)
+--               share (pictures a day that each person has for free; none: pictures are not sold),
+--               hourly: [{who, most}] (pictures an hour that a group's admins allow one or `all` in it)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "paused" why ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
 --         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
 --         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day ;
---         "unpaid" pictures that they have left: too few
+--         "unpaid" pictures that they have left: too few ;
+--         "here" or "here-all" seconds: as many as the group's admins allow a person, or all, are asked for within the hour
 local SAMPLE = 50 -- generations whose mean says how fast the line moves
 local a = cjson.decode(ARGV[1])
 local n = #a.jobs
@@ -47,6 +49,17 @@ end
 local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSCORES')
 if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
+end
+local HOUR = 3600000
+for _, h in ipairs(a.hourly) do
+  local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
+  redis.call('ZREMRANGEBYSCORE', here, '-inf', NOW - HOUR)
+  local over = redis.call('ZCARD', here) + n - h.most
+  if over > 0 then
+    local frees = redis.call('ZRANGE', here, over - 1, over - 1, 'WITHSCORES')[2]
+    local wait = frees and tonumber(frees) + HOUR - NOW or HOUR
+    return {h.who == 'all' and 'here-all' or 'here', math.ceil(wait / 1000)}
+  end
 end
 local have = redis.call('ZCARD', active)
 if have + n > a.max_active then return {'active', have} end
@@ -98,6 +111,11 @@ end
 for unit, amount in pairs(costs) do add_cost(TODAY, a.provider, a.user, unit, amount) end
 local charged = cjson.encode({day = TODAY, provider = a.provider, free = a.uncapped == 1, costs = a.charge.costs})
 
+for _, h in ipairs(a.hourly) do
+  local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
+  for _, job in ipairs(a.jobs) do redis.call('ZADD', here, NOW, job.id) end
+  redis.call('PEXPIRE', here, HOUR)
+end
 if first[2] then redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window) end
 redis.call('ZADD', window, NOW, a.request)
 redis.call('PEXPIRE', window, a.rate_window)

@@ -2,7 +2,7 @@
 -- worker is told, in their order (`records.py`).
 --
 -- KEYS[1]  the prefix P of all keys; what each is stands in `src/jobs/keys.py`
--- Keys  active, balance, cooling, due, free, job, line, owed, request, slots, spender, spent, starred, strikes, tags, tally, window
+-- Keys  active, balance, cooling, due, free, here, job, line, owed, request, slots, spender, spent, starred, strikes, tags, tally, window
 local P = KEYS[1]
 local CLASS = 1099511627776
 -- ms after which a wake-up that nobody acted on is sent again. The .5 ms marks a row of `due` whose message was already sent.
@@ -246,6 +246,9 @@ end
 local REFUSED = {moderated_input = true, moderated_output = true}
 local function uncount(id, f)
   redis.call('HSET', job_key(id), 'uncounted', '1')
+  local here = P .. 'here:' .. (redis.call('HGET', P .. 'request:' .. f.request, 'chat') or '') .. ':'
+  redis.call('ZREM', here .. 'all', id)
+  redis.call('ZREM', here .. f.user, id)
   for other in string.gmatch(redis.call('HGET', P .. 'request:' .. f.request, 'jobs') or '', '[^,]+') do
     if redis.call('HGET', job_key(other), 'uncounted') ~= '1' then return end
   end
