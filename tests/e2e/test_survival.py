@@ -20,14 +20,19 @@ from src.pipeline.queues import NAMESPACE, SUBMITS
 from src.sandbox.telegram import Person
 from src.sandbox.traces import orphans
 from src.store.clients import make_sync_redis
+from src.telemetry import job_spans
 from tests.system import WAIT, System, running
+
+STORE = 9_000_001
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
-    async with running(tmp_path_factory.mktemp("system"), LEASE="2", PROGRESS_INTERVAL="1") as system:
+    async with running(
+        tmp_path_factory.mktemp("system"), LEASE="2", PROGRESS_INTERVAL="1", INLINE_STORAGE_CHAT=str(STORE)
+    ) as system:
         yield system
 
 
@@ -39,6 +44,32 @@ async def test_a_worker_killed_while_a_picture_is_made(system: System) -> None:
     await system.killed("worker")
     await system.start_worker()
     await _one_picture(system, ann, job_id)
+
+
+@pytest.mark.parametrize("method", ["sendPhoto", "editMessageMedia"])
+async def test_a_worker_killed_while_it_shows_an_inline_picture(system: System, method: str) -> None:
+    system.kie.durations = (0.5, 1.0)
+    await system.telegram.person("Store", id=STORE).send_text("/start")
+    system.telegram.bot.inline.feedback = True
+    ann = system.person()
+    query = await ann.ask_inline("a castle")
+    assert query.answer is not None
+    stored = system.telegram.audit.by_method["sendPhoto"]
+    # Its answer never comes: the picture is stored, or shown, and nobody knows.
+    system.telegram.faults.add(method=method, kind="timeout_after_commit", seconds=30)
+    message = await ann.send_inline(query, query.answer.result("make"))
+    await system.until(lambda: not system.telegram.faults.active)
+    await system.killed("worker")
+    await system.start_worker()
+    await system.until(lambda: system.all_ended(ann))
+    (job,) = await system.jobs_of(ann)
+    assert (job.state, len(message.pictures)) == (State.DELIVERED, 1)
+    assert message.button("Draw more")
+    assert system.telegram.audit.by_method["sendPhoto"] - stored <= 2
+    trace = await system.whole_trace(job_spans.trace_id(job))
+    assert orphans(trace) == []
+    names = {span.name for span in trace}
+    assert {"update chosen_inline_result", "job", "sendPhoto", "editMessageMedia"} <= names | {method}
 
 
 async def test_redis_killed_and_restarted_while_a_picture_is_made(system: System) -> None:
