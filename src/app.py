@@ -116,11 +116,15 @@ class App:
         return open_catalog(self.settings)
 
     def models(self, sources: int | None = None) -> dict[str, Model]:
-        """The models of the catalog that a person can choose: that make pictures of so many others (0: of words
-        alone), or (None) any."""
+        """The models of the catalog that a person can choose: that make pictures by words, of so many others (0: of
+        words alone), or (None) any."""
         wanted = (0, 1) if sources is None else (sources,)
         models = self.catalog.models.items()
-        return {key: model for key, model in models if any(self.offers(key, n) for n in wanted)}
+        return {
+            key: model
+            for key, model in models
+            if any(offer.takes.words for n in wanted for offer in self.offers(key, n))
+        }
 
     def every_model(self) -> dict[str, Model]:
         """The models that people could choose, were none switched off."""

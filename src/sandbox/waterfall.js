@@ -76,9 +76,9 @@
   };
   const WORDS = {
     en: { server: "something arrives", client: "a call to others", producer: "a message is sent", consumer: "a message is handled",
-      internal: "a stretch of time", live: "live", waiting: "Waiting for the first spans…", spans: "spans", span: "span" },
+      internal: "a stretch of time", live: "live", waiting: "Waiting for the first spans…", count: (n) => `${n} ${n === 1 ? "span" : "spans"}` },
     ru: { server: "что-то приходит", client: "вызов других", producer: "сообщение отправлено", consumer: "сообщение обработано",
-      internal: "отрезок времени", live: "идёт", waiting: "Жду первых шагов…", spans: "шагов", span: "шаг" },
+      internal: "отрезок времени", live: "идёт", waiting: "Жду первых шагов…", count: (n) => `шагов: ${n}` },
   };
   const language = () => (document.documentElement.lang === "ru" ? "ru" : "en");
   const plain = (name) => PLAIN[language()].find(([pattern]) => pattern.test(name))?.[1] || "";
@@ -199,7 +199,7 @@
     page.href = `/traces/${trace.trace_id}`;
     page.title = trace.trace_id;
     made.append(element("b", "", trace.name), element("span", "", duration(trace.duration_ms)),
-      element("span", "wf-dim", `${trace.span_count} ${WORDS[language()][trace.span_count === 1 ? "span" : "spans"]} · ${trace.services.join(", ")}`), page, json);
+      element("span", "wf-dim", `${WORDS[language()].count(trace.span_count)} · ${trace.services.join(", ")}`), page, json);
     if (!trace.finished) made.append(element("span", "wf-live", WORDS[language()].live));
     return made;
   }

@@ -22,6 +22,7 @@ from src.telegram.status_text import Offer
 
 COUNTS = (1, 2, 3, 4)
 _ROW = 5
+_OF_WORDS = 3
 _PAIR = 2
 """How many pictures a person can ask for at once."""
 
@@ -469,7 +470,11 @@ def dialog_advanced(
         label = say("button-style", name=style) if style else say("button-style-none")
         rows.append([button(label, OfDialog(what="page", value="styles"))])
     rows += _in_rows(
-        [_choice(say, name, q == quality, OfDialog(what="quality", value=q)) for q, name in qualities.items()]
+        [
+            _choice(say, name, q == quality, OfDialog(what="quality", value=q))
+            for q, name in qualities.items()
+        ],
+        _OF_WORDS,
     )
     if can.seed:
         label = say("button-seed-any") if seed is None else say("button-seed", seed=str(seed))
