@@ -8,6 +8,11 @@ from typing import Any
 
 from tests.browser import Page
 
+# What fades in has too little contrast until it is there.
+_STILL = (
+    "Promise.all(document.getAnimations().filter((a) => a.effect.getComputedTiming().iterations !== Infinity)"
+    ".map((a) => a.finished.catch(() => null))).then(() => true)"
+)
 _SCRIPT = files("axe_core_python").joinpath("axe.min.js")
 
 
@@ -15,6 +20,7 @@ async def serious(page: Page) -> list[str]:
     """The findings of axe that are serious or critical, each with where it is."""
     if not await page.run("Boolean(window.axe)"):
         await page.run(f"{_SCRIPT.read_text('utf-8')}; true")
+    await page.run(_STILL)
     found: dict[str, Any] = json.loads(
         await page.run("axe.run(document, {resultTypes: ['violations']}).then((r) => JSON.stringify(r))")
     )
