@@ -123,16 +123,17 @@ class Asking:
         self._outlook = outlook
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def ask(self, wish: Wish, say: Translator, *, seen: str = "") -> Refusal | None:
+    async def ask(self, wish: Wish, say: Translator, *, seen: str = "", one: bool = False) -> Refusal | None:
         """Ask for pictures. None: accepted, and its placeholder is in the chat or on its way there; else
-        what to tell the person. `seen`: what stands in the message that the placeholder answers.
+        what to tell the person. `seen`: what stands in the message that the placeholder answers; `one`: one picture,
+        whatever the words say.
 
         The same wish (by its update) may come again after an error: it is admitted once.
         """
-        refusal = await self._ask(wish, say, seen)
+        refusal = await self._ask(wish, say, seen, one)
         return refusal and refusal.followed_by(say("counts-not"))
 
-    async def _ask(self, wish: Wish, say: Translator, seen: str) -> Refusal | None:
+    async def _ask(self, wish: Wish, say: Translator, seen: str, one: bool) -> Refusal | None:
         try:
             words, said = await self.understood(
                 wish.prompt, wish.model, 1 + len(wish.references) if wish.source else 0, say
@@ -158,7 +159,7 @@ class Asking:
             if not rules.edits and wish.source is not None:
                 return Refusal.of(say, "refused-no-changes-here")
             wish = replace(wish, covered=rules.covered, hourly=rules.limits(wish.user))
-        if wish.inline is not None:
+        if one or wish.inline is not None:
             wish = replace(wish, count=1)
         try:
             admission = await intake.ask(self._app, wish)
@@ -529,6 +530,10 @@ def refusal_of(say: Translator, admission: Admission, settings: Settings) -> Ref
             return Refusal.of(say, "refused-rate", seconds=max(1, admission.number))
         case "active":
             return Refusal.of(say, "refused-active", number=admission.number)
+        case "many":
+            return Refusal.of(say, "refused-many", limit=admission.number)
+        case "slow":
+            return Refusal.of(say, "refused-slow")
         case "busy":
             return Refusal.of(say, "refused-busy", number=admission.number)
         case "full":

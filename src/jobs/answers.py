@@ -16,7 +16,9 @@ class Admission:
     Attributes:
         verdict: `ok`; `repeat` (this update already made `request`); or why not: `blocked`,
             `rate` (try again in `number` seconds), `active` (the person has `number` jobs open),
-            `busy` (`number` jobs wait: too many, or too many to be done before the deadline),
+            `many` (more than the `number` that they may ask for at once),
+            `busy` (`number` jobs wait: too many, or too many to be done before the deadline), `slow` (so many would wait
+            too long, fewer would not),
             `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
             person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
@@ -33,7 +35,9 @@ class Admission:
         "blocked",
         "rate",
         "active",
+        "many",
         "busy",
+        "slow",
         "full",
         "spent",
         "spent-person",

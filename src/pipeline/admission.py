@@ -16,6 +16,7 @@ from src.jobs import (
     How,
     Job,
     Limits,
+    Person,
     Request,
     Spec,
     State,
@@ -32,7 +33,7 @@ from src.settings import Settings
 from src.telemetry import job_spans
 
 _DAY = 86_400
-_NO_LIMIT = 1_000_000
+NO_LIMIT = 1_000_000
 _SEEDS = 2**31
 
 # What admins can make of a person (/tier). `first` and `last` stand before and behind all others in the
@@ -41,7 +42,7 @@ TIERS: dict[str, dict[str, int]] = {
     "ordinary": {},
     "first": {"class": 0},
     "last": {"class": 2},
-    "unlimited": {"rate_limit": _NO_LIMIT, "max_active": _NO_LIMIT, "uncapped": 1},
+    "unlimited": {"rate_limit": NO_LIMIT, "max_active": NO_LIMIT, "uncapped": 1},
 }
 
 
@@ -259,6 +260,16 @@ def limits_of(settings: Settings) -> Limits:
         window=settings.rate_window,
         active=settings.max_active_per_user,
         waiting=settings.max_waiting,
+    )
+
+
+def limits_for(person: Person, settings: Settings) -> Limits:
+    """What these are for a person, by `admit.lua`: their own, else their tier's; a limit of `NO_LIMIT` is none."""
+    everybodys, tier = limits_of(settings), TIERS.get(person.tier, {})
+    return replace(
+        everybodys,
+        rate=person.rate or tier.get("rate_limit", everybodys.rate),
+        active=person.active or tier.get("max_active", everybodys.active),
     )
 
 

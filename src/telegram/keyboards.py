@@ -153,10 +153,10 @@ class OfPrivacy(CallbackData, prefix="v"):
 
 
 class OfOrder(CallbackData, prefix="o"):
-    """What becomes of a wish that is not ordered yet: it is asked for, with `fewer` pictures to look at if need be, or
-    with other `words`, or forgotten; `id`: the message that holds it."""
+    """What becomes of a wish that is not ordered yet: it is asked for, with `fewer` pictures to look at or for `one`
+    picture if need be, or with other `words`, or forgotten; `id`: the message that holds it."""
 
-    what: Literal["yes", "fewer", "words", "no"]
+    what: Literal["yes", "fewer", "one", "words", "no"]
     id: int
 
 
@@ -395,6 +395,7 @@ _TO_ASK_AGAIN = frozenset(
     )
 )
 _TO_TAKE_FEWER = {"refused-no-edits": "button-no-photo", "refused-too-many-pictures": "button-first-photos"}
+_TO_ASK_FOR_ONE = frozenset({"refused-many", "refused-slow"})
 _HELPLESS = frozenset({"refused-blocked", "refused-no-text"})
 
 
@@ -408,6 +409,8 @@ def refused(say: Translator, why: str, message: int) -> InlineKeyboardMarkup | N
         return None
     if why in _TO_TAKE_FEWER:
         return markup([[button(say(_TO_TAKE_FEWER[why]), OfOrder(what="fewer", id=message))]])
+    if why in _TO_ASK_FOR_ONE:
+        return markup([[button(say("button-just-one"), OfOrder(what="one", id=message))]])
     if why not in _TO_ASK_AGAIN:
         return markup([[button(say("button-words"), OfOrder(what="words", id=message))]])
     row = [button(say("button-ask-again"), OfOrder(what="yes", id=message))]

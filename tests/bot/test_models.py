@@ -6,6 +6,7 @@ import pytest
 
 from src.jobs import keys, transitions
 from src.sandbox.telegram import Message
+from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World
 
 
@@ -89,3 +90,6 @@ async def test_what_is_left_and_when_more_comes_back(
     assert [part for part in after if part not in used.text] == []
     await world.app.ledger.choose(str(anna.id), tier="unlimited")
     assert none in (await anna.reply_after(await anna.send_text("/limits"))).text
+    await world.app.ledger.choose(str(anna.id), active=3)
+    own = (await anna.reply_after(await anna.send_text("/limits"))).text
+    assert own == get_texts().get(lang, "limits-active", number=1, limit=3)

@@ -66,6 +66,21 @@ async def test_words_that_were_refused_are_changed(world: World, lang: str) -> N
     assert (job.spec.prompt, job.spec.aspect) == ("a fox", "16:9")
 
 
+@pytest.mark.parametrize(
+    ("lang", "said", "one"),
+    [("en", "for 1 picture at once", "Just one"), ("ru", "больше 1 картинки", "Только одну")],
+)
+async def test_who_asks_for_more_than_their_limit_is_offered_one(
+    world: World, lang: str, said: str, one: str
+) -> None:
+    anna = world.sandbox.person(language_code=lang)
+    refused = await anna.reply_after(await anna.send_text("a fox --n 4"))
+    assert said in refused.text
+    await anna.tap(refused, one)
+    await anna.wait_until(lambda messages: refused not in messages)
+    assert [job.spec.prompt for job in await world.active(anna.id)] == ["a fox"]
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_refusal_has_what_helps(lang: str) -> None:
     say = get_texts().translator(lang)
@@ -84,6 +99,7 @@ def test_every_refusal_has_what_helps(lang: str) -> None:
         },
         "p:show:0": {"unpaid"},
         "o:words:1": {"forbidden"},
+        "o:one:1": {"many", "slow"},
         "o:fewer:1": {"no-edits", "too-many-pictures"},
         # The first is for the owner to take back; the second is told where the wish is not.
         "nothing": {"blocked", "no-text"},

@@ -80,6 +80,8 @@ async def test_so_many_an_hour_for_each_and_for_all(world: World, group: tuple[C
     shown = await opened(anna, zoo)
     for limit in ("👤 3", "👥 3"):
         await (await anna.tap(shown, limit)).answered()
+    await world.app.ledger.choose(str(boris.id), count=4)
+    assert "не больше 3 картинок" in (await asks(world, boris, zoo)).text
     await world.app.ledger.choose(str(boris.id), count=3)
     await asks(world, boris, zoo)
     jobs = await world.active(boris.id)

@@ -13,14 +13,14 @@ from tests.jobs.states import LIMITS, Spec, generated
 SLOTS = 2
 
 
-def _ask(ledger: Ledger, user: int, count: int = 1, *, deadline: float) -> Admission:
+def _ask(ledger: Ledger, user: int, count: int = 1, *, deadline: float, limits: Limits = LIMITS) -> Admission:
     wish = [
         (Spec("a fox", "m", "1:1", user, "en", index, count), Wake(new_id(), "kie", user))
         for index in range(count)
     ]
     return ledger.run_sync(
         transitions.admit(
-            request=new_id(), user=str(user), provider="kie", cap=SLOTS, jobs=wish, limits=LIMITS,
+            request=new_id(), user=str(user), provider="kie", cap=SLOTS, jobs=wish, limits=limits,
             deadline=deadline, ttl=3600,
         )
     )  # fmt: skip
@@ -32,7 +32,8 @@ def test_no_promise_that_the_deadline_would_break(sync_redis: Any) -> None:
     generated(ledger, 60)
     for user in range(100, 120):
         assert _ask(ledger, user, deadline=600).verdict == "ok"
-    assert _ask(ledger, 200, 4, deadline=600).verdict == "busy"
+    assert _ask(ledger, 200, 4, deadline=500).verdict == "busy"
+    assert _ask(ledger, 200, 4, deadline=600).verdict == "slow"
     assert _ask(ledger, 200, 4, deadline=700).verdict == "ok"
 
 
@@ -40,8 +41,26 @@ def test_a_long_line_of_one_person_does_not_keep_others_out(sync_redis: Any) -> 
     ledger = Ledger(sync_client=sync_redis)
     generated(ledger, 60)
     assert _ask(ledger, 1, 20, deadline=600).verdict == "ok"
-    assert _ask(ledger, 1, 10, deadline=600).verdict == "busy"
+    assert _ask(ledger, 1, 10, deadline=500).verdict == "busy"
     assert _ask(ledger, 2, deadline=600).verdict == "ok"
+
+
+def test_who_asks_for_too_many_at_once_is_told_to_ask_for_fewer(sync_redis: Any) -> None:
+    """Where nobody waits and nothing of theirs is open, waiting would not help."""
+    ledger = Ledger(sync_client=sync_redis)
+    generated(ledger, 400)
+    assert _ask(ledger, 7, 6, deadline=600).verdict == "slow"
+    sync_redis.hset(keys.USER(7), "active", 3)
+    refused = _ask(ledger, 7, 4, deadline=900)
+    assert (refused.verdict, refused.number) == ("many", 3)
+    assert _ask(ledger, 7, 3, deadline=900).verdict == "ok"
+    refused = _ask(ledger, 7, 1, deadline=900)
+    assert (refused.verdict, refused.number) == ("active", 3)
+    few = Limits(rate=9, window=60, active=9, waiting=2)
+    assert [
+        _ask(ledger, user, count, deadline=9000, limits=few).verdict
+        for user, count in ((2, 2), (2, 1), (3, 1))
+    ] == ["slow", "ok", "busy"]
 
 
 def test_a_persons_tier_changes_their_limits_and_their_class(sync_redis: Any) -> None:

@@ -215,7 +215,8 @@ async def answer_order(
             wish = replace(
                 wish, source=wish.source if most else None, references=wish.references[: max(0, most - 1)]
             )
-        refusal = await asking.ask(replace(wish, update=str(update_id), lang=say.lang), say)
+        wish = replace(wish, update=str(update_id), lang=say.lang)
+        refusal = await asking.ask(wish, say, one=callback_data.what == "one")
         if refusal is not None:
             await callback.answer(shorten(refusal, _TOAST), show_alert=True)
             return

@@ -10,7 +10,7 @@ from src.app import App
 from src.bot.till import balance_lines
 from src.jobs import Person, keys
 from src.jobs.spending import DAY_MS, amount, day, millionths
-from src.pipeline.admission import TIERS
+from src.pipeline.admission import NO_LIMIT, TIERS, limits_for
 from src.telegram.i18n import Translator
 
 
@@ -21,36 +21,26 @@ async def limits(message: Message, app: App, person: Person, say: Translator) ->
 
 async def lines_of(app: App, person: Person, say: Translator) -> list[str]:
     """What a person may still ask for, line by line."""
-    settings, tier = app.settings, TIERS.get(person.tier, {})
-    limit = {
-        "rate_limit": person.rate or tier.get("rate_limit", settings.rate_limit),
-        "max_active": person.active or tier.get("max_active", settings.max_active_per_user),
-    }
-    if limit["rate_limit"] == TIERS["unlimited"]["rate_limit"]:
-        return [say("limits-none")]
-    window = settings.rate_window
-    ages = await app.ledger.asked_lately(person.id, window)
-    active = len(await app.ledger.active(person.id))
-    lines = [
-        say(
-            "limits-rate",
-            left=max(0, limit["rate_limit"] - len(ages)),
-            limit=limit["rate_limit"],
-            window=window,
-        ),
-    ]
-    if ages:
-        # The limit's oldest, whose place comes back first.
-        first = ages[-limit["rate_limit"] :][0]
-        lines.append(say("limits-back", seconds=max(1, round(window - first))))
-    lines.append(say("limits-active", number=active, limit=limit["max_active"]))
-    if (cap := settings.spend_cap_person_day) is not None:
+    limit, lines = limits_for(person, app.settings), []
+    if limit.rate < NO_LIMIT:
+        ages = await app.ledger.asked_lately(person.id, app.settings.rate_window)
+        more, window = max(0, limit.rate - len(ages)), app.settings.rate_window
+        lines.append(say("limits-rate", left=more, limit=limit.rate, window=window))
+        if ages:
+            # The limit's oldest, whose place comes back first.
+            first = ages[-limit.rate :][0]
+            lines.append(say("limits-back", seconds=max(1, round(window - first))))
+    if limit.active < NO_LIMIT:
+        active = len(await app.ledger.active(person.id))
+        lines.append(say("limits-active", number=active, limit=limit.active))
+    cap = app.settings.spend_cap_person_day
+    if cap is not None and not TIERS.get(person.tier, {}).get("uncapped"):
         now = await app.ledger.now()
         spent = await app.redis.hget(keys.SPENDER(day(now)), f"{person.id} {cap.unit}")
         left = amount(max(0, millionths(cap.amount) - int(spent or 0)))
         hours = -(-(DAY_MS - now % DAY_MS) // 3_600_000)
         lines.append(say("limits-day", left=f"{left:g}", limit=f"{cap.amount:g}", unit=cap.unit, hours=hours))
-    return [*lines, *await balance_lines(app, person, say)]
+    return [*(lines or [say("limits-none")]), *await balance_lines(app, person, say)]
 
 
 def make_router() -> Router:

@@ -2,14 +2,15 @@
 -- was not admitted nor admit one that was not counted.
 --
 -- Keys  active, balance, cooling, counts, due, free, here, history, job, line, open, originals, pause, request, slots, spent, took, update, user, window
--- ARGV  1 JSON: update, request, user, chat, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
+-- ARGV  1 JSON: update, request, user, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
 --               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
 --               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
 --               forbidden (it has a word that is not drawn), through (a pause does not hold it back),
 --               share (pictures a day that each person has for free; none: pictures are not sold),
 --               hourly: [{who, most}] (pictures an hour that a group's admins allow one or `all` in it)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
---         "blocked" ; "paused" why ; "rate" seconds ; "active" jobs ; "busy" waiting ; "full" ;
+--         "blocked" ; "paused" why ; "rate" seconds ; "active" jobs ; "many" the most that may be asked for at once ;
+--         "busy" waiting ; "slow": as busy, but fewer would not be refused ; "full" ;
 --         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
 --         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day ;
 --         "unpaid" pictures that they have left: too few ;
@@ -50,22 +51,25 @@ local first = redis.call('ZRANGE', window, -a.rate_limit, -a.rate_limit, 'WITHSC
 if first[2] and tonumber(first[2]) > NOW - a.rate_window then
   return {'rate', math.ceil((tonumber(first[2]) + a.rate_window - NOW) / 1000)}
 end
-local HOUR = 3600000
+local SPAN = 3600000 -- ms of `hourly`
 for _, h in ipairs(a.hourly) do
   local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
-  redis.call('ZREMRANGEBYSCORE', here, '-inf', NOW - HOUR)
+  if n > h.most then return {'many', h.most} end
+  redis.call('ZREMRANGEBYSCORE', here, '-inf', NOW - SPAN)
   local over = redis.call('ZCARD', here) + n - h.most
   if over > 0 then
     local frees = redis.call('ZRANGE', here, over - 1, over - 1, 'WITHSCORES')[2]
-    local wait = frees and tonumber(frees) + HOUR - NOW or HOUR
+    local wait = frees and tonumber(frees) + SPAN - NOW or SPAN
     return {h.who == 'all' and 'here-all' or 'here', math.ceil(wait / 1000)}
   end
 end
 local have = redis.call('ZCARD', active)
+if n > a.max_active then return {'many', a.max_active} end
 if have + n > a.max_active then return {'active', have} end
 local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
-if waiting + n - math.max(0, room) > a.max_waiting then return {'busy', waiting} end
+local excess = waiting - math.max(0, room) - a.max_waiting
+if excess + n > 0 then return excess + 1 > 0 and {'busy', waiting} or {'slow'} end
 -- A picture that comes in the answer needs room, and that is asked for before it is paid.
 if a.kept then
   local store = redis.call('HMGET', P .. 'originals', 'room', 'size')
@@ -81,7 +85,8 @@ if a.cap > 0 and place - room > a.cap then
   local took = redis.call('LRANGE', P .. 'took:' .. a.provider .. ':' .. a.model, 0, SAMPLE - 1)
   local sum = 0
   for _, ms in ipairs(took) do sum = sum + tonumber(ms) end
-  if #took > 0 and (place - room) / a.cap * sum / #took > a.deadline then return {'busy', waiting} end
+  local function late(at) return at > a.cap and at / a.cap * sum / #took > a.deadline end
+  if #took > 0 and late(place - room) then return late(place - n + 1 - room) and {'busy', waiting} or {'slow'} end
 end
 
 local costs = {}
@@ -114,7 +119,7 @@ local charged = cjson.encode({day = TODAY, provider = a.provider, free = a.uncap
 for _, h in ipairs(a.hourly) do
   local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
   for _, job in ipairs(a.jobs) do redis.call('ZADD', here, NOW, job.id) end
-  redis.call('PEXPIRE', here, HOUR)
+  redis.call('PEXPIRE', here, SPAN)
 end
 if first[2] then redis.call('ZREMRANGEBYSCORE', window, '-inf', NOW - a.rate_window) end
 redis.call('ZADD', window, NOW, a.request)

@@ -9,7 +9,15 @@ refused-active = 🖼 { $number ->
     [one] { $number } picture of yours is already in the works.
    *[other] { $number } pictures of yours are already in the works.
 } Please wait for one to finish, or cancel some in /queue.
-refused-busy = 🌧 Too many people are waiting right now ({ $number } pictures). Please try again in a few minutes.
+refused-many = 🖼 You may ask for { $limit ->
+    [one] { $limit } picture
+   *[other] up to { $limit } pictures
+} at once. Please ask for fewer.
+refused-busy = 🌧 Too many people are waiting right now ({ $number ->
+    [one] { $number } picture
+   *[other] { $number } pictures
+}). Please try again in a few minutes.
+refused-slow = 🌧 So many would take too long right now. Please ask for fewer, or try again in a few minutes.
 refused-full = 🗄 There is no room for new pictures right now. It’s on our side. Please try again in a few minutes.
 refused-spent = 🌙 Today’s budget for pictures is used up. A new day begins in about { $hours ->
         [one] { $hours } hour
@@ -35,6 +43,7 @@ refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones 
 
 button-ask-again = 🔁 Ask again
 button-queue = 🖼 What is in the works
+button-just-one = 🎨 Just one
 button-no-photo = 🎨 Without the photo
 button-first-photos = 🖼 Take the first ones
 
