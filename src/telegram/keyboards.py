@@ -391,12 +391,12 @@ _TO_ASK_AGAIN = frozenset(
     f"refused-{why}"
     for why in (
         *("rate", "active", "busy", "full", "spent", "spent-person", "cooling", "unavailable"),
-        *("no-pictures", "paused", "off", "unpaid"),
+        *("no-pictures", "paused", "off", "unpaid", "here", "here-all"),
     )
 )
 _TO_TAKE_FEWER = {"refused-no-edits": "button-no-photo", "refused-too-many-pictures": "button-first-photos"}
 _TO_ASK_FOR_ONE = frozenset({"refused-many", "refused-slow"})
-_HELPLESS = frozenset({"refused-blocked", "refused-no-text"})
+_HELPLESS = frozenset(f"refused-{why}" for why in ("blocked", "no-text", "only-admins", "no-changes-here"))
 
 
 def refused(say: Translator, why: str, message: int) -> InlineKeyboardMarkup | None:

@@ -95,12 +95,12 @@ def test_every_refusal_has_what_helps(lang: str) -> None:
     assert helps == {
         "o:yes:1": {
             *("rate", "active", "busy", "full", "spent", "spent-person", "cooling", "unavailable"),
-            *("no-pictures", "paused", "off"),
+            *("no-pictures", "paused", "off", "here", "here-all"),
         },
         "p:show:0": {"unpaid"},
         "o:words:1": {"forbidden"},
         "o:one:1": {"many", "slow"},
         "o:fewer:1": {"no-edits", "too-many-pictures"},
-        # The first is for the owner to take back; the second is told where the wish is not.
-        "nothing": {"blocked", "no-text"},
+        # For the owner, or a group's admins, to take back; or told where the wish is not.
+        "nothing": {"blocked", "no-text", "only-admins", "no-changes-here"},
     }
