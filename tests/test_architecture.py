@@ -26,6 +26,7 @@ ROOMS = (
     ("telegram",),
     ("telemetry",),
     ("app",),
+    ("routing",),
     ("providers", "limits", "jobs"),
     ("store", "settings"),
 )

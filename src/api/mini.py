@@ -105,7 +105,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         person, say = whose
         starred = set(await app.ledger.starred(person.id))
         jobs = [job for job in await app.ledger.all_of(person.id) if job.state is State.DELIVERED]
-        catalog = app.catalog
+        catalog = app.routing.catalog
         return {
             "lang": say.lang,
             "texts": {key: say(key) for key in _TEXTS},
@@ -173,7 +173,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     @router.post("/settings")
     async def choose(whose: Speaker, body: Choices) -> dict[str, Any]:
         person, _ = whose
-        offered = app.offered()
+        offered = app.routing.offered()
         if body.lang is not None:
             await app.ledger.choose(person.id, lang="" if body.lang == "auto" else body.lang)
         if body.aspect in offered.aspects:
@@ -191,7 +191,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
 
 def _settings(app: App, person: Person) -> dict[str, Any]:
     """A person's settings, each as what is chosen and what may be."""
-    offered, longest = app.offered(), app.settings.job_ttl_days
+    offered, longest = app.routing.offered(), app.settings.job_ttl_days
     return {
         "lang": [person.lang or "auto", ["auto", *LANGUAGES]],
         "aspect": [person.aspect, list(offered.aspects)],

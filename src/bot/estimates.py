@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from src.app import App, Route
+from src.app import App
 from src.jobs import Job, Lines, Standing
 from src.jobs.estimate import FEW, Estimate, estimate
+from src.routing import Route
 from src.telegram.i18n import LANGUAGES
 from src.telegram.status_text import Faster, Offer
 
@@ -59,8 +60,12 @@ class Outlook:
     async def _own_model(self, job: Job, now: Estimate) -> list[Faster]:
         """The faster model of the job's own provider. Its place and its wait would be the same, so it is
         of use only where making the picture takes the most of the time."""
-        model = self._app.fast_model(job.provider, edit=job.spec.source is not None)
-        if model is None or model == job.spec.model or not self._app.is_on(Route(job.provider, model)):
+        model = self._app.routing.fast_model(job.provider, edit=job.spec.source is not None)
+        if (
+            model is None
+            or model == job.spec.model
+            or not self._app.routing.is_on(Route(job.provider, model))
+        ):
             return []
         durations = await self._usual(job.provider, model)
         known = len(durations) >= FEW
@@ -85,8 +90,8 @@ class Outlook:
             able = name != job.provider and can
             if not able or await app.limiter.breaker(f"provider:{name}"):
                 continue
-            model = app.model(name, edit=edit)
-            if not app.is_on(Route(name, model)):
+            model = app.routing.model(name, edit=edit)
+            if not app.routing.is_on(Route(name, model)):
                 continue
             would = estimate(
                 await self._usual(name, model),
@@ -99,16 +104,16 @@ class Outlook:
         return found
 
     def _faster(self, provider: str, model: str, would: Estimate | None) -> Faster:
-        names = {lang: self._app.catalog.shown(provider, model, lang) for lang in LANGUAGES}
+        names = {lang: self._app.routing.catalog.shown(provider, model, lang) for lang in LANGUAGES}
         return Faster(provider, model, would, names)
 
     async def _ahead(self, job: Job) -> list[float] | None:
         """Generations of the model that those before it in the line wait for, where the job's own is
         the faster one."""
         edit = job.spec.source is not None
-        if job.spec.model != self._app.fast_model(job.provider, edit=edit):
+        if job.spec.model != self._app.routing.fast_model(job.provider, edit=edit):
             return None
-        return await self._usual(job.provider, self._app.model(job.provider, edit=edit))
+        return await self._usual(job.provider, self._app.routing.model(job.provider, edit=edit))
 
     async def _usual(self, provider: str, model: str) -> list[float]:
         now = time.monotonic()

@@ -116,7 +116,7 @@ def as_words(text: str) -> str:
 
 def capabilities(model: str | None, sources: int, app: App) -> Capabilities:
     """What can be asked for with a model of the catalog; with what the settings have made, if it is None or cannot."""
-    return app.can(model, sources) or app.can(None, sources) or app.offered()
+    return app.routing.can(model, sources) or app.routing.can(None, sources) or app.routing.offered()
 
 
 def seed_in(text: str) -> int | None:
@@ -159,7 +159,7 @@ def _value(what: str, behind: str, app: App, styles: Iterable[Style]) -> tuple[s
         value, _, rest = behind.partition("\n")
         return value.strip(), rest
     tokens = behind.split()
-    models, names = app.models(), {style.name.casefold() for style in styles}
+    models, names = app.routing.models(), {style.name.casefold() for style in styles}
     for many in range(min(len(tokens), _NAME_WORDS), 1, -1):
         value, rest = " ".join(tokens[:many]), " ".join(tokens[many:])
         if (what == "model" and models_like(value, models)) or (
@@ -170,7 +170,7 @@ def _value(what: str, behind: str, app: App, styles: Iterable[Style]) -> tuple[s
 
 
 def _model(value: str, sources: int, app: App, say: Translator) -> str:
-    models, able = app.models(), app.models(sources)
+    models, able = app.routing.models(), app.routing.models(sources)
     found = models_like(value, models)
     if not found:
         raise Impossible(say("parameter-model-unknown", name=_typed(value), known=_named(models, say)))
@@ -237,7 +237,9 @@ def _negative(value: str, can: Capabilities, app: App, say: Translator) -> str:
 
 def _lacking(key: str, has: Callable[[Capabilities], bool], app: App, say: Translator) -> Impossible:
     """The model has no such thing; the words name those that have."""
-    others = {name: m for name, m in app.models(0).items() if (can := app.can(name, 0)) and has(can)}
+    others = {
+        name: m for name, m in app.routing.models(0).items() if (can := app.routing.can(name, 0)) and has(can)
+    }
     return Impossible(say(key, number=len(others), known=_named(others, say)))
 
 

@@ -126,7 +126,7 @@ async def show(
     rest: dict[str, Any] = {
         "chat_id": chat,
         "message_thread_id": thread,
-        "reply_markup": markup or keyboards.picture(say, job.id, edits=app.offered().edit),
+        "reply_markup": markup or keyboards.picture(say, job.id, edits=app.routing.offered().edit),
         "reply_parameters": answer_to(answered),
         **_caption(app, job, say).as_caption_kwargs(),
     }
@@ -165,4 +165,4 @@ def media(
 
 
 def _caption(app: App, job: Job, say: Translator) -> Text:
-    return picture_caption(say, job, app.catalog)
+    return picture_caption(say, job, app.routing.catalog)

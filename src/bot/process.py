@@ -90,7 +90,7 @@ class BotParts:
 
 def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     """The dispatcher with every conversation, and the progress loop that belongs to it (not started)."""
-    messages = Messages(bot, app.ledger, texts, app.settings, edits=app.offered().edit)
+    messages = Messages(bot, app.ledger, texts, app.settings, edits=app.routing.offered().edit)
     outlook = Outlook(app)
     chats = Chats(app, bot)
     storage = RedisStorage(

@@ -277,7 +277,7 @@ async def look(app: App) -> Snapshot:
             pipe.zcard(keys.LINE(name))
             pipe.zrange(keys.LINE(name), 0, _NEXT - 1)
             pipe.scard(keys.SLOTS(name))
-            pipe.lrange(keys.TOOK(name, app.model(name, edit=False)), 0, -1)
+            pipe.lrange(keys.TOOK(name, app.routing.model(name, edit=False)), 0, -1)
             pipe.hmget(keys.GATE("provider", name), "closed", "open", "probe")
         pipe.zcard(keys.DUE())
         for key in QUEUE_KEYS:
@@ -369,7 +369,7 @@ def _provider(
     shut = max(0.0, (float(closed or 0) - now) / 1000)
     return ProviderHealth(
         name=name,
-        model=app.model(name, edit=False),
+        model=app.routing.model(name, edit=False),
         waiting=int(waiting),
         running=int(running),
         cap=app.cap(name),

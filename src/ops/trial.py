@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from src.app import App, Route
+from src.app import App
 from src.jobs import new_id
 from src.jobs.spending import PICTURES, worded
 from src.providers.base import Done, GenRequest, Provider, ProviderError, Ticket
+from src.routing import Route
 
 
 async def make_one(app: App, name: str) -> tuple[bool, str]:
     """One real picture of the model that new jobs get, as cheap as it makes them. Whether it was made, and what of it."""
-    provider, route = app.providers[name], Route(name, app.model(name, edit=False))
+    provider, route = app.providers[name], Route(name, app.routing.model(name, edit=False))
     seconds, began = app.settings.job_deadline, time.monotonic()
     request = GenRequest(new_id(), "a grey circle on white", route.model, quality="low", deadline=seconds)
     try:
@@ -24,7 +25,7 @@ async def make_one(app: App, name: str) -> tuple[bool, str]:
         return False, f"{route.model} made no picture: {error}"
     except TimeoutError:
         return False, f"{route.model} made no picture in {seconds} s; it may be paid for"
-    told, price = done.costs, app.charge(route).costs
+    told, price = done.costs, app.routing.charge(route).costs
     if told is not None:
         cost = f"it cost {told[0]:g} {told[1]}"
     elif len(price) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from src.app import App, Route
+from src.app import App
 from src.jobs import (
     NO_CHAT,
     TOOLS,
@@ -29,6 +29,7 @@ from src.jobs.switches import Feature
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
 from src.pipeline.blocked_words import has_blocked_word
+from src.routing import Route
 from src.settings import Settings
 from src.telemetry import job_spans
 
@@ -99,7 +100,7 @@ def wish_of(app: App, job: Job, update: str) -> Wish:
         references=spec.references,
         thread=spec.thread,
         group=job.wake.group,
-        model=app.catalog.key(job.provider, spec.model),
+        model=app.routing.catalog.key(job.provider, spec.model),
         quality=spec.quality,
         seed=spec.seed,
         negative_prompt=spec.negative_prompt,
@@ -135,7 +136,7 @@ async def ask(app: App, wish: Wish) -> Admission:
     route, instead_of = await _route_for(app, wish)
     admission = await _admit(app, wish, route, instead_of)
     if admission.verdict.startswith("spent") and app.settings.spend_cap_then == "cheaper":
-        for other in app.cheaper(route, _spec(wish, route)):
+        for other in app.routing.cheaper(route, _spec(wish, route)):
             if not await app.limiter.is_open(f"provider:{other.provider}"):
                 admission = await _admit(app, wish, other, instead_of)
             if admission.accepted:
@@ -199,7 +200,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             limits=limits_of(app.settings),
             deadline=app.settings.job_deadline,
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
-            charge=app.charge(route),
+            charge=app.routing.charge(route),
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
             # A client of the REST API is the owner's own.
             share=app.settings.free_pictures_day if app.settings.sells and wish.chat != NO_CHAT else None,
@@ -246,7 +247,7 @@ async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str,
             jobs=others,
             cap=app.cap(provider),
             note=note,
-            charge=app.charge(Route(provider, model)),
+            charge=app.routing.charge(Route(provider, model)),
         )
     )
     await notify.submit(released)
@@ -277,14 +278,14 @@ async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
     """The first provider that can do it with its model, and the one it stands in for: one whose breaker is open is
     asked only when no other can."""
     if wish.how in TOOLS:
-        if (tool := app.tool(wish.how)) is None:
+        if (tool := app.routing.tool(wish.how)) is None:
             raise NoProvider
         return Route(*tool), None
     sources = len(_spec(wish, Route("", "")).pictures)
-    first = app.route(wish.model, sources)
+    first = app.routing.route(wish.model, sources)
     if first is None:
         raise NoProvider
-    if others := app.others(first.provider, _spec(wish, first)):
+    if others := app.routing.others(first.provider, _spec(wish, first)):
         for route in (first, *others):
             if not await app.limiter.is_open(f"provider:{route.provider}"):
                 return route, None if route == first else first.provider

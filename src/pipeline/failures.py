@@ -10,12 +10,12 @@ from typing import Literal
 
 import structlog
 
-from src.app import Route
 from src.jobs import Job, State, transitions
 from src.pipeline import notify, retry_policy
 from src.pipeline.leases import Work
 from src.pipeline.retry_policy import Again, Elsewhere, GiveUp
 from src.providers.base import ErrorKind, ProviderError, Ticket
+from src.routing import Route
 from src.telemetry import job_spans, metrics
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:
         job,
         error,
         on_unknown=work.app.settings.submit_unknown,
-        others=work.app.others(job.provider, job.spec),
+        others=work.app.routing.others(job.provider, job.spec),
     )
     return await carry_out(work, job, decision)
 
@@ -140,7 +140,9 @@ async def move_on(work: Work, job_id: str, *, late: bool) -> None:
     if job.holder or job.lost or job.unknown:
         return
     if late or await work.app.limiter.is_open(f"provider:{job.provider}"):
-        await _fail_over(work, job, retry_policy.untried(job, work.app.others(job.provider, job.spec)))
+        await _fail_over(
+            work, job, retry_policy.untried(job, work.app.routing.others(job.provider, job.spec))
+        )
 
 
 async def expire(work: Work, job_id: str) -> None:
@@ -177,7 +179,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
                 wake=dataclasses.replace(job.wake, provider=name),
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),
-                charge=app.charge(Route(name, model)),
+                charge=app.routing.charge(Route(name, model)),
             )
         )
         await notify.submit(released)

@@ -20,11 +20,11 @@ from aiogram.exceptions import (
     TelegramServerError,
 )
 
-from src.app import Route
 from src.jobs import Job
 from src.jobs.transitions import Counter
 from src.pipeline import timeouts
 from src.providers.base import ErrorKind, ProviderError
+from src.routing import Route
 from src.telegram.client import Undeliverable
 from src.telegram.throttle import GateClosed
 

@@ -97,7 +97,7 @@ class WorkerProcess(Middleware):
         app = await self._stack.enter_async_context(open_app(settings))
         bot = make_bot(settings, app.limiter)
         self._stack.push_async_callback(bot.session.close)
-        _work = Work(app, bot, Messages(bot, app.ledger, Texts(), settings, edits=app.offered().edit))
+        _work = Work(app, bot, Messages(bot, app.ledger, Texts(), settings, edits=app.routing.offered().edit))
         self._scheduler = Scheduler(_work)
         heartbeat = Heartbeat(app, "worker")
         self._stack.push_async_callback(heartbeat.retire)

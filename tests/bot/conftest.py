@@ -47,7 +47,7 @@ async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIt
         settings = load_settings(**{**given, **settings_of_world})
         async with open_app(settings) as app:
             bot = make_bot(settings, OpenGates())
-            messages = Messages(bot, app.ledger, get_texts(), settings, edits=app.offered().edit)
+            messages = Messages(bot, app.ledger, get_texts(), settings, edits=app.routing.offered().edit)
             parts = make_dispatcher(app, bot, get_texts())
             made = World(settings, sandbox, app, bot, messages, parts, Inbox(app))
             made.start()

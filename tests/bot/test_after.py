@@ -180,7 +180,7 @@ async def test_what_a_model_does_without_words(
     assert (worked_on.spec.how, worked_on.spec.parent, worked_on.spec.model) == (how, job.id, model)
     assert worked_on.spec.source == shown.media["file_id"]
     # Others would draw what this model only enlarges or cuts out.
-    assert world.app.others("kie", worked_on.spec) == ()
+    assert world.app.routing.others("kie", worked_on.spec) == ()
     await pressed(world, anna, second, "⋯")
     await pressed(world, anna, second, SAID[lang]["details"])
     said = await anna.wait_for(lambda m: m.reply_to == second.message_id)

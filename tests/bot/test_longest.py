@@ -25,7 +25,7 @@ def settings_of_world() -> dict[str, object]:
 @pytest.mark.parametrize(("lang", "more"), [("en", "and 2 requests more"), ("ru", "и ещё 2 запроса")])
 async def test_the_longest_lists(world: World, lang: str, more: str) -> None:
     admin = world.sandbox.person("Root", id=77, language_code=lang)
-    assert len(world.app.models()) > 12
+    assert len(world.app.routing.models()) > 12
     shown = await admin.reply_after(await admin.send_text("/models"))
     assert len(shown.buttons) > 12
     # What takes no words is a tool under a picture, and draws nothing.

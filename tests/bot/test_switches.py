@@ -90,18 +90,18 @@ async def test_features_and_models_go_off_and_on(
     listed = await admin.reply_after(await admin.send_text("/models"))
     await _tapped(world, admin, listed, models)
     app = world.app
-    key, name = next((key, model.name.of(lang)) for key, model in app.every_model().items())
+    key, name = next((key, model.name.of(lang)) for key, model in app.routing.every_model().items())
     await _tapped(world, admin, listed, name)
     assert listed.button(f"⚪️ {name}")
-    assert key not in app.models()
+    assert key not in app.routing.models()
     assert none in (await anna.reply_after(await anna.send_text(f"a cat --model {key}"))).text
-    usual = app.catalog.key("openai", app.model("openai", edit=False))
+    usual = app.routing.catalog.key("openai", app.routing.model("openai", edit=False))
     await app.switches.turn_model(str(usual), on=False)
-    route = app.route(None, 0)
-    assert route is None or app.catalog.key(*route) != usual
+    route = app.routing.route(None, 0)
+    assert route is None or app.routing.catalog.key(*route) != usual
     for known in (key, str(usual)):
         await app.switches.turn_model(known, on=True)
-    assert app.route(None, 0) is not None
+    assert app.routing.route(None, 0) is not None
     acts = (await admin.reply_after(await admin.send_text("/journal"))).text
     assert (acts.count("edits"), acts.count(f" {key}")) == (2, 1)
 

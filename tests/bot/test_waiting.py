@@ -218,7 +218,9 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)
     estimates = await outlook.estimates(standing.jobs, standing.lines)
     for on in (False, True):
-        await world.app.switches.turn_model(str(world.app.catalog.key("kie", "nano-banana-2-1")), on=on)
+        await world.app.switches.turn_model(
+            str(world.app.routing.catalog.key("kie", "nano-banana-2-1")), on=on
+        )
         assert (await outlook.faster(standing.jobs, estimates) is not None) is on
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()

@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 import redis
 
-from src.app import Route
 from src.jobs import Job, Ledger, Spec, State, Wake, keys, new_id, transitions
 from src.pipeline import admission, failures
 from src.pipeline.admission import Wish
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, Provider
+from src.routing import Route
 from tests.jobs.states import CAP, LIMITS, admitted, claimed, in_state
 
 
@@ -40,21 +40,21 @@ def _spec(model: str, **more: Any) -> Spec:
 
 def test_the_same_model_comes_first_and_then_what_others_make(work: Work) -> None:
     settings = work.app.settings
-    others = work.app.others("kie", _spec("gpt-image-2-text-to-image"))
+    others = work.app.routing.others("kie", _spec("gpt-image-2-text-to-image"))
     assert others[0] == Route("openai", "gpt-image-2")
     assert others[1:] == (Route("openrouter", settings.openrouter_model),)  # type: ignore[attr-defined]
-    seedream = work.app.others("kie", _spec("seedream/4.5-text-to-image"))
+    seedream = work.app.routing.others("kie", _spec("seedream/4.5-text-to-image"))
     assert [route.provider for route in seedream] == ["openrouter", "openai"]
     assert seedream[0].model == "bytedance-seed/seedream-4.5"
 
 
 def test_who_cannot_make_it_is_not_asked(work: Work) -> None:
-    edit = work.app.others("kie", _spec("nano-banana-2-1", source="file"))
+    edit = work.app.routing.others("kie", _spec("nano-banana-2-1", source="file"))
     assert [route.provider for route in edit] == ["openai"]
     # The same model edits there, whatever its provider does by the settings.
-    edit = work.app.others("openai", _spec("gpt-image-2", source="file"))
+    edit = work.app.routing.others("openai", _spec("gpt-image-2", source="file"))
     assert edit == (Route("kie", "gpt-image-2-image-to-image"),)
-    assert work.app.others("openai", _spec("gpt-image-2", prompt="x" * 6000)) == ()
+    assert work.app.routing.others("openai", _spec("gpt-image-2", prompt="x" * 6000)) == ()
     off = replace(work.app, settings=work.app.settings.model_copy(update={"failover": False}))
     assert off.others("kie", _spec("nano-banana-2-1")) == ()
 

@@ -16,11 +16,11 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import GetMe, TelegramMethod
 
-from src.app import Route
 from src.jobs import Job, Spec, State, Wake
 from src.pipeline import retry_policy
 from src.pipeline.retry_policy import Again, Elsewhere, GiveUp
 from src.providers.base import ErrorKind, ProviderError
+from src.routing import Route
 from src.telegram.client import Undeliverable
 
 CALL = cast(TelegramMethod[Any], GetMe())

@@ -12,13 +12,14 @@ from typing import Any, cast
 import pytest
 import redis
 
-from src.app import Route, open_app
+from src.app import open_app
 from src.jobs import Admission, Job, Ledger, keys, transitions
 from src.jobs.spending import Costs, day, sums, worded
 from src.pipeline import admission, failures, submit
 from src.pipeline.admission import Wish
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, Done, ErrorKind, GenRequest, ImageRef, Provider, ProviderError
+from src.routing import Route
 from src.settings import SettingsError, load_settings
 from tests.jobs.states import claimed
 
@@ -115,7 +116,7 @@ async def _all(work: Work) -> Costs:
 
 def test_what_a_picture_is_expected_to_cost(work: Work) -> None:
     def costs(provider: str, model: str) -> str:
-        return worded(work.app.charge(Route(provider, model)).costs)
+        return worded(work.app.routing.charge(Route(provider, model)).costs)
 
     assert costs("kie", "nano-banana-2-1") == "1 pictures, 0.3 USD"
     assert costs("openai", "big") == "1 pictures, 1.2 USD"

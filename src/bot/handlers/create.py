@@ -189,7 +189,7 @@ async def choose(
             await state.set_state(Dialog.choices)
             await _choose(message, state, app, say, page=value)
             await callback.answer()
-        case "model", value if value in app.models(_sources(data)):
+        case "model", value if value in app.routing.models(_sources(data)):
             await _choose(message, state, app, say, model=value, page="advanced")
             await callback.answer()
         case "quality", value if value in _can(data, app).qualities:
@@ -276,7 +276,7 @@ async def _choose(message: Message, state: FSMContext, app: App, say: Translator
 
 async def choices(data: Mapping[str, Any], app: App, say: Translator, chat: int) -> dict[str, Any]:
     """The dialog's message, as arguments of a call: the page that it is at. `chat`: with the person, whose number it has."""
-    can, models = _can(data, app), app.models(_sources(data))
+    can, models = _can(data, app), app.routing.models(_sources(data))
     styles = [one.name for one in await all_styles(app)]
     page = _PAGES.get(data.get("page") or "", "dialog-choose-edit" if data.get("source") else "dialog-choose")
     about = [say(page)]
@@ -327,13 +327,13 @@ def _can(data: Mapping[str, Any], app: App) -> Capabilities:
 
 def _model_of(data: Mapping[str, Any], app: App) -> str | None:
     """The model of the catalog that will make it; None: the catalog does not have it."""
-    route = app.route(data.get("model"), _sources(data))
-    return route and app.catalog.key(*route)
+    route = app.routing.route(data.get("model"), _sources(data))
+    return route and app.routing.catalog.key(*route)
 
 
 def _model_name(data: Mapping[str, Any], app: App, say: Translator) -> str:
-    route = app.route(data.get("model"), _sources(data))
-    return app.catalog.shown(*route, say.lang) if route else ""
+    route = app.routing.route(data.get("model"), _sources(data))
+    return app.routing.catalog.shown(*route, say.lang) if route else ""
 
 
 def _fitted(data: Mapping[str, Any], can: Capabilities) -> dict[str, Any]:
@@ -539,7 +539,7 @@ async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Trans
         "count": 1,
         "source": job.spec.source,
         "references": job.spec.references,
-        "model": app.catalog.key(job.provider, job.spec.model),
+        "model": app.routing.catalog.key(job.provider, job.spec.model),
         "parent": job.spec.parent,
         "how": job.spec.how,
         **_as_it_was(job),

@@ -134,17 +134,17 @@ async def of_job(
 
 
 def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> InlineKeyboardMarkup:
-    edits = app.offered().edit
+    edits = app.routing.offered().edit
     if not all_of_them:
         return keyboards.picture(say, job.id, edits=edits)
-    tools = {tool for tool in TOOLS if app.tool(tool) is not None}
+    tools = {tool for tool in TOOLS if app.routing.tool(tool) is not None}
     return keyboards.more(say, job, edits=edits, tools=tools)
 
 
 async def _tell(app: App, message: Message | InaccessibleMessage, job: Job, say: Translator) -> None:
     """Say how a picture was made and where it comes from, in answer to it."""
     parent = await app.ledger.job(job.spec.parent) if job.spec.parent else None
-    text = lineage.details(say, job, parent, app.catalog)
+    text = lineage.details(say, job, parent, app.routing.catalog)
     if isinstance(message, Message):
         await message.reply(**text.as_kwargs(), reply_markup=keyboards.details(say, job))
 

@@ -10,11 +10,12 @@ from aiogram.enums import ChatType
 from aiogram.filters import Command
 from aiogram.types import CallbackQuery, Message
 
-from src.app import App, Route
+from src.app import App
 from src.bot.chats import Chats
 from src.jobs import Person
 from src.jobs.estimate import FEW, usual
 from src.providers.catalog import Offer
+from src.routing import Route
 from src.telegram import admin_keyboards, keyboards
 from src.telegram.i18n import Translator
 from src.telegram.keyboards import OfModel
@@ -41,7 +42,7 @@ async def choose(
     say: Translator,
 ) -> None:
     message, key = callback.message, callback_data.key
-    if not isinstance(message, Message) or (key and key not in app.models()):
+    if not isinstance(message, Message) or (key and key not in app.routing.models()):
         await callback.answer(say("toast-old"))
         return
     group = message.chat.type != ChatType.PRIVATE
@@ -60,10 +61,10 @@ async def choose(
 
 async def _models(app: App, chosen: str | None, say: Translator, *, group: bool = False) -> dict[str, Any]:
     """The text and keyboard of /models, as arguments of a call."""
-    models = app.models()
+    models = app.routing.models()
     lines = [say("models-of-chat" if group else "models-title")]
     for key, model in models.items():
-        offers = app.offers(key, 0) or app.offers(key, 1)
+        offers = app.routing.offers(key, 0) or app.routing.offers(key, 1)
         facts = [say("model-line", name=model.name.of(say.lang), good=model.good_at.of(say.lang))]
         facts += filter(None, [_price(offers[0], say), await _time(app, offers[0], say)])
         lines.append("\n    ".join(facts))
@@ -75,8 +76,8 @@ async def _models(app: App, chosen: str | None, say: Translator, *, group: bool 
 
 def model_named(chosen: str | None, app: App, say: Translator) -> str:
     """What people see as the name of the model that draws for who has chosen that one, or none."""
-    route = app.route(chosen, 0)
-    return app.catalog.shown(*route, say.lang) if route else "–"
+    route = app.routing.route(chosen, 0)
+    return app.routing.catalog.shown(*route, say.lang) if route else "–"
 
 
 def _price(offer: Offer, say: Translator) -> str | None:

@@ -43,9 +43,9 @@ async def choose(
     match callback_data.what, callback_data.value:
         case "lang", value if value in ("auto", *LANGUAGES):
             await app.ledger.choose(person.id, lang="" if value == "auto" else value)
-        case "aspect", value if value in app.offered().aspects:
+        case "aspect", value if value in app.routing.offered().aspects:
             await app.ledger.choose(person.id, aspect=value)
-        case "count", value if value in map(str, keyboards.counts(app.offered())):
+        case "count", value if value in map(str, keyboards.counts(app.routing.offered())):
             await app.ledger.choose(person.id, count=int(value))
         case "first", "photo" | "file":
             await app.ledger.choose(person.id, first=callback_data.value)
@@ -71,7 +71,7 @@ def _settings(person: Person, app: App, say: Translator) -> dict[str, Any]:
             model=model_named(person.model, app, say),
             first=say("first-file" if person.first == "file" else "first-photo"),
         ),
-        "reply_markup": keyboards.settings(say, person, app.offered()),
+        "reply_markup": keyboards.settings(say, person, app.routing.offered()),
     }
 
 

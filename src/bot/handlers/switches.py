@@ -50,7 +50,7 @@ async def tapped(
     callback: CallbackQuery, callback_data: OfSwitch, app: App, say: Translator, update_id: int
 ) -> None:
     what, name, on = callback_data.what, callback_data.name, callback_data.on
-    models = app.every_model()
+    models = app.routing.every_model()
     feature = next((feature for feature in FEATURES if feature == name), None)
     if what == "pause":
         await (app.switches.resume() if on else app.switches.pause(""))
@@ -78,7 +78,7 @@ def _features(app: App, say: Translator) -> dict[str, Any]:
 
 def _models(app: App, say: Translator) -> dict[str, Any]:
     """The same for the models."""
-    models = app.every_model()
+    models = app.routing.every_model()
     names = {key: model.name.of(say.lang) for key, model in models.items()}
     on = {key for key in models if app.switches.has_model(key)}
     return {"text": say("switches-models"), "reply_markup": admin_keyboards.model_switches(say, names, on)}
