@@ -32,7 +32,7 @@ class Transition(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What admission checks; from the settings and the person's tier.
+    """What admission checks, as the settings say; `admit.lua` changes them by the person's tier and own limits.
 
     Attributes:
         rate, window: requests in a sliding window of that many seconds.
