@@ -686,10 +686,17 @@ def load_redis_url() -> str | None:
         raise SettingsError(_wrong(error, "REDIS_URL")) from None
 
 
+# A bound of a number: how the table shows it, and what is said of what lies beyond.
+_BOUNDS = {"ge": ("≥", "{} or more"), "gt": (">", "more than {}"), "le": ("≤", "{} or less")}
+
+
 def _wrong(error: ValidationError, of: str = "") -> str:
     lines = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False):
+    for item in error.errors(include_input=False, include_url=False):
         message = item["msg"].removeprefix("Value error, ")
+        for name, bound in item.get("ctx", {}).items():
+            if name in _BOUNDS:
+                message = f"expected {_BOUNDS[name][1].format(str(bound).removesuffix('.0'))}"
         name = of or ".".join(str(part) for part in item["loc"]).upper()
         lines.append(f"{name}: {message}" if name else message)
     return "Settings that need mending:\n  " + "\n  ".join(lines)
@@ -707,13 +714,17 @@ def get_settings() -> Settings:
 
 def table() -> str:
     """The README's table of settings, in Markdown."""
-    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    rows = ["| variable | default, bounds | what it is |", "|---|---|---|"]
     fields = dict(Settings.model_fields)
     at = list(fields).index("provider") + 1
     theirs = [field for c in provider_clients().values() for field in c.settings.model_fields.items()]
     theirs += [(f"<provider>_{name}", info) for name, (_, info) in _OF_ROUTE.items()]
     for name, info in [*list(fields.items())[:at], *theirs, *list(fields.items())[at:]]:
         default = info.default
-        shown = "" if default is None or default == () else f"`{default}`"
-        rows.append(f"| `{name.upper()}` | {shown} | {info.description} |")
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        shown = [] if default is None or default == () else [f"`{default}`"]
+        for bound in info.metadata:
+            shown += (f"{sign} {getattr(bound, n)}" for n, (sign, _) in _BOUNDS.items() if hasattr(bound, n))
+        rows.append(f"| `{name.upper()}` | {', '.join(shown)} | {info.description} |")
     return "\n".join(rows)

@@ -54,6 +54,19 @@ def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
     assert "my secret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("job_deadline", 5, "10 or more"),
+        ("job_deadline", 99_999, "86400 or less"),
+        ("telegram_rate", 0, "more than 0"),
+    ],
+)
+def test_a_number_out_of_bounds_is_told_them(name: str, value: int, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name.upper()}: expected {said}$"):
+        load_settings(**{name: value})
+
+
 def test_without_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
     assert load_settings().telegram_token is None
