@@ -44,7 +44,7 @@ class Inbox:
         self.key = keys.UPDATES(self._bot_id)
 
     async def put(self, updates: Sequence[Mapping[str, Any]]) -> int:
-        """Take updates; how many of them are new. May be said again after a lost answer.
+        """Take updates; how many of them are new. May be called again after a lost answer.
 
         Raises:
             InboxFull: none was taken.

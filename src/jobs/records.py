@@ -160,6 +160,14 @@ class Job:
     """A job as read from the ledger. Times are ms of Redis's clock; 0 where not reached.
 
     Attributes:
+        fence: goes up with each claim; a step's changes count only while it still holds this number.
+        holder: the process that has claimed it; lost: the one that had it before and fell silent; lost_attempt: the
+            span of what that one was at. limited: the gate that last put a step off.
+        generation: span of what the provider draws, since it was accepted; ticket: the provider's name for it (`Ticket`).
+        result: where the picture is, or what is known of it; shown: where it is shown, and what by (message and file
+            ids), once it is.
+        kind, code: why there is no picture, in our words (`ErrorKind` and others) and the provider's. told: a job
+            without a picture has ended, as its person knows.
         tries, deliveries: attempts at its submit (to this provider) and at showing its outcome.
         unknown: submits of which nobody knows whether the provider took them.
         failovers: providers that have had it, in order, once one has failed.

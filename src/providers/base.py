@@ -269,7 +269,17 @@ class Callback:
 class ErrorKind(StrEnum):
     """Why a step failed, in the pipeline's words; the person's text is chosen by it.
 
-    MODEL_GONE: the provider does not have the model, or not where the settings say.
+    In brackets the HTTP statuses that mean it where the body says nothing more (`refusals.kind_of_status`).
+
+    MODERATED_INPUT, MODERATED_OUTPUT: the provider's filter refused the words or a picture given, or what was drawn.
+    INVALID_REQUEST: it does not take the request as it is (other 4xx). BAD_SOURCE: it, or we, cannot read a picture given.
+    AUTH: it does not take our key (401, 403). QUOTA: our balance there is spent (402).
+    MODEL_GONE: it does not have the model, or not where the settings say.
+    RATE_LIMITED: we ask too often (429). OVERLOADED: it has too much to do (409, 425, 503, 529).
+    TIMEOUT: no answer in time, from it or from a server on the way (408, 504, 524).
+    NOT_FOUND: it does not know the task or the result, or no longer (404).
+    UPSTREAM: it failed (other 3xx, 5xx). NETWORK: it could not be reached, or the connection broke off.
+    BAD_RESULT: what came is no picture that can be shown.
     """
 
     MODERATED_INPUT = "moderated_input"

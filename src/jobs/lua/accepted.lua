@@ -5,7 +5,7 @@
 -- ARGV  1 job  2 fence  3 ticket (JSON; empty: a synchronous call is about to start and its holder keeps the lease)
 --       4 ms until the first poll, or the lease  5 generation span  6 holder (empty once there is a ticket)
 --       7 "1": the provider was asked to call back
--- Returns 1 (also when it is said again), or 0 when the job is no longer ours (cancelled, or taken over).
+-- Returns 1 (also when it is called again), or 0 when the job is no longer ours (cancelled, or taken over).
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'deadline', 'ticket', 'provider')
 if f.state == 'running' and f.fence == ARGV[2] and f.ticket == ARGV[3] then return 1 end

@@ -42,7 +42,7 @@ end
 -- A lease is live while its holder is named and the job is not due.
 local function leased(id, holder) return holder ~= '' and due_at(id) > NOW end
 
--- Whether who had the job under that fence let it go, and nobody has taken it since: the script that did is said again.
+-- Whether who had the job under that fence let it go, and nobody has taken it since: the script that did is called again.
 local function let_go(f, fence) return f.holder == '' and tonumber(f.fence) == tonumber(fence) + 1 end
 
 -- A lease ran out unfinished: name the lost holder and the span of its attempt for the next claim.

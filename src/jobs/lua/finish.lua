@@ -25,7 +25,7 @@ local function others_open()
 end
 
 if f.told == '1' and f.fence == ARGV[2] then
-  return {f.state, others_open(), NOW - tonumber(f.created)} -- said again: the first answer was lost
+  return {f.state, others_open(), NOW - tonumber(f.created)} -- called again: the first answer was lost
 end
 if f.fence ~= ARGV[2] or (f.state ~= 'delivering' and f.told ~= '0') then return {''} end
 local outcome = f.state

@@ -4,7 +4,7 @@
 -- ARGV  1 job  2 fence  3 result (JSON)  4 bytes of the picture in our store (0: the result has an address)
 --       5 cap of the provider  6 model (its duration is kept)  7 ms that the provider says it took (empty: until now)
 --       8 what it says it cost: JSON {unit: millionths}
--- Returns {1, released…} (also when it is said again), or {0}.
+-- Returns {1, released…} (also when it is called again), or {0}.
 
 -- Of many that end at once only some are kept, so that the list spans at least two generations: what ended
 -- within a second after a common start took equally long, and says little of the others.

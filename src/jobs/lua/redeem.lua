@@ -2,7 +2,7 @@
 --
 -- Keys  balance, promos, redeemed
 -- ARGV  1 code  2 user  3 the update in which they say it
--- Returns {"ok", pictures, pictures that they have bought and not had} (also when it is said again) ; {"known"}: they had
+-- Returns {"ok", pictures, pictures that they have bought and not had} (also when it is called again) ; {"known"}: they had
 --   it before ; {"gone"}: it was said as often as it may ; {"unknown"}
 local promo = redis.call('HGET', P .. 'promos', ARGV[1])
 if not promo then return {'unknown'} end

@@ -3,7 +3,7 @@
 -- Keys  job, line, slots, tags
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
 --       8 JSON: costs, caps (spending.Charge)
--- Returns {1, released…} (only {1} when it is said again), or {0} when the job is no longer ours or that costs too much.
+-- Returns {1, released…} (only {1} when it is called again), or {0} when the job is no longer ours or that costs too much.
 local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers',
   'generation', 'spec', 'user', 'charge', 'unknown', 'lost')

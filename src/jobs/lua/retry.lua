@@ -4,7 +4,7 @@
 -- Keys  job
 -- ARGV  1 job  2 fence  3 ms until then  4 note for the story  5 "1": this try does not count
 --       6 counter of the job that goes up by one (empty: none)
--- Returns 1 (also when it is said again), or 0 when the job is no longer ours.
+-- Returns 1 (also when it is called again), or 0 when the job is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told', 'provider', 'generation', 'spec')
 if let_go(f, ARGV[2]) and (f.state == 'submitting' or f.state == 'ready') then return 1 end
