@@ -11,6 +11,7 @@ import structlog
 
 from src.app import App
 from src.jobs import Job, credit, keys, transitions
+from src.jobs.spending import day
 from src.pipeline import admission
 from src.store.blobs import ORIGINALS, BlobsAway
 
@@ -19,7 +20,6 @@ log = structlog.get_logger(__name__)
 # Of a person's keys these go by themselves, within the hour or with what is under way; a time to cool down would else
 # be ended by whom it is meant for.
 _BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED, keys.GUESSES)
-_DAY_MS = 86_400_000
 # A ban would else be undone by its owner.
 _NOT_THEIRS = frozenset({"blocked", "why", "tier", "rate", "active"})
 
@@ -103,7 +103,7 @@ async def _jobs_of(app: App, user: str) -> AsyncIterator[str]:
 
 async def _forget_costs(app: App, user: str) -> None:
     """What a person's pictures cost; but for today's, which a cap counts."""
-    today = keys.SPENDER(await app.ledger.now() // _DAY_MS)
+    today = keys.SPENDER(day(await app.ledger.now()))
     async for name in app.redis.scan_iter(keys.SPENDER("*"), count=1000):
         theirs = [unit async for unit, _ in app.redis.hscan_iter(name, match=f"{user} *")]
         if theirs and name != today:

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
-from aiogram import Bot
+from aiogram import Bot, F
 from aiogram.enums import ChatType
 from aiogram.exceptions import (
     TelegramAPIError,
@@ -54,6 +54,9 @@ from src.telegram.status_text import Offer
 from src.telegram.throttle import priority
 
 log = structlog.get_logger(__name__)
+
+NO_COMMAND = ~F.text.startswith("/")
+"""Filter: the message is no command."""
 
 # Letters and symbols of Unicode that show nothing; people send them as empty messages.
 _BLANKS = frozenset("\u2800\u3164\u115f\u1160\uffa0")

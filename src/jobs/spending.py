@@ -14,7 +14,8 @@ from typing import Any
 PICTURES = "pictures"
 """The unit in which each job costs one; the others are money, as catalog and providers name it."""
 _ONE = 1_000_000
-DAY_MS = 86_400_000
+DAY = 86_400
+DAY_MS = 1000 * DAY
 
 Costs = Mapping[str, int]
 """Millionths by unit."""

@@ -38,6 +38,7 @@ from observability.addresses import safe_url
 from observability.process import memory_share
 from src.app import open_app
 from src.jobs import Ledger, keys
+from src.jobs.spending import DAY_MS
 from src.limits import Limiter
 from src.local.folders import NoFolder, make_folder
 from src.local.redis_server import NoRedis, found, redis_server
@@ -52,7 +53,6 @@ from src.telegram.client import make_bot
 _OLDEST_REDIS = (6, 2)
 _CONNECT_SECONDS = 3.0
 _CLOCK_SECONDS = 10.0
-_DAY_MS = 86_400_000
 # Of the machine: bot, worker, api and Redis; and what it is to have free.
 _LEAST_MEMORY = 1_000_000_000
 _LEAST_DISK = 1_000_000_000
@@ -254,7 +254,7 @@ async def _untold(settings: Settings) -> str:
         return ""  # said above
     finally:
         await client.aclose()
-    if int(seen.get("tapped", 0)) - int(seen.get("told", 0)) < _DAY_MS:
+    if int(seen.get("tapped", 0)) - int(seen.get("told", 0)) < DAY_MS:
         return ""
     return "is off, so people have to tap “Make it”: set it to 100 % with @BotFather's /setinlinefeedback"
 

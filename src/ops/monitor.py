@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.jobs import keys
+from src.jobs.spending import DAY_MS
 from src.ops import heartbeat, samples
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
@@ -20,8 +21,6 @@ from src.ops.pulse import Pulse
 from src.ops.snapshot import Snapshot, look
 
 log = structlog.get_logger(__name__)
-
-_DAY_MS = 86_400_000
 
 
 class Monitor:
@@ -69,5 +68,5 @@ class Monitor:
         redis = self._app.redis
         await heartbeat.forget(self._app.ledger, snapshot.at)
         await samples.keep_pace(self._app.ledger, snapshot.at, snapshot.store.memory)
-        kept = self._app.settings.job_ttl_days * _DAY_MS
+        kept = self._app.settings.job_ttl_days * DAY_MS
         await redis.zremrangebyscore(keys.FAILED(), "-inf", snapshot.at - kept)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.jobs import State, keys
+from src.jobs.spending import DAY
 from src.ops.leader import Leader
 from src.store.blobs import ORIGINALS, UPLOADS, Blob, BlobsAway
 
@@ -21,7 +22,6 @@ log = structlog.get_logger(__name__)
 
 EVERY = 30.0
 """Seconds between two sweeps."""
-_DAY = 86_400
 # A picture is taken for twice as large as the mean, and for no less than this.
 _USUAL_BYTES = 2_000_000
 # Jobs that may come between two sweeps, at the rate at which Telegram takes their pictures.
@@ -70,7 +70,7 @@ class Sweeper:
         found = sorted([blob async for blob in app.blobs.all(ORIGINALS)], key=lambda blob: blob.at)
         delivered, useless = await self._known(found)
         uploads = [blob async for blob in app.blobs.all(UPLOADS)]
-        oldest = now - app.settings.blobs_days * _DAY
+        oldest = now - app.settings.blobs_days * DAY
         drop = useless + [blob for blob in delivered if blob.at < oldest]
         latest = now - app.settings.job_deadline - _UPLOAD_SECONDS
         drop += [blob for blob in uploads if blob.at < latest]

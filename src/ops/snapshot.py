@@ -15,7 +15,7 @@ from typing import Any
 from src.app import App
 from src.jobs import keys
 from src.jobs.estimate import usual
-from src.jobs.spending import Spent, amount, day
+from src.jobs.spending import DAY_MS, Spent, amount, day
 from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
@@ -27,7 +27,6 @@ WINDOW = 600.0
 """Seconds that means and rates are taken over."""
 _STALLED_MS = 30_000
 _BACKLOG = 100
-_DAY_MS = 86_400_000
 # Less says nothing of a day.
 _PACE_MS = 6 * 3_600_000
 # Jobs in line among which the oldest is looked for: a person's hundredth is not what the line waits for.
@@ -415,4 +414,4 @@ def _days_left(memory: int, most: int, before: str | None, now: int) -> float | 
     at, then = map(int, before.split())
     if now - at < _PACE_MS or memory <= then:
         return None
-    return (most - memory) / ((memory - then) / ((now - at) / _DAY_MS))
+    return (most - memory) / ((memory - then) / ((now - at) / DAY_MS))

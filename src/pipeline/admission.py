@@ -25,6 +25,7 @@ from src.jobs import (
     transitions,
 )
 from src.jobs.answers import Ending
+from src.jobs.spending import DAY
 from src.jobs.switches import Feature
 from src.jobs.uploads import is_upload
 from src.pipeline import notify, timeouts
@@ -33,7 +34,6 @@ from src.routing import Route
 from src.settings import Settings
 from src.telemetry import job_spans
 
-_DAY = 86_400
 NO_LIMIT = 1_000_000
 _SEEDS = 2**31
 
@@ -204,7 +204,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
             # A client of the REST API is the owner's own.
             share=app.settings.free_pictures_day if app.settings.sells and wish.chat != NO_CHAT else None,
-            ttl=app.settings.job_ttl_days * _DAY,
+            ttl=app.settings.job_ttl_days * DAY,
             update=wish.update,
             kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
             group=wish.group,

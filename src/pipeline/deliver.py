@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
 from src.jobs.answers import Finish
+from src.jobs.spending import DAY
 from src.jobs.uploads import name_of
 from src.pipeline import failures, notify, retry_policy, timeouts
 from src.pipeline.leases import Work
@@ -34,8 +35,6 @@ from src.telegram.throttle import GateClosed, priority
 from src.telemetry import job_spans, metrics
 
 log = structlog.get_logger(__name__)
-
-_DAY = 86_400
 
 
 async def show(work: Work, job: Job, request: Request | None) -> None:
@@ -202,7 +201,7 @@ async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
 async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = "") -> Finish:
     settings = work.app.settings
     finish = await work.app.commit(
-        transitions.finish(job.id, job.fence, shown=shown, ttl=settings.job_ttl_days * _DAY, kind=kind)
+        transitions.finish(job.id, job.fence, shown=shown, ttl=settings.job_ttl_days * DAY, kind=kind)
     )
     if not finish.outcome:
         return finish

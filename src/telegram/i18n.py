@@ -90,6 +90,10 @@ def get_texts() -> Texts:
     return Texts()
 
 
+TOAST = 200
+"""Longest answer to a tap, in UTF-16 code units."""
+
+
 def shorten(text: str, units: int) -> str:
     """Cut to `units` UTF-16 code units, Telegram's measure, never through a character."""
     if width(text) <= units:

@@ -15,13 +15,13 @@ from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
 from src.jobs import keys
+from src.jobs.spending import DAY
 from src.providers.base import ErrorKind, ProviderError
 from src.telegram.i18n import Translator, get_texts, language_of
 
 log = structlog.get_logger(__name__)
 
 _AGAIN_SECONDS = 6 * 3600
-_DAY = 86_400.0
 _HOUR = 3600.0
 _REASONS = {
     ErrorKind.QUOTA: "owner-quota",
@@ -68,9 +68,9 @@ class Owner:
         # The next one that passes is to be known of.
         self._passed.pop(provider, None)
         key = keys.LIMITED(provider)
-        await self._app.redis.set(key, f"{time.time():.0f}", nx=True, ex=int(7 * _DAY))
+        await self._app.redis.set(key, f"{time.time():.0f}", nx=True, ex=7 * DAY)
         since = await self._app.redis.get(key)
-        return time.time() - float(since or time.time()) >= _DAY
+        return time.time() - float(since or time.time()) >= DAY
 
     async def _tell(self, provider: str, reason: str, **facts: str) -> None:
         key = keys.TOLD(provider, reason)

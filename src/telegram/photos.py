@@ -33,6 +33,7 @@ from aiogram.utils.formatting import Text
 from PIL import Image
 
 from src.jobs import Job, Ledger, Request, keys
+from src.jobs.spending import DAY
 from src.providers.base import ErrorKind, Picture, ProviderError
 from src.settings import Settings
 from src.telegram import tiles
@@ -47,7 +48,6 @@ from src.telegram.client import (
 )
 
 _UPLOAD_SECONDS = 120
-_DAY = 86_400
 
 _WORD, _ARTICLE = re.compile(r"\w+"), re.compile(r"^(?:an?|the)\s+")
 _NAME_WORDS, _NAME_LENGTH = 6, 40
@@ -63,7 +63,7 @@ class Media:
         self._bot = bot
         self._ledger = ledger
         self._storage = settings.inline_storage_chat
-        self._keep = settings.job_ttl_days * _DAY
+        self._keep = settings.job_ttl_days * DAY
 
     async def show(
         self,
@@ -115,7 +115,7 @@ class Media:
             return dict(json.loads(known))
         sent = await self._in_a_form(job, image, self._store, Text(), album=False, original=original)
         stored = shown_in(sent) if sent is not None else {}
-        await self._ledger.client.set(key, json.dumps(stored), ex=_DAY)
+        await self._ledger.client.set(key, json.dumps(stored), ex=DAY)
         return stored
 
     async def put_stored(

@@ -19,6 +19,7 @@ from src.app import App
 from src.bot import broadcasting
 from src.bot.broadcasting import Notice
 from src.bot.handlers.admin import ByAdmin, note
+from src.bot.ordering import NO_COMMAND
 from src.jobs import keys
 from src.telegram import admin_keyboards
 from src.telegram.admin_keyboards import OfBroadcast
@@ -182,7 +183,7 @@ def _is_no_command(message: Message) -> bool:
 def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="broadcast")
-    private, text = F.chat.type == ChatType.PRIVATE, F.text & ~F.text.startswith("/")
+    private, text = F.chat.type == ChatType.PRIVATE, F.text & NO_COMMAND
     router.message.register(broadcast, Command("broadcast"), ByAdmin(), private)
     router.message.register(worded, StateFilter(Writing.ru, Writing.en), ByAdmin(), private, text)
     router.message.register(pictured, Writing.photo, ByAdmin(), private, F.photo)

@@ -1,5 +1,6 @@
-"""Asking for pictures in a private chat: plain words, a photo with words, an answer to a picture, and
-the /create dialog (words, then format and number in one message, what else there is behind *Advanced*, then go)."""
+"""Asking for pictures. In a private chat: plain words, a photo with words, an answer to a picture, and the /create
+dialog (words, then format and number in one message, what else there is behind *Advanced*, then go). In every chat: the
+question for other words, or for what to change, that a button asks."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from aiogram.utils.formatting import BlockQuote, Code, Text, TextMention
 from src.app import App
 from src.bot import lineage
 from src.bot.ordering import (
+    NO_COMMAND,
     Asking,
     BadSource,
     answered_by,
@@ -38,14 +40,13 @@ from src.pipeline.admission import Wish
 from src.providers.base import Capabilities
 from src.telegram import keyboards
 from src.telegram.client import answer_to, is_missing, is_unchanged
-from src.telegram.i18n import Translator, shorten
+from src.telegram.i18n import TOAST, Translator, shorten
 from src.telegram.keyboards import OfDialog, Surprise
 
 _PRIVATE = F.chat.type == "private"
-_WORDS = F.text | F.func(words_of)
+_WORDS = (F.text | F.func(words_of), NO_COMMAND)
 _DIALOG_PROMPT = 500
 _OLD_WORDS = 3500
-_TOAST = 200
 _LABEL = 40
 _NEGATIVE = 500
 _PAGES = {
@@ -171,37 +172,28 @@ async def choose(
         case "stop", _:
             await state.clear()
             await message.edit_text(say("dialog-cancelled"))
-            await callback.answer()
         case "aspect", value if value in _can(data, app).aspects:
             await _choose(message, state, app, say, aspect=value, asked=True)
-            await callback.answer()
         case "count", value if value in map(str, keyboards.counts(_can(data, app))):
             await _choose(message, state, app, say, count=int(value))
-            await callback.answer()
         case "take", _ if data.get("better"):
             await _choose(message, state, app, say, prompt=data["better"], better=None, page="")
-            await callback.answer()
         case "style", value if await style(app, value) is not None:
             left = data.get("style") == value
             await _choose(message, state, app, say, style=None if left else value, page="advanced")
-            await callback.answer()
         case "page", "" | "advanced" | "models" | "styles" as value if data.get("prompt"):
             await state.set_state(Dialog.choices)
             await _choose(message, state, app, say, page=value)
-            await callback.answer()
         case "model", value if value in app.routing.models(_sources(data)):
             await _choose(message, state, app, say, model=value, page="advanced")
-            await callback.answer()
         case "quality", value if value in _can(data, app).qualities:
             await _choose(message, state, app, say, quality=None if data.get("quality") == value else value)
-            await callback.answer()
         case ("seed" | "negative") as what, _ if data.get("prompt"):
             # What is chosen is taken back by the next tap.
             chosen = data.get(what) not in (None, "")
             await state.set_state(Dialog.choices if chosen else getattr(Dialog, what))
             page = "advanced" if chosen else what
             await _choose(message, state, app, say, page=page, **{what: None})
-            await callback.answer()
         case "go", _ if data.get("prompt"):
             can = _can(data, app)
             data = _fitted(data, can)
@@ -220,11 +212,14 @@ async def choose(
             if refusal is None:
                 await app.ledger.choose(str(callback.from_user.id), **_to_keep(data, can))
                 await state.clear()
-            await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
+            await callback.answer(shorten(refusal, TOAST) if refusal else None, show_alert=bool(refusal))
             if refusal is None:
                 await _remove(message)
+            return
         case _:
             await callback.answer(say("toast-old"))
+            return
+    await callback.answer()
 
 
 async def offer_choices(
@@ -472,7 +467,7 @@ async def surprise(
         update_id=update_id,
     )
     refusal = await asking.ask(wish, say)
-    await callback.answer(shorten(refusal, _TOAST) if refusal else None, show_alert=bool(refusal))
+    await callback.answer(shorten(refusal, TOAST) if refusal else None, show_alert=bool(refusal))
 
 
 async def ask_for_words(
@@ -601,13 +596,13 @@ def make_router() -> Router:
     router = Router(name="create")
     router.message.register(begin, Command("create"), _PRIVATE)
     router.message.register(begin_elsewhere, Command("create"))
-    router.message.register(dialog_seed, Dialog.seed, _PRIVATE, _WORDS, ~F.text.startswith("/"))
-    router.message.register(dialog_negative, Dialog.negative, _PRIVATE, _WORDS, ~F.text.startswith("/"))
-    router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, _WORDS, ~F.text.startswith("/"))
+    router.message.register(dialog_seed, Dialog.seed, _PRIVATE, *_WORDS)
+    router.message.register(dialog_negative, Dialog.negative, _PRIVATE, *_WORDS)
+    router.message.register(dialog_words, StateFilter(Dialog), _PRIVATE, *_WORDS)
     router.message.register(dialog_photo, StateFilter(Dialog), _PRIVATE, F.photo | F.document)
     router.callback_query.register(choose, OfDialog.filter())
-    router.message.register(missing_words, Words.waiting, _PRIVATE, _WORDS, ~F.text.startswith("/"))
-    router.message.register(plain_words, _PRIVATE, _WORDS, ~F.text.startswith("/"))
+    router.message.register(missing_words, Words.waiting, _PRIVATE, *_WORDS)
+    router.message.register(plain_words, _PRIVATE, *_WORDS)
     router.message.register(photo, _PRIVATE, F.photo | F.document)
     router.callback_query.register(surprise, Surprise.filter())
     return router

@@ -22,13 +22,12 @@ from src.bot.ordering import Asking, first_tap
 from src.jobs import TOOLS, How, Job, Person, Request, State, transitions
 from src.pipeline import admission
 from src.telegram import keyboards
-from src.telegram.i18n import Translator, shorten
+from src.telegram.i18n import TOAST, Translator, shorten
 from src.telegram.keyboards import OfJob, OfRequest
 
 log = structlog.get_logger(__name__)
 
 
-_TOAST = 200
 _TAP_SECONDS = 5
 
 
@@ -196,7 +195,7 @@ async def _draw(
     if refusal is None:
         await callback.answer(say("toast-drawing"))
     else:
-        await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+        await callback.answer(shorten(refusal, TOAST), show_alert=True)
 
 
 async def _is_refused(

@@ -26,6 +26,7 @@ from src.bot.chats import Chats, speaks_for
 from src.bot.handlers.create import Words, ask_again, edit_of
 from src.bot.middlewares import state_of
 from src.bot.ordering import (
+    NO_COMMAND,
     Asking,
     BadSource,
     answered_by,
@@ -38,15 +39,13 @@ from src.bot.ordering import (
 from src.jobs import Person, keys
 from src.pipeline.admission import Wish
 from src.telegram import keyboards
-from src.telegram.i18n import Translator, shorten
+from src.telegram.i18n import TOAST, Translator, shorten
 from src.telegram.keyboards import OfOrder
 
 _GROUP = F.chat.type != ChatType.PRIVATE
 
 COMMANDS = ("imagine", "models", "rules", "help")
 """The commands of its menu in groups; where it is the only bot they come without its name."""
-
-_TOAST = 200
 
 
 class OnlyAddressed(BaseMiddleware):
@@ -218,7 +217,7 @@ async def answer_order(
         wish = replace(wish, update=str(update_id), lang=say.lang)
         refusal = await asking.ask(wish, say, one=callback_data.what == "one")
         if refusal is not None:
-            await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+            await callback.answer(shorten(refusal, TOAST), show_alert=True)
             return
         if await state.get_state() == Words.waiting.state:
             await state.clear()
@@ -233,8 +232,6 @@ def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="groups")
     router.message.register(imagine, Command("imagine"))
-    router.message.register(
-        spoken_to, _GROUP, F.text | F.caption, ~F.text.startswith("/"), ~F.caption.startswith("/")
-    )
+    router.message.register(spoken_to, _GROUP, F.text | F.caption, NO_COMMAND, ~F.caption.startswith("/"))
     router.callback_query.register(answer_order, OfOrder.filter())
     return router

@@ -18,6 +18,7 @@ from src.bot import pictures
 from src.bot.chats import Chats, speaks_for
 from src.bot.forgetting import forget, seconds_kept
 from src.bot.middlewares import state_of
+from src.bot.ordering import NO_COMMAND
 from src.jobs import Job, Person, keys, transitions
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
@@ -203,6 +204,6 @@ def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="history")
     router.message.register(history, Command("history"))
-    router.message.register(search, Search.words, F.text, ~F.text.startswith("/"))
+    router.message.register(search, Search.words, F.text, NO_COMMAND)
     router.callback_query.register(turn, OfGallery.filter())
     return router

@@ -32,7 +32,7 @@ from src.jobs import Job, Person, keys
 from src.pipeline.admission import Wish
 from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged, says
-from src.telegram.i18n import Translator, shorten
+from src.telegram.i18n import TOAST, Translator, shorten
 from src.telegram.keyboards import OfInline, OfRequest
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,6 @@ _PAGE = 24
 _CACHE_SECONDS = 5
 _WORDS_SECONDS = 86_400
 _TITLE = 60
-_TOAST = 200
 
 
 async def look(query: InlineQuery, app: App, person: Person, say: Translator) -> None:
@@ -144,7 +143,7 @@ async def tapped(
     if refusal is None:
         await callback.answer(say("toast-drawing"))
     else:
-        await callback.answer(shorten(refusal, _TOAST), show_alert=True)
+        await callback.answer(shorten(refusal, TOAST), show_alert=True)
 
 
 async def _ask(

@@ -18,7 +18,7 @@ from src.app import App
 from src.bot.chats import speaker_of
 from src.bot.handlers.admin import ByAdmin, note
 from src.bot.handlers.limits import lines_of
-from src.bot.ordering import words_of
+from src.bot.ordering import NO_COMMAND, words_of
 from src.jobs import Job, credit
 from src.jobs.spending import worded
 from src.ops.people import Known, look_up
@@ -263,6 +263,6 @@ def make_router() -> Router:
     router.message.register(lift, Command("lift", "unblock"), ByAdmin())
     router.message.register(tier, Command("tier"), ByAdmin())
     router.message.register(limit, Command("limit"), ByAdmin())
-    router.message.register(ban_for, Banning.reason, ByAdmin(), F.text, ~F.text.startswith("/"))
+    router.message.register(ban_for, Banning.reason, ByAdmin(), F.text, NO_COMMAND)
     router.callback_query.register(tapped, OfPerson.filter(), ByAdmin())
     return router

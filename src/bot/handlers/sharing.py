@@ -18,11 +18,10 @@ from src.bot.handlers.create import Words, close_dialog, expecting_words
 from src.bot.ordering import Asking, first_tap, wish_in
 from src.jobs import Job, keys
 from src.telegram import keyboards
-from src.telegram.i18n import Translator, shorten
+from src.telegram.i18n import TOAST, Translator, shorten
 from src.telegram.keyboards import OfShared
 
 _LIKE = "like_"
-_TOAST = 200
 _TAP_SECONDS = 5
 _OLD_WORDS = 3500
 
@@ -96,7 +95,7 @@ async def like(
         reply_to=message.message_id,
     )
     refusal = await asking.ask(wish, say)
-    await callback.answer(shorten(refusal or say("toast-drawing"), _TOAST), show_alert=bool(refusal))
+    await callback.answer(shorten(refusal or say("toast-drawing"), TOAST), show_alert=bool(refusal))
 
 
 async def _shared(app: App, job_id: str) -> Job | None:

@@ -19,7 +19,7 @@ from src.app import App
 from src.bot import styles
 from src.bot.handlers.admin import ByAdmin, note
 from src.bot.handlers.create import Words, close_dialog
-from src.bot.ordering import kept_by, words_of
+from src.bot.ordering import NO_COMMAND, kept_by, words_of
 from src.bot.styles import Style
 from src.jobs import Person
 from src.telegram import keyboards
@@ -183,7 +183,7 @@ def make_router() -> Router:
     router = Router(name="styles")
     router.message.register(show_all, Command("styles"), _PRIVATE)
     router.callback_query.register(choose, OfStyle.filter())
-    text = F.text & ~F.text.startswith("/")
+    text = F.text & NO_COMMAND
     router.message.register(name_it, Styling.name, ByAdmin(), _PRIVATE, text)
     router.message.register(word_it, Styling.words, ByAdmin(), _PRIVATE, text)
     router.message.register(sample_it, Styling.sample, ByAdmin(), _PRIVATE, F.photo)
