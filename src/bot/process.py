@@ -74,7 +74,16 @@ log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
 _PRIVATE_COMMANDS = (
-    *("create", "queue", "cancel", "history", "styles", "models", "settings", "limits", "privacy", "help"),
+    "create",
+    "queue",
+    "cancel",
+    "history",
+    "styles",
+    "models",
+    "settings",
+    "limits",
+    "privacy",
+    "help",
 )
 _ADMIN_COMMANDS = ("stats", "ops", "who", "pause", "resume", "switches", "broadcast", "journal", "jobs")
 _SHOP_COMMANDS = ("buy", "balance", "paysupport", "terms")
@@ -112,30 +121,31 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     dispatcher.update.outer_middleware(Speaker(app, texts))
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
+    # The last three take any words.
     conversations = (
-        *(
-            paying,
-            inline,
-            sharing,
-            start,
-            admin,
-            journal,
-            people,
-            switches,
-            stats,
-            broadcast,
-            queue,
-            rules,
-            settings,
-            models,
-            styles,
-            limits,
-            waiting,
-            gallery,
-            history,
-            privacy,
-        ),
-        *(groups, words, create),
+        paying,
+        inline,
+        sharing,
+        start,
+        admin,
+        journal,
+        people,
+        switches,
+        stats,
+        broadcast,
+        queue,
+        rules,
+        settings,
+        models,
+        styles,
+        limits,
+        waiting,
+        gallery,
+        history,
+        privacy,
+        groups,
+        words,
+        create,
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
     return BotParts(dispatcher, Progress(app, messages, outlook))
