@@ -300,8 +300,9 @@ async def test_unknown_and_unreadable_updates_hold_nothing_up(world: World) -> N
 async def test_only_the_kinds_that_are_used_are_asked_for(world: World) -> None:
     anna = world.sandbox.person()
     await anna.reply_after(await anna.send_text("/help"))
-    inline = {"inline_query", "chosen_inline_result"}
-    assert world.sandbox.bot.updates.allowed == {"message", "callback_query", "my_chat_member"} | inline
+    inline, paying = {"inline_query", "chosen_inline_result"}, {"pre_checkout_query", "subscription"}
+    chat = {"message", "callback_query", "my_chat_member"}
+    assert world.sandbox.bot.updates.allowed == chat | inline | paying
 
 
 async def test_a_stopped_poller_confirms_what_it_took(world: World) -> None:

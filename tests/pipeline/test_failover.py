@@ -56,7 +56,7 @@ def test_who_cannot_make_it_is_not_asked(work: Work) -> None:
     assert edit == (Route("kie", "gpt-image-2-image-to-image"),)
     assert work.app.routing.others("openai", _spec("gpt-image-2", prompt="x" * 6000)) == ()
     off = replace(work.app, settings=work.app.settings.model_copy(update={"failover": False}))
-    assert off.others("kie", _spec("nano-banana-2-1")) == ()
+    assert off.routing.others("kie", _spec("nano-banana-2-1")) == ()
 
 
 async def _job(work: Work, job_id: str) -> Job:
