@@ -192,7 +192,8 @@ def reason(say: Translator, job: Job, jobs: Sequence[Job] = ()) -> str:
         jobs: all of its request, where there are more.
     """
     cancelled = job.state is State.CANCELLED
-    words = say("cancelled" if cancelled else _FAILURES.get(job.kind, "failed-other"))
+    taken_back = "cancelled" if job.uncounted else "cancelled-late"
+    words = say(taken_back if cancelled else _FAILURES.get(job.kind, "failed-other"))
     if not cancelled and job.kind not in _REFUSALS:
         return words
     free = all(other.uncounted for other in jobs or (job,))
@@ -206,12 +207,15 @@ def ending(say: Translator, jobs: Sequence[Job]) -> str:
     """How an album ended."""
     done = sum(job.state is State.DELIVERED for job in jobs)
     failed = [job for job in jobs if job.state is State.FAILED]
+    late = sum(job.state is State.CANCELLED and not job.uncounted for job in jobs)
     if done == len(jobs):
         return say("album-done", count=len(jobs))
-    if not done and not failed:
-        return say("album-cancelled")
     lines = [say("album-some", done=done, count=len(jobs))] if done else []
     lines += dict.fromkeys(reason(say, job, jobs) for job in failed)
+    if not lines:
+        lines.append(say("album-cancelled"))
+    if late:
+        lines.append(say("album-cancelled-late", count=late))
     return "\n".join(lines)
 
 

@@ -184,6 +184,11 @@ def test_a_refusal_says_whether_it_counted() -> None:
     assert "doesn’t count" in reason(get_texts().translator("en"), refused)
     assert "не засчитан" in reason(get_texts().translator("ru"), refused)
     assert "It counts" in reason(get_texts().translator("en"), _job(State.CANCELLED))
+    taken_back = _job(State.CANCELLED, uncounted=True)
+    assert "Nothing was drawn" in reason(get_texts().translator("en"), taken_back)
+    assert "Nothing" not in reason(get_texts().translator("en"), _job(State.CANCELLED))
+    assert _said_at_the_end("en", taken_back, taken_back) == "✖️ Cancelled."
+    assert "One that you cancelled" in _said_at_the_end("en", taken_back, _job(State.CANCELLED))
     assert "count" not in reason(get_texts().translator("en"), _job(State.FAILED, kind="timeout"))
     # One picture of the request was drawn.
     assert "It counts" in _said_at_the_end("en", _job(State.DELIVERED), refused)

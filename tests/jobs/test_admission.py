@@ -116,6 +116,8 @@ def test_what_was_taken_back_before_its_turn_does_not_count(sync_redis: Any, wai
     ledger = Ledger(sync_client=sync_redis)
     cap = 0 if waiting else 9
     _, [job] = _requested(ledger, "1", cap=cap)
+    if not waiting:
+        assert ledger.run_sync(transitions.claim(job, "submit", holder="test", lease=30)) is not None
     ledger.run_sync(transitions.cancel(job, "1", cap=cap))
     told = ledger.run_sync(transitions.claim(job, "deliver", holder="test", lease=30))
     assert told is not None

@@ -26,7 +26,8 @@ LIMITS = Limits(rate=10_000, window=60, active=1000, waiting=1000)
 USERS = st.sampled_from(["1", "2"])
 CHARGES = st.sampled_from(["c1", "c2", "c3"])
 TELLERS = st.sampled_from(["a", "b"])
-ENDS = st.sampled_from(["shown", "not to be shown", "refused", "cancelled", "expired", "failed over"])
+LATE = ("cancelled as it is sent", "cancelled as it is drawn", "cancelled as it is ready")
+ENDS = st.sampled_from(["shown", "not to be shown", "refused", "cancelled", *LATE, "expired", "failed over"])
 
 
 class Till(RuleBasedStateMachine):
@@ -41,6 +42,7 @@ class Till(RuleBasedStateMachine):
         self.redis.flushall()
         self.ledger = Ledger(sync_client=self.redis)
         self.accepted: list[str] = []
+        self.late: set[str] = set()
         self.updates = 0
         self.paid: dict[str, credit.Payment] = {}
         self.refunded: set[str] = set()
@@ -118,8 +120,13 @@ class Till(RuleBasedStateMachine):
             elif end == "refused":
                 self.run(transitions.fail(job, claim.fence, kind="moderated_input", cap=2))
             else:
-                self.run(transitions.accepted(job, claim.fence, ticket={"external_id": job}, after=5))
-                self.run(transitions.ready(job, claim.fence, result={}, cap=2, model="m"))
+                if end != LATE[0]:
+                    self.run(transitions.accepted(job, claim.fence, ticket={"external_id": job}, after=5))
+                if end not in LATE[:2]:
+                    self.run(transitions.ready(job, claim.fence, result={}, cap=2, model="m"))
+                if end in LATE:
+                    self.run(transitions.cancel(job, found.user, cap=2))
+                    self.late.add(job)
                 self.tell(job, "bad_result" if end == "not to be shown" else "")
         self.tell(job)
 
@@ -159,7 +166,10 @@ class Till(RuleBasedStateMachine):
         taken: Counter[tuple[str, bool]] = Counter()
         for job in map(self.job, self.accepted):
             paid = self.redis.hget(keys.JOB(job.id), "paid")
-            assert (paid is None) == (job.state in (State.FAILED, State.CANCELLED))
+            # Taken back when its provider may be paid, and a preview seen, it counts as had.
+            assert (job.state, job.uncounted) == (State.CANCELLED, False) or job.id not in self.late
+            back = job.state in (State.FAILED, State.CANCELLED) and job.id not in self.late
+            assert (paid is None) == back
             if paid is not None:
                 taken[job.user, paid == "balance"] += 1
         for user in ("1", "2"):

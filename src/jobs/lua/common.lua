@@ -146,7 +146,7 @@ local function may_be_paid(f, state, kind, code)
 end
 
 -- Where pictures are sold, a job's field `paid` says what its picture was taken from at its admission: `balance`, or the
--- day of whose free share it is. It ends without one: that comes back.
+-- day of whose free share it is. It ends without one: that comes back, unless its person takes it back when it may be paid.
 local function give_back(id, user)
   local paid = redis.call('HGET', job_key(id), 'paid')
   if not paid then return end
@@ -241,7 +241,7 @@ local function leave_line(id, provider, user, class)
   end
 end
 
--- A job that does not count: what the filter refused, and what was taken back before its turn. A request of which no
+-- A job that does not count: what the filter refused, and what was taken back before it could cost anything. A request of which no
 -- job counts gives its place in the rate's window back.
 local REFUSED = {moderated_input = true, moderated_output = true}
 local function uncount(id, f)
@@ -293,10 +293,12 @@ local function end_early(id, f, state, kind, code, cap)
   if f.state == 'waiting' then leave_line(id, provider, f.user, tonumber(f.class)) end
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
-  if REFUSED[kind] or (state == 'cancelled' and f.state == 'waiting') then uncount(id, f) end
+  local paid, cancelled = may_be_paid(f, state, kind, code), state == 'cancelled'
+  if REFUSED[kind] or (cancelled and not paid) then uncount(id, f) end
   if kind == 'moderated_input' then strike_for(id, f) end
-  if not may_be_paid(f, state, kind, code) then charge(id, f, provider, {}) end
-  give_back(id, f.user)
+  if not paid then charge(id, f, provider, {}) end
+  -- Of what is drawn a preview may have been seen: taken back then, it would be a picture for nothing.
+  if not (cancelled and paid) then give_back(id, f.user) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

@@ -59,7 +59,7 @@ paysupport = 🧾 Something wrong with a payment? Write it behind the command, s
 paysupport-sent = 🧾 Passed on to the owner, with your last payments.
 paysupport-later = 🧾 I could not pass that on. Please try again in a minute.
 paysupport-from = 🧾 { $user } writes about payments:
-terms = 📜 Pictures are sold for Telegram Stars; one that you ask for costs one, whatever it shows. What ends without a picture comes back at once, as does what the filter refuses. What you bought does not run out. { $share ->
+terms = 📜 Pictures are sold for Telegram Stars; one that you ask for costs one, whatever it shows. What ends without a picture comes back at once, as does what the filter refuses; not what you cancel while it is being drawn. What you bought does not run out. { $share ->
     [0] {""}
     [one] { $share } picture a day is free, and goes first.
    *[other] { $share } pictures a day are free, and go first.

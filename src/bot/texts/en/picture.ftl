@@ -57,6 +57,10 @@ album-some = { $done ->
    *[other] ✨ { $done } of { $count } pictures are ready.
 }
 album-cancelled = ✖️ Cancelled.
+album-cancelled-late = { $count ->
+    [one] One that you cancelled was being drawn already: it counts.
+   *[other] { $count } that you cancelled were being drawn already: they count.
+}
 
 strikes-left = ⚠️ { $left ->
     [0] That was too often in an hour: for half an hour I draw nothing for you.
@@ -66,6 +70,7 @@ strikes-left = ⚠️ { $left ->
 counts = It counts towards your limit.
 counts-not = It doesn’t count towards your limit.
 cancelled = ✖️ Cancelled. Nothing was drawn.
+cancelled-late = ✖️ Cancelled. It was being drawn already.
 failed-moderated-input = 🛡 The safety filter declined this description. Please change it and try again.
 failed-moderated-output = 🛡 The picture was hidden by the safety filter. A different description may help.
 failed-invalid-request = 🤔 The picture service could not take this request. Please try other words or another format.
