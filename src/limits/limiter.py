@@ -12,17 +12,33 @@ import json
 from asyncio import sleep
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from time import monotonic
 from typing import Any
 
 from src.jobs import keys
 from src.store.scripts import script_text
 
-# What the script says at its end.
-_REFUSED, _GO, _TRIAL = 0, 1, 3
 _FAILURES = 5
-_FIRST_PAUSE = 10_000
-_LONGEST_PAUSE = 300_000
+_FIRST_PAUSE_MS = 10_000
+_LONGEST_PAUSE_MS = 300_000
+
+
+class _Taken(IntEnum):
+    """What `take.lua` says at its end."""
+
+    REFUSED = 0
+    GO = 1
+    IN_LINE = 2
+    TRIAL = 3
+
+
+class Breaker(IntEnum):
+    """The state of a gate's circuit breaker; `HALF_OPEN`: one call tries."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +107,24 @@ class Limiter:
             ms, name, what = await self._eval(
                 "take", json.dumps({"gates": rows, "spread": spread, "trial": self._trial})
             )
-            if int(what) == _REFUSED:
+            taken = _Taken(int(what))
+            if taken is _Taken.REFUSED:
                 return Refusal(name, int(ms) / 1000)
             if int(ms) > 0:
                 await sleep(int(ms) / 1000)
-            if int(what) == _TRIAL:
+            if taken is _Taken.IN_LINE:
+                slept.add(name)
+                continue
+            if taken is _Taken.TRIAL:
                 self._trials.add(name)
-            if int(what) in (_GO, _TRIAL):
-                return None
-            slept.add(name)
+            return None
 
-    async def close(self, gate: str, seconds: float) -> None:
-        """Shut a gate for every process, for that long; a longer closure in force stays.
+    async def shut(self, gate: str, seconds: float) -> None:
+        """Keep a gate shut for every process, for that long; what shuts it for longer stays in force.
 
         It opens with one call and its rate, not with a burst.
         """
-        await self._eval("close", gate, max(1, round(seconds * 1000)))
+        await self._eval("shut", gate, max(1, round(seconds * 1000)))
 
     async def failed(self, gate: str, *, at_once: bool = False) -> bool:
         """A call behind this gate failed: so many in a row open its breaker. True if this one did.
@@ -118,7 +136,10 @@ class Limiter:
         """
         self._trials.discard(gate)
         threshold = 1 if at_once else _FAILURES
-        return int(await self._eval("breaker", gate, "failed", threshold, _FIRST_PAUSE, _LONGEST_PAUSE)) == 1
+        return (
+            int(await self._eval("breaker", gate, "failed", threshold, _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS))
+            == 1
+        )
 
     async def passed(self, gate: str) -> bool:
         """A call behind this gate went well: its breaker closes. True if it was open."""
@@ -132,17 +153,18 @@ class Limiter:
         for gate in list(self._trials):
             await self._eval("breaker", gate, "tries", 0, self._trial, 0)
 
-    async def breaker(self, gate: str) -> int:
-        """0 closed, 1 half open (one call tries), 2 open."""
-        opened, closed, probe = await self._client.hmget(keys.GATE(gate), "open", "closed", "probe")
+    async def breaker(self, gate: str) -> Breaker:
+        """The state of its breaker."""
+        opened, shut_until, probe = await self._client.hmget(keys.GATE(gate), "open", "closed", "probe")
         if opened != "1":
-            return 0
+            return Breaker.CLOSED
         seconds, _ = await self._client.time()
-        return 1 if probe or int(closed or 0) <= int(seconds) * 1000 else 2
+        tries = probe or int(shut_until or 0) <= int(seconds) * 1000
+        return Breaker.HALF_OPEN if tries else Breaker.OPEN
 
     async def is_open(self, gate: str) -> bool:
         """Whether its breaker keeps everybody out, so that not even one call tries."""
-        return await self.breaker(gate) == 2
+        return await self.breaker(gate) is Breaker.OPEN
 
     async def _eval(self, name: str, *args: Any) -> Any:
         return await self._script(name)(keys=[keys.PREFIX], args=args)

@@ -3,7 +3,7 @@
 -- KEYS[1]  the prefix P. Under it:
 --   P gate:<name>  HASH  used: ms at which the gate's bucket is empty again, after the calls that went; line: the same
 --                        with those that sleep until their turn; told: ms after which the next refused call is told
---                        to come; closed: ms until which the gate is (was last) shut; open, probe: see breaker.lua
+--                        to come; closed: ms until which the gate is (was last) shut, whatever its breaker; open, probe: see breaker.lua
 -- Keys  gate
 -- ARGV  1 JSON: gates [{n name, t ms a call, b calls at once, w ms worth waiting here, p it has slept for its turn here}], spread
 --         (refused calls come when they are told to: each is told another time), trial (ms for which a half-open breaker

@@ -42,7 +42,7 @@ async def provider_failed(
     if error.kind is ErrorKind.RATE_LIMITED:
         # Of a poll that failed only the next poll is put off.
         if step == "submit" or error.ended:
-            await work.app.limiter.close(gate, retry_policy.stay_away(error))
+            await work.app.limiter.shut(gate, retry_policy.stay_away(error))
     elif step == "submit" and error.kind in retry_policy.BREAKER and not _edits_only(job, error):
         # A prompt at which it stumbles again and again is no reason to shut it for everybody: that counts once.
         prompt = hash(job.spec.prompt)

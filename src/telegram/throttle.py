@@ -258,7 +258,7 @@ class Throttle(BaseRequestMiddleware):
 
     async def _close(self, gate: str, seconds: float) -> None:
         try:
-            await self._limiter.close(gate, seconds)
+            await self._limiter.shut(gate, seconds)
         except RedisError as error:
             # What Telegram said still counts for this call; the others will hear it themselves.
             log.warning("gate not closed", gate=gate.partition(":")[0], error=type(error).__name__)

@@ -150,7 +150,7 @@ class OpenGates:
     async def take(self, gates: Any, *, wait: float = 0.0, spread: bool = False) -> None:
         return None
 
-    async def close(self, gate: str, seconds: float) -> None:
+    async def shut(self, gate: str, seconds: float) -> None:
         return None
 
 

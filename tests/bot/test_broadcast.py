@@ -161,7 +161,7 @@ class OneBusyChat:
         self.passed += gates if wait == 0 else []
         return None
 
-    async def close(self, gate: str, seconds: float) -> None:
+    async def shut(self, gate: str, seconds: float) -> None:
         return None
 
 

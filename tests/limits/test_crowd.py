@@ -75,7 +75,7 @@ class Crowd:
             while closing and closing[0][0] <= at:
                 begin, gate, seconds = closing.pop(0)
                 self._clock.set(begin)
-                await self._limiter.close(gate, seconds)
+                await self._limiter.shut(gate, seconds)
             self._clock.set(at)
             self._resting.clear()
             if isinstance(who, int):

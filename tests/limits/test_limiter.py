@@ -78,8 +78,8 @@ async def test_a_call_that_waits_long_at_one_gate_is_counted_at_the_other_when_i
 
 
 async def test_the_longer_closure_stays(limiter: Limiter) -> None:
-    await limiter.close("g", 60)
-    await limiter.close("g", 1)
+    await limiter.shut("g", 60)
+    await limiter.shut("g", 1)
     refusal = await limiter.take([Gate("g", rate=100)])
     assert refusal is not None
     assert refusal.seconds > 59

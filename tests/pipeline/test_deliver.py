@@ -94,7 +94,7 @@ async def test_a_delivery_that_its_chat_refuses_comes_when_it_is_told_to_and_it_
     [job], placeholder = await world.asked(anna)
     await world.made(job, image().data)
     limiter = Limiter(world.app.redis)
-    await limiter.close(f"chat:{anna.id}", 20)
+    await limiter.shut(f"chat:{anna.id}", 20)
     waits = await _show(worker(limiter), job)
     assert (waits.state, waits.holder, waits.deliveries) == (State.READY, "", 0)
     assert " limited:chat@" in waits.story

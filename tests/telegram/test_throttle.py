@@ -226,7 +226,7 @@ async def test_an_answer_whose_turn_is_too_far_is_refused(
     made = make_bot(_settings(sandbox), Limiter(redis_client), priority="answer", patience=1)
     anna = sandbox.person()
     await anna.send_text("hello")
-    await Limiter(redis_client).close("telegram", 40)
+    await Limiter(redis_client).shut("telegram", 40)
     with pytest.raises(TelegramRetryAfter) as refused:
         await made.send_message(anna.id, "one")
     assert refused.value.retry_after > 30
