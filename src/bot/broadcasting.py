@@ -31,6 +31,7 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.jobs import keys
 from src.ops.leader import Leader
+from src.store.scripts import script_text
 from src.telegram import admin_keyboards
 from src.telegram.client import is_unreachable
 from src.telegram.i18n import Translator, get_texts, language_of
@@ -39,7 +40,14 @@ from src.telegram.throttle import GateClosed, priority, seconds_of
 log = structlog.get_logger(__name__)
 
 State = Literal["running", "stopped", "done"]
+Turn = Literal["stop", "go on", "drop"]
 
+_TURNS: dict[Turn, tuple[State, State]] = {
+    "stop": ("running", "stopped"),
+    "go on": ("stopped", "running"),
+    "drop": ("stopped", "done"),
+}
+_SCRIPT = script_text("src.bot", "broadcast")
 _KEPT_SECONDS = 30 * 86_400
 _LEADER_SECONDS = 30.0
 _LOOK_SECONDS = 2.0
@@ -83,8 +91,9 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is. `left`: people who have not been sent it yet."""
+    """How far it is. `number`: which broadcast it is. `left`: people who have not been sent it yet."""
 
+    number: str
     state: State
     left: int
     sent: int
@@ -96,45 +105,36 @@ class Progress:
         return self.left + self.sent + self.blocked + self.failed
 
 
-async def start(app: App, by: int, notice: Notice) -> bool:
-    """Begin to send a notice to everybody; False: another is on its way."""
-    if await app.redis.hget(keys.BROADCAST(), "state") == "running":
-        return False
-    async with app.redis.pipeline() as pipe:
-        pipe.delete(keys.BROADCAST())
-        pipe.zunionstore(keys.AUDIENCE(), {keys.PEOPLE(): 0})
-        pipe.hset(keys.BROADCAST(), mapping={"state": "running", "by": by, "notice": notice.dumps()})
-        for key in (keys.BROADCAST(), keys.AUDIENCE()):
-            pipe.expire(key, _KEPT_SECONDS)
-        await pipe.execute()
-    return True
+async def start(app: App, number: str, by: int, notice: Notice) -> bool:
+    """Begin to send a notice to everybody, once for a number; False: another has not ended."""
+    return await _act(app, number, "start", by, notice.dumps(), _KEPT_SECONDS)
 
 
-async def steer(app: App, *, go_on: bool) -> bool:
-    """Stop the broadcast, or go on with one that was stopped; False: it is not at that point."""
-    before, after = ("stopped", "running") if go_on else ("running", "stopped")
-    if await app.redis.hget(keys.BROADCAST(), "state") != before:
-        return False
-    await app.redis.hset(keys.BROADCAST(), "state", after)
-    return True
+async def steer(app: App, number: str, turn: Turn) -> bool:
+    """Stop that broadcast, or go on with it where it was stopped, or let it be; False: it is not at that point."""
+    return await _act(app, number, "turn", *_TURNS[turn])
+
+
+async def _act(app: App, number: str, act: str, *args: str | int) -> bool:
+    return bool(await app.redis.register_script(_SCRIPT)(keys=[keys.PREFIX], args=[number, act, *args]))
 
 
 async def progress(app: App) -> Progress | None:
     """How far the last broadcast is; None: there is none."""
-    async with app.redis.pipeline(transaction=False) as pipe:
-        pipe.hget(keys.BROADCAST(), "state")
+    async with app.redis.pipeline() as pipe:
+        pipe.hmget(keys.BROADCAST(), "number", "state")
         pipe.zcount(keys.AUDIENCE(), Reached.WAITS, Reached.LATER)
         for score in (Reached.SENT, Reached.BLOCKED, Reached.FAILED):
             pipe.zcount(keys.AUDIENCE(), score, score)
-        state, *numbers = await pipe.execute()
-    return Progress(state, *map(int, numbers)) if state else None
+        (number, state), *people = await pipe.execute()
+    return Progress(number or "", state, *map(int, people)) if state else None
 
 
 def words(say: Translator, now: Progress) -> str:
     """How far it is, for an admin."""
     return say(
         "broadcast-progress",
-        state=now.state,
+        state="dropped" if now.state == "done" and now.left else now.state,
         sent=now.sent,
         total=now.total,
         left=now.left,
@@ -181,94 +181,94 @@ class Broadcasting:
 
     async def send(self) -> None:
         """Send what there is to be sent, to its end, until it is stopped or another process leads."""
-        if (
-            await self._app.redis.hget(keys.BROADCAST(), "state") != "running"
-            or not await self._leader.held()
-        ):
+        number, state, notice = await self._app.redis.hmget(keys.BROADCAST(), "number", "state", "notice")
+        if state != "running" or not await self._leader.held():
             return
-        notice = Notice.loads(await self._app.redis.hget(keys.BROADCAST(), "notice"))
+        number, notice = number or "", Notice.loads(notice)
         while await self._leader.held():
-            state, user, later = await self._next()
-            if state != "running":
+            goes_on, user, later = await self._next(number)
+            if not goes_on:
                 return
             if user is None:
-                await self._end()
+                await self._end(number)
                 return
             began = time.monotonic()
-            pause = await self._send_to(user, notice, later=later)
+            pause = await self._send_to(number, user, notice, later=later)
             await asyncio.sleep(max(pause, self._apart - (time.monotonic() - began)))
 
-    async def _next(self) -> tuple[State, str | None, bool]:
-        """The state of the broadcast, who is next, and whether they were passed over before."""
-        async with self._app.redis.pipeline(transaction=False) as pipe:
-            pipe.hget(keys.BROADCAST(), "state")
+    async def _next(self, number: str) -> tuple[bool, str | None, bool]:
+        """Whether that broadcast goes on, who is next, and whether they were passed over before."""
+        async with self._app.redis.pipeline() as pipe:
+            pipe.hmget(keys.BROADCAST(), "number", "state")
             pipe.zrangebyscore(keys.AUDIENCE(), Reached.WAITS, Reached.LATER, start=0, num=1, withscores=True)
-            state, rows = await pipe.execute()
+            (now, state), rows = await pipe.execute()
         user, score = rows[0] if rows else (None, 0)
-        return state, user, int(score) == Reached.LATER
+        return state == "running" and (now or "") == number, user, int(score) == Reached.LATER
 
-    async def _send_to(self, user: str, notice: Notice, *, later: bool) -> float:
+    async def _send_to(self, number: str, user: str, notice: Notice, *, later: bool) -> float:
         """Send it to a person; seconds to wait before the next call."""
         person = await self._app.ledger.person(user)
         if person.blocked:
-            await self._tick(user, Reached.LEFT_OUT)
+            await self._tick(number, user, Reached.LEFT_OUT)
             return 0.0
         try:
             with priority("progress"):
                 await show(self._bot, int(user), notice, language_of(person.lang, person.spoken))
         except TelegramRetryAfter as error:
             if isinstance(error, GateClosed) and error.gate.startswith("chat:") and not later:
-                await self._tick(user, Reached.LATER)
+                await self._tick(number, user, Reached.LATER)
                 return 0.0
             return min(seconds_of(error), _LONGEST_PAUSE)
         except TelegramForbiddenError:
-            await self._lost(user)
+            await self._lost(number, user)
         except TelegramBadRequest as error:
             if is_unreachable(error):
-                await self._lost(user)
+                await self._lost(number, user)
             else:
                 log.warning("broadcast refused", error=type(error).__name__)
-                await self._tick(user, Reached.FAILED)
+                await self._tick(number, user, Reached.FAILED)
         except (TelegramNetworkError, TelegramServerError) as error:
             # Telegram is away for everybody, or its answer was lost; this person is next again.
             self._failures += 1
             log.warning("broadcast waits", error=type(error).__name__, tries=self._failures)
             if self._failures < _TRIES:
                 return min(float(2**self._failures), _LONGEST_PAUSE)
-            await self._tick(user, Reached.FAILED)
+            await self._tick(number, user, Reached.FAILED)
         except TelegramAPIError as error:
             log.warning("broadcast refused", error=type(error).__name__)
-            await self._tick(user, Reached.FAILED)
+            await self._tick(number, user, Reached.FAILED)
         else:
-            await self._tick(user, Reached.SENT)
+            await self._tick(number, user, Reached.SENT)
         self._failures = 0
         return 0.0
 
-    async def _lost(self, user: str) -> None:
-        await self._tick(user, Reached.BLOCKED)
+    async def _lost(self, number: str, user: str) -> None:
+        await self._tick(number, user, Reached.BLOCKED)
         await self._app.ledger.unreachable(user)
 
-    async def _tick(self, user: str, reached: int) -> None:
+    async def _tick(self, number: str, user: str, reached: int) -> None:
         # Only who is still there: whoever asked to be forgotten meanwhile stays so. Said again it does no harm.
         for wait in (0.2, 1.0, 5.0, None):
             try:
-                await self._app.redis.zadd(keys.AUDIENCE(), {user: reached}, xx=True)
+                await _act(self._app, number, "tick", user, reached)
                 return
             except RedisError:
                 if wait is None:
                     raise
                 await asyncio.sleep(wait)
 
-    async def _end(self) -> None:
+    async def _end(self, number: str) -> None:
         """Tell who began it, and be done."""
         by = await self._app.redis.hget(keys.BROADCAST(), "by")
         now = await progress(self._app)
-        if by and now is not None:
+        if now is None or now.number != number:
+            return
+        if by:
             person = await self._app.ledger.person(by)
             say = get_texts().translator(language_of(person.lang, person.spoken))
             try:
                 await self._bot.send_message(int(by), words(say, replace(now, state="done")))
             except TelegramAPIError as error:
                 log.warning("admin not told", error=type(error).__name__)
-        await self._app.redis.hset(keys.BROADCAST(), "state", "done")
-        log.info("broadcast ended", sent=now.sent if now else 0)
+        await _act(self._app, number, "turn", "", "done")
+        log.info("broadcast ended", sent=now.sent)

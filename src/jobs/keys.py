@@ -161,7 +161,7 @@ SWITCHES = Key("switches", "set", "never", "as many as there are features and mo
     "bot", "what admins have switched off: features, and model:<key>")
 PAUSE = Key("pause", "string", "never", "one value", "bot", "why no new wishes are taken, while that is so")
 BROADCAST = Key("broadcast", "hash", "always", "the last one, 30 days",
-    "bot", "an admin's notice to everybody: state, by, notice")
+    "bot", "an admin's notice to everybody: number, state, by, notice")
 AUDIENCE = Key("audience", "zset", "always", "the last one's, 30 days",
     "bot", "whom it goes to, by what became of it (broadcasting.Reached)")
 JOURNAL = Key("journal", "zset", "always", "the last 1,000, a year from the last",

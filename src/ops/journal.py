@@ -25,6 +25,7 @@ Act = Literal[
     "no_style",
     "broadcast",
     "stop",
+    "no_broadcast",
     "retry",
     "cancel",
     "drop",
@@ -47,8 +48,12 @@ class Entry:
     how: str
 
 
-async def write(app: App, update: int, by: int, what: Act, whom: str = "", how: str = "") -> None:
-    """Note what an admin has done by an update. One that is handled again is noted once."""
+async def write(app: App, update: int, by: int, what: Act, whom: str = "", how: str = "") -> str | None:
+    """Note what an admin does by an update, before it is done. One that is handled again is noted once.
+
+    Returns:
+        What `strike` takes out again should nothing come of it; None: it was noted before, and may have been done.
+    """
     now = await app.ledger.now()
     act = json.dumps([update, by, what, whom, how[:_LONGEST]], ensure_ascii=False)
     async with app.redis.pipeline() as pipe:
@@ -56,7 +61,14 @@ async def write(app: App, update: int, by: int, what: Act, whom: str = "", how: 
         pipe.zremrangebyscore(keys.JOURNAL(), "-inf", now - 1000 * _SECONDS)
         pipe.zremrangebyrank(keys.JOURNAL(), 0, -_KEPT - 1)
         pipe.expire(keys.JOURNAL(), _SECONDS)
-        await pipe.execute()
+        new, *_ = await pipe.execute()
+    return act if new else None
+
+
+async def strike(app: App, noted: str | None) -> None:
+    """Nothing came of what `write` has noted."""
+    if noted is not None:
+        await app.redis.zrem(keys.JOURNAL(), noted)
 
 
 async def page(app: App, number: int) -> tuple[list[Entry], bool]:

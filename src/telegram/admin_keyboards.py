@@ -41,9 +41,10 @@ class OfStats(CallbackData, prefix="st"):
 
 
 class OfBroadcast(CallbackData, prefix="bc"):
-    """A button of /broadcast: while it is written, or under how far it is."""
+    """A button of /broadcast: while it is written, or under how far the one with that `number` is."""
 
-    what: Literal["skip", "leave", "send", "stop", "go on", "look"]
+    what: Literal["skip", "leave", "send", "stop", "go on", "drop", "look"]
+    number: str = ""
 
 
 def journal(page: int, *, older: bool) -> InlineKeyboardMarkup | None:
@@ -135,13 +136,12 @@ def broadcast_sure(say: Translator) -> InlineKeyboardMarkup:
     return markup([[send, button(say("button-stop"), OfBroadcast(what="leave"))]])
 
 
-def broadcast(say: Translator, state: str) -> InlineKeyboardMarkup | None:
+def broadcast(say: Translator, number: str, state: str) -> InlineKeyboardMarkup | None:
     """Under how far it is; nothing where it is done."""
     if state == "done":
         return None
-    steer = (
-        button(say("button-broadcast-stop"), OfBroadcast(what="stop"))
-        if state == "running"
-        else button(say("button-broadcast-go-on"), OfBroadcast(what="go on"))
-    )
-    return markup([[steer, button(say("button-look"), OfBroadcast(what="look"))]])
+    stop = button(say("button-broadcast-stop"), OfBroadcast(what="stop", number=number))
+    go_on = button(say("button-broadcast-go-on"), OfBroadcast(what="go on", number=number))
+    drop = button(say("button-broadcast-drop"), OfBroadcast(what="drop", number=number))
+    look = button(say("button-look"), OfBroadcast(what="look"))
+    return markup([[stop, look]] if state == "running" else [[go_on, drop], [look]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,11 +12,13 @@ from src.bot import broadcasting
 from src.bot.broadcasting import Broadcasting, Notice
 from src.jobs import keys
 from src.limits import Gate, Refusal
+from src.ops import journal
 from src.sandbox.telegram import Message, Person
 from src.telegram.client import make_bot
 from tests.bot.bot_world import World, png
 
 NOTICE = Notice({"en": {"text": "News!", "entities": []}})
+OTHER = Notice({"en": {"text": "Others!", "entities": []}})
 
 
 async def _come(world: World, *names: str) -> list[Person]:
@@ -114,13 +116,13 @@ async def test_from_the_first_word_to_the_count(
     before = await broadcasting.progress(world.app)
     await (await admin.tap(first, first.buttons[0]["text"])).answered()
     assert await broadcasting.progress(world.app) == before
-    assert (await (await anna.tap_data(anna.messages[0], "bc:send")).answered())["text"]
+    assert (await (await anna.tap_data(anna.messages[0], "bc:send:")).answered())["text"]
 
 
 async def test_killed_stopped_and_gone_on_with_everybody_gets_it(world: World) -> None:
     people = await _come(world, *"abcde")
-    await broadcasting.start(world.app, 77, NOTICE)
-    assert not await broadcasting.start(world.app, 77, NOTICE)
+    await broadcasting.start(world.app, "a", 77, NOTICE)
+    assert not await broadcasting.start(world.app, "b", 77, NOTICE)
     audience = await world.app.redis.zrange(keys.AUDIENCE(), 0, -1)
     third = next(person for person in people if str(person.id) == audience[2])
     # Telegram has sent it to the third when the process is killed, which has not heard so.
@@ -131,20 +133,96 @@ async def test_killed_stopped_and_gone_on_with_everybody_gets_it(world: World) -
     await asyncio.wait({killed})
     assert sum(_news(person) for person in people) == 3
 
-    assert await broadcasting.steer(world.app, go_on=False)
+    assert await broadcasting.steer(world.app, "a", "stop")
     await Broadcasting(world.app, world.bot).send()
     assert sum(_news(person) for person in people) == 3
     # Whoever asks to be forgotten meanwhile is sent nothing.
     gone = next(person for person in people if str(person.id) == audience[4])
     sure = await gone.reply_after(await gone.send_text("/delete_me"))
     await _answered(world, gone, sure, "Yes, delete all")
-    assert await broadcasting.steer(world.app, go_on=True)
+    assert await broadcasting.steer(world.app, "a", "go on")
     await Broadcasting(world.app, world.bot).send()
     got = {person.id: _news(person) for person in people}
     assert got == {int(user): 1 for user in audience} | {third.id: 2, gone.id: 0}
     now = await broadcasting.progress(world.app)
     assert now is not None
     assert (now.state, now.sent, now.left) == ("done", 4, 0)
+    # Whoever began it is handled again, as after a kill: it has been sent.
+    assert await broadcasting.start(world.app, "a", 77, NOTICE)
+    assert await broadcasting.progress(world.app) == now
+
+
+async def test_a_draft_waits_for_the_broadcast_of_another(world: World) -> None:
+    (anna,) = await _come(world, "Anna")
+    admin = world.sandbox.person("Root", id=77)
+    await admin.reply_after(await admin.send_text("/broadcast"))
+    await world.settled()
+    # The question that follows is lost, so the text is handled again: it stays the Russian one.
+    world.sandbox.faults.add("reset", "sendMessage", chat_id=admin.id)
+    await admin.send_text("Ещё")
+    for part in ("English text", "Send a photo", "one a line"):
+        asked = await admin.wait_for(lambda m, part=part: part in m.text)  # type: ignore[misc]
+        await _answered(world, admin, asked, "Skip")
+    sure = await admin.wait_for(lambda m: "to 2 people" in m.text)
+    await broadcasting.start(world.app, "a", 78, NOTICE)
+    await _answered(world, admin, sure, "Send to")
+    await admin.wait_for(lambda m: "Yours is kept" in m.text)
+    status = await admin.wait_for(lambda m: "On its way" in m.text)
+    await _answered(world, admin, status, "Stop")
+    await _answered(world, admin, sure, "Send to")
+    assert (await broadcasting.progress(world.app) or status).state == "stopped"
+    await _answered(world, admin, status, "Drop it")
+    assert ("Dropped: sent to 0" in status.text, status.buttons) == (True, [])
+    await _answered(world, admin, sure, "Send to")
+    # What is about the one before it steers nothing.
+    assert not await broadcasting.steer(world.app, "a", "stop")
+    await Broadcasting(world.app, world.bot).send()
+    assert [m.text for m in anna.messages[-1:]] == ["Ещё"]
+    acts = [(entry.what, entry.how) for entry in (await journal.page(world.app, 0))[0]]
+    assert acts == [("broadcast", "Ещё"), ("no_broadcast", ""), ("stop", "")]
+
+
+class Meanwhile:
+    """A limiter that lets something be done before the first message to one chat."""
+
+    def __init__(self, chat: int, act: Callable[[], Awaitable[None]]) -> None:
+        self._chat = f"chat:{chat}"
+        self._act: Callable[[], Awaitable[None]] | None = act
+
+    async def take(self, gates: Sequence[Gate], *, wait: float = 0.0, spread: bool = False) -> None:
+        if gates[-1].name == self._chat and self._act is not None:
+            act, self._act = self._act, None
+            await act()
+
+
+@pytest.mark.parametrize("amid", [True, False])
+async def test_what_another_sends_meanwhile_is_another_broadcast(world: World, amid: bool) -> None:
+    people = await _come(world, *"abc")
+    by = world.sandbox.person("Root", id=77)
+    await by.reply_after(await by.send_text("/start"))
+    await world.app.redis.zrem(keys.PEOPLE(), "77")
+    await broadcasting.start(world.app, "a", by.id, NOTICE)
+    first, *_ = await world.app.redis.zrange(keys.AUDIENCE(), 0, -1)
+
+    async def another() -> None:
+        # Amid it: an admin drops it and another sends theirs; at its end: another process was quicker.
+        if amid:
+            await broadcasting.steer(world.app, "a", "stop")
+            await broadcasting.steer(world.app, "a", "drop")
+        else:
+            await world.app.redis.hset(keys.BROADCAST(), "state", "done")
+        assert await broadcasting.start(world.app, "b", by.id, OTHER)
+
+    limiter: Any = Meanwhile(int(first) if amid else by.id, another)
+    bot: Any = make_bot(world.settings, limiter)
+    await Broadcasting(world.app, bot).send()
+    await bot.session.close()
+    assert sum(_news(person) for person in people) == (1 if amid else 3)
+    now = await broadcasting.progress(world.app)
+    assert now is not None
+    assert (now.number, now.state, now.left) == ("b", "running", 3)
+    await Broadcasting(world.app, world.bot).send()
+    assert [person.messages[-1].text for person in people] == ["Others!"] * 3
 
 
 class OneBusyChat:
@@ -167,7 +245,7 @@ class OneBusyChat:
 
 async def test_it_goes_behind_all_else_and_a_busy_chat_holds_up_nobody(world: World) -> None:
     people = await _come(world, *"abc")
-    await broadcasting.start(world.app, 77, NOTICE)
+    await broadcasting.start(world.app, "a", 77, NOTICE)
     busy, *others = await world.app.redis.zrange(keys.AUDIENCE(), 0, -1)
     limiter = OneBusyChat(busy)
     bot: Any = make_bot(world.settings, limiter)  # type: ignore[arg-type]

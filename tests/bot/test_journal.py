@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from redis.exceptions import ConnectionError
 
 from src.jobs import keys
 from src.ops import journal
@@ -52,3 +55,26 @@ async def test_the_journal_keeps_the_last_thousand(world: World) -> None:
     assert (entries[0].whom, entries[0].how[:5], len(entries[0].how), older) == ("5", "spam ", 200, True)
     assert await world.app.redis.zcard(keys.JOURNAL()) == 1000
     assert await world.app.redis.ttl(keys.JOURNAL()) > 0
+
+
+async def test_no_act_is_done_before_it_is_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin, anna = world.sandbox.person("Root", id=77), world.sandbox.person("Anna")
+    await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    write, tries = journal.write, 0
+
+    async def away_at_first(*args: Any) -> str | None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ConnectionError
+        return await write(*args)
+
+    # The update is handled again then; nothing comes of what is asked for once more.
+    monkeypatch.setattr(journal, "write", away_at_first)
+    for command, answer in ((f"/cancel {job.id}", "is cancelled"), (f"/cancel {job.id}", "any more")):
+        assert answer in (await admin.reply_after(await admin.send_text(command))).text
+    assert "not kept as failed" in (await admin.reply_after(await admin.send_text(f"/drop {job.id}"))).text
+    entries, _ = await journal.page(world.app, 0)
+    assert [(entry.what, entry.whom) for entry in entries] == [("cancel", job.id)]
+    assert tries == 4

@@ -256,7 +256,7 @@ async def test_a_bot_killed_amid_a_broadcast_goes_on_with_it(system: System) -> 
     # Telegram has sent it to Bob when the bot dies, which has not heard so.
     system.telegram.faults.add("timeout_after_commit", "sendMessage", seconds=90, chat_id=bob.id)
     async with open_app(system.settings) as app:
-        await broadcasting.start(app, 0, Notice({"en": {"text": "News!", "entities": []}}))
+        await broadcasting.start(app, "a", 0, Notice({"en": {"text": "News!", "entities": []}}))
         await system.message(bob, lambda m: m.text == "News!")
         await system.killed("bot")
         # As if the half minute had gone by after which another leads.

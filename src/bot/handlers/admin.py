@@ -28,10 +28,10 @@ class ByAdmin(Filter):
 
 async def note(
     app: App, event: Message | CallbackQuery, update_id: int, what: Act, whom: str = "", how: str = ""
-) -> None:
-    """Write what an admin did into the journal."""
+) -> str | None:
+    """Write what an admin does into the journal (see `journal.write`)."""
     assert event.from_user is not None
-    await journal.write(app, update_id, event.from_user.id, what, whom, how)
+    return await journal.write(app, update_id, event.from_user.id, what, whom, how)
 
 
 async def ops(message: Message, app: App, say: Translator) -> None:
@@ -85,13 +85,15 @@ async def again(message: Message, command: CommandObject, app: App, say: Transla
             say("admin-not-failed", job=job.id, state=say("admin-state", state=str(job.state)))
         )
         return
+    noted = await note(app, message, update_id, "retry", job.id)
     try:
         admission = await job_reports.retry(app, job)
     except intake.NoProvider:
+        await journal.strike(app, noted)
         await message.answer(say("refused-unavailable"))
         return
-    if admission.accepted:
-        await note(app, message, update_id, "retry", job.id)
+    if not admission.accepted:
+        await journal.strike(app, noted)
     key = "admin-again" if admission.accepted else "admin-not-again"
     await message.answer(say(key, job=job.id, verdict=say("admin-verdict", verdict=admission.verdict)))
 
@@ -100,9 +102,10 @@ async def cancel(message: Message, command: CommandObject, app: App, say: Transl
     """Take back somebody's job; they are told."""
     job = await _job(message, command, app, say)
     if job is not None:
+        noted = await note(app, message, update_id, "cancel", job.id)
         ending = await intake.cancel(app, job.id, None)
-        if ending.done:
-            await note(app, message, update_id, "cancel", job.id)
+        if not ending.done:
+            await journal.strike(app, noted)
         key = "admin-cancelled" if ending.done else "admin-not-cancelled"
         await message.answer(
             say(key, job=job.id, state=say("admin-state", state=str(ending.before or job.state)))
@@ -113,9 +116,10 @@ async def drop(message: Message, command: CommandObject, app: App, say: Translat
     """Keep a failed job no longer among the failed."""
     job = await _job(message, command, app, say)
     if job is not None:
+        noted = await note(app, message, update_id, "drop", job.id)
         dropped = await job_reports.drop(app, [job.id])
-        if dropped:
-            await note(app, message, update_id, "drop", job.id)
+        if not dropped:
+            await journal.strike(app, noted)
         key = "admin-dropped" if dropped else "admin-not-failed"
         await message.answer(say(key, job=job.id, state=say("admin-state", state=str(job.state))))
 

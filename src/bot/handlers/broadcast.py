@@ -3,6 +3,7 @@ and lets it go; how far it is, and stopping it."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from src.bot.broadcasting import Notice
 from src.bot.handlers.admin import ByAdmin, note
 from src.bot.ordering import NO_COMMAND
 from src.jobs import keys
+from src.ops import journal
+from src.ops.journal import Act
 from src.telegram import admin_keyboards
 from src.telegram.admin_keyboards import OfBroadcast
 from src.telegram.client import is_unchanged
@@ -41,6 +44,7 @@ class Writing(StatesGroup):
     sure = State()
 
 
+_ACTS: dict[broadcasting.Turn, Act] = {"stop": "stop", "go on": "broadcast", "drop": "no_broadcast"}
 _STEPS = (Writing.ru, Writing.en, Writing.photo, Writing.buttons, Writing.sure)
 _ASKED = {
     Writing.ru.state: "broadcast-ru",
@@ -55,14 +59,15 @@ async def broadcast(message: Message, app: App, bot: Bot, state: FSMContext, say
     if now is not None and now.state != "done":
         await message.answer(**await _progress(app, say))
         return
-    await state.set_data({})
+    await state.set_data({"draft": secrets.token_hex(4)})
     await _ask(bot, message.chat.id, state, Writing.ru, say)
 
 
 async def _ask(bot: Bot, chat: int, state: FSMContext, step: State, say: Translator) -> None:
-    await state.set_state(step)
     markup = admin_keyboards.broadcast_step(say, skips=step is not Writing.ru)
     await bot.send_message(chat, say(_ASKED[step.state]), reply_markup=markup)
+    # Last: handled again, an answer would else be taken for the one to this question.
+    await state.set_state(step)
 
 
 async def _go_on(app: App, bot: Bot, chat: int, state: FSMContext, say: Translator) -> None:
@@ -72,7 +77,6 @@ async def _go_on(app: App, bot: Bot, chat: int, state: FSMContext, say: Translat
     if following is not Writing.sure:
         await _ask(bot, chat, state, following, say)
         return
-    await state.set_state(following)
     notice = _notice(await state.get_data())
     for lang in notice.texts:
         await broadcasting.show(bot, chat, notice, lang)
@@ -80,6 +84,7 @@ async def _go_on(app: App, bot: Bot, chat: int, state: FSMContext, say: Translat
     await bot.send_message(
         chat, say("broadcast-sure", number=number), reply_markup=admin_keyboards.broadcast_sure(say)
     )
+    await state.set_state(following)
 
 
 def _notice(data: Mapping[str, Any]) -> Notice:
@@ -147,14 +152,21 @@ async def tapped(
         await state.clear()
         await bot.send_message(chat, say("broadcast-not"))
     elif what == "send" and at == Writing.sure.state:
-        notice = _notice(await state.get_data())
-        if await broadcasting.start(app, chat, notice):
-            await note(app, callback, update_id, "broadcast", how=next(iter(notice.texts.values()))["text"])
-        await state.clear()
+        data = await state.get_data()
+        notice = _notice(data)
+        first = next(iter(notice.texts.values()))["text"]
+        noted = await note(app, callback, update_id, "broadcast", how=first)
+        if await broadcasting.start(app, data["draft"], chat, notice):
+            await state.clear()
+        else:
+            await journal.strike(app, noted)
+            await bot.send_message(chat, say("broadcast-other"))
         await bot.send_message(chat, **await _progress(app, say))
-    elif what in ("stop", "go on", "look") and isinstance(callback.message, Message):
-        if what != "look" and await broadcasting.steer(app, go_on=what == "go on"):
-            await note(app, callback, update_id, "stop" if what == "stop" else "broadcast")
+    elif isinstance(callback.message, Message) and what in ("stop", "go on", "drop", "look"):
+        if what != "look":
+            noted = await note(app, callback, update_id, _ACTS[what])
+            if not await broadcasting.steer(app, callback_data.number, what):
+                await journal.strike(app, noted)
         try:
             await callback.message.edit_text(**await _progress(app, say))
         except TelegramBadRequest as error:
@@ -172,7 +184,7 @@ async def _progress(app: App, say: Translator) -> dict[str, Any]:
         return {"text": say("broadcast-not")}
     return {
         "text": broadcasting.words(say, now),
-        "reply_markup": admin_keyboards.broadcast(say, now.state),
+        "reply_markup": admin_keyboards.broadcast(say, now.number, now.state),
     }
 
 

@@ -15,6 +15,7 @@ journal-act = { $what ->
     [no_style] 🎭 deleted the style { $whom }
     [broadcast] 📣 broadcast
     [stop] 📣 stopped the broadcast
+    [no_broadcast] 📣 dropped the broadcast
     [retry] 🔁 asked again for { $whom }
     [cancel] ✖️ cancelled { $whom }
    *[drop] 🗑 dropped { $whom }
@@ -87,15 +88,18 @@ broadcast-sure = 👆 So people will see it. Send it to { $number ->
    *[other] { $number } people
 }?
 broadcast-not = ✖️ Nothing was sent.
+broadcast-other = 📣 Another broadcast has not ended. Yours is kept: tap Send again once that one is done or dropped.
 broadcast-progress = { $state ->
     [running] 📣 On its way
     [stopped] ⏹ Stopped
+    [dropped] ✖️ Dropped
    *[done] ✅ The notice has gone out
 }: sent to { $sent } of { $total }, left { $left }, blocked the bot { $blocked }, failed { $failed }.
 button-skip = ⏭ Skip
 button-broadcast = 📣 Send to everybody
 button-broadcast-stop = ⏹ Stop
 button-broadcast-go-on = ▶️ Go on
+button-broadcast-drop = 🗑 Drop it
 
 command-stats = Day, week, month
 command-ops = How it goes now

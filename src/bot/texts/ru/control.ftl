@@ -15,6 +15,7 @@ journal-act = { $what ->
     [no_style] 🎭 удалён стиль { $whom }
     [broadcast] 📣 рассылка
     [stop] 📣 рассылка остановлена
+    [no_broadcast] 📣 рассылка снята
     [retry] 🔁 заказано заново { $whom }
     [cancel] ✖️ отменено { $whom }
    *[drop] 🗑 убрано из неудач { $whom }
@@ -87,15 +88,18 @@ broadcast-sure = 👆 Так это увидят люди. Отправить { 
    *[many] { $number } людям
 }?
 broadcast-not = ✖️ Ничего не отправлено.
+broadcast-other = 📣 Другая рассылка ещё не закончена. Ваша сохранена: нажмите «Отправить» ещё раз, когда та закончится или будет снята.
 broadcast-progress = { $state ->
     [running] 📣 Рассылается
     [stopped] ⏹ Остановлено
+    [dropped] ✖️ Снято
    *[done] ✅ Разослано
 }: отправлено { $sent } из { $total }, осталось { $left }, заблокировали бота { $blocked }, не удалось { $failed }.
 button-skip = ⏭ Пропустить
 button-broadcast = 📣 Отправить всем
 button-broadcast-stop = ⏹ Остановить
 button-broadcast-go-on = ▶️ Продолжить
+button-broadcast-drop = 🗑 Снять
 
 command-stats = День, неделя, месяц
 command-ops = Как дела сейчас
