@@ -87,7 +87,7 @@ async def count_paid(
     *,
     teller: str,
     until: int = 0,
-    begins: bool = False,
+    begins: bool | None = None,
 ) -> Counted:
     """Count a payment. One that is for nothing we know counts too: it can be refunded."""
     pictures = sale.pack.pictures if sale and sale.pack.stars == stars else 0

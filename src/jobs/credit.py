@@ -40,7 +40,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A payment that we were told of. `at`, `refunded`: ms of Redis's clock; 0: it was not."""
+    """A payment that we were told of. `at`, `refunded`: ms of Redis's clock; 0: it was not. `of`: the first charge of
+    the subscription that it pays."""
 
     charge: str
     user: str
@@ -48,6 +49,7 @@ class Payment:
     pictures: int
     at: int
     refunded: int = 0
+    of: str = ""
 
     @classmethod
     def parse(cls, charge: str, text: str) -> Payment:
@@ -59,6 +61,7 @@ class Payment:
             int(raw["pictures"]),
             int(raw["at"]),
             int(raw.get("refunded", 0)),
+            str(raw.get("of", "")),
         )
 
 
@@ -103,15 +106,16 @@ def paid(
     pictures: int,
     teller: str,
     until: int = 0,
-    begins: bool = False,
+    begins: bool | None = None,
 ) -> Transition[Counted]:
     """A person has paid.
 
     Args:
         teller: the update that says so.
-        until: to when that pays a subscription, in seconds since the epoch; 0: it is none. begins: with this charge.
+        until: to when that pays a subscription, in seconds since the epoch; 0: it is none. begins: with this charge;
+            None: nobody says.
     """
-    args = [charge, user, stars, pictures, teller, until, int(begins)]
+    args = [charge, user, stars, pictures, teller, until, "" if begins is None else int(begins)]
     return Transition("paid", args, lambda raw: Counted(int(raw[0]) == 1, int(raw[1]), pictures))
 
 

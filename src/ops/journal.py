@@ -29,6 +29,8 @@ Act = Literal[
     "retry",
     "cancel",
     "drop",
+    "refund",
+    "promo",
 ]
 PAGE = 10
 """Entries of a page."""
@@ -39,7 +41,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One act. `at`: ms of Redis's clock. `whom`: a person, a job, a switch or a style. `how`: a reason, a tier."""
+    """One act. `at`: ms of Redis's clock. `whom`: a person, a job, a switch, a style or a code. `how`: a reason, a tier, what it came to."""
 
     at: int
     by: int

@@ -197,6 +197,29 @@ async def test_a_subscription_brings_pictures_each_month_until_it_is_stopped(wor
     await anna.wait_for(lambda m: "could not take the stars" in m.text)
 
 
+async def test_nobody_pays_two_subscriptions_nor_for_one_that_was_refunded(world: World) -> None:
+    anna, admin = world.sandbox.person(), world.sandbox.person("Root", id=77)
+    till = world.sandbox.bot.till
+    link = str((await said(anna, "/buy")).button("a month for ⭐ 300")["url"])
+    first = await anna.pay(link)
+    assert await bought(world, anna) == 20
+    assert "have a subscription already" in (await anna.pay(link)).outcome
+    assert list(till.subscriptions) == [first.charge]
+    following = await anna.pay_next_month(first)
+    assert await bought(world, anna) == 40
+    told = await said(admin, f"/refund {following.charge}")
+    assert "subscription is stopped" in told.text
+    assert till.subscriptions[first.charge].canceled
+    assert "Your subscription ends on" in (await said(anna, "/buy")).text
+    till.subscriptions.clear()
+    assert "could not be stopped" in (await said(admin, f"/refund {first.charge}")).text
+    await said(admin, "/promo SPRING 5 2")
+    journal = (await said(admin, "/journal")).text
+    assert "code SPRING: 5 × 2\n" in journal
+    assert f"refunded {anna.id}: ⭐ 300 {first.charge}" in journal
+    assert f"refunded {anna.id}: ⭐ 300 {following.charge}" in journal
+
+
 async def test_a_code_gives_pictures_once_a_person(world: World) -> None:
     anna, boris, admin = (world.sandbox.person(name) for name in ("Anna", "Boris", "Root"))
     admin = world.sandbox.person("Root", id=77)

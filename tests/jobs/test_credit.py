@@ -203,6 +203,39 @@ def test_what_was_paid_for_is_never_lost_nor_doubled(redis_url: str, examples: i
     )
 
 
+MONTH = 2_592_000
+
+
+@pytest.mark.parametrize(
+    ("stopped", "later", "begins", "is_another"),
+    [
+        # Whoever tells of it knows.
+        (False, 10 * MONTH, False, False),
+        (False, MONTH, True, True),
+        # The accounts do not say.
+        (False, MONTH, None, False),
+        (False, MONTH + 3600, None, False),
+        (False, 2 * MONTH, None, True),
+        (True, MONTH, None, True),
+    ],
+)
+async def test_a_subscription_is_known_by_its_first_charge(
+    redis_client: Any, stopped: bool, later: int, begins: bool | None, is_another: bool
+) -> None:
+    ledger = Ledger(redis_client)
+    until = await ledger.now() // 1000 + MONTH
+    told: dict[str, Any] = {"stars": 300, "pictures": 20, "teller": "accounts"}
+    await ledger.run(credit.paid("one", "1", until=until, **told))
+    known = await credit.subscription(ledger, "1")
+    assert known == credit.Subscription("one", until)
+    if stopped:
+        await credit.stop(ledger, "1", known, stopped=True)
+    await ledger.run(credit.paid("two", "1", until=until + later, begins=begins, **told))
+    charge = "two" if is_another else "one"
+    assert await credit.subscription(ledger, "1") == credit.Subscription(charge, until + later)
+    assert {one.charge: one.of for one in await credit.payments(ledger, "1")} == {"one": "one", "two": charge}
+
+
 def test_a_job_of_before_the_shop_gives_nothing_back(sync_redis: Any) -> None:
     ledger = Ledger(sync_client=sync_redis)
     wake = Wake(new_id(), "kie", 1)

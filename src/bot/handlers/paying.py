@@ -23,7 +23,7 @@ from aiogram.types import (
 from aiogram.utils.deep_linking import create_start_link
 
 from src.app import App
-from src.bot.handlers.admin import ByAdmin
+from src.bot.handlers.admin import ByAdmin, note
 from src.bot.ordering import first
 from src.bot.till import STARS, Sale, balance_lines, count_paid, is_offered
 from src.jobs import Person, credit, keys
@@ -41,6 +41,8 @@ BUY = "buy"
 GIFT = "gift_"
 """What links to the bot say: `?start=buy`, and before a code."""
 _MONTH_SECONDS = 2_592_000
+# So near its end a subscription may be being renewed.
+_ENDS_SECONDS = 86_400
 _CODE = re.compile(r"[A-Z0-9_-]{3,32}")
 _GUESSES = 5
 _GUESS_SECONDS = 3600
@@ -152,8 +154,16 @@ async def checkout(query: PreCheckoutQuery, app: App, person: Person, say: Trans
         await query.answer(ok=False, error_message=say("checkout-changed"))
     elif person.blocked:
         await query.answer(ok=False, error_message=say("refused-blocked"))
+    elif sale.kind == "month" and await _has_month(app, person):
+        await query.answer(ok=False, error_message=say("checkout-month"))
     else:
         await query.answer(ok=True)
+
+
+async def _has_month(app: App, person: Person) -> bool:
+    """Whether who buys a subscription would pay two: the link of an earlier message still works."""
+    known = await credit.subscription(app.ledger, person.id)
+    return known is not None and known.until * 1000 > await app.ledger.now() + 1000 * _ENDS_SECONDS
 
 
 async def paid(message: Message, app: App, say: Translator, update_id: int) -> None:
@@ -276,7 +286,9 @@ async def redeem(
 # Admins
 
 
-async def promo(message: Message, command: CommandObject, app: App, bot: Bot, say: Translator) -> None:
+async def promo(
+    message: Message, command: CommandObject, app: App, bot: Bot, say: Translator, update_id: int
+) -> None:
     """Make a code: `/promo CODE PICTURES [TIMES]`; none: take it back."""
     code, number, *times = [*(command.args or "").upper().split(), "", ""]
     most = times[0] if times else ""
@@ -288,6 +300,7 @@ async def promo(message: Message, command: CommandObject, app: App, bot: Bot, sa
         await message.answer(say("promo-usage"))
         return
     await credit.promise(app.ledger, code, int(number), int(most) if most else None)
+    await note(app, message, update_id, "promo", code, " × ".join(filter(None, (number, most))))
     if int(number):
         link = await create_start_link(bot, GIFT + code)
         await message.answer(say("promo-made", code=code, pictures=int(number), link=link))
@@ -315,8 +328,26 @@ async def refund(
     back = credit.refunded(charge, known.user, stars=known.stars, teller=f"admin {update_id}")
     counted = await app.commit(back)
     log.info("refunded", charge_id=charge, stars=known.stars, pictures=counted.pictures)
+    await note(app, message, update_id, "refund", known.user, f"⭐ {known.stars} {charge}")
     said = {"stars": known.stars, "user": known.user, "pictures": counted.pictures, "bought": counted.bought}
-    await message.answer(say("refund-done", **said))
+    lines = [say("refund-done", **said)]
+    if known.of:
+        stopped = await _stop_for(app, bot, known)
+        lines.append(say("refund-stopped" if stopped else "refund-goes-on"))
+    await message.answer("\n".join(lines))
+
+
+async def _stop_for(app: App, bot: Bot, paid: credit.Payment) -> bool:
+    """Stop the subscription that a payment was for, which else is paid again; whether that could be."""
+    try:
+        await bot.edit_user_star_subscription(int(paid.user), paid.of, is_canceled=True)
+    except TelegramBadRequest as error:
+        log.warning("subscription not stopped", charge_id=paid.of, error=type(error).__name__)
+        return False
+    known = await credit.subscription(app.ledger, paid.user)
+    if known is not None and known.charge == paid.of:
+        await credit.stop(app.ledger, paid.user, known, stopped=True)
+    return True
 
 
 def make_router() -> Router:

@@ -18,6 +18,8 @@ journal-act = { $what ->
     [no_broadcast] 📣 dropped the broadcast
     [retry] 🔁 asked again for { $whom }
     [cancel] ✖️ cancelled { $whom }
+    [refund] ↩️ refunded { $whom }
+    [promo] 🎁 code { $whom }
    *[drop] 🗑 dropped { $whom }
 }
 

@@ -37,6 +37,7 @@ invoice = { $pictures ->
    *[other] { $pictures } pictures
 }
 invoice-about = Made here for you, from your words or photos. What doesn’t become a picture comes back by itself.
+checkout-month = You have a subscription already; /buy shows it.
 checkout-changed = This offer has changed. Send /buy for the current ones.
 paid = ✅ Thank you! { $pictures ->
     [0] The stars are here, but I don’t know for what: please write to /paysupport.
@@ -81,6 +82,8 @@ promo-made = 🎁 { $code } gives { $pictures ->
 promo-dropped = 🎁 { $code } gives nothing any more.
 refund-unknown = I know of no such payment. Usage: /refund CHARGE_ID, as /paysupport shows it.
 refund-not = Telegram does not refund it; its log says why.
+refund-goes-on = ⚠️ Its subscription could not be stopped, and will be paid again; the log says why.
+refund-stopped = ⏹ Its subscription is stopped.
 refund-done = ↩️ ⭐ { $stars } went back to { $user }, { $pictures ->
     [one] { $pictures } picture
    *[other] { $pictures } pictures

@@ -18,6 +18,8 @@ journal-act = { $what ->
     [no_broadcast] 📣 рассылка снята
     [retry] 🔁 заказано заново { $whom }
     [cancel] ✖️ отменено { $whom }
+    [refund] ↩️ возврат для { $whom }
+    [promo] 🎁 код { $whom }
    *[drop] 🗑 убрано из неудач { $whom }
 }
 

@@ -44,6 +44,7 @@ invoice = { $pictures ->
    *[other] { $pictures } картинок
 }
 invoice-about = Рисуются здесь для вас, по словам или фотографиям. Что не стало картинкой, возвращается само.
+checkout-month = Подписка у вас уже есть: она в /buy.
 checkout-changed = Это предложение изменилось. Отправьте /buy, чтобы увидеть новые.
 paid = ✅ Спасибо! { $pictures ->
     [0] Звёзды пришли, но я не знаю за что: напишите, пожалуйста, в /paysupport.
@@ -90,6 +91,8 @@ promo-made = 🎁 { $code } даёт { $pictures ->
 promo-dropped = 🎁 { $code } больше ничего не даёт.
 refund-unknown = Такого платежа я не знаю. Так: /refund НОМЕР, как его показывает /paysupport.
 refund-not = Telegram его не возвращает; почему, сказано в журнале.
+refund-goes-on = ⚠️ Подписку остановить не вышло, она спишется снова; почему, сказано в журнале.
+refund-stopped = ⏹ Подписка остановлена.
 refund-done = ↩️ ⭐ { $stars } вернулись к { $user }, { $pictures ->
     [one] снята { $pictures } картинка
     [few] сняты { $pictures } картинки
