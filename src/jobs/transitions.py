@@ -100,20 +100,20 @@ def admit(
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]
-    shown = {"chat": spec.chat, "lang": spec.lang}
+    fields = {"chat": spec.chat, "lang": spec.lang}
     if spec.thread is not None:
-        shown["thread"] = spec.thread
+        fields["thread"] = spec.thread
     if reply_to is not None:
-        shown["reply_to"] = reply_to
+        fields["reply_to"] = reply_to
     if words_seen:
-        shown["words_seen"] = 1
+        fields["words_seen"] = 1
     if group:
-        shown["group"] = 1
+        fields["group"] = 1
     if covered:
-        shown["covered"] = 1
+        fields["covered"] = 1
     if inline is not None:
         # It has no number of its own.
-        shown |= {"inline": inline, "messages": 0}
+        fields |= {"inline": inline, "messages": 0}
     payload = {
         "request": request,
         "update": update,
@@ -137,7 +137,7 @@ def admit(
         "hourly": [{"who": who, "most": most} for who, most in (hourly or {}).items()],
         "tiers": tiers or {},
         # Text, since Lua's numbers would round a chat id of more than 14 digits when printed.
-        "shown": {k: str(v) for k, v in shown.items()},
+        "fields": {k: str(v) for k, v in fields.items()},
         "jobs": [{"id": w.job, "spec": s.dumps(), "wake": w.dumps()} for s, w in jobs],
     }
 

@@ -3,7 +3,7 @@
 --
 -- Keys  active, balance, cooling, counts, due, free, here, history, job, line, open, originals, pause, request, slots, spent, took, update, user, window
 -- ARGV  1 JSON: update, request, user, provider, model, class, cap, rate_limit, rate_window (ms), max_active,
---               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), shown (request fields), jobs: [{id, spec, wake}],
+--               max_waiting, deadline (ms), near (ms before it, from when it is late), ttl (s), kept (the picture may come in the answer), tiers (by its name what is otherwise for a person of it), fields (of the request), jobs: [{id, spec, wake}],
 --               charge: {costs, caps} (spending.Charge; of one job), uncapped (the person's cap does not bind),
 --               forbidden (it has a word that is not drawn), through (a pause does not hold it back),
 --               share (pictures a day that each person has for free; none: pictures are not sold),
@@ -41,7 +41,7 @@ if a.uncapped ~= 1 then
   if cooling > 0 then return {'cooling', cooling} end
 end
 if a.forbidden then
-  if a.shown.chat == '0' then return {'forbidden', STRIKES} end
+  if a.fields.chat == '0' then return {'forbidden', STRIKES} end
   local left = strike(a.user)
   -- Said again it is no second strike.
   if a.update ~= '' then redis.call('SET', P .. 'update:' .. a.update, 'forbidden:' .. left, 'EX', 172800) end
@@ -53,7 +53,7 @@ if first[2] and tonumber(first[2]) > NOW - a.rate_window then
 end
 local SPAN = 3600000 -- ms of `hourly`
 for _, h in ipairs(a.hourly) do
-  local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
+  local here = P .. 'here:' .. a.fields.chat .. ':' .. h.who
   if n > h.most then return {'many', h.most} end
   redis.call('ZREMRANGEBYSCORE', here, '-inf', NOW - SPAN)
   local over = redis.call('ZCARD', here) + n - h.most
@@ -117,7 +117,7 @@ for unit, amount in pairs(costs) do add_cost(TODAY, a.provider, a.user, unit, am
 local charged = cjson.encode({day = TODAY, provider = a.provider, free = a.uncapped == 1, costs = a.charge.costs})
 
 for _, h in ipairs(a.hourly) do
-  local here = P .. 'here:' .. a.shown.chat .. ':' .. h.who
+  local here = P .. 'here:' .. a.fields.chat .. ':' .. h.who
   for _, job in ipairs(a.jobs) do redis.call('ZADD', here, NOW, job.id) end
   redis.call('PEXPIRE', here, SPAN)
 end
@@ -140,11 +140,11 @@ many('ZADD', active, opened)
 many('ZADD', P .. 'due', rows)
 join_line(a.provider, a.user, a.class, ids, tag)
 local flat = {'jobs', table.concat(ids, ','), 'user', a.user, 'created', NOW}
-for k, v in pairs(a.shown) do flat[#flat + 1] = k; flat[#flat + 1] = v end
+for k, v in pairs(a.fields) do flat[#flat + 1] = k; flat[#flat + 1] = v end
 if person[3] then flat[#flat + 1] = 'first'; flat[#flat + 1] = person[3] end
 redis.call('HSET', P .. 'request:' .. a.request, unpack(flat))
 -- Where there is no chat, there is no placeholder to keep up to date.
-if a.shown.chat ~= '0' then redis.call('ZADD', P .. 'open', NOW, a.request) end
+if a.fields.chat ~= '0' then redis.call('ZADD', P .. 'open', NOW, a.request) end
 local history = P .. 'history:' .. a.user
 redis.call('ZADD', history, NOW, a.request)
 -- It may grow a little beyond what is kept before it is cut.
