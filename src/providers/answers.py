@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from src.providers import refusals
 from src.providers.base import ErrorKind, ImageRef, ProviderError
-from src.providers.http import Answer, data_of
+from src.providers.http import Answer, Heard, data_of
 from src.providers.images import sniff
 
 # Where answers have their pictures, the usual place first; and what a picture is called there.
@@ -26,6 +27,8 @@ _ADDRESSES = ("url", "image_url", "imageUrl", "image", "uri")
 _WORDS = ("text", "content", "message", "output_text")
 _CODES = ("code", "error_code", "errcode", "err_code", "status_code", "success")
 _TASKS = ("requestId", "taskId", "task_id")
+# The last of the events that a picture comes about in.
+_LAST = frozenset({"image_generation.completed", "image_edit.completed", "error"})
 _FAILED = frozenset({"error", "failed", "fail"})
 _UNFINISHED = frozenset(
     {"queued", "pending", "processing", "in_progress", "running", "submitted", "starting"}
@@ -144,21 +147,54 @@ def decoded(text: str) -> bytes | None:
     return data if sniff(data) is not None else None
 
 
+@dataclass(frozen=True)
+class Event:
+    """One of a stream of events.
+
+    Attributes:
+        data: what it says. content: the same, read. kind: what it is by its own word.
+        heard: what it is to the answer.
+    """
+
+    data: bytes
+    content: dict[str, Any]
+    kind: str
+
+    @property
+    def heard(self) -> Heard:
+        if not self.data or "partial" in self.kind:
+            return Heard.ASIDE
+        if self.data == b"[DONE]" or self.content.get("error") or self.kind in _LAST:
+            return Heard.END
+        return Heard.ENOUGH if isinstance(self.picture, ImageRef) else Heard.PART
+
+    @functools.cached_property
+    def picture(self) -> ImageRef | str | None:
+        """The picture in it, finished or not; else what is there instead."""
+        return _first(_places(self.content))
+
+
+def read_event(block: bytes) -> Event:
+    """Read an event of a stream; one that says nothing we can read is a part of it without content."""
+    data = data_of(block)
+    try:
+        content = json.loads(data or b"null")
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        return Event(data, {}, "")
+    named = re.search(rb"^event:\s*([\w.]+)", block, re.M)
+    return Event(data, content, str(content.get("type") or (named[1].decode() if named else "")))
+
+
 def _streamed(body: bytes) -> bytes:
     """What a stream of events came to: the data of its last one that is not a mere preview."""
     nothing = last = b"{}"
-    for block in re.split(rb"\r?\n\r?\n", body):
-        data = data_of(block)
-        try:
-            event = json.loads(data or b"null")
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(event, dict):
-            continue
-        if event.get("error"):
-            return data
-        if "partial" not in str(event.get("type")) and (last is nothing or _first(_places(event))):
-            last = data
+    for event in map(read_event, re.split(rb"\r?\n\r?\n", body)):
+        if event.content.get("error"):
+            return event.data
+        if event.content and event.heard is not Heard.ASIDE and (last is nothing or event.picture):
+            last = event.data
     return last
 
 

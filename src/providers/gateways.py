@@ -50,6 +50,7 @@ class Gateway(_Entry):
         bytes: the word for bytes in `response_format`, for models that do not answer with bytes by themselves.
         edits: how pictures to be changed are sent: as OpenAI has it, as JSON to the same place, in the field `image_url`
             of what pictures are asked for with, or not at all. sources: how many at most.
+        previews: whether it may be asked for a stream with unfinished pictures, where its model knows that.
         results: other hosts where its pictures lie.
     """
 
@@ -62,6 +63,7 @@ class Gateway(_Entry):
     bytes: str = "b64_json"
     edits: Literal["multipart", "json", "image_url", "none"] = "multipart"
     sources: int = 16
+    previews: bool = True
     results: tuple[str, ...] = ()
     cost: Cost | None = None
 

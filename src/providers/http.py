@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,6 +31,10 @@ CONNECT_SECONDS = 5.0
 # each further piece of that size, since others wait for that room.
 _SMALL = 65_536
 _PIECE_SECONDS = 60.0
+# A stream of events may pause while the picture is drawn: after so long without such a piece the room is left.
+_PAUSE_SECONDS = 5.0
+# What comes behind an event that is an answer by itself, as what it cost, comes at once.
+_REST_SECONDS = 5.0
 # Some gateways' file servers refuse what does not look like a browser or names itself barely.
 _USER_AGENT = "Mozilla/5.0 (compatible; imagebot)"
 _LONGEST_RETRY_AFTER = 86_400.0
@@ -162,6 +167,16 @@ class Answer:
         return found if isinstance(found, dict) else None
 
 
+class Heard(Enum):
+    """What an event in a stream of them is to the answer: no part of it (ASIDE), a PART, all that has to be there
+    (ENOUGH), or the END of it."""
+
+    ASIDE = auto()
+    PART = auto()
+    ENOUGH = auto()
+    END = auto()
+
+
 File = tuple[str, tuple[str, bytes, str]]
 """A field of a form that is a file: its name, then (file name, bytes, media type)."""
 
@@ -179,7 +194,7 @@ async def exchange(
     files: Sequence[File] | None = None,
     creates: bool = False,
     room: Room | None = None,
-    event: Callable[[bytes], bool] | None = None,
+    event: Callable[[bytes], Heard] | None = None,
 ) -> Answer:
     """Send one request and read its whole answer.
 
@@ -196,8 +211,8 @@ async def exchange(
         creates: the request makes something that may be billed: when it fails after the connection
             was made, the error says `submitted`.
         room: awaited when the body proves to be large; the rest of it waits in the network meanwhile.
-        event: where the answer is a stream of events, called with the data of each as it comes. Those it takes (True)
-            are no part of the body, nor of its limit.
+        event: where the answer is a stream of events, called with each as it comes. Those that are ASIDE are no part
+            of the body, nor of its limit; how a stream ends behind ENOUGH does not matter.
 
     Raises:
         ProviderError: NETWORK, TIMEOUT, BAD_RESULT for a body over the limit or a private address, or
@@ -287,37 +302,54 @@ class OpenAnswer:
         """Whether its body is a stream of events."""
         return self.status < 300 and self.headers.get("content-type", "").startswith("text/event-stream")
 
-    async def read_events(self, taken: Callable[[bytes], bool], room: Room | None = None) -> bytes:
-        """A stream of events as far as these are not `taken`. Long pauses between them hold up nobody.
+    async def read_events(self, hear: Callable[[bytes], Heard], room: Room | None = None) -> bytes:
+        """A stream of events as far as these are parts of the answer. Long pauses in it hold up nobody.
 
         Args:
-            room: awaited once an event proves to be large, and left when it is taken.
+            room: awaited once an event proves to be large, and left when it is no part, or for a pause.
         """
         kept, event, looked, step = bytearray(), bytearray(), 0, _SMALL
+        enough = ended = False
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(None) as limit:
-            async for piece in self.pieces():
-                event += piece
-                while end := _EVENT_END.search(event, looked):
-                    whole, looked = bytes(event[: end.end()]), 0
-                    del event[: end.end()]
-                    if not (data := data_of(whole)) or taken(data):
-                        self._read -= len(whole)
-                    else:
+        pause: asyncio.TimerHandle | None = None
+        try:
+            async with asyncio.timeout(None) as limit:
+                async for piece in self.pieces():
+                    event += piece
+                    while end := _EVENT_END.search(event, looked):
+                        whole, looked = bytes(event[: end.end()]), 0
+                        del event[: end.end()]
+                        heard = hear(whole)
+                        if heard is Heard.ASIDE:
+                            self._read -= len(whole)
+                            continue
                         kept += whole
-                # What ends an event may come in two pieces.
-                looked = max(0, len(event) - 3)
-                size = len(kept) + len(event)
-                if size >= step:
-                    if room is not None:
+                        ended = heard is Heard.END
+                        if ended:
+                            event.clear()
+                        elif heard is Heard.ENOUGH and not enough:
+                            enough = True
+                            limit.reschedule(loop.time() + _REST_SECONDS)
+                    # What ends an event may come in two pieces.
+                    looked = max(0, len(event) - 3)
+                    size = len(kept) + len(event)
+                    if room is not None and size >= (_SMALL if ended else step):
                         await room()
-                    step = size + _SMALL
-                    limit.reschedule(loop.time() + _PIECE_SECONDS)
-                elif size < _SMALL < step:
-                    if room is not None:
+                        step = size + _SMALL
+                        if pause is not None:
+                            pause.cancel()
+                        pause = loop.call_later(_PAUSE_SECONDS, room.leave)
+                    elif room is not None and size < _SMALL < step:
                         room.leave()
-                    step = _SMALL
-                    limit.reschedule(None)
+                        step = _SMALL
+                    if ended:
+                        break
+        except (ProviderError, TimeoutError):
+            if not enough and hear(bytes(event)) not in (Heard.ENOUGH, Heard.END):
+                raise
+        finally:
+            if pause is not None:
+                pause.cancel()
         return bytes(kept + event)
 
     async def read(self, room: Room | None = None) -> bytes:

@@ -11,9 +11,6 @@ task to poll and nothing to cancel: closing the connection does not take the gen
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +22,7 @@ import structlog
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from src.providers import refusals
-from src.providers.answers import picture_in, tokens_in
+from src.providers.answers import picture_in, read_event, tokens_in
 from src.providers.base import (
     ASPECTS,
     Aspect,
@@ -41,12 +38,13 @@ from src.providers.base import (
 from src.providers.catalog import Offer, Takes, get_catalog
 from src.providers.client import Client
 from src.providers.gateways import gateway_at, gateways
-from src.providers.http import Answer, File, bearer, exchange
+from src.providers.http import Answer, File, Heard, bearer, exchange
 from src.providers.images import data_uri
 from src.settings import Address, Settings
 
 log = structlog.get_logger(__name__)
 
+_CUT_SHORT = 1.0
 _CHECK_SECONDS = 10.0
 _CHECK_LIMIT = 4_000_000
 
@@ -141,7 +139,7 @@ class OpenAIProvider(Client):
         super().__init__(settings, client, base, known=self._gateway.results)
         self._base, self._query = base.partition("?")[0].rstrip("/"), self._gateway.query(base)
         self._headers = bearer(settings.openai_api_key, self._gateway.key)
-        self._previews = settings.openai_previews
+        self._previews = settings.openai_previews if self._gateway.previews else 0
         self._models = [m for m in (settings.openai_model, settings.openai_fast_model) if m]
         self._result_hosts = settings.provider_result_hosts
         self._catalog = get_catalog(settings.models_file)
@@ -154,10 +152,12 @@ class OpenAIProvider(Client):
             edit=known.edits,
             sources=known.takes.sources,
             max_prompt=known.prompt_max,
-            previews=settings.openai_previews > 0,
+            previews=self._previews > 0,
         )
         # What this address refused, and then did without.
         self._left_out: set[_Parameter] = set()
+        # Models whose last picture came well by a stream.
+        self._streamed: set[str] = set()
         # Models that answered with an address, and so are asked for the bytes.
         self._gives_addresses: set[str] = set()
 
@@ -166,26 +166,29 @@ class OpenAIProvider(Client):
 
         The job id goes along as `X-Client-Request-Id`, so that a doubtful submit can be traced with
         OpenAI's support; it is no idempotency key. An optional parameter that the server refuses by name is left out
-        and the request said again, which costs nothing; where that helps it stays out.
+        and the request said again, which costs nothing; where that helps it stays out. So does the stream where a
+        picture was lost in it: a server that breaks each would be paid twice for each.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + max(request.deadline, 0.1)
         without: set[_Parameter] = set()
-        while True:
-            body = self._body(request, without)
-            answer = await self._ask(request, body, until - loop.time())
-            named = _refused(answer, body)
-            if named is None:
-                break
-            without.add(named)
-        if answer.ok and without:
-            self._left_out |= without
-            names = sorted(name for _, name, _ in without)
-            log.warning("left out from now on", parameters=names, model=request.model, server=self._base)
         try:
-            image = _picture(answer, request.prompt, self._url("images/generations"))
+            answer = await self._answer(request, without, until)
+            try:
+                image = _picture(answer, request.prompt, self._url("images/generations"))
+            except ProviderError as error:
+                raise await self.explained(error, partial(self._get, "models")) from None
         except ProviderError as error:
-            raise await self.explained(error, partial(self._get, "models")) from None
+            if error.submitted and (error.status or 200) < 300:
+                self._broke(request, without)
+            raise
+        except asyncio.CancelledError:
+            # Whoever waits gives up at the deadline too, and may be the first.
+            if loop.time() > until - _CUT_SHORT:
+                self._broke(request, without)
+            raise
+        if _STREAM in self._body(request, without):
+            self._streamed.add(request.model)
         if image.url is not None:
             url = httpx.URL(image.url)
             if request.model not in self._gives_addresses:
@@ -194,6 +197,36 @@ class OpenAIProvider(Client):
             self._hosts.check(url)
         cost, unit = self._gateway.costs(answer) or (None, "")
         return Done(image, cost=cost, unit=unit, tokens=tokens_in(answer))
+
+    async def _answer(self, request: GenRequest, without: set[_Parameter], until: float) -> Answer:
+        """What is answered in the end; `without` becomes what had to be left out for it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            body = self._body(request, without)
+            answer = await self._ask(request, body, until - loop.time())
+            named = _refused(answer, body)
+            if named is None:
+                break
+            without.add(named)
+        if answer.ok and without:
+            self._leave_out(request.model, without)
+        return answer
+
+    def _leave_out(self, model: str, parameters: set[_Parameter]) -> None:
+        self._left_out |= parameters
+        names = sorted(name for _, name, _ in parameters)
+        log.warning("left out from now on", parameters=names, model=model, server=self._base)
+
+    def _broke(self, request: GenRequest, without: set[_Parameter]) -> None:
+        """A submit went wrong whose picture may be paid for: by its stream, if it had one. Where the last came well,
+        that is forgiven once."""
+        model = request.model
+        if _STREAM not in self._body(request, without):
+            return
+        if model in self._streamed:
+            self._streamed.discard(model)
+        else:
+            self._leave_out(model, {(model, _STREAM, "")})
 
     def _url(self, path: str) -> str:
         return f"{self._base}/{path}{self._query}"
@@ -248,7 +281,7 @@ class OpenAIProvider(Client):
             limit=self._max_bytes * 4 // 3 + 1_000_000,
             creates=True,
             room=request.room,
-            event=_watched(request.preview, self._previews) if _STREAM in body and request.preview else None,
+            event=_watched(request.preview, self._previews),
             **sent,
         )
 
@@ -368,21 +401,24 @@ class OpenAIProvider(Client):
         )
 
 
-def _watched(preview: Callable[[bytes], None], most: int) -> Callable[[bytes], bool]:
-    """Takes the unfinished pictures, at most so many, out of a stream of events."""
+def _watched(preview: Callable[[bytes], None] | None, most: int) -> Callable[[bytes], Heard]:
+    """Hears a stream of events, and shows the unfinished pictures among them, at most so many. Of one that is not safe for
+    everybody none is shown."""
     left = most
 
-    def taken(data: bytes) -> bool:
+    def hear(block: bytes) -> Heard:
         nonlocal left
-        # No picture in base64 has that word in it.
-        if b"partial_image" not in data or left == 0:
-            return False
-        left -= 1
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-            preview(base64.b64decode(json.loads(data)["b64_json"], validate=True))
-        return True
+        event = read_event(block)
+        heard = event.heard
+        if heard is Heard.ASIDE and event.data and preview is not None and left > 0:
+            left -= 1
+            image, content = event.picture, event.content
+            safe = not (refusals.withheld(content) or refusals.borderline(content))
+            if safe and isinstance(image, ImageRef) and image.data is not None:
+                preview(image.data)
+        return heard
 
-    return taken
+    return hear
 
 
 def _referred(sources: tuple[SourceImage, ...]) -> dict[str, Any]:

@@ -180,8 +180,8 @@ async def test_a_picture_is_a_picture(name: str) -> None:
     assert len(seen) == (name == "events unasked")
 
 
-def streams(*pieces: bytes | asyncio.Event) -> Handler:
-    """A stream of events that is sent so, and goes on when it is let."""
+def streams(*pieces: bytes | asyncio.Event | None) -> Handler:
+    """A stream of events that is sent so, and goes on when it is let; None: hung up."""
 
     async def answer(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -224,11 +224,137 @@ async def test_room_for_an_unfinished_picture_is_left_when_it_is_shown() -> None
     assert rooms == ["taken", "left", "taken"]
 
 
+async def test_a_pause_in_an_unfinished_picture_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some servers withhold the end of each event until there is more."""
+    monkeypatch.setattr("src.providers.http._PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("src.providers.http._PIECE_SECONDS", 0.0)
+    go_on, rooms, seen, cut = asyncio.Event(), [], [], len(PARTIAL) - 2
+
+    class Noted:
+        async def __call__(self) -> None:
+            rooms.append("taken")
+
+        def leave(self) -> None:
+            rooms.append("left")
+
+    # More of them than were asked for, and more than a picture may be large.
+    handler = streams(PARTIAL[:cut], go_on, PARTIAL[cut:], *[PARTIAL] * 20, WHOLE)
+    async with gateway(handler, image_max_bytes=1_000_000) as there, asyncio.timeout(30):
+        running = asyncio.create_task(there.picture(room=Noted(), preview=seen.append))
+        while rooms[-1:] != ["left"]:
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await running).data == base64.b64decode(LARGE) == seen[0]
+    assert len(seen) == 1
+    assert "taken" in rooms[rooms.index("left") :]
+
+
+BARE = WHOLE.partition(b"\n")[2].replace(b"image_generation.completed", b"other")
+NEVER = asyncio.Event()
+ENDS: dict[str, list[bytes | asyncio.Event | None]] = {
+    "hung up": [PARTIAL, WHOLE, None],
+    "left open": [PARTIAL, WHOLE, NEVER],
+    "left open at its end": [PARTIAL, BARE, b"data: [DONE]\n\n", NEVER],
+    "of another name, hung up": [PARTIAL, BARE, None],
+    "of another name, left open": [PARTIAL, BARE, NEVER],
+    "hung up before the end of the event": [PARTIAL, WHOLE[:-2], None],
+    "called by the event alone": [
+        PARTIAL.replace(b'"type"', b'"sort"'),
+        WHOLE.replace(b'"type"', b'"sort"'),
+        NEVER,
+    ],
+    "with a preview's words in it": [
+        PARTIAL,
+        events(
+            {
+                "type": "image_generation.completed",
+                "partial_images": 1,
+                "revised_prompt": "a partial_image of a fox",
+                "b64_json": LARGE,
+            }
+        ).encode(),
+    ],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_whole_picture_is_not_lost_over_how_its_stream_ends(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.providers.http._REST_SECONDS", 0.1)
+    seen: list[bytes] = []
+    over = asyncio.Event()
+    pieces = [over if piece is NEVER else piece for piece in ENDS[end]]
+    async with gateway(streams(*pieces), openai_previews=3) as there:
+        assert (await there.picture(preview=seen.append)).data == base64.b64decode(LARGE)
+        over.set()
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content_filter_results": {"sexual": {"filtered": True, "severity": "high"}}},
+        {"content_filter_results": {"sexual": {"filtered": False, "severity": "medium"}}},
+        {"prompt_filter_results": [{"sexual": {"filtered": True}}]},
+    ],
+)
+async def test_an_unfinished_picture_that_is_not_safe_is_not_shown(said: dict[str, Any]) -> None:
+    seen: list[bytes] = []
+    partial = {"type": "image_generation.partial_image", "b64_json": LARGE, **said}
+    async with gateway(streams(events(partial).encode(), WHOLE)) as there:
+        await there.picture(preview=seen.append)
+    assert seen == []
+
+
+async def test_a_server_that_breaks_its_streams_is_not_asked_for_them_again() -> None:
+    """It would be paid twice for each; but the network may break one of a server that can."""
+    turns = iter([streams(PARTIAL, None), streams(PARTIAL, WHOLE), *[streams(PARTIAL, None)] * 2])
+
+    async def answer(request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+        if not asked.get("stream"):
+            return web.json_response(data(b64_json=B64))
+        return await next(turns)(request, asked)
+
+    def watched(data: bytes) -> None:
+        pass
+
+    async with gateway(answer) as there:
+        found = await there.error(preview=watched)
+        assert (found.code, found.submitted) == ("connection", True)
+        await there.picture(preview=watched)
+        assert ["stream" in asked for asked in there.asked] == [True, False]
+        # Another model may be elsewhere.
+        other = "gpt-image-2.6-flare"
+        await there.picture(other, preview=watched)
+        for _ in range(2):
+            await there.error(other, preview=watched)
+        await there.picture(other, preview=watched)
+        assert ["stream" in asked for asked in there.asked[2:]] == [True, True, True, False]
+
+
+async def test_a_stream_that_is_silent_to_the_deadline_is_not_asked_for_again() -> None:
+    over = asyncio.Event()
+    async with gateway(streams(over)) as there:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await there.picture(preview=lambda data: None, deadline=0.2)
+        over.set()
+        await there.error(preview=lambda data: None)
+    assert ["stream" in asked for asked in there.asked] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["xai", "together", "localai"])
+async def test_a_gateway_without_streams_is_asked_for_none(name: str) -> None:
+    async with gateway(says(data(b64_json=B64)), openai_gateway=name) as there:
+        assert not there.provider.capabilities.previews
+        await there.picture(preview=lambda data: None)
+    assert "stream" not in there.asked[0]
+
+
 @pytest.mark.parametrize(
     ("pieces", "code", "submitted"),
     [
-        # More unfinished pictures than were asked for count as the body does.
-        ([PARTIAL] * 20, "too_large", True),
         ([b"data: ", b"x" * 3_000_000], "too_large", True),
         ([PARTIAL], "not_json", True),
         ([PARTIAL, WHOLE[:-400]], "no_picture", True),
