@@ -29,8 +29,9 @@
     .wf-row:focus-visible { outline:2px solid var(--consumer); outline-offset:-2px; }
     .wf-name { grid-area:name; display:flex; gap:6px; align-items:center; min-width:0; padding-right:8px; }
     .wf-name i { flex:none; width:8px; height:8px; border-radius:2px; background:var(--kind); }
-    .wf-name span { overflow:hidden; text-overflow:ellipsis; white-space:nowrap; }
-    .wf-name small { color:var(--dim); font-size:11px; white-space:nowrap; }
+    .wf-name span { min-width:0; overflow:hidden; text-overflow:ellipsis; white-space:nowrap; }
+    /* A narrow panel cuts the explanation first, then the name. */
+    .wf-name small { flex:0 999 auto; min-width:0; overflow:hidden; text-overflow:ellipsis; color:var(--dim); font-size:11px; white-space:nowrap; }
     .wf-track { grid-area:track; position:relative; height:14px; }
     .wf-bar { position:absolute; top:2px; height:10px; min-width:3px; border-radius:3px; background:var(--kind); }
     .wf-time { grid-area:time; text-align:right; font-size:11px; color:var(--dim); white-space:nowrap; font-variant-numeric:tabular-nums; }
