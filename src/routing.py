@@ -175,9 +175,10 @@ class Routing:
                             "add it to a catalog of your own (MODELS_FILE), or cap the number of pictures"
                         )
 
-    def tool(self, what: str) -> tuple[str, str] | None:
-        """The provider and model that can do that to a picture (`src.jobs.TOOLS`), or None."""
-        return self.catalog.tool(what, self.providers)
+    def tool(self, what: str) -> Route | None:
+        """Who can do that to a picture (`src.jobs.TOOLS`), or None."""
+        routes = (Route(*tool) for tool in self.catalog.tools(what, self.providers))
+        return next((route for route in routes if self.is_on(route)), None)
 
     def fast_model(self, provider: str, *, edit: bool) -> str | None:
         """Name of the faster model that is offered when the line is long, or None. Where edits have a

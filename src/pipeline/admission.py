@@ -233,10 +233,12 @@ async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
 
 
 async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str, model: str) -> int:
-    """Let another model make those of a request's jobs that still wait, as its owner chose; how many."""
+    """Let another model make those of a request's jobs that still wait, as its owner chose; how many. None where an
+    admin has switched it off meanwhile."""
+    await app.switches.look()
     others = [(replace(job.spec, model=model), replace(job.wake, provider=provider)) for job in jobs]
     waiting = next((job.provider for job in jobs if job.state is State.WAITING), None)
-    if waiting is None:
+    if waiting is None or not app.routing.is_on(Route(provider, model)):
         return 0
     note = f"faster:{model if provider == waiting else provider}"
     number, released = await app.ledger.run(
@@ -280,7 +282,7 @@ async def _route_for(app: App, wish: Wish) -> tuple[Route, str | None]:
     if wish.how in TOOLS:
         if (tool := app.routing.tool(wish.how)) is None:
             raise NoProvider
-        return Route(*tool), None
+        return tool, None
     sources = len(_spec(wish, Route("", "")).pictures)
     first = app.routing.route(wish.model, sources)
     if first is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -241,13 +241,12 @@ class Catalog:
             and len(prompt) <= offer.prompt_max
         ]
 
-    def tool(self, what: str, providers: Iterable[str]) -> tuple[str, str] | None:
-        """The first of these providers that can do that to a picture, and its name of the model."""
+    def tools(self, what: str, providers: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Those of these providers that can do that to a picture, and their names of the model."""
         for provider in providers:
             for offer in self.offers(provider):
                 if what in offer.can and offer.edit_id is not None:
-                    return provider, offer.edit_id
-        return None
+                    yield provider, offer.edit_id
 
     def shown(self, provider: str, name: str, lang: str) -> str:
         """What people see as a model's name; the provider's own where the catalog does not have it."""

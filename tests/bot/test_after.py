@@ -8,6 +8,8 @@ import re
 import pytest
 
 from src.jobs import Job, keys
+from src.pipeline import admission
+from src.pipeline.admission import Wish
 from src.sandbox.telegram import Message, Person
 from tests.bot.bot_world import World, image, png
 
@@ -190,6 +192,23 @@ async def test_what_a_model_does_without_words(
     await pressed(world, anna, second, {"en": "Again", "ru": "Ещё раз"}[lang])
     anew, _ = await next_of(world, anna)
     assert (anew.spec.how, anew.spec.parent, anew.spec.source) == (how, job.id, worked_on.spec.source)
+
+
+async def test_a_tool_whose_models_are_off_is_neither_offered_nor_used(world: World) -> None:
+    anna, routing = world.sandbox.person(), world.app.routing
+    _, shown = await picture(world, anna, "a fox")
+    off = set()
+    while (tool := routing.tool("upscale")) is not None:
+        off.add(str(routing.catalog.key(*tool)))
+        await world.app.switches.turn_model(str(routing.catalog.key(*tool)), on=False)
+    assert "recraft-crisp-upscale" in off
+    await pressed(world, anna, shown, "⋯")
+    offered = " ".join(button["text"] for button in shown.buttons)
+    assert ("Upscale" in offered, "Remove background" in offered) == (False, True)
+    with pytest.raises(admission.NoProvider):
+        await admission.ask(
+            world.app, Wish(user=5, chat=5, prompt="", update="1", source="file", how="upscale")
+        )
 
 
 async def test_words_in_answer_to_a_picture_change_it_also_one_of_an_album(world: World) -> None:

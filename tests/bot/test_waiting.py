@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from src.bot.estimates import Outlook
 from src.jobs import Job, Standing, State, keys
 from src.pipeline import admission
+from src.routing import Route
 from src.sandbox.telegram import Message, Person
 from src.telegram.i18n import LANGUAGES
 from src.telegram.status_text import Faster, Offer
@@ -253,7 +254,12 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
         assert (faster is not None) is sooner
 
     before, request = await _line(world), await world.request_of(job)
-    assert await admission.switch(world.app, request, [job], "openai", "gpt-image-2.6-flare") == 1
+    # An admin may have switched it off since it was offered.
+    fast = Route("openai", "gpt-image-2.6-flare")
+    key = str(world.app.routing.catalog.key(*fast))
+    for on in (False, True):
+        await world.app.switches.turn_model(key, on=on)
+        assert await admission.switch(world.app, request, [job], *fast) == int(on)
     assert await _line(world) == before
     after = await _standing(world, job)
     [switched] = after.jobs
