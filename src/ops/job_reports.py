@@ -37,7 +37,7 @@ async def slow_jobs(app: App, count: int) -> list[Job]:
 
 
 async def retry(app: App, job: Job) -> Admission:
-    """Retry a failed job for the same person and chat, as a new job with its own
+    """Retry a failed job for the same person, chat and message sent through us, as a new job with its own
     trace; it is no longer kept as failed. Asked twice it is still made once.
 
     Raises:
@@ -45,9 +45,9 @@ async def retry(app: App, job: Job) -> Admission:
         redis.RedisError: the ledger is away.
     """
     request = await app.ledger.request(job.request)
-    wish = replace(
-        intake.wish_of(app, job, f"retry:{job.id}"), reply_to=request.reply_to if request else None
-    )
+    wish = intake.wish_of(app, job, f"retry:{job.id}")
+    if request is not None:
+        wish = replace(wish, reply_to=request.reply_to, inline=request.inline, covered=request.covered)
     admission = await intake.ask(app, wish)
     if admission.accepted:
         # The progress loop gives it a placeholder.

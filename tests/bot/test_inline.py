@@ -10,6 +10,7 @@ from aiogram.exceptions import TelegramNetworkError
 
 from src.jobs import State, keys, transitions
 from src.jobs.estimate import Estimate
+from src.ops import job_reports
 from src.pipeline import deliver
 from src.pipeline.leases import Work
 from src.providers.base import ImageBytes
@@ -180,6 +181,27 @@ async def test_cancel_and_failures_are_said_there(world: World) -> None:
     await anna.delete(removed)
     [job] = await world.active(anna.id)
     await world.failed(job, "upstream")
+
+
+async def test_what_an_admin_retries_comes_into_the_same_message(world: World) -> None:
+    anna = world.sandbox.person("Anna")
+    message = await sent(world, anna, "a fox in snow")
+    [job] = await world.active(anna.id)
+    await world.failed(job, "timeout")
+    assert (await job_reports.retry(world.app, job)).accepted
+    [again] = await world.active(anna.id)
+    await world.finished(again, image())
+    assert len(message.pictures) == 1
+    assert anna.messages == []
+    # Where a copy of it is, and what is known of that, when they want all forgotten.
+    assert await world.app.redis.exists(keys.STORED(again.id))
+    asked = await anna.reply_after(await anna.send_text("/delete_me"))
+    await (await anna.tap(asked, "Yes, delete all")).answered()
+    await world.settled()
+    assert ("Receipt" in asked.text, "a chat of the owner’s" in asked.text) == (True, True)
+    assert not await world.app.redis.exists(keys.STORED(again.id))
+    told = await anna.reply_after(await anna.send_text("/privacy"))
+    assert "a chat of the owner’s" in told.text
 
 
 async def test_delivering_twice_shows_one_picture_and_stores_one(world: World) -> None:

@@ -45,8 +45,11 @@ async def privacy(message: Message, app: App, person: Person, say: Translator) -
 def _privacy(app: App, person: Person, say: Translator) -> dict[str, Any]:
     longest = app.settings.job_ttl_days
     days = min(person.keep or longest, longest)
+    lines = [say("privacy", days=days, originals=min(app.settings.blobs_days, longest))]
+    if app.settings.inline_storage_chat is not None:
+        lines += ["", say("privacy-inline")]
     return {
-        "text": say("privacy", days=days, originals=min(app.settings.blobs_days, longest)),
+        "text": "\n".join(lines),
         "reply_markup": keyboards.privacy(say, days, longest),
     }
 
@@ -91,7 +94,7 @@ async def choose(
             receipt = await forget_person(app, person.id)
             await state.clear()
             await callback.answer()
-            await message.edit_text(_told(say, receipt))
+            await message.edit_text(_told(app, say, receipt))
         case _:
             await callback.answer(say("toast-old"))
 
@@ -100,7 +103,7 @@ async def delete_me(message: Message, say: Translator) -> None:
     await message.answer(say("delete-sure"), reply_markup=keyboards.delete_sure(say))
 
 
-def _told(say: Translator, receipt: Receipt) -> str:
+def _told(app: App, say: Translator, receipt: Receipt) -> str:
     at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     lines = [
         say("delete-receipt", number=receipt.number, at=at),
@@ -110,6 +113,8 @@ def _told(say: Translator, receipt: Receipt) -> str:
         "",
         say("delete-stays"),
     ]
+    if app.settings.inline_storage_chat is not None:
+        lines.append(say("privacy-inline"))
     if receipt.bought or receipt.payments:
         lines.append(say("delete-payments", bought=receipt.bought, payments=receipt.payments))
     if receipt.backup_hours is None:

@@ -1,7 +1,7 @@
 -- A person wants a picture forgotten: its job goes with all that is kept of it, and its request with the last of its jobs.
 -- One that has not ended goes soon after its end.
 --
--- Keys  blob, failed, file, history, job, open, request, starred
+-- Keys  blob, failed, file, history, job, open, request, starred, stored
 -- ARGV  1 job  2 the person
 -- Returns 1: it is gone, 2: it goes when it has ended, 0: it is not theirs
 local id, user = ARGV[1], ARGV[2]
@@ -12,7 +12,7 @@ if f.state ~= 'delivered' and f.told ~= '1' then
   redis.call('HSET', job_key(id), 'forget', '1')
   return 2
 end
-redis.call('DEL', job_key(id), P .. 'blob:' .. id, P .. 'file:' .. id)
+redis.call('DEL', job_key(id), P .. 'blob:' .. id, P .. 'file:' .. id, P .. 'stored:' .. id)
 redis.call('ZREM', P .. 'failed', id)
 local request = P .. 'request:' .. f.request
 local kept, longest = 0, -2

@@ -63,6 +63,7 @@ privacy = 🔐 What I keep of you
         [one] { $originals } day
        *[other] { $originals } days
     }. Whoever draws the pictures gets your words and the pictures you send, not who you are.
+privacy-inline = Pictures that you had drawn into messages in other chats also stand, without your words and name, in a chat of the owner’s, and stay there; in those chats they are yours to delete.
 privacy-days = { $days } d
 privacy-elsewhere = 🔐 That’s between the two of us: ask me in our private chat.
 button-export = 📦 Send me all
