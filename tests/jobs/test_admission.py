@@ -131,3 +131,13 @@ def test_a_request_counts_while_any_of_it_does(sync_redis: Any) -> None:
     ledger.run_sync(transitions.cancel(second, "1", cap=1))
     ledger.run_sync(transitions.fail(first, None, kind="timeout", cap=1))
     assert _requested(ledger, "1", cap=1)[0] == "rate"
+
+
+def test_what_is_admitted_is_counted_by_the_hour(sync_redis: Any) -> None:
+    assert _requested(Ledger(sync_client=sync_redis), "1", cap=9, count=2)[0] == "ok"
+    counted = {
+        field: n for key in sync_redis.keys(keys.TALLY("*")) for field, n in sync_redis.hgetall(key).items()
+    }
+    assert [(field.split()[1], n) for field, n in counted.items() if int(field.split()[0]) < 24] == [
+        ("admitted", "2")
+    ]
