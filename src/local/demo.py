@@ -26,7 +26,7 @@ from src.jobs import Job, Ledger, State
 from src.local.folders import held
 from src.local.redis_server import place, redis_command
 from src.local.supervisor import Part, Supervisor
-from src.sandbox.telegram import DEMO_TOKEN
+from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN
 from src.settings import UserError, key_of, provider_clients
 from src.telemetry import job_spans
 
@@ -223,6 +223,7 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "DATA_DIR": str(data),
         "BLOBS_URL": "",
         "TELEGRAM_TOKEN": DEMO_TOKEN,
+        "INLINE_STORAGE_CHAT": str(DEMO_STORE),
         "TELEGRAM_API_URL": url,
         "PROXY_URL": "",
         "TELEGRAM_PROXY_URL": "",

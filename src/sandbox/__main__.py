@@ -29,7 +29,7 @@ from src.sandbox.openrouter import OpenRouterSandbox
 from src.sandbox.page import ChatPage
 from src.sandbox.pictures import PictureMaker
 from src.sandbox.replicate import ReplicateSandbox
-from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
+from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
 from src.sandbox.yandexart import YandexARTSandbox
 
@@ -43,7 +43,11 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     """The application with every part of the sandbox in it."""
     app = web.Application(client_max_size=_LARGEST_BODY)
     pictures, faults = PictureMaker(), Faults()
-    TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits).add_to(app)
+    telegram = TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits)
+    telegram.bot.inline.feedback = True
+    if DEMO_STORE not in telegram.bot.chats:
+        telegram.group("Pictures on their way", [], type="channel")
+    telegram.add_to(app)
     OpenAISandbox(pictures=pictures, faults=faults).add_to(app)
     OpenRouterSandbox(pictures=pictures, faults=faults).add_to(app)
     KieSandbox(pictures=pictures, faults=faults).add_to(app)

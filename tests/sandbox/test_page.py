@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
@@ -14,11 +15,19 @@ import aiohttp
 import httpx
 import pytest
 from aiogram import Bot
-from aiogram.types import BotCommand, InlineKeyboardButton, InlineKeyboardMarkup
+from aiogram.types import (
+    BotCommand,
+    BufferedInputFile,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    InlineQueryResultCachedPhoto,
+)
 from aiohttp import web
 
+from src.sandbox.__main__ import build
 from src.sandbox.page import ChatPage
-from src.sandbox.telegram import DEMO_TOKEN, Person, TelegramSandbox
+from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN, Person, TelegramSandbox
+from src.sandbox.telegram.store import FolderStore
 from tests.sandbox.conftest import Picture
 
 PAGE = Path(__file__).parents[2] / "src" / "sandbox" / "page"
@@ -224,3 +233,44 @@ async def test_the_sandbox_as_a_process(tmp_path: Path) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_what_the_bot_offers_inline_is_sent_from_the_page(
+    telegram: TelegramSandbox, bot: Bot, page: httpx.AsyncClient, anna: Person, picture: Picture
+) -> None:
+    telegram.bot.inline.feedback = True
+    sent = await bot.send_photo(anna.id, BufferedInputFile(picture(), "fox.png"))
+    assert sent.photo
+    telegram.bot.updates.drop_all()
+    typing = asyncio.create_task(page.post(f"people/{anna.id}/inline", json={"query": "fox"}))
+    (update,) = await bot.get_updates(timeout=30)
+    query = update.inline_query
+    assert query is not None
+    key = InlineKeyboardButton(text="Make it", callback_data="make")
+    photo = InlineQueryResultCachedPhoto(
+        id="p",
+        photo_file_id=sent.photo[-1].file_id,
+        title="a fox",
+        reply_markup=InlineKeyboardMarkup(inline_keyboard=[[key]]),
+    )
+    await query.answer([photo], cache_time=0)
+    offered = (await typing).json()
+    (result,) = offered["results"]
+    assert (result["title"], result["photo"]) == ("a fox", sent.photo[0].file_unique_id)
+    assert (await page.get(f"files/{result['photo']}")).status_code == 200
+    path = f"people/{anna.id}/inline/{offered['query_id']}"
+    assert (await page.post(path, json={"result": "nothing"})).status_code == 404
+    shown = (await page.post(path, json={"result": "p"})).json()
+    assert shown["reply_markup"]["inline_keyboard"][0][0]["text"] == "Make it"
+    told = await bot.get_updates(offset=update.update_id + 1)
+    assert shown["update_id"] in [u.update_id for u in told if u.chosen_inline_result]
+    telegram.bot.inline.enabled = False
+    refused = await page.post(f"people/{anna.id}/inline", json={"query": "fox"})
+    assert (refused.status_code, refused.text) == (400, "the bot has no inline mode")
+
+
+def test_the_demo_has_a_store(tmp_path: Path) -> None:
+    for _ in range(2):
+        build(data=tmp_path)
+    with contextlib.closing(FolderStore(tmp_path / "telegram")) as store:
+        assert [chat["id"] for chat in store.load("chat")] == [DEMO_STORE]

@@ -137,6 +137,8 @@ function keyboard(message, actions, pressed) {
         if (key.callback_data !== undefined) actions.tap(message, key.callback_data, id);
         else if (key.url) actions.open(key.url);
         else if (key.copy_text) actions.copy(key.copy_text.text);
+        else if (key.switch_inline_query_current_chat !== undefined)
+          actions.inline(key.switch_inline_query_current_chat);
       });
       row.append(button);
     }

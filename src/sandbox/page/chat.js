@@ -52,6 +52,9 @@ const actions = {
       toast(labels.failed + error.message);
     }
   },
+  inline(words) {
+    writer.type(`@${bot.username} ${words}`);
+  },
   open(url) {
     if (/^https?:/i.test(url)) window.open(url, "_blank", "noopener");
   },
@@ -86,6 +89,13 @@ const actions = {
 const writer = new Writer({
   labels: () => labels,
   commands: () => person?.commands || [],
+  bot: () => bot?.username || "",
+  ask: (words) => api("POST", `people/${person.id}/inline`, { query: words }),
+  async take(query, result) {
+    const sent = await api("POST", `people/${person.id}/inline/${query}`, { result });
+    scrollDown();
+    trace.show(sent.update_id, preview(sent, labels), labels);
+  },
   async send({ text, photo, replyTo }) {
     const form = new FormData();
     form.set("text", text);

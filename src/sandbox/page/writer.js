@@ -4,6 +4,8 @@ import { make, preview } from "/page/bubbles.js";
 import { toast } from "/page/overlays.js";
 
 const $ = (id) => document.getElementById(id);
+// So long a client waits for the next key before it asks a bot.
+const PAUSE = 250;
 
 export class Writer {
   #given;
@@ -12,8 +14,10 @@ export class Writer {
   #photoUrl = "";
   #sending = false;
   #chosen = 0;
+  #asking = 0;
 
-  // `given`: labels() and commands() of the moment, send({text, photo, replyTo}).
+  // `given`: labels(), commands() and bot() of the moment, send({text, photo, replyTo}); ask(words) and take(query,
+  // result) of what the bot offers inline.
   constructor(given) {
     this.#given = given;
     $("form").addEventListener("submit", (event) => {
@@ -145,11 +149,48 @@ export class Writer {
     field.style.height = "auto";
     field.style.height = `${Math.min(field.scrollHeight, 160)}px`;
     $("send").classList.toggle("ready", Boolean(field.value.trim() || this.#photo));
-    if (withCommands) this.#list(/^\/\w*$/.test(field.value), field.value.slice(1));
+    if (!withCommands) return;
+    const [, name, words] = /^@(\w+) (.*)$/s.exec(field.value) || [];
+    if (name?.toLowerCase() === this.#given.bot().toLowerCase()) this.#offer(words);
+    else this.#list(/^\/\w*$/.test(field.value), field.value.slice(1));
+  }
+
+  type(text) {
+    $("text").value = text;
+    $("text").focus();
+    this.#typed();
+  }
+
+  // As in any chat, where it would be sent; here it is sent in this one.
+  #offer(words) {
+    clearTimeout(this.#asking);
+    this.#asking = setTimeout(async () => {
+      const found = await this.#given.ask(words).catch(() => null);
+      if (!found || !$("text").value.endsWith(words)) return;
+      this.#rows(
+        found.results.map((one) => ({
+          label: one.title,
+          hint: one.description,
+          photo: one.photo,
+          take: () => this.#given.take(found.query_id, one.id).catch((error) => toast(error.message)),
+        })),
+      );
+    }, PAUSE);
   }
 
   #list(open, start = "") {
+    clearTimeout(this.#asking);
     const found = open ? this.#given.commands().filter((one) => one.command.startsWith(start)) : [];
+    this.#rows(
+      found.map((one) => ({
+        label: `/${one.command}`,
+        hint: one.description,
+        take: () => this.send(`/${one.command}`),
+      })),
+    );
+  }
+
+  #rows(found) {
     this.#chosen = 0;
     $("commands").hidden = !found.length;
     $("commands").replaceChildren(
@@ -157,12 +198,18 @@ export class Writer {
         const row = make("button", index ? "command" : "command chosen");
         row.type = "button";
         row.setAttribute("role", "option");
-        row.append(make("b", "", `/${one.command}`), make("span", "", one.description));
+        if (one.photo) {
+          const image = make("img");
+          image.src = `/sandbox/files/${one.photo}`;
+          image.alt = "";
+          row.append(image);
+        }
+        row.append(make("b", "", one.label), make("span", "", one.hint));
         row.addEventListener("pointerdown", (event) => event.preventDefault());
         row.addEventListener("click", () => {
           this.#list(false);
           $("text").value = "";
-          this.send(`/${one.command}`);
+          one.take();
         });
         return row;
       }),

@@ -7,9 +7,10 @@ and logs every call. It does not render anything: the chat page is `src.sandbox.
 from src.sandbox.telegram.faults import Fault, Faults
 from src.sandbox.telegram.people import Person, Tap, transcript
 from src.sandbox.telegram.records import Chat, Message
-from src.sandbox.telegram.server import DEMO_TOKEN, TelegramSandbox
+from src.sandbox.telegram.server import DEMO_STORE, DEMO_TOKEN, TelegramSandbox
 
 __all__ = [
+    "DEMO_STORE",
     "DEMO_TOKEN",
     "Chat",
     "Fault",

@@ -48,6 +48,8 @@ class Control:
             ("POST", "/sandbox/people/{person}/messages", self._send),
             ("DELETE", "/sandbox/people/{person}/messages/{message}", self._delete),
             ("POST", "/sandbox/people/{person}/taps", self._tap),
+            ("POST", "/sandbox/people/{person}/inline", self._ask_inline),
+            ("POST", "/sandbox/people/{person}/inline/{query}", self._send_inline),
             ("GET", "/sandbox/files/{unique}", self._file),
             ("GET", "/sandbox/calls", self._calls),
             ("GET", "/sandbox/faults", self._faults),
@@ -176,6 +178,41 @@ class Control:
         message = self._message(person.chat, int(body.get("message_id") or 0))
         tap = await person.tap_data(message, str(body.get("data") or ""))
         return web.json_response({"query_id": tap.query.id, "update_id": tap.update_id}, status=201)
+
+    async def _ask_inline(self, request: web.Request) -> web.Response:
+        """`@bot words`, as in any chat: what the bot offers."""
+        person, body = self._person(request), await _body(request)
+        try:
+            query = await person.ask_inline(str(body.get("query") or ""), chat_type="sender")
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        except TimeoutError:
+            raise web.HTTPGatewayTimeout(text="the bot does not answer") from None
+        results = query.answer.results if query.answer is not None else []
+        offered = [
+            {
+                "id": result.id,
+                "title": result.given.get("title", ""),
+                "description": result.given.get("description", ""),
+                "photo": result.content["photo"][0]["file_unique_id"] if "photo" in result.content else None,
+            }
+            for result in results
+        ]
+        return web.json_response({"query_id": query.id, "results": offered})
+
+    async def _send_inline(self, request: web.Request) -> web.Response:
+        """Sends what was offered, in the chat with the bot."""
+        person, body = self._person(request), await _body(request)
+        query = self._bot.inline.queries.get(request.match_info["query"])
+        if query is None or query.answer is None or query.person.id != person.id:
+            raise web.HTTPNotFound(text="no such query")
+        try:
+            result = query.answer.result(str(body.get("result") or ""))
+        except LookupError as error:
+            raise web.HTTPNotFound(text=str(error)) from None
+        return web.json_response(
+            message_json(await person.send_inline(query, result, chat=person.chat)), status=201
+        )
 
     def _message(self, chat: Chat, number: int) -> Message:
         message = chat.messages.get(number)

@@ -98,10 +98,12 @@ class Inline:
                 and (known.person.id == person.id or not answer.personal)
             ):
                 query.answer = answer
-                return query
+                break
         self.queries[query.id] = query
         if len(self.queries) > _QUERIES_KEPT:
             self.queries.popitem(last=False)
+        if query.answer is not None:
+            return query
         told = {"id": query.id, "from": person.as_user(), "query": words, "offset": offset}
         bot.updates.push("inline_query", {**told, "chat_type": chat_type}, person.id)
         return query
@@ -133,7 +135,7 @@ class Inline:
             chosen = {"result_id": result.id, "from": query.person.as_user(), "query": query.words}
             if message.inline_id is not None:
                 chosen["inline_message_id"] = message.inline_id
-            bot.updates.push("chosen_inline_result", chosen, query.person.id)
+            bot.note_update(message, bot.updates.push("chosen_inline_result", chosen, query.person.id))
         return message
 
     def message(self, inline_id: str) -> Message:

@@ -205,7 +205,9 @@ class Person:
         where = chat or self._bot.inline.elsewhere(self.record)
         message = self._bot.inline.send(self._bot, query, result, where)
         if where.id in self._bot.chats and self._bot_sees(message, None):
-            self._bot.note_update(message, self._bot.updates.push("message", message.as_json(), where.id))
+            update = self._bot.updates.push("message", message.as_json(), where.id)
+            if message.update_id is None:
+                self._bot.note_update(message, update)
         return message
 
     async def pay(self, invoice: Message | str, *, told: bool = True) -> Checkout:

@@ -38,6 +38,9 @@ from src.sandbox.telegram.wire import Call, read_call
 DEMO_TOKEN = "424242:AA-sandbox-token-of-the-demo-no-secret"  # noqa: S105
 """Known to everybody: the sandbox is its own world, there is nothing to protect."""
 
+DEMO_STORE = -1_000_000_000_001
+"""The demo's channel for the pictures of inline mode, the first chat that it makes."""
+
 LIMITED = frozenset(
     name
     for module in (sending, editing)
