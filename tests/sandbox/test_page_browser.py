@@ -14,6 +14,7 @@ from aiogram.types import (
     BufferedInputFile,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    InlineQueryResultCachedPhoto,
     InputMediaPhoto,
     ReactionTypeEmoji,
     ReplyParameters,
@@ -144,4 +145,44 @@ async def test_a_conversation(
             assert {"en": "Copy text", "ru": "Копировать текст"}[lang] in words
             assert {"en": "Reply", "ru": "Ответить"}[lang] in words
             assert await serious(page) == []
+        assert page.errors == []
+
+
+async def test_inline_mode_is_tried_in_the_chat(
+    telegram: TelegramSandbox, bot: Bot, picture: Picture, tmp_path: Path
+) -> None:
+    anna = telegram.person()
+    await anna.send_text("/start")
+    sent = await bot.send_photo(anna.id, BufferedInputFile(picture(), "a.png"))
+    assert sent.photo
+    more = InlineKeyboardButton(text="Draw more", switch_inline_query_current_chat="a fox again")
+    photo = InlineQueryResultCachedPhoto(
+        id="p",
+        photo_file_id=sent.photo[-1].file_id,
+        title="a fox of old",
+        reply_markup=InlineKeyboardMarkup(inline_keyboard=[[more]]),
+    )
+
+    async def answer() -> None:
+        """To the first query."""
+        (update,) = await bot.get_updates(timeout=30)
+        assert update.inline_query is not None
+        await update.inline_query.answer([photo])
+
+    telegram.bot.updates.drop_all()
+    async with chromium(tmp_path) as page:
+        await page.open(f"{telegram.url}/?person={anna.id}", width=1280, height=844, dark=False)
+        await page.wait("document.querySelectorAll('.picture img').length === 1")
+        answering = asyncio.create_task(answer())
+        await page.run(
+            "(() => { const field = document.getElementById('text'); "
+            "field.value = '@imagebot_sandbox_bot a fox'; field.dispatchEvent(new Event('input')); })()"
+        )
+        await answering
+        await page.wait("document.querySelector('#commands img')?.naturalWidth > 0")
+        assert await serious(page) == []
+        await page.click("a fox of old")
+        await page.wait("document.querySelectorAll('.picture img').length === 2")
+        await page.click("Draw more")
+        assert await page.run("document.getElementById('text').value") == "@imagebot_sandbox_bot a fox again"
         assert page.errors == []

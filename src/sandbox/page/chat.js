@@ -225,7 +225,7 @@ function drawLabels() {
   $("note").textContent = labels.note;
   $("trace-title").textContent = labels.traceTitle;
   $("unblock").textContent = labels.unblock;
-  for (const [id, text] of [["show-trace", labels.trace], ["show-chat", labels.toChat], ["people", labels.people], ["down", labels.newMessages]]) {
+  for (const [id, text] of [["show-trace", labels.trace], ["show-chat", labels.toChat], ["people", labels.people], ["down", labels.newMessages], ["commands", labels.choices]]) {
     $(id).setAttribute("aria-label", text);
   }
   for (const button of $("languages").children) {

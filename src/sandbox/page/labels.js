@@ -1,7 +1,7 @@
 // The page's own words, in the person's language. What the bot says comes from the bot.
 
 const EN = {
-  people: "People", newPerson: "New person", attach: "Attach a photo", send: "Send", menu: "Commands",
+  people: "People", newPerson: "New person", attach: "Attach a photo", send: "Send", menu: "Commands", choices: "What you can send",
   write: "Describe a picture…", caption: "What to change, or a caption…", start: "Start",
   welcome: "Say what to draw", welcomeText: "Describe a picture in your own words and it appears here in the chat.",
   note: "Demo sandbox: a stand-in of Telegram on this machine. The pictures are painted here, not by a model.",
@@ -20,7 +20,7 @@ const EN = {
 };
 
 const RU = {
-  people: "Люди", newPerson: "Новый человек", attach: "Прикрепить фото", send: "Отправить", menu: "Команды",
+  people: "Люди", newPerson: "Новый человек", attach: "Прикрепить фото", send: "Отправить", menu: "Команды", choices: "Что можно отправить",
   write: "Опишите картинку…", caption: "Что изменить, или подпись…", start: "Начать",
   welcome: "Скажите, что нарисовать", welcomeText: "Опишите картинку своими словами, и она появится здесь, в чате.",
   note: "Демонстрация: Telegram здесь заменяет программа на этой машине, а картинки рисует она сама, а не модель.",
