@@ -23,6 +23,8 @@ from src.jobs.transitions import Transition
 from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
+# What of a request may not be settled in its chat.
+Mark = Literal["changing", "previewing", "previewed", "strays"]
 
 _NOTICED_SECONDS = 600
 # As many requests as `admit.lua` keeps of a person.
@@ -248,20 +250,20 @@ class Ledger:
         """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives.
 
         Args:
-            preview: it may become a photo.
+            preview: it may become a photo. Another process may change its words meanwhile, so it has its own mark.
         """
-        changes = {"changing": 1, "previewed": 1} if preview else {"changing": 1}
+        changes = {"previewing": 1, "previewed": 1} if preview else {"changing": 1}
         await self.client.hset(keys.REQUEST(request_id), mapping=changes)
 
-    async def shown(self, request_id: str, text: str) -> None:
-        """Remember what a placeholder says now, and since when."""
+    async def shown(self, request_id: str, text: str, change: Literal["changing", "previewing"]) -> None:
+        """Remember what a placeholder says now, and since when: that change has arrived."""
         mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
         async with self.client.pipeline() as pipe:
             pipe.hset(keys.REQUEST(request_id), mapping=mapping)
-            pipe.hdel(keys.REQUEST(request_id), "changing")
+            pipe.hdel(keys.REQUEST(request_id), change)
             await pipe.execute()
 
-    async def settled(self, request_id: str, *names: Literal["changing", "strays"]) -> None:
+    async def settled(self, request_id: str, *names: Mark) -> None:
         """Nothing of that is left in the chat."""
         await self.client.hdel(keys.REQUEST(request_id), *names)
 

@@ -379,7 +379,7 @@ class Request:
             chosen=raw.get("chosen", ""),
             sendings=int(raw.get("sendings") or 0),
             original=raw.get("first") == "file",
-            changing="changing" in raw,
+            changing="changing" in raw or "previewing" in raw,
             previewed="previewed" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
             inline=raw.get("inline") or None,

@@ -104,7 +104,7 @@ async def close(work: Work, request_id: str) -> None:
                 await _last_words(work, request, jobs)
         except (Undeliverable, TelegramBadRequest, TelegramMigrateToChat) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
-            await ledger.settled(request_id, "changing")
+            await ledger.settled(request_id, "changing", "previewing")
         except GateClosed as closed:
             await ledger.close_later(request_id, closed.seconds)
             return
@@ -113,7 +113,7 @@ async def close(work: Work, request_id: str) -> None:
         else:
             if request.changing and all(job.ended for job in jobs):
                 # A change that was on its way has the last word, unless ours comes after it.
-                await ledger.settled(request_id, "changing")
+                await ledger.settled(request_id, "changing", "previewing")
                 await ledger.close_later(request_id, timeouts.SETTLES)
                 return
     await ledger.closed(request_id)
@@ -188,12 +188,12 @@ async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
     """End a picture that cannot be shown, unless it is: the answer to an earlier edit may have been lost."""
     if request.chat != NO_CHAT and job.unheard:
         try:
-            message = await work.messages.shown_already(job, request)
+            shown = await work.messages.shown_already(job, request)
         except TelegramRetryAfter as error:
             await _failed(work, job, request, error)
             return
-        if message is not None:
-            await _finish(work, job, {"message": message})
+        if shown is not None:
+            await _finish(work, job, shown)
             return
     await failures.fail(work, job, end.kind, end.code)
 

@@ -20,7 +20,7 @@ from aiogram.exceptions import (
     TelegramNetworkError,
     TelegramServerError,
 )
-from aiogram.types import InlineKeyboardMarkup
+from aiogram.types import InlineKeyboardMarkup, Message
 from aiogram.utils.formatting import BlockQuote, Text
 
 from src.jobs import Job, Ledger, Request, State, transitions
@@ -83,15 +83,16 @@ class Messages:
         offer = offer if request.inline is None else None
         status = status_text.status(say, jobs, estimates, offer, quiet=request.chosen == "later")
         message = request.status_message or (request.messages[0] if request.messages else None)
-        # Words under a preview would also be put under the picture that has taken its place.
-        if message is None or status.shape == request.shown or request.previewed:
+        # What a preview says holds until there is other news.
+        news = any(job.failovers for job in jobs) or any(e.late or e.place is not None for e in estimates)
+        if message is None or status.shape == request.shown or (request.previewed and not news):
             return False
         markup = keyboards.placeholder(say, request.id, status.offer)
         text = Text(status.text, status_text.note(say, request))
         changed = await self._change(request, message, text, markup, asked=asked)
         if changed:
             count_offer(request, status)
-        await self._ledger.shown(request.id, status.shape)
+        await self._ledger.shown(request.id, status.shape, "changing")
         await self._correct(request)
         return changed
 
@@ -114,7 +115,7 @@ class Messages:
             await self._media.preview(job, image, address(request, message), caption, markup)
         current = await self._ledger.job(job.id)
         if current is not None and (current.state, current.fence) == (State.RUNNING, job.fence):
-            await self._ledger.shown(request.id, "preview")
+            await self._ledger.shown(request.id, "preview", "previewing")
         else:
             await self._correct(replace(request, previewed=True))
 
@@ -122,8 +123,17 @@ class Messages:
         self, request: Request, message: int, text: Text, markup: InlineKeyboardMarkup | None, *, asked: bool
     ) -> bool:
         """Edit a placeholder's words."""
+        where = address(request, message)
         async with self._changing(request, asked=asked):
-            return await self._edit_text(address(request, message), text, markup)
+            if request.previewed:
+                # Also where the picture has taken its place by now: the ledger knows, and its words come back.
+                try:
+                    return await self._edit_caption(where, text, markup)
+                except TelegramBadRequest as error:
+                    if not says(error, "no caption in the message"):
+                        raise
+                    # The preview never came.
+            return await self._edit_text(where, text, markup)
 
     @asynccontextmanager
     async def _changing(
@@ -145,8 +155,12 @@ class Messages:
             except (TelegramNetworkError, TelegramServerError):
                 raise  # it may have arrived, or still do
             except TelegramAPIError:
-                if gone:
+                if gone and not preview:
                     await self._ledger.settled(request.id, "changing")
+                elif gone:
+                    await self._ledger.settled(request.id, "previewing")
+                    if not request.previewed:
+                        await self._ledger.settled(request.id, "previewed")
                 raise
 
     async def _correct(self, request: Request) -> None:
@@ -237,8 +251,8 @@ class Messages:
             if not is_missing(error):
                 raise
 
-    async def shown_already(self, job: Job, request: Request) -> int | None:
-        """The message that has become the job's picture though nobody heard so; None: there is none.
+    async def shown_already(self, job: Job, request: Request) -> dict[str, Any] | None:
+        """What was shown, as `picture` tells it, if the job's picture is there though nobody heard so; else None.
 
         Of a tile in an album it cannot be told: it was a photo before. Nor of what a person sent through us: there
         words may be put under a picture.
@@ -247,19 +261,26 @@ class Messages:
         if message is None or len(request.jobs) > 1 or request.inline is not None:
             return None
         say = self._texts.translator(request.lang)
-        where = address(request, message)
-        try:
-            if request.previewed:
-                # A photo is there in any case; only the picture has its buttons already.
-                await self._bot.edit_message_reply_markup(
-                    reply_markup=keyboards.picture(say, job.id, edits=self._edits), **where
+        caption, buttons = self._under_picture(job, request)
+        found = None
+        # Telegram tells of a message what it is where an edit changes it: one of these two does, whoever died between.
+        for markup in (keyboards.placeholder(say, request.id), buttons):
+            try:
+                told = await self._bot.edit_message_reply_markup(
+                    reply_markup=markup, **address(request, message)
                 )
+            except TelegramBadRequest as error:
+                if not is_unchanged(error):
+                    return None
+            except TelegramForbiddenError:
+                return None
             else:
-                await self._bot.edit_message_text(say("placeholder-sending"), **where)
-        except (TelegramBadRequest, TelegramForbiddenError) as error:
-            there = is_unchanged(error) if request.previewed else says(error, "no text in the message")
-            return message if there else None
-        return None
+                found = told if isinstance(told, Message) else found
+        if found is None or not (found.photo or found.document):
+            return None
+        if request.previewed and found.caption != caption.render()[0].strip():
+            return None
+        return {"message": message} | shown_in(found) | (job.result or {})
 
     async def notice(self, job: Job, request: Request) -> dict[str, Any]:
         """Say in place of the picture why there is none, and what to do.
@@ -349,6 +370,19 @@ class Messages:
             await self._bot.edit_message_text(reply_markup=markup, **where, **text.as_kwargs())
         except TelegramBadRequest as error:
             if is_unchanged(error) or says(error, "no text in the message"):
+                return False
+            raise
+        return True
+
+    async def _edit_caption(
+        self, where: Mapping[str, Any], text: Text, markup: InlineKeyboardMarkup | None
+    ) -> bool:
+        """Change the words under a photo; False if they said so already."""
+        caption = text.as_kwargs(text_key="caption", entities_key="caption_entities")
+        try:
+            await self._bot.edit_message_caption(reply_markup=markup, **where, **caption)
+        except TelegramBadRequest as error:
+            if is_unchanged(error):
                 return False
             raise
         return True

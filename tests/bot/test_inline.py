@@ -237,8 +237,8 @@ async def test_progress_that_comes_late_does_not_hide_the_picture(world: World) 
     running = await world.made(job)
     real: Any = world.app.ledger.shown
 
-    async def shown(request_id: str, text: str) -> None:
-        await real(request_id, text)
+    async def shown(*said: str) -> None:
+        await real(*said)
         assert (await world.app.ledger.job(running.id)).state is State.READY
         await world.app.redis.hset(keys.JOB(running.id), "state", "delivering")
 

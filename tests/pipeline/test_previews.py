@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from src.jobs import Job, State, keys, transitions
+from src.jobs.estimate import Estimate, estimate
 from src.limits import Gate, Limiter, Refusal
 from src.pipeline import deliver, previews, submit
 from src.pipeline.leases import Work
@@ -101,13 +102,58 @@ async def test_a_picture_is_seen_as_it_is_drawn(
     await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
     calls = world.sandbox.audit.by_method["editMessageText"]
     assert await world.parts.progress.tick() == 0
-    assert await world.messages.shown_already(job, request) is None
+    # Asked once more by who follows one that died, it is not taken for the picture.
+    for _ in range(2):
+        assert await world.messages.shown_already(job, request) is None
     assert (await shown(work, job)).state is State.DELIVERED
     assert placeholder.media != preview
     assert placeholder.button("Variation")
     assert edits(world) == 2
     assert world.sandbox.audit.by_method["editMessageText"] == calls
-    assert await world.messages.shown_already(job, request) == placeholder.message_id
+    found = await world.messages.shown_already(job, request)
+    assert found is not None
+    assert found["message"] == placeholder.message_id
+    assert "file_id" in found
+    assert placeholder.button("Variation")
+
+
+@pytest.mark.parametrize("came", [True, False])
+async def test_news_reaches_who_has_seen_a_preview(world: World, came: bool) -> None:
+    job, placeholder = await ordered(world)
+    request = await world.request_of(job)
+    if came:
+        await world.messages.preview(job, request, image())
+    else:
+        await world.app.ledger.changing(request.id, preview=True)
+    seen, request = placeholder.media, await world.request_of(job)
+    assert (request.previewed, request.changing) == (True, True)
+    on_time, late = Estimate(None, 5, 10), estimate([5.0], place=None, running=1, cap=1, elapsed=300.0)
+    assert not await world.messages.progress(request, [job], [on_time])
+    assert await world.messages.progress(request, [job], [late])
+    assert "longer than usual" in placeholder.text
+    moved = replace(job, failovers=("kie", "openai"))
+    assert await world.messages.progress(await world.request_of(job), [moved], [on_time])
+    assert "Another one draws it" in placeholder.text
+    assert placeholder.button("Cancel")
+    assert placeholder.media == seen
+    # Words that arrived say nothing of a preview whose fate nobody knows.
+    request = await world.request_of(job)
+    assert (request.previewed, request.changing) == (True, True)
+    await world.failed(job, "timeout")
+    assert await world.app.redis.zscore(keys.DUE(), f"r:{request.id}") is not None
+
+
+async def test_words_that_cross_the_picture_do_not_stay_under_it(world: World, worker: Worker) -> None:
+    job, placeholder = await ordered(world)
+    work = worker(OpenGates())
+    job = await drawn(work, job)
+    request = await world.request_of(job)
+    await shown(work, job)
+    picture, words = placeholder.media, placeholder.text
+    late = estimate([5.0], place=None, running=1, cap=1, elapsed=300.0)
+    assert await world.messages.progress(request, [job], [late])
+    assert (placeholder.media, placeholder.text) == (picture, words)
+    assert placeholder.button("Variation")
 
 
 async def test_nothing_is_left_of_it_where_there_is_no_picture(
@@ -149,7 +195,8 @@ async def test_without_it_the_picture_comes_all_the_same(world: World, worker: W
     assert job.state is State.READY
     assert not placeholder.has_photo
     assert edits(world) == (why in ("refused", "away"))
-    assert (await world.request_of(job)).changing == (why == "away")
+    request = await world.request_of(job)
+    assert (request.previewed, request.changing) == (why == "away", why == "away")
     assert (await shown(worker(OpenGates()), job)).state is State.DELIVERED
     assert placeholder.has_photo
 

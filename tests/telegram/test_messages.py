@@ -171,8 +171,17 @@ async def test_a_picture_nobody_heard_of_is_found(world: World) -> None:
     world.sandbox.faults.add("timeout_after_commit", "editMessageMedia", seconds=0.0)
     with pytest.raises(TelegramNetworkError):
         await world.messages.picture(job, request, image())
-    assert await world.messages.shown_already(job, request) == placeholder.message_id
-    assert placeholder.has_photo
+    covered = replace(job, result={"url": "https://pictures.example/1", "borderline": True})
+    shown = await world.messages.shown_already(covered, request)
+    assert shown is not None
+    assert (shown["message"], shown["url"], shown["borderline"]) == (
+        placeholder.message_id,
+        "https://pictures.example/1",
+        True,
+    )
+    assert placeholder.media is not None
+    assert shown["file_id"] == placeholder.media["file_id"]
+    assert placeholder.button("Variation")
 
 
 async def test_progress_changes_only_what_it_says_and_no_more_than_that(world: World) -> None:

@@ -61,7 +61,7 @@ if open == 0 then
   let_request_go(f.request, f.user, ttl)
   redis.call('ZREM', P .. 'open', f.request)
   -- An album's last words; and what is not settled in the chat, see `deliver.close`.
-  local left = redis.call('HMGET', request, 'status_message', 'changing', 'strays')
-  if left[1] or left[2] or left[3] then due('r:' .. f.request, NOW + RESEND) end
+  local left = redis.call('HMGET', request, 'status_message', 'changing', 'previewing', 'strays')
+  if left[1] or left[2] or left[3] or left[4] then due('r:' .. f.request, NOW + RESEND) end
 end
 return {outcome, open, NOW - tonumber(f.created)}
