@@ -120,6 +120,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
                     "parent": job.spec.parent,
                     "how": say(HOW[job.spec.how], words="").rstrip(": ") if job.spec.how else "",
                     "starred": job.id in starred,
+                    "covered": job.borderline,
                 }
                 for job in jobs
                 if "file_id" in (job.shown or {})

@@ -103,7 +103,8 @@ async def _from_telegram(bot: Bot, job: Job) -> ImageBytes | None:
 
 
 async def show_again(app: App, bot: Bot, job: Job, say: Translator) -> None:
-    await show(app, bot, job, say)
+    request = await app.ledger.request(job.request)
+    await show(app, bot, job, say, covered=request is not None and request.covered)
 
 
 async def show(
@@ -115,10 +116,12 @@ async def show(
     *,
     answered: int | None = None,
     where: tuple[int, int | None] | None = None,
+    covered: bool = False,
 ) -> Message:
     """Send a picture once more, with its words and its buttons or others.
 
     Args:
+        covered: see `Request`.
         answered: the message that it answers. where: the chat and topic, if elsewhere than it was made.
     """
     file_id = str((job.shown or {})["file_id"])
@@ -130,30 +133,33 @@ async def show(
         "reply_parameters": answer_to(answered),
         **_caption(app, job, say).as_caption_kwargs(),
     }
+    spoiler = covered or job.borderline or None
     try:
-        return await bot.send_photo(photo=file_id, has_spoiler=job.borderline or None, **rest)
+        return await bot.send_photo(photo=file_id, has_spoiler=spoiler, **rest)
     except TelegramBadRequest:
         # It was too large for a photo and was sent as a file, or Telegram has forgotten the id.
         try:
             return await bot.send_document(document=file_id, **rest)
         except TelegramBadRequest:
-            return await _show_anew(app, bot, job, rest, say)
+            return await _show_anew(app, bot, job, rest, say, spoiler)
 
 
-async def _show_anew(app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator) -> Message:
+async def _show_anew(
+    app: App, bot: Bot, job: Job, rest: dict[str, Any], say: Translator, spoiler: bool | None
+) -> Message:
     image = await original(app, job)
     if image is None:
         place = {name: rest[name] for name in ("chat_id", "message_thread_id", "reply_parameters")}
         return await bot.send_message(text=say("file-unavailable"), **place)
     file = BufferedInputFile(image.data, file_name(job, image.mime))
     try:
-        return await bot.send_photo(photo=file, has_spoiler=job.borderline or None, **rest)
+        return await bot.send_photo(photo=file, has_spoiler=spoiler, **rest)
     except (TelegramBadRequest, TelegramEntityTooLarge):
         return await bot.send_document(document=file, **rest)
 
 
 def media(
-    app: App, job: Job, say: Translator, image: ImageBytes | None = None
+    app: App, job: Job, say: Translator, image: ImageBytes | None = None, *, covered: bool = False
 ) -> InputMediaPhoto | InputMediaDocument:
     """A picture to be put into a message: as Telegram knows it, or these bytes."""
     shown = job.shown or {}
@@ -161,7 +167,7 @@ def media(
     words = _caption(app, job, say).as_caption_kwargs()
     if shown.get("document"):
         return InputMediaDocument(media=file, **words)
-    return InputMediaPhoto(media=file, has_spoiler=job.borderline or None, **words)
+    return InputMediaPhoto(media=file, has_spoiler=covered or job.borderline or None, **words)
 
 
 def _caption(app: App, job: Job, say: Translator) -> Text:

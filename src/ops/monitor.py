@@ -40,13 +40,17 @@ class Monitor:
                 if await self._leader.held():
                     await self.look()
                 else:
-                    self._gauges.clear()
+                    self._pause()
             except RedisError as error:
-                self._gauges.clear()
+                self._pause()
                 log.warning("no sample", error=type(error).__name__)
             except Exception:
                 log.exception("sampling failed")
             await asyncio.sleep(samples.EVERY)
+
+    def _pause(self) -> None:
+        self._gauges.clear()
+        self._pulse.rest()
 
     async def resign(self) -> None:
         """Let another process lead at once."""

@@ -33,7 +33,10 @@ class Pulse:
 
     async def beat(self, snapshot: Snapshot) -> None:
         """Call it if it is time and there is no problem; a call that fails is tried again with the next sample."""
-        if self._client is None or snapshot.level is Level.PROBLEM or time.monotonic() - self._at < _EVERY:
+        if snapshot.level is Level.PROBLEM:
+            self.rest()
+            return
+        if self._client is None or time.monotonic() - self._at < _EVERY:
             return
         try:
             (await self._client.get(self._url)).raise_for_status()
@@ -43,6 +46,10 @@ class Pulse:
             # Its text has the address, which is a secret.
             log.warning("heartbeat not heard", error=type(error).__name__)
             self._failing_since = self._failing_since or time.monotonic()
+
+    def rest(self) -> None:
+        """No calls are made for now: none fails."""
+        self._failing_since = None
 
     def unheard(self) -> float:
         """Seconds for which the calls have failed; 0 while they are heard, or not made."""

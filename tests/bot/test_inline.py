@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -91,6 +92,12 @@ async def test_own_pictures_are_there_at_once_matching_first(world: World) -> No
     mine = await anna.ask_inline("")
     assert mine.answer is not None
     assert [r.given["title"] for r in mine.answer.results] == ["the fox of fire", "a bear", "a red fox"]
+    # What not everybody may want to see cannot be covered there.
+    raw = json.loads(await world.app.redis.hget(keys.JOB(job.id), "shown"))
+    await world.app.redis.hset(keys.JOB(job.id), "shown", json.dumps({**raw, "borderline": True}))
+    fewer = await anna.ask_inline("snow")
+    assert fewer.answer is not None
+    assert [r.given["title"] for r in fewer.answer.results][1:] == ["a bear", "a red fox"]
     theirs = await boris.ask_inline("")
     assert theirs.answer is not None
     assert (theirs.answer.results, theirs.answer.button["text"]) == ([], "✍️ Write what I shall draw")

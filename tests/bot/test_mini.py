@@ -145,6 +145,8 @@ async def test_the_page_in_a_browser(
             | {"parent": first, "how": "edit"}
         ),
     )
+    shown = json.loads(await world.app.redis.hget(keys.JOB(first), "shown")) | {"borderline": True}
+    await world.app.redis.hset(keys.JOB(first), "shown", json.dumps(shown))
     colours = {"bg_color": "#17212b" if dark else "#ffffff"}
     url = f"{address}/app#tgWebAppData={quote(init_data(anna, lang=lang))}&tgWebAppThemeParams={quote(json.dumps(colours))}"
     async with chromium(tmp_path) as page:
@@ -153,6 +155,10 @@ async def test_the_page_in_a_browser(
             "[...document.querySelectorAll('main img')].filter((i) => i.naturalWidth > 100).length === 2"
         )
         assert await page.run("document.title") == say["title"]
+        covered = (
+            "[...document.querySelectorAll('main img')].map((i) => getComputedStyle(i).filter !== 'none')"
+        )
+        assert await page.run(covered) == [False, True]
         assert await page.run("document.documentElement.scrollWidth") <= width
         background = await page.run("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, background[4:-1].split(","))) < 200) is dark

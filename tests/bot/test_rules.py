@@ -73,6 +73,10 @@ async def test_pictures_are_covered(world: World, group: tuple[Chat, Person, Per
     [job] = await world.active(anna.id)
     await world.finished(job, image())
     assert placeholder.content["has_media_spoiler"]
+    gallery = await asks(world, anna, zoo, f"/history{BOT}")
+    assert gallery.content["has_media_spoiler"]
+    await (await anna.tap(gallery, "Favourite")).answered()
+    assert gallery.content["has_media_spoiler"]
 
 
 async def test_so_many_an_hour_for_each_and_for_all(world: World, group: tuple[Chat, Person, Person]) -> None:

@@ -345,7 +345,7 @@ async def test_every_gauge_is_the_contracts_and_says_its_figure(
 
 async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App) -> None:
     heard: list[str] = []
-    answers = [500, 200, 200]
+    answers = [500, 500, 200]
 
     async def hear(request: web.Request) -> web.Response:
         heard.append(request.path)
@@ -366,10 +366,14 @@ async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App
         assert pulse.unheard() == 0
         await pulse.beat(well)  # is not taken
         assert pulse.unheard() > 0
+        await pulse.beat(problem)  # is not called, so it does not fail
+        assert pulse.unheard() == 0
+        await pulse.beat(well)
+        assert pulse.unheard() > 0
         await pulse.beat(well)
         assert pulse.unheard() == 0
         await pulse.beat(well)  # not yet again
-        assert heard == ["/ping/abc"] * 2
+        assert heard == ["/ping/abc"] * 3
         await pulse.aclose()
 
 

@@ -49,6 +49,7 @@ class Gallery:
     jobs: list[Job]
     starred: frozenset[str]
     page: str | None
+    covered: bool
 
     def at(self, job_id: str) -> int:
         """The place of a picture; of one that is gone, the first."""
@@ -77,7 +78,7 @@ async def look(app: App, chats: Chats, user: str, chat: int, kind: GalleryKind, 
     # Telegram opens pages over https only, and from private chats.
     address = app.settings.webhook_url or ""
     page = f"{address}/app" if chat > 0 and address.startswith("https:") else None
-    return Gallery(kind, found, frozenset(starred), page)
+    return Gallery(kind, found, frozenset(starred), page, (await chats.rules(chat)).covered)
 
 
 async def history(
@@ -111,7 +112,14 @@ async def _open(
     # In a group as an answer, which tells whose it is.
     answered = None if message.chat.type == ChatType.PRIVATE else message.message_id
     sent = await pictures.show(
-        app, bot, gallery.jobs[0], say, gallery.keyboard(say, 0), answered=answered, where=where
+        app,
+        bot,
+        gallery.jobs[0],
+        say,
+        gallery.keyboard(say, 0),
+        answered=answered,
+        where=where,
+        covered=gallery.covered,
     )
     if words:
         await app.redis.set(keys.SOUGHT(message.chat.id, sent.message_id), words, ex=_SOUGHT_SECONDS)
@@ -169,7 +177,7 @@ async def turn(
     if what == "delete":
         await message.edit_reply_markup(reply_markup=keyboards.gallery_sure(say, kind, job_id))
     else:
-        await _show(app, message, gallery.jobs[place], gallery.keyboard(say, place), say)
+        await _show(app, message, gallery, place, say)
     await callback.answer(told)
 
 
@@ -184,10 +192,11 @@ async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Transl
     return say("gallery-unstarred" if starred else "gallery-starred")
 
 
-async def _show(app: App, message: Message, job: Job, markup: InlineKeyboardMarkup, say: Translator) -> None:
+async def _show(app: App, message: Message, gallery: Gallery, place: int, say: Translator) -> None:
     """Let the gallery's message show a picture."""
+    job, markup, covered = gallery.jobs[place], gallery.keyboard(say, place), gallery.covered
     try:
-        await message.edit_media(pictures.media(app, job, say), reply_markup=markup)
+        await message.edit_media(pictures.media(app, job, say, covered=covered), reply_markup=markup)
     except TelegramBadRequest as error:
         if is_unchanged(error):
             return
@@ -197,7 +206,8 @@ async def _show(app: App, message: Message, job: Job, markup: InlineKeyboardMark
         if image is None:
             await message.edit_caption(caption=say("file-unavailable"), reply_markup=markup)
         else:
-            await message.edit_media(pictures.media(app, job, say, image), reply_markup=markup)
+            again = pictures.media(app, job, say, image, covered=covered)
+            await message.edit_media(again, reply_markup=markup)
 
 
 def make_router() -> Router:

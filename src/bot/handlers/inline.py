@@ -71,9 +71,9 @@ async def look(query: InlineQuery, app: App, person: Person, say: Translator) ->
 
 
 def _sorted(jobs: list[Job], words: str) -> list[Job]:
-    """Pictures that can be sent, those with the words first."""
+    """Pictures that can be sent, those with the words first. An inline result cannot be covered."""
     sought = words.casefold().split()
-    shown = [job for job in jobs if "file_id" in (job.shown or {})]
+    shown = [job for job in jobs if "file_id" in (job.shown or {}) and not job.borderline]
     return sorted(shown, key=lambda job: not all(word in job.spec.prompt.casefold() for word in sought))
 
 
