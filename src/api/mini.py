@@ -20,10 +20,10 @@ from pydantic import BaseModel, Field
 from src.api.problems import Problem
 from src.api.status import templates
 from src.app import App
-from src.bot.forgetting import forget, seconds_kept
+from src.bot.forgetting import forget, make_favourite
 from src.bot.lineage import HOW
 from src.bot.ordering import refusal_of
-from src.jobs import Job, Person, State, transitions
+from src.jobs import Job, Person, State
 from src.pipeline import admission
 from src.pipeline.admission import NoProvider
 from src.providers.images import inspect
@@ -46,6 +46,12 @@ class Repeat(BaseModel):
     """`key`: the same twice asks once."""
 
     key: str = Field(pattern=r"^[\w-]{8,64}$")
+
+
+class Favourite(BaseModel):
+    """Whether a picture shall be one: the same twice changes nothing."""
+
+    on: bool
 
 
 class Choices(BaseModel):
@@ -161,11 +167,9 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         return {"said": say("app-drawing")}
 
     @router.post("/pictures/{job_id}/star")
-    async def star(job: Own) -> dict[str, bool]:
-        starred = await app.ledger.is_starred(job)
-        ttl = await seconds_kept(app, job) if starred else None
-        await app.ledger.run(transitions.star(job.id, ttl=ttl))
-        return {"starred": not starred}
+    async def star(job: Own, body: Favourite) -> dict[str, bool]:
+        await make_favourite(app, job, on=body.on)
+        return {"starred": body.on}
 
     @router.delete("/pictures/{job_id}")
     async def delete(job: Own) -> dict[str, bool]:

@@ -11,7 +11,7 @@ import structlog
 
 from src.app import App
 from src.jobs import Job, credit, keys, transitions
-from src.jobs.spending import day
+from src.jobs.spending import DAY, day
 from src.pipeline import admission
 from src.store.blobs import ORIGINALS, BlobsAway
 
@@ -46,11 +46,15 @@ class Receipt:
     payments: int = 0
 
 
-async def seconds_kept(app: App, job: Job) -> int:
-    """Seconds for which a picture is kept from now, if it is no favourite."""
-    person = await app.ledger.person(job.user)
-    days = min(person.keep or app.settings.job_ttl_days, app.settings.job_ttl_days)
-    return max(1, (job.created - await app.ledger.now()) // 1000 + days * 86_400)
+async def make_favourite(app: App, job: Job, *, on: bool) -> None:
+    """Make a picture a favourite; or none any more, and then it is kept as long as all are, but a day at least: nobody
+    who takes that back asks to have it deleted."""
+    ttl = None
+    if not on:
+        person = await app.ledger.person(job.user)
+        days = min(person.keep or app.settings.job_ttl_days, app.settings.job_ttl_days)
+        ttl = max(DAY, (job.created - await app.ledger.now()) // 1000 + days * DAY)
+    await app.ledger.run(transitions.star(job.id, ttl=ttl))
 
 
 async def forget_person(app: App, user: str) -> Receipt:

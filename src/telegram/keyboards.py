@@ -67,6 +67,7 @@ class OfJob(CallbackData, prefix="j"):
         "cutout",
         "details",
         "star",
+        "unstar",
         "advanced",
     ]
     id: str
@@ -133,7 +134,7 @@ class OfGallery(CallbackData, prefix="g"):
     """A button under a gallery: turn to a picture, keep it, delete it (`sure`: really), look for words, or see another
     kind."""
 
-    what: Literal["at", "star", "delete", "sure", "find", "kind"]
+    what: Literal["at", "star", "unstar", "delete", "sure", "find", "kind"]
     kind: GalleryKind
     id: str = ""
 
@@ -199,7 +200,9 @@ def picture(say: Translator, job: str, *, edits: bool = True) -> InlineKeyboardM
     return markup([row, rest])
 
 
-def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> InlineKeyboardMarkup:
+def more(
+    say: Translator, job: Job, *, edits: bool, tools: Collection[str], starred: bool
+) -> InlineKeyboardMarkup:
     """What else can be done with a picture.
 
     Args:
@@ -214,7 +217,12 @@ def more(say: Translator, job: Job, *, edits: bool, tools: Collection[str]) -> I
         pairs.append((say("button-start"), OfJob(what="start", id=job.id)))
     if job.spec.how not in TOOLS and job.spec.chat > 0:
         pairs.append((say("button-advanced"), OfJob(what="advanced", id=job.id)))
-    pairs.append((say("button-star"), OfJob(what="star", id=job.id)))
+    # What a button says is what it does, however often it is handled.
+    pairs.append(
+        (say("button-unstar"), OfJob(what="unstar", id=job.id))
+        if starred
+        else (say("button-star"), OfJob(what="star", id=job.id))
+    )
     pairs.append((say("button-details"), OfJob(what="details", id=job.id)))
     buttons = [button(text, data) for text, data in pairs]
     if job.spec.chat > 0:
@@ -610,14 +618,18 @@ def gallery(
         row.insert(0, turn("◀️", place - 1))
     if place + 1 < len(ids):
         row.append(turn("▶️", place + 1))
-    star = say("button-unstar" if starred else "button-star")
+    star = (
+        button(say("button-unstar"), OfGallery(what="unstar", kind=kind, id=job))
+        if starred
+        else button(say("button-star"), OfGallery(what="star", kind=kind, id=job))
+    )
     whole = [InlineKeyboardButton(text=say("button-app"), web_app=WebAppInfo(url=page))] if page else []
     other: GalleryKind = "star" if kind == "all" else "all"
     return markup(
         [
             row,
             [
-                button(star, OfGallery(what="star", kind=kind, id=job)),
+                star,
                 button(say("button-open"), OfJob(what="show", id=job)),
                 button(say("button-delete"), OfGallery(what="delete", kind=kind, id=job)),
             ],

@@ -89,6 +89,10 @@ async def test_a_gallery_is_turned_over_kept_searched_and_thinned(world: World, 
     await pressed(world, anna, gallery, "◀️")
 
     assert say["kept"] in await pressed(world, anna, gallery, say["star"])
+    # A tap that is handled again changes nothing.
+    star = OfGallery(what="star", kind="all", id=middle.id)
+    assert say["kept"] in str(await (await anna.tap_data(gallery, star.pack())).answered())
+    await world.settled()
     assert say["unstar"] in str(gallery.buttons)
     assert await world.app.redis.ttl(keys.JOB(middle.id)) == -1
     await pressed(world, anna, gallery, say["only"])
@@ -117,9 +121,11 @@ async def test_a_gallery_is_turned_over_kept_searched_and_thinned(world: World, 
 
     await world.app.redis.delete(keys.HISTORY(anna.id))
     await pressed(world, anna, gallery, say["only"])
+    # Older than pictures are kept: it does not go at once.
+    await world.app.redis.hset(keys.JOB(middle.id), "created", 1)
     await pressed(world, anna, gallery, say["unstar"])
     assert gallery.deleted
-    assert 0 < await world.app.redis.ttl(keys.JOB(middle.id)) <= 30 * 86_400
+    assert 86_000 < await world.app.redis.ttl(keys.JOB(middle.id)) <= 86_400
     assert oldest.user == str(anna.id)
 
 
@@ -130,6 +136,12 @@ async def test_a_picture_of_the_history_has_all_its_buttons(world: World) -> Non
     await pressed(world, anna, gallery, "Open")
     again = await anna.wait_for(lambda m: m.has_photo and m.message_id > gallery.message_id)
     assert again.sha256 == shown.sha256
+    await pressed(world, anna, again, "⋯")
+    await pressed(world, anna, again, "Favourite")
+    assert await world.app.ledger.starred(str(anna.id)) == [job.id]
+    await pressed(world, anna, again, "Not any more")
+    assert await world.app.ledger.starred(str(anna.id)) == []
+    await pressed(world, anna, again, "‹ Back")
     await pressed(world, anna, again, "Variation")
     [varied] = await world.active(anna.id)
     assert varied.spec.parent == job.id

@@ -103,13 +103,17 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
         for method, path, body in (
             ("GET", f"/app/pictures/{job}", None),
             ("DELETE", f"/app/pictures/{job}", None),
-            ("POST", f"/app/pictures/{job}/star", None),
+            ("POST", f"/app/pictures/{job}/star", {"on": True}),
             ("POST", f"/app/pictures/{job}/again", {"key": "12345678"}),
         ):
             assert (await client.request(method, path, json=body, headers=theirs)).status_code == 404
         picture = await client.get(f"/app/pictures/{job}?small=true", headers=own)
         assert picture.headers["content-type"] == "image/jpeg"
         assert DEMO_TOKEN not in str(picture.headers) + (await client.get("/app")).text
+        for on in (True, True, False):
+            told = await client.post(f"/app/pictures/{job}/star", json={"on": on}, headers=own)
+            assert told.json() == {"starred": on}
+            assert await world.app.ledger.starred(str(anna.id)) == [job] * on
         # Asked twice by the same key it is drawn once.
         for _ in range(2):
             asked = await client.post(f"/app/pictures/{job}/again", json={"key": "12345678"}, headers=own)

@@ -140,14 +140,20 @@ async def dialog_negative(message: Message, state: FSMContext, app: App, say: Tr
 
 
 async def dialog_photo(
-    message: Message, album: list[Message], state: FSMContext, asking: Asking, app: App, say: Translator
+    message: Message,
+    album: list[Message],
+    state: FSMContext,
+    asking: Asking,
+    app: App,
+    say: Translator,
+    update_id: int,
 ) -> None:
     pictures = await _pictures_or_complaint(message, album, say)
     if pictures is None:
         return
     data = await state.get_data()
     chosen = {"aspect": data["aspect"]} if data.get("asked") else {}
-    data = await state.update_data({**_together(data, pictures), **chosen})
+    data = await state.update_data({**_together(data, pictures, update_id), **chosen})
     if words := (message.caption or "").strip() or data.get("prompt", ""):
         await offer_choices(message, words, state, asking, app, say)
     else:
@@ -414,18 +420,21 @@ async def photo(
         await asking.ask_by(message, words, {**kept_by(person), **pictures}, say, update_id)
         return
     waits = await state.get_state() == Words.waiting.state
-    data = _together(await state.get_data() if waits else kept_by(person), pictures)
-    await state.set_state(Words.waiting)
+    data = _together(await state.get_data() if waits else kept_by(person), pictures, update_id)
     await state.set_data(data)
+    await state.set_state(Words.waiting)
     await _ask_for_missing_words(message, data, say, reply_markup=expecting_words(say))
 
 
-def _together(data: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, Any]:
-    """A wish's data with pictures: the first that came is changed, what comes after it is looked at for it."""
+def _together(data: Mapping[str, Any], pictures: Mapping[str, Any], update_id: int) -> dict[str, Any]:
+    """A wish's data with pictures: the first that came is changed, what comes after it is looked at for it. Those of an
+    update that is handled again are there already."""
+    if data.get("joined") == update_id:
+        return dict(data)
     if not data.get("source"):
-        return {**data, **pictures}
+        return {**data, **pictures, "joined": update_id}
     more = [*data.get("references", ()), pictures["source"], *pictures["references"]]
-    return {**data, "references": more}
+    return {**data, "references": more, "joined": update_id}
 
 
 async def _ask_for_missing_words(

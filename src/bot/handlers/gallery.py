@@ -14,12 +14,12 @@ from aiogram.types import CallbackQuery, InaccessibleMessage, InlineKeyboardMark
 from src.app import App
 from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
-from src.bot.forgetting import seconds_kept
+from src.bot.forgetting import make_favourite
 from src.bot.handlers.create import ask_for_words, begin_from, begin_with
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
-from src.jobs import TOOLS, How, Job, Person, Request, State, transitions
+from src.jobs import TOOLS, How, Job, Person, Request, State
 from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import TOAST, Translator, shorten
@@ -105,12 +105,14 @@ async def of_job(
             later(pictures.show_again(app, bot, job, say))
         case "more" | "less" if isinstance(message, Message):
             await callback.answer()
-            await message.edit_reply_markup(reply_markup=_buttons(app, job, say, all_of_them=what == "more"))
-        case "star" if own:
-            starred = await app.ledger.is_starred(job)
-            ttl = await seconds_kept(app, job) if starred else None
-            await app.ledger.run(transitions.star(job.id, ttl=ttl))
-            await callback.answer(say("gallery-unstarred" if starred else "gallery-starred"))
+            await message.edit_reply_markup(
+                reply_markup=await _buttons(app, job, say, all_of_them=what == "more")
+            )
+        case "star" | "unstar" if own:
+            await make_favourite(app, job, on=what == "star")
+            await callback.answer(say("gallery-starred" if what == "star" else "gallery-unstarred"))
+            if isinstance(message, Message):
+                await message.edit_reply_markup(reply_markup=await _buttons(app, job, say, all_of_them=True))
         case "details":
             await callback.answer()
             await _tell(app, message, job, say)
@@ -132,12 +134,13 @@ async def of_job(
             await callback.answer(say("toast-old"))
 
 
-def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> InlineKeyboardMarkup:
+async def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> InlineKeyboardMarkup:
     edits = app.routing.offered().edit
     if not all_of_them:
         return keyboards.picture(say, job.id, edits=edits)
     tools = {tool for tool in TOOLS if app.routing.tool(tool) is not None}
-    return keyboards.more(say, job, edits=edits, tools=tools)
+    starred = await app.ledger.is_starred(job)
+    return keyboards.more(say, job, edits=edits, tools=tools, starred=starred)
 
 
 async def _tell(app: App, message: Message | InaccessibleMessage, job: Job, say: Translator) -> None:

@@ -16,10 +16,10 @@ from aiogram.types import CallbackQuery, ForceReply, InlineKeyboardMarkup, Messa
 from src.app import App
 from src.bot import pictures
 from src.bot.chats import Chats, speaks_for
-from src.bot.forgetting import forget, seconds_kept
+from src.bot.forgetting import forget, make_favourite
 from src.bot.middlewares import state_of
 from src.bot.ordering import NO_COMMAND
-from src.jobs import Job, Person, keys, transitions
+from src.jobs import Job, Person, keys
 from src.telegram import keyboards
 from src.telegram.client import is_unchanged
 from src.telegram.i18n import Translator
@@ -160,8 +160,8 @@ async def turn(
         return
     gallery = await look(app, chats, owner, message.chat.id, kind, words)
     place, told = gallery.at(job_id), None
-    if what == "star":
-        told = await _star(app, owner, job_id, gallery, say)
+    if what in ("star", "unstar"):
+        told = await _star(app, owner, job_id, gallery, say, on=what == "star")
         gallery = await look(app, chats, owner, message.chat.id, kind, words)
         place = min(place, len(gallery.jobs) - 1)
     elif what == "sure":
@@ -181,15 +181,13 @@ async def turn(
     await callback.answer(told)
 
 
-async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Translator) -> str:
+async def _star(app: App, owner: str, job_id: str, gallery: Gallery, say: Translator, *, on: bool) -> str:
     """Make a picture a favourite, or none any more; what to say."""
     job = next((job for job in gallery.jobs if job.id == job_id), None)
     if job is None or job.user != owner:
         return say("toast-old")
-    starred = job_id in gallery.starred
-    ttl = await seconds_kept(app, job) if starred else None
-    await app.ledger.run(transitions.star(job.id, ttl=ttl))
-    return say("gallery-unstarred" if starred else "gallery-starred")
+    await make_favourite(app, job, on=on)
+    return say("gallery-starred" if on else "gallery-unstarred")
 
 
 async def _show(app: App, message: Message, gallery: Gallery, place: int, say: Translator) -> None:
