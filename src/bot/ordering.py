@@ -558,6 +558,8 @@ def refusal_of(say: Translator, admission: Admission, settings: Settings) -> Ref
         case "unpaid":
             share = settings.free_pictures_day
             return Refusal.of(say, "refused-unpaid", left=admission.number, share=share)
+        case "unpaid-chat":
+            return Refusal.of(say, "refused-unpaid-chat")
         case "here":
             return Refusal.of(say, "refused-here", minutes=-(-admission.number // 60))
         case "here-all":

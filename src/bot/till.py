@@ -17,6 +17,7 @@ from aiogram.types import StarTransaction, TransactionPartnerUser
 from redis.exceptions import RedisError
 
 from src.app import App
+from src.bot.chats import speaks_for
 from src.jobs import Person, credit, keys
 from src.jobs.credit import Counted
 from src.ops.leader import Leader
@@ -60,7 +61,7 @@ def is_offered(app: App, sale: Sale) -> bool:
 
 async def balance_lines(app: App, person: Person, say: Translator) -> list[str]:
     """What a person can still have; nothing where pictures are not sold, or not to them."""
-    if not app.settings.sells or person.tier == "unlimited":
+    if not app.settings.sells or person.tier == "unlimited" or speaks_for(person.id) is not None:
         return []
     share = app.settings.free_pictures_day
     found = await credit.balance(app.ledger, person.id, share)

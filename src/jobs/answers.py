@@ -22,8 +22,8 @@ class Admission:
             `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
             person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
-            person has only `number` pictures left), `paused` (an admin takes no new wishes, and says `why`), `off` (an
-            admin has switched the feature `why` off), `here` or `here-all` (as many as the group's admins allow a person,
+            person has only `number` pictures left), `unpaid-chat` (in a chat's name there are
+            none), `paused` (an admin takes no new wishes, and says `why`), `off` (an admin has switched the feature `why` off), `here` or `here-all` (as many as the group's admins allow a person,
             or all there, were asked for within the hour; `number` seconds to go).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
@@ -44,6 +44,7 @@ class Admission:
         "forbidden",
         "cooling",
         "unpaid",
+        "unpaid-chat",
         "paused",
         "off",
         "here",
@@ -65,7 +66,8 @@ class Ending:
     """The answer to `fail` and `cancel`.
 
     Attributes:
-        done: the job now ends that way. before: the state it was in (also when it is too late).
+        done: the job now ends that way. before: the state it was in (also when it is too late); `moved`:
+            it is at another provider by now, read it again.
         ticket: the provider's task to stop, or None.
         released: jobs whose turn has come.
     """

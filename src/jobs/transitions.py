@@ -320,14 +320,17 @@ def _ending(raw: Any) -> Ending:
     return Ending(False, raw[1] if len(raw) > 1 else "")
 
 
-def fail(job: str, fence: int | None, *, kind: str, code: str = "", cap: int) -> Transition[Ending]:
-    """The job ends without a picture; the person will be told. `fence` None: whoever holds it."""
-    return Transition("fail", [job, "" if fence is None else fence, kind, code, cap], _ending)
+def fail(
+    job: str, fence: int | None, *, kind: str, code: str = "", cap: int, provider: str = ""
+) -> Transition[Ending]:
+    """The job ends without a picture; the person will be told. `fence` None: whoever holds it, if it is still at the
+    `provider` whose cap that is."""
+    return Transition("fail", [job, "" if fence is None else fence, kind, code, cap, provider], _ending)
 
 
-def cancel(job: str, user: str, *, cap: int) -> Transition[Ending]:
-    """The person takes a job back. `user` empty: an admin does."""
-    return Transition("cancel", [job, user, cap], _ending)
+def cancel(job: str, user: str, *, cap: int, provider: str = "") -> Transition[Ending]:
+    """The person takes a job back, if it is still at the `provider` whose cap that is. `user` empty: an admin does."""
+    return Transition("cancel", [job, user, cap, provider], _ending)
 
 
 def finish(job: str, fence: int, *, shown: dict[str, Any], ttl: int, kind: str = "") -> Transition[Finish]:

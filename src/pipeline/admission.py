@@ -142,7 +142,15 @@ async def ask(app: App, wish: Wish) -> Admission:
             if admission.accepted:
                 break
     await notify.submit(admission.released)
+    if admission.verdict == "unpaid" and _is_chat(wish):
+        return replace(admission, verdict="unpaid-chat")
     return admission
+
+
+def _is_chat(wish: Wish) -> bool:
+    """Whether somebody asks in the name of a chat. Each group has its own such person, so who makes groups would have
+    as many free shares; and they can buy nothing."""
+    return "@" in str(wish.user) and wish.chat != NO_CHAT
 
 
 def _features(wish: Wish) -> Iterator[Feature]:
@@ -202,8 +210,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
             charge=app.routing.charge(route),
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
-            # A client of the REST API is the owner's own.
-            share=app.settings.free_pictures_day if app.settings.sells and wish.chat != NO_CHAT else None,
+            share=_share(app.settings, wish),
             ttl=app.settings.job_ttl_days * DAY,
             update=wish.update,
             kept=app.providers[route.provider].capabilities.inline or is_upload(wish.source or ""),
@@ -220,16 +227,25 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
     )
 
 
+def _share(settings: Settings, wish: Wish) -> int | None:
+    """The pictures that a person has for free each day; None: nobody pays, as who asks over the REST API."""
+    if not settings.sells or wish.chat == NO_CHAT:
+        return None
+    return 0 if _is_chat(wish) else settings.free_pictures_day
+
+
 async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
     """Take a job back, for its owner or (user None) an admin; the worker then tells the person."""
-    job = await app.ledger.job(job_id)
-    if job is None:
-        return Ending(False)
     owner = "" if user is None else str(user)
-    ending = await app.ledger.run(transitions.cancel(job_id, owner, cap=app.cap(job.provider)))
-    if ending.done:
-        await notify.send(deliver=[job.wake], submit=ending.released)
-    return ending
+    while (job := await app.ledger.job(job_id)) is not None:
+        ending = await app.ledger.run(
+            transitions.cancel(job_id, owner, cap=app.cap(job.provider), provider=job.provider)
+        )
+        if ending.done:
+            await notify.send(deliver=[job.wake], submit=ending.released)
+        if ending.before != "moved":
+            return ending
+    return Ending(False)
 
 
 async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str, model: str) -> int:

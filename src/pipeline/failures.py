@@ -120,7 +120,14 @@ async def fail(work: Work, job: Job, kind: str, code: str = "", *, anyone: bool 
     """
     fence = None if anyone else job.fence
     ending = await work.app.commit(
-        transitions.fail(job.id, fence, kind=str(kind), code=code, cap=work.app.cap(job.provider))
+        transitions.fail(
+            job.id,
+            fence,
+            kind=str(kind),
+            code=code,
+            cap=work.app.cap(job.provider),
+            provider=job.provider,
+        )
     )
     if not ending.done:
         return

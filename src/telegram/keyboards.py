@@ -404,7 +404,9 @@ _TO_ASK_AGAIN = frozenset(
 )
 _TO_TAKE_FEWER = {"refused-no-edits": "button-no-photo", "refused-too-many-pictures": "button-first-photos"}
 _TO_ASK_FOR_ONE = frozenset({"refused-many", "refused-slow"})
-_HELPLESS = frozenset(f"refused-{why}" for why in ("blocked", "no-text", "only-admins", "no-changes-here"))
+_HELPLESS = frozenset(
+    f"refused-{why}" for why in ("blocked", "no-text", "only-admins", "no-changes-here", "unpaid-chat")
+)
 
 
 def refused(say: Translator, why: str, message: int) -> InlineKeyboardMarkup | None:

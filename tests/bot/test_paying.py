@@ -220,6 +220,19 @@ async def test_nobody_pays_two_subscriptions_nor_for_one_that_was_refunded(world
     assert f"refunded {anna.id}: ⭐ 300 {following.charge}" in journal
 
 
+async def test_a_chat_has_no_free_share_of_its_own(world: World) -> None:
+    """Each group would give whoever makes it another one."""
+    anna = world.sandbox.person()
+    zoo = world.sandbox.group("Zoo", [anna])
+    asked = await anna.send_text("/imagine a fox", chat=zoo, as_chat=zoo)
+    refused = await anna.reply_after(asked, chat=zoo)
+    assert "Write as yourself" in refused.text
+    assert refused.buttons == []
+    assert await world.active(anna.id) == []
+    await anna.reply_after(await anna.send_text("/imagine a fox", chat=zoo), chat=zoo)
+    assert len(await world.active(anna.id)) == 1
+
+
 async def test_a_code_gives_pictures_once_a_person(world: World) -> None:
     anna, boris, admin = (world.sandbox.person(name) for name in ("Anna", "Boris", "Root"))
     admin = world.sandbox.person("Root", id=77)

@@ -8,12 +8,14 @@
 local a = cjson.decode(ARGV[1])
 local ids, class = {}, nil
 for _, job in ipairs(a.jobs) do
-  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story', 'charge', 'unknown', 'lost')
+  local f = fields(job.id, 'state', 'user', 'request', 'provider', 'class', 'created', 'story', 'charge', 'unknown', 'lost',
+    'fence')
   if f.state == 'waiting' and f.user == a.user and f.request == a.request and f.provider == a.from
     and recharge(job.id, f, a.to, a.charge) then
     class = tonumber(f.class)
     if a.to ~= a.from then leave_line(job.id, a.from, a.user, class) end
-    redis.call('HSET', job_key(job.id), 'provider', a.to, 'spec', job.spec, 'wake', job.wake,
+    -- Who read it before does not undo what they chose.
+    redis.call('HSET', job_key(job.id), 'fence', f.fence + 1, 'provider', a.to, 'spec', job.spec, 'wake', job.wake,
       'story', noted(f.story, a.note, f.created))
     ids[#ids + 1] = job.id
   end

@@ -9,6 +9,7 @@ refused-unpaid = 💫 { $left ->
     [one] {" "}{ $share } free one comes each day (UTC).
    *[other] {" "}{ $share } free ones come each day (UTC).
 }
+refused-unpaid-chat = 👤 Nobody has pictures in a chat’s name. Write as yourself: then it is your pictures that count.
 button-buy = 💫 Buy pictures
 button-pack = { $pictures ->
     [one] { $pictures } picture

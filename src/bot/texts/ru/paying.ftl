@@ -11,6 +11,7 @@ refused-unpaid = 💫 { $left ->
     [few] {" "}Каждый день (UTC) { $share } бесплатные.
    *[other] {" "}Каждый день (UTC) { $share } бесплатных.
 }
+refused-unpaid-chat = 👤 От имени чата картинок не попросить. Напишите от себя: тогда считаются ваши картинки.
 button-buy = 💫 Купить картинки
 button-pack = { $pictures ->
     [one] { $pictures } картинка
