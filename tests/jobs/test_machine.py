@@ -51,6 +51,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.redis.flushall()
         self.ledger = Ledger(sync_client=self.redis)
         self.run = self.ledger.run_sync
+        self.began = self.today()
         self.accepted: set[str] = set()
         self.ended: dict[str, list[str]] = {}
         self.updates = 0
@@ -75,6 +76,9 @@ class LedgerMachine(RuleBasedStateMachine):
             assert job.costs or job.state is not State.DELIVERED
             assert not job.costs or "submitting" in job.story
         self.redis.close()
+
+    def today(self) -> int:
+        return day(self.redis.time()[0] * 1000)
 
     def job(self, job_id: str) -> Job:
         found = Job.parse(job_id, self.redis.hgetall(f"imagebot:job:{job_id}"))
@@ -297,13 +301,18 @@ class LedgerMachine(RuleBasedStateMachine):
             for provider, costs in job.charges.items():
                 for by, whose in ((spent, "all"), (spent, provider), (spenders, job.user)):
                     by.setdefault(whose, Counted()).update(costs)
-        today = day(self.redis.time()[0] * 1000)
+        # Two, when midnight came in between.
+        days = {self.began, self.today()}
         for key, by in (("spent", spent), ("spender", spenders)):
-            known = sums(self.redis.hgetall(f"imagebot:{key}:{today}"))
+            raw: Counted[str] = Counted()
+            for on in days:
+                found = self.redis.hgetall(f"imagebot:{key}:{on}")
+                raw.update({whose: int(amount) for whose, amount in found.items()})
+            known = sums({whose: str(amount) for whose, amount in raw.items()})
             assert known == {whose: dict(+costs) for whose, costs in by.items() if +costs}
-        assert spent.get("all", Counted())["USD"] <= DAY_CAP[1] + self.more
+        assert spent.get("all", Counted())["USD"] <= len(days) * (DAY_CAP[1] + self.more)
         for user in ("1", "2"):
-            assert spenders.get(user, Counted())["pictures"] <= PERSON_CAP[1]
+            assert spenders.get(user, Counted())["pictures"] <= len(days) * PERSON_CAP[1]
 
     @invariant()
     def ended_once(self) -> None:
