@@ -210,6 +210,7 @@ async def test_nobody_pays_two_subscriptions_nor_for_one_that_was_refunded(world
     told = await said(admin, f"/refund {following.charge}")
     assert "subscription is stopped" in told.text
     assert till.subscriptions[first.charge].canceled
+    await anna.wait_for(lambda m: "no longer yours" in m.text)
     assert "Your subscription ends on" in (await said(anna, "/buy")).text
     till.subscriptions.clear()
     assert "could not be stopped" in (await said(admin, f"/refund {first.charge}")).text
