@@ -166,3 +166,18 @@ async def test_who_asks_while_the_first_is_away_gets_the_next(work: Work) -> Non
     (job_id,) = (await work.app.ledger.request(admitted.request)).jobs  # type: ignore[union-attr]
     job = await _job(work, job_id)
     assert (job.provider, job.spec.instead_of) == ("kie", None)
+
+
+async def test_who_cancels_what_moves_meanwhile_reads_it_again(
+    work: Work, sync_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job_id,) = admitted(Ledger(sync_client=sync_redis), cap=0)
+    job = await _job(work, job_id)
+    reads = iter([replace(job, provider="openai"), job])
+
+    async def read(_: str) -> Job:
+        return next(reads)
+
+    monkeypatch.setattr(work.app.ledger, "job", read)
+    assert (await admission.cancel(work.app, job_id, "1")).done
+    assert next(reads, None) is None
