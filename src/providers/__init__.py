@@ -16,12 +16,17 @@ from src.settings import Settings, provider_clients
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """The catalog of models.
+    """The catalog of models, as they are offered at the addresses that are set.
 
     Raises:
         SettingsError: an entry of it is wrong; with its line.
     """
-    return get_catalog(settings.models_file, frozenset(provider_clients()))
+    clients = provider_clients()
+    catalog = get_catalog(settings.models_file, frozenset(clients))
+    for client in clients.values():
+        if hasattr(client, "offered"):
+            catalog = client.offered(settings, catalog)
+    return catalog
 
 
 def make_providers(settings: Settings, clients: Mapping[str, httpx.AsyncClient]) -> dict[str, Provider]:

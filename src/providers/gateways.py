@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from src.providers.answers import usage
 from src.providers.base import Aspect
-from src.providers.catalog import Offer
+from src.providers.catalog import Catalog, Offer
 from src.providers.http import Answer
 
 _TABLE = Path(__file__).with_name("gateways.toml")
@@ -129,3 +129,21 @@ def gateway_at(address: str, name: str | None = None) -> tuple[str, Gateway]:
             return known, gateway
     # As was seen at one or another.
     return "", Gateway(results=("oaidalleapiprodscus.blob.core.windows.net", "imgen.x.ai"))
+
+
+@functools.lru_cache(maxsize=8)
+def catalog_at(address: str, name: str | None, catalog: Catalog) -> Catalog:
+    """A catalog whose models of OpenAI's are asked at that address."""
+    _, gateway = gateway_at(address, name)
+    return Catalog(
+        {
+            key: model.model_copy(
+                update={
+                    "by": tuple(
+                        gateway.offer(offer) if offer.provider == "openai" else offer for offer in model.by
+                    )
+                }
+            )
+            for key, model in catalog.models.items()
+        }
+    )

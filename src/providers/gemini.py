@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from src.providers import refusals
 from src.providers.answers import decoded
@@ -66,12 +66,14 @@ class GeminiSettings(BaseModel):
     gemini_rate: float = Field(5.0, gt=0, description="Requests a second to Gemini.")
 
 
-# How likely a picture is harmful that was not blocked for it.
-_BORDERLINE = ("MEDIUM", "HIGH")
+# How likely a picture is harmful that was not blocked for it; by some by its number.
+_BORDERLINE = ("MEDIUM", "HIGH", 3, 4)
 
 
 class _Read(BaseModel):
     """A part of an answer; null is taken for missing, and what is not looked at may be anything."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -93,14 +95,11 @@ class _Content(_Read):
     parts: list[_Part] = []
 
 
-class _Rating(_Read):
-    probability: str = ""
-
-
 class _Candidate(_Read):
     content: _Content = _Content()
     finishReason: str = "STOP"
-    safetyRatings: list[_Rating] = []
+    # The picture is paid for, whatever stands beside it.
+    safetyRatings: Any = None
 
 
 class _Feedback(_Read):
@@ -226,8 +225,8 @@ def _picture(answer: Answer, prompt: str) -> Done:
         in_text = _IN_TEXT.search(part.text)
         text = part.inlineData.data if part.inlineData else in_text[1] if in_text else ""
         if text and (data := decoded(text)) is not None:
-            ratings = [rating for candidate in found.candidates for rating in candidate.safetyRatings]
-            return Done(ImageRef(data=data, borderline=any(r.probability in _BORDERLINE for r in ratings)))
+            borderline = any(_is_borderline(candidate.safetyRatings) for candidate in found.candidates)
+            return Done(ImageRef(data=data, borderline=borderline))
     if found.promptFeedback.blockReason:
         raise _without(answer, ErrorKind.MODERATED_INPUT, found.promptFeedback.blockReason)
     reason = next((c.finishReason for c in found.candidates if c.finishReason != "STOP"), "")
@@ -239,6 +238,11 @@ def _picture(answer: Answer, prompt: str) -> Done:
     if not reason and not words:
         raise _without(answer, ErrorKind.UPSTREAM, "no_picture", submitted=True)
     raise _without(answer, refusals.kind_of_words(words, prompt), reason or "text_for_picture")
+
+
+def _is_borderline(ratings: Any) -> bool:
+    listed = ratings if isinstance(ratings, list) else [ratings]
+    return any(isinstance(rating, dict) and rating.get("probability") in _BORDERLINE for rating in listed)
 
 
 def _refusal(answer: Answer, prompt: str) -> ProviderError:

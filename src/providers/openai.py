@@ -35,9 +35,9 @@ from src.providers.base import (
     ProviderError,
     SourceImage,
 )
-from src.providers.catalog import Offer, Takes, get_catalog
+from src.providers.catalog import Catalog, Offer, Takes, get_catalog
 from src.providers.client import Client
-from src.providers.gateways import gateway_at, gateways
+from src.providers.gateways import catalog_at, gateway_at, gateways
 from src.providers.http import Answer, File, Heard, bearer, exchange
 from src.providers.images import data_uri
 from src.settings import Address, Settings
@@ -161,6 +161,12 @@ class OpenAIProvider(Client):
         # Models that answered with an address, and so are asked for the bytes.
         self._gives_addresses: set[str] = set()
 
+    @staticmethod
+    def offered(settings: Settings, catalog: Catalog) -> Catalog:
+        """The catalog as far as the gateway goes: it may have no edits, or take fewer pictures."""
+        assert isinstance(settings, OpenAISettings)
+        return catalog_at(settings.openai_base_url, settings.openai_gateway, catalog)
+
     async def submit(self, request: GenRequest) -> Done:
         """Ask for one picture and wait for it, as long as its deadline allows.
 
@@ -169,6 +175,10 @@ class OpenAIProvider(Client):
         and the request said again, which costs nothing; where that helps it stays out. So does the stream where a
         picture was lost in it: a server that breaks each would be paid twice for each.
         """
+        offer = self._offer(request.model)
+        if len(request.sources) > (offer.takes.sources if offer.edits else 0):
+            # Without them it would be another picture, and paid for.
+            raise ProviderError(ErrorKind.INVALID_REQUEST, "too_many_sources")
         loop = asyncio.get_running_loop()
         until = loop.time() + max(request.deadline, 0.1)
         without: set[_Parameter] = set()
@@ -268,7 +278,7 @@ class OpenAIProvider(Client):
         elif self._gateway.edits == "multipart":
             path, sent = "edits", {"fields": body, "files": self._files(request)}
         elif self._gateway.edits == "json":
-            path, sent = "edits", {"json_body": body | typed | _referred(self._sources(request))}
+            path, sent = "edits", {"json_body": body | typed | _referred(request.sources)}
         else:
             source = {"image_url": data_uri(request.sources[0])}
             path, sent = "generations", {"json_body": body | typed | source}
@@ -288,7 +298,7 @@ class OpenAIProvider(Client):
     def _files(self, request: GenRequest) -> list[File]:
         """The pictures to be changed: several have another field than one."""
         takes = self._offer(request.model).takes
-        sources = self._sources(request)
+        sources = request.sources
         field = f"{takes.source}{'[]' if len(sources) > 1 else ''}"
         files = [(field, source) for source in sources]
         if takes.mask and request.mask:
@@ -297,9 +307,6 @@ class OpenAIProvider(Client):
             (name, (f"{n}.{image.mime.rpartition('/')[2]}", image.data, image.mime))
             for n, (name, image) in enumerate(files)
         ]
-
-    def _sources(self, request: GenRequest) -> tuple[SourceImage, ...]:
-        return request.sources[: self._offer(request.model).takes.sources]
 
     async def _get(self, path: str) -> Answer:
         return await exchange(

@@ -48,6 +48,21 @@ def test_the_same_model_comes_first_and_then_what_others_make(work: Work) -> Non
     assert seedream[0].model == "bytedance-seed/seedream-4.5"
 
 
+def test_a_gateway_without_edits_is_asked_for_none(work: Work) -> None:
+    """The catalog has them, of the same model at OpenAI's own address."""
+    model = "gpt-image-2-5-flare"
+    for address, most in (("https://polza.ai/api/v1", 0), ("https://api.together.xyz/v1", 1)):
+        settings = work.app.settings.model_copy(update={"openai_base_url": address})
+        there = replace(work.app, settings=settings).routing
+        edits = [[offer.provider for offer in there.offers(model, n)] for n in (0, 1, 2)]
+        assert edits == [["openai", "kie"] if n <= most else ["kie"] for n in range(3)]
+        job = _spec("gpt-image-2-5-flare-image-to-image", source="file", references=("other",))
+        assert Route("openai", "gpt-image-2.5-flare") not in there.others("kie", job)
+        kie_less = replace(there, providers={"openai": there.providers["openai"]})
+        assert (kie_less.can(model, 1) is not None) == (most > 0)
+        assert (model in kie_less.models(1)) == (most > 0)
+
+
 def test_who_cannot_make_it_is_not_asked(work: Work) -> None:
     edit = work.app.routing.others("kie", _spec("nano-banana-2-1", source="file"))
     assert [route.provider for route in edit] == ["openai"]

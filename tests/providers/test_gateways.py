@@ -1139,10 +1139,17 @@ async def test_a_known_gateway_is_asked_as_it_is(row: str) -> None:
             assert there.capabilities.edit == (known.edit is not None)
             if known.edit is not None:
                 source = SourceImage(PNG, "image/png")
-                assert (await there.submit(replace(ask, sources=(source, source)))).image.data == PNG
+                few = min(2, there.capabilities.sources)
+                assert (await there.submit(replace(ask, sources=(source,) * few))).image.data == PNG
                 path, said = seen[-1]
                 assert (path, set(said)) == known.edit
                 assert there.capabilities.sources in (1, 3, 16)
+            # It would draw something else, and be paid for it.
+            more = there.capabilities.sources + 1 if known.edit else 1
+            with pytest.raises(ProviderError) as refused:
+                await there.submit(replace(ask, sources=(SourceImage(PNG, "image/png"),) * more))
+            assert refused.value.kind is ErrorKind.INVALID_REQUEST
+            assert len(seen) == 1 + (known.edit is not None)
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,26 @@ async def test_answers_without_a_picture(
     assert (caught.value.kind, caught.value.submitted) == (kind, submitted)
 
 
+@pytest.mark.parametrize(
+    ("ratings", "borderline"),
+    [
+        ([None], False),
+        ({"probability": "HIGH"}, True),
+        ([{"probability": 3}], True),
+        ([{"probability": ["LOW"]}, 7], False),
+        ("none", False),
+    ],
+)
+async def test_a_paid_picture_is_not_lost_over_an_odd_rating(
+    edge: Edge, ratings: Any, borderline: bool
+) -> None:
+    body = holding({"inlineData": {"data": DATA}})
+    body["candidates"][0] |= {"safetyRatings": ratings, "finishReason": 1}
+    done = await answered(edge, 200, body)
+    assert isinstance(done, Done)
+    assert (done.image.data, done.image.borderline) == (PNG, borderline)
+
+
 @pytest.mark.parametrize(("told", "borderline"), [("NEGLIGIBLE", False), ("LOW", False), ("MEDIUM", True)])
 async def test_a_picture_that_passed_and_may_be_harmful_is_borderline(
     edge: Edge, told: str, borderline: bool

@@ -62,8 +62,9 @@ async def test_sends_several_sources_and_a_mask(openai: OpenAIProvider, edge: Ed
     await openai.submit(ask("one picture of two", sources=(image, image), mask=image))
     assert edge.openai.audit.sources["one picture of two"] == 2
     assert edge.openai.audit.masks["one picture of two"] == 1
-    await openai.submit(ask("of too many", sources=(image,) * 17))
-    assert edge.openai.audit.sources["of too many"] == 16
+    error = await refused(openai, ask("of too many", sources=(image,) * 17))
+    assert (error.kind, error.submitted) == (ErrorKind.INVALID_REQUEST, False)
+    assert edge.openai.audit.submits["of too many"] == 0
 
 
 @pytest.mark.parametrize(
