@@ -295,5 +295,5 @@ def chat_of(update: Update) -> int:
         chat = message.chat
     if chat is not None:
         return int(chat.id)
-    user = getattr(event, "from_user", None)
+    user = getattr(event, "from_user", None) or getattr(event, "user", None)
     return int(user.id) if user is not None else 0
