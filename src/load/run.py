@@ -225,7 +225,7 @@ def _share_cores(supervisor: Supervisor) -> None:
 
 
 async def _all_jobs(ledger: Ledger) -> list[Job]:
-    prefix = keys.JOB()
+    prefix = keys.JOB("")
     ids = [key.removeprefix(prefix) async for key in ledger.client.scan_iter(match=f"{prefix}*", count=1000)]
     jobs: list[Job] = []
     for start in range(0, len(ids), 500):
