@@ -40,6 +40,13 @@ class Breaker(IntEnum):
     HALF_OPEN = 1
     OPEN = 2
 
+    @classmethod
+    def of(cls, opened: str | None, probe: str | None, *, shut: bool) -> Breaker:
+        """By the fields `open` and `probe` of a gate, and whether it is shut now."""
+        if opened != "1":
+            return cls.CLOSED
+        return cls.OPEN if shut and not probe else cls.HALF_OPEN
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -159,8 +166,7 @@ class Limiter:
         if opened != "1":
             return Breaker.CLOSED
         seconds, _ = await self._client.time()
-        tries = probe or int(shut_until or 0) <= int(seconds) * 1000
-        return Breaker.HALF_OPEN if tries else Breaker.OPEN
+        return Breaker.of(opened, probe, shut=int(shut_until or 0) > int(seconds) * 1000)
 
     async def is_open(self, gate: str) -> bool:
         """Whether its breaker keeps everybody out, so that not even one call tries."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from src.limits import Breaker
 from src.ops.snapshot import ProviderHealth, Snapshot
 from src.ops.thresholds import CPU, DISK, LOAD, MEMORY, TELEGRAM, TIME, WAITING
 
@@ -71,7 +72,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Advice]:
 def _providers(snapshot: Snapshot) -> Iterator[Advice]:
     for provider in snapshot.providers:
         name = {"provider": provider.name}
-        if provider.breaker == 2:
+        if provider.breaker is Breaker.OPEN:
             yield Advice("advice-breaker", name, "imagebot doctor")
         elif provider.shut > 1:
             yield Advice("advice-shut", {**name, "seconds": math.ceil(provider.shut)})

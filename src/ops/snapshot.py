@@ -16,6 +16,7 @@ from src.app import App
 from src.jobs import keys
 from src.jobs.estimate import usual
 from src.jobs.spending import DAY_MS, Spent, amount, day
+from src.limits import Breaker
 from src.ops import heartbeat, thresholds
 from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, parse_sample
@@ -55,7 +56,7 @@ class ProviderHealth:
         cap: generations it may have in flight. rate: new ones a second.
         usual: seconds a generation takes, the middle and the slow end.
         generation: mean seconds of the last ones, or None when there are none.
-        shut: seconds for which it asked us to stay away. breaker: 0 closed, 1 half open, 2 open.
+        shut: seconds for which it asked us to stay away. breaker: the state of its breaker.
     """
 
     name: str
@@ -67,11 +68,11 @@ class ProviderHealth:
     usual: tuple[float, float]
     generation: float | None
     shut: float
-    breaker: int = 0
+    breaker: Breaker = Breaker.CLOSED
 
     @property
     def level(self) -> Level:
-        if self.breaker == 2:
+        if self.breaker is Breaker.OPEN:
             return Level.PROBLEM
         return Level.ATTENTION if self.breaker or self.shut > 1 else Level.NORMAL
 
@@ -376,7 +377,7 @@ def _provider(
         usual=usual(durations),
         generation=sum(durations[:50]) / len(durations[:50]) if durations else None,
         shut=shut,
-        breaker=0 if opened != "1" else 1 if probe or not shut else 2,
+        breaker=Breaker.of(opened, probe, shut=shut > 0),
     )
 
 

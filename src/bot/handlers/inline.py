@@ -88,7 +88,7 @@ async def _offer(app: App, user: int, words: str, say: Translator) -> list[Inlin
     """A message in which the words will be drawn; none where nothing can get there."""
     if app.settings.inline_storage_chat is None or not app.switches.is_on("inline"):
         return []
-    key = hashlib.sha256(words.encode()).hexdigest()[:16]
+    key = _key(words)
     await app.redis.set(keys.INLINE(user, key), words, ex=_WORDS_SECONDS)
     said = Text(BlockQuote(words), "\n", say("inline-sent"))
     content = InputTextMessageContent(
@@ -103,6 +103,11 @@ async def _offer(app: App, user: int, words: str, say: Translator) -> list[Inlin
             reply_markup=keyboards.inline_make(say, user, key, words),
         )
     ]
+
+
+def _key(words: str) -> str:
+    """What stands for the words in a button."""
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def _button(words: str, say: Translator) -> InlineQueryResultsButton:
@@ -165,7 +170,7 @@ async def _ask(
     )
     refusal = await asking.ask(wish, say)
     if refusal is not None:
-        key = hashlib.sha256(words.encode()).hexdigest()[:16]
+        key = _key(words)
         text = Text(BlockQuote(words), "\n", refusal)
         try:
             await bot.edit_message_text(
