@@ -104,7 +104,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     chats = Chats(app, bot)
     storage = RedisStorage(
         app.redis,
-        DefaultKeyBuilder(prefix=keys.DIALOG(), with_bot_id=True),
+        DefaultKeyBuilder(prefix=keys.DIALOG.prefix, with_bot_id=True),
         state_ttl=_DIALOG_SECONDS,
         data_ttl=_DIALOG_SECONDS,
     )

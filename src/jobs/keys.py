@@ -33,6 +33,11 @@ class Key:
     def word(self) -> str:
         return self.name.partition(":")[0]
 
+    @property
+    def prefix(self) -> str:
+        """What its names begin with, up to the colon before their first part."""
+        return PREFIX + self.word
+
     def names_with(self, part: str, value: str) -> str:
         """What the names match (a regular expression) in which `<part>` is that value."""
         word, *parts = self.name.split(":")
@@ -43,7 +48,14 @@ class Key:
         return ":".join([re.escape(PREFIX + word), *said])
 
     def __call__(self, *parts: object) -> str:
-        return ":".join((PREFIX + self.word, *map(str, parts)))
+        """The name with one value for each `<…>`.
+
+        Raises:
+            TypeError: too few or too many: such a name would be another key's, or nobody's.
+        """
+        if len(parts) != self.name.count(":"):
+            raise TypeError(f"{self.name} was given {len(parts)} parts")
+        return ":".join((self.prefix, *map(str, parts)))
 
 
 # fmt: off

@@ -278,7 +278,7 @@ async def look(app: App) -> Snapshot:
             pipe.zrange(keys.LINE(name), 0, _NEXT - 1)
             pipe.scard(keys.SLOTS(name))
             pipe.lrange(keys.TOOK(name, app.routing.model(name, edit=False)), 0, -1)
-            pipe.hmget(keys.GATE("provider", name), "closed", "open", "probe")
+            pipe.hmget(keys.GATE(f"provider:{name}"), "closed", "open", "probe")
         pipe.zcard(keys.DUE())
         for key in QUEUE_KEYS:
             pipe.llen(key)

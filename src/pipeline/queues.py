@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from src.jobs.keys import DRAMATIQ, PREFIX
+from src.jobs.keys import DRAMATIQ
 
 SUBMITS, DELIVERIES = "images.submit", "images.deliver"
 QUEUES = (SUBMITS, DELIVERIES)
 """One for each actor: while deliveries wait for Telegram, a submit does not stand behind them."""
-NAMESPACE = PREFIX + DRAMATIQ.word
+NAMESPACE = DRAMATIQ.prefix
 """What the names of Dramatiq's keys in Redis begin with."""
 
 QUEUE_KEYS = tuple(DRAMATIQ(queue) for queue in QUEUES)

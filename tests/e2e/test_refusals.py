@@ -67,7 +67,7 @@ async def system(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> 
 async def _afresh(system: System, gateway: Gateway) -> None:
     gateway.answer = lambda asked: None
     gateway.asked.clear()
-    await system.redis.delete(keys.GATE("provider", "openai"), keys.GATE("provider", "kie"))
+    await system.redis.delete(keys.GATE("provider:openai"), keys.GATE("provider:kie"))
 
 
 def refusing(status: int, message: str, **more: Any) -> Answer:
@@ -105,7 +105,7 @@ async def test_a_refused_prompt_is_nobodys_affair_but_the_persons(
     assert len(gateway.asked) == 1
     assert not any("something forbidden" in prompt for prompt in system.kie.audit.submits)
     await system.message(ann, lambda m: m.from_bot and "safety filter" in m.text)
-    assert not await system.redis.hget(keys.GATE("provider", "openai"), "open")
+    assert not await system.redis.hget(keys.GATE("provider:openai"), "open")
 
 
 async def test_a_spent_balance_is_told_to_the_owner_and_another_makes_the_picture(
@@ -128,7 +128,7 @@ async def test_a_model_that_is_gone_is_told_to_the_owner_and_another_makes_the_p
     await system.picture(ann)
     assert (await ended(system, ann)).provider == "kie"
     await told(system, "openai does not have the model gpt-image-2.5-flare")
-    assert await system.redis.hget(keys.GATE("provider", "openai"), "open") == "1"
+    assert await system.redis.hget(keys.GATE("provider:openai"), "open") == "1"
 
 
 async def test_a_model_that_is_gone_everywhere_is_not_blamed_on_the_words(

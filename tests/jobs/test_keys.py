@@ -42,7 +42,7 @@ def wrong(client: Any) -> list[str]:
 
 
 def _ended(client: Any, name: str) -> bool:
-    if name.startswith(keys.REQUEST()):
+    if name.startswith(keys.REQUEST.prefix + ":"):
         return all(_ended(client, keys.JOB(job)) for job in client.hget(name, "jobs").split(","))
     return bool(client.hget(name, "told") == "1")
 
@@ -54,6 +54,13 @@ def test_after_every_transition(sync_redis: Any) -> None:
     ledger.run_sync(transitions.lost("span", "step"))
     ledger.run_sync(transitions.due(10, lease=15, holder="worker"))
     assert wrong(sync_redis) == []
+
+
+def test_a_name_with_too_few_or_too_many_parts_is_not_made() -> None:
+    assert keys.JOB("a:b") == "imagebot:job:a:b"
+    for key, parts in [(keys.JOB, ()), (keys.DUE, ("a",)), (keys.DIALOG, (1, 2, 3))]:
+        with pytest.raises(TypeError, match="parts"):
+            key(*parts)
 
 
 def test_a_line_that_is_empty_knows_nobody(sync_redis: Any) -> None:
@@ -119,4 +126,4 @@ async def _settled(system: System) -> bool:
 
 
 async def _in_dialog(system: System) -> bool:
-    return bool([name async for name in system.redis.scan_iter(f"{keys.DIALOG()}:*")])
+    return bool([name async for name in system.redis.scan_iter(f"{keys.DIALOG.prefix}:*")])
