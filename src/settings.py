@@ -432,15 +432,19 @@ class Settings(BaseSettings):
         """The environment, then the file ENV_FILE (`.env`; empty: none), then the files of SECRETS_DIR."""
         if (named := os.environ.get("ENV_FILE")) and not Path(named).is_file():
             raise SettingsError("ENV_FILE: there is no such file")
-        file = DotEnvSettingsSource(settings_cls, env_file=_env_file())
-        sources = (init_settings, env_settings, file)
+        named = _env_file()
+        # Only where there is one: even without a file this source goes through all fields.
+        files = (
+            [DotEnvSettingsSource(settings_cls, env_file=named)] if named and Path(named).is_file() else []
+        )
+        sources = (init_settings, env_settings, *files)
         # One field asked for: a source that reads all takes as long as all the rest of a start.
         where = cls.model_fields["secrets_dir"]
-        said = (source.get_field_value(where, "secrets_dir")[0] for source in (env_settings, file))
+        said = (source.get_field_value(where, "secrets_dir")[0] for source in (env_settings, *files))
         given = init_settings().get("secrets_dir")
         folder = Path(given or next(filter(None, said), None) or where.default)
-        files = SecretsSettingsSource(settings_cls, folder)
-        return (*sources, files) if folder.is_dir() else sources
+        secrets = SecretsSettingsSource(settings_cls, folder)
+        return (*sources, secrets) if folder.is_dir() else sources
 
     @field_validator("admin_ids", mode="before")
     @classmethod

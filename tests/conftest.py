@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tests.lazy_types  # noqa: F401  isort: skip
 import functools
 import gc
 import os

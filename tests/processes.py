@@ -19,9 +19,7 @@ from pathlib import Path
 _FORKS = get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
-        "aiogram",
-        "aiogram.methods",
-        "aiogram.types",
+        "tests.types_in_use",
         "dramatiq",
         "httpx",
         "httpx_aiohttp",

@@ -14,6 +14,7 @@ import tempfile
 import traceback
 from typing import Any
 
+import tests.lazy_types  # noqa: F401  isort: skip
 import src.api.app
 import src.bot.process
 import src.load.run

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from google import genai
-from google.genai import errors, types
 
 from src.providers.base import Done, ErrorKind, GenRequest, ImageBytes, ProviderError, SourceImage, Ticket
 from src.providers.gemini import GeminiProvider
 from tests.providers.conftest import KEY
+from tests.vendors import Vendor
 
 if TYPE_CHECKING:
     from tests.providers.conftest import Edge
+
+genai, types = Vendor("google.genai"), Vendor("google.genai.types")
 
 MODEL = "gemini-nano-banana-2.1"
 PNG = b"\x89PNG\r\n\x1a\nrest"
@@ -41,7 +42,7 @@ async def refused(gemini: GeminiProvider, request: GenRequest) -> ProviderError:
     return caught.value
 
 
-def sdk(edge: Edge, key: str = KEY) -> genai.Client:
+def sdk(edge: Edge, key: str = KEY) -> Any:
     retry = types.HttpRetryOptions(attempts=1)
     options = types.HttpOptions(base_url=f"{edge.base}/gemini", retry_options=retry)
     return genai.Client(api_key=key, vertexai=False, http_options=options)
@@ -87,7 +88,7 @@ async def test_googles_sdk_understands_the_refusals(
     if fault:
         edge.faults.add(fault)
     async with sdk(edge, key).aio as google:
-        with pytest.raises(errors.APIError) as caught:
+        with pytest.raises(genai.errors.APIError) as caught:
             await google.models.generate_content(model=model, contents="a fox")
     assert (caught.value.code, caught.value.status) == (code, status)
 

@@ -8,19 +8,19 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-import gigachat
 import httpx
 import pytest
-from gigachat.exceptions import GigaChatException
 
 from src.providers.base import Done, ErrorKind, GenRequest, ImageBytes, Pending, ProviderError, Ticket
 from src.providers.gigachat import GigaChatProvider
 from tests.providers.conftest import GIGACHAT_KEY
+from tests.vendors import Vendor
 
 if TYPE_CHECKING:
     from tests.providers.conftest import Edge
 
 MODEL = "GigaChat-2-Max"
+gigachat = Vendor("gigachat")
 
 
 @pytest.fixture
@@ -206,9 +206,9 @@ async def test_gigachats_sdk_speaks_to_the_stand_in(edge: Edge) -> None:
                 .choices[0]
                 .message.content
             )
-            with pytest.raises(GigaChatException):
+            with pytest.raises(gigachat.exceptions.GigaChatException):
                 sdk.chat({**chat, "model": "GigaChat-9"})
-            with pytest.raises(GigaChatException):
+            with pytest.raises(gigachat.exceptions.GigaChatException):
                 sdk.get_image("none")
             return drawn, base64.b64decode(data), words
 

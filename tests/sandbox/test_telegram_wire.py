@@ -7,13 +7,13 @@ import json
 
 import httpx
 import pytest
-import telebot.async_telebot
-import telebot.asyncio_helper
 
-import telegram as ptb
 from src.sandbox.telegram import DEMO_TOKEN, Person, TelegramSandbox
-from telegram import error as ptb_error
 from tests.sandbox.conftest import Picture
+from tests.vendors import Vendor
+
+ptb, telebot = Vendor("telegram"), Vendor("telebot")
+telebot_client, helper = Vendor("telebot.async_telebot"), Vendor("telebot.asyncio_helper")
 
 
 def result(answer: httpx.Response) -> dict:
@@ -74,22 +74,21 @@ async def test_python_telegram_bot(telegram: TelegramSandbox, anna: Person, pict
         assert updates[0].message
         assert updates[0].message.text == "/start"
         telegram.faults.add("429", "sendMessage", retry_after=4)
-        with pytest.raises(ptb_error.RetryAfter):
+        with pytest.raises(ptb.error.RetryAfter):
             await client.send_message(anna.id, "x")
-        with pytest.raises(ptb_error.BadRequest, match="Message is not modified"):
+        with pytest.raises(ptb.error.BadRequest, match="Message is not modified"):
             await client.edit_message_caption(anna.id, placeholder.message_id, caption="done")
         await anna.block()
-        with pytest.raises(ptb_error.Forbidden):
+        with pytest.raises(ptb.error.Forbidden):
             await client.send_photo(anna.id, picture())
 
 
 async def test_telebot(
     telegram: TelegramSandbox, anna: Person, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    helper = telebot.asyncio_helper
-    monkeypatch.setattr(helper, "API_URL", telegram.url + "/bot{0}/{1}")
-    monkeypatch.setattr(helper, "FILE_URL", telegram.url + "/file/bot{0}/{1}")
-    client = telebot.async_telebot.AsyncTeleBot(DEMO_TOKEN)
+    monkeypatch.setattr("telebot.asyncio_helper.API_URL", telegram.url + "/bot{0}/{1}")
+    monkeypatch.setattr("telebot.asyncio_helper.FILE_URL", telegram.url + "/file/bot{0}/{1}")
+    client = telebot_client.AsyncTeleBot(DEMO_TOKEN)
     try:
         sent = await client.send_photo(anna.id, picture(), caption="hi")
         info = await client.get_file(sent.photo[-1].file_id)
