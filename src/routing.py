@@ -180,10 +180,13 @@ class Routing:
         routes = (Route(*tool) for tool in self.catalog.tools(what, self.providers))
         return next((route for route in routes if self.is_on(route)), None)
 
-    def fast_model(self, provider: str, *, edit: bool) -> str | None:
-        """Name of the faster model that is offered when the line is long, or None. Where edits have a
-        model of their own there is none for them."""
-        if edit and getattr(self.settings, f"{provider}_edit_model", None):
-            return None
+    def fast_model(self, provider: str, spec: Spec) -> str | None:
+        """Name of the faster model that is offered when the line is long, or None where it cannot make that. Where edits
+        have a model of their own there is none for them."""
+        sources = len(spec.pictures)
         name: str | None = getattr(self.settings, f"{provider}_fast_model", None)
-        return name
+        if name is None or (sources and getattr(self.settings, f"{provider}_edit_model", None)):
+            return None
+        offer = self.catalog.offer(provider, name, None)
+        able = offer is None or (offer.takes_so_many(sources) and len(spec.prompt) <= offer.prompt_max)
+        return name if able else None

@@ -60,7 +60,7 @@ class Outlook:
     async def _own_model(self, job: Job, now: Estimate) -> list[Faster]:
         """The faster model of the job's own provider. Its place and its wait would be the same, so it is
         of use only where making the picture takes the most of the time."""
-        model = self._app.routing.fast_model(job.provider, edit=job.spec.source is not None)
+        model = self._app.routing.fast_model(job.provider, job.spec)
         if (
             model is None
             or model == job.spec.model
@@ -111,7 +111,7 @@ class Outlook:
         """Generations of the model that those before it in the line wait for, where the job's own is
         the faster one."""
         edit = job.spec.source is not None
-        if job.spec.model != self._app.routing.fast_model(job.provider, edit=edit):
+        if job.spec.model != self._app.routing.fast_model(job.provider, job.spec):
             return None
         return await self._usual(job.provider, self._app.routing.model(job.provider, edit=edit))
 

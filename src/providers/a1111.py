@@ -112,12 +112,13 @@ class A1111Provider(Client):
         )
 
     async def submit(self, request: GenRequest) -> Done:
+        body = self._body(request)
         told = asyncio.ensure_future(self._tell(request.told)) if request.told else None
         try:
             answer = await self._ask(
                 "POST",
                 "img2img" if request.sources else "txt2img",
-                self._body(request),
+                body,
                 seconds=max(request.deadline, 0.1),
                 limit=self._max_bytes * 4 // 3 + 1_000_000,
                 creates=True,

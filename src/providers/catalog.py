@@ -18,7 +18,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from src.providers.base import ASPECTS, Aspect, Capabilities, GenRequest
+from src.providers.base import (
+    ASPECTS,
+    Aspect,
+    Capabilities,
+    ErrorKind,
+    GenRequest,
+    ProviderError,
+    SourceImage,
+)
 from src.settings import SettingsError
 
 SHIPPED = Path(__file__).parent / "models.toml"
@@ -138,6 +146,20 @@ class Offer(_Entry):
         name = self.edit_id if sources else self.id
         return name if sources <= self.takes.sources else None
 
+    def takes_so_many(self, sources: int) -> bool:
+        """Whether so many pictures can be given (0: words alone)."""
+        return sources <= (self.takes.sources if self.edits else 0)
+
+    def pictures(self, request: GenRequest) -> tuple[SourceImage, ...]:
+        """The pictures to be changed, all of them: without one it would be another picture, and paid for.
+
+        Raises:
+            ProviderError: INVALID_REQUEST: it takes fewer.
+        """
+        if not self.takes_so_many(len(request.sources)):
+            raise ProviderError(ErrorKind.INVALID_REQUEST, "too_many_sources")
+        return request.sources
+
     def capabilities(self, provider: Capabilities, counts: int) -> Capabilities:
         """What its provider can do with it."""
         return replace(
@@ -153,12 +175,16 @@ class Offer(_Entry):
         )
 
     def fields(self, request: GenRequest, sources: Sequence[Any] = (), mask: Any = None) -> dict[str, Any]:
-        """A request as this model takes it; what the model lacks is left out.
+        """A request as this model takes it; a quality, seed or words to leave out that it does not know are left out.
 
         Args:
             sources: the pictures to be changed, as the provider wants them (addresses, base64); mask: likewise.
+
+        Raises:
+            ProviderError: it takes fewer pictures.
         """
         takes = self.takes
+        self.pictures(request)
         said: dict[str, Any] = {**({"prompt": request.prompt} if takes.words else {}), **takes.fixed}
         if takes.shape:
             shape = _nearest(request.aspect, self.aspects)
@@ -170,7 +196,7 @@ class Offer(_Entry):
         if takes.negative_prompt and request.negative_prompt:
             said[takes.negative_prompt] = request.negative_prompt
         if takes.source and sources:
-            said[takes.source] = sources[0] if takes.one else list(sources[: takes.sources])
+            said[takes.source] = sources[0] if takes.one else list(sources)
         if takes.mask and mask is not None:
             said[takes.mask] = mask
         return said

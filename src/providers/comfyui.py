@@ -144,8 +144,9 @@ class ComfyUIProvider(Client):
         graph = self._graphs.get(request.model)
         if graph is None:
             raise ProviderError(ErrorKind.MODEL_GONE, "no_graph")
-        sources = [await self._upload(request.job_id, source) for source in request.sources[:1]]
-        said = self._offer(request.model).fields(request, sources)
+        offer = self._offer(request.model)
+        sources = [await self._upload(request.job_id, source) for source in offer.pictures(request)]
+        said = offer.fields(request, sources)
         wide, _, high = str(said.pop("size", "")).partition("x")
         said |= {"width": int(wide or 1024), "height": int(high or 1024)}
         said.setdefault("seed", random.randrange(_LONGEST_SEED))

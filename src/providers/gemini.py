@@ -157,7 +157,7 @@ class GeminiProvider(Client):
     async def submit(self, request: GenRequest) -> Done:
         offer = self._offer(request.model)
         picture = offer.fields(request)
-        parts = [{"text": picture.pop("prompt")}, *map(_inline, request.sources[: offer.takes.sources])]
+        parts = [{"text": picture.pop("prompt")}, *map(_inline, request.sources)]
         config = {"responseModalities": ["IMAGE"], "imageConfig": picture}
         answer = await exchange(
             self._client,

@@ -106,6 +106,7 @@ class GigaChatProvider(Client):
 
     async def submit(self, request: GenRequest) -> Ticket:
         """Have it draw. The ticket is the picture's file, so that it is not lost with this process."""
+        _MOST.pictures(request)
         body = {
             "model": request.model,
             "messages": [{"role": "user", "content": f"{_ASK}{request.prompt}"}],

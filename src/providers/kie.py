@@ -141,8 +141,8 @@ class KieProvider(Client):
 
     async def submit(self, request: GenRequest) -> Ticket:
         offer = self._offer(request.model)
-        given = request.sources[: offer.takes.sources]
-        sources = [await self._upload(f"{request.job_id}.{n}", source) for n, source in enumerate(given)]
+        given = enumerate(offer.pictures(request))
+        sources = [await self._upload(f"{request.job_id}.{n}", source) for n, source in given]
         body: dict[str, Any] = {
             "model": request.model,
             "input": offer.fields(request, sources),

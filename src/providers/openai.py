@@ -175,10 +175,7 @@ class OpenAIProvider(Client):
         and the request said again, which costs nothing; where that helps it stays out. So does the stream where a
         picture was lost in it: a server that breaks each would be paid twice for each.
         """
-        offer = self._offer(request.model)
-        if len(request.sources) > (offer.takes.sources if offer.edits else 0):
-            # Without them it would be another picture, and paid for.
-            raise ProviderError(ErrorKind.INVALID_REQUEST, "too_many_sources")
+        self._offer(request.model).pictures(request)
         loop = asyncio.get_running_loop()
         until = loop.time() + max(request.deadline, 0.1)
         without: set[_Parameter] = set()

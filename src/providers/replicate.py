@@ -115,7 +115,7 @@ class ReplicateProvider(Client):
 
     async def submit(self, request: GenRequest) -> Ticket | Done:
         offer = self._offer(request.model)
-        sources = [await self._source(source) for source in request.sources[: offer.takes.sources]]
+        sources = [await self._source(source) for source in offer.pictures(request)]
         body: dict[str, Any] = {"input": offer.fields(request, sources)}
         model, _, version = request.model.partition(":")
         if version:

@@ -253,6 +253,11 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
         faster = await outlook.faster([job], now)
         assert (faster is not None) is sooner
 
+    # It is not offered for more pictures than it takes, or longer words.
+    many = replace(job.spec, source="first", references=("other",) * 16)
+    for spec in (many, replace(job.spec, prompt="fox " * 9000)):
+        assert await outlook.faster([replace(job, spec=spec)], now) is None
+
     before, request = await _line(world), await world.request_of(job)
     # An admin may have switched it off since it was offered.
     fast = Route("openai", "gpt-image-2.6-flare")

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from src.providers import make_providers, open_catalog
-from src.providers.base import ASPECTS, Done, GenRequest, ImageBytes, Provider, SourceImage, Ticket
+from src.providers.base import (
+    ASPECTS,
+    Done,
+    GenRequest,
+    ImageBytes,
+    Provider,
+    ProviderError,
+    SourceImage,
+    Ticket,
+)
 from src.providers.catalog import SHIPPED, Offer, get_catalog, read_catalog
 from src.settings import SettingsError, load_settings
 from tests.bot.bot_world import png
@@ -76,6 +85,18 @@ async def test_the_strict_stand_in_takes_every_model_with_all_it_is_said_to_take
     if offer.edit_id:
         source = SourceImage(image.data, image.mime)
         await made(provider, GenRequest("j", "in snow", offer.edit_id, sources=(source,), **more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("offer", OFFERS, ids=lambda o: f"{o.provider}-{o.id or o.edit_id}")
+async def test_more_pictures_than_a_model_takes_are_refused_before_anything_is_asked(
+    edge: Edge, client: httpx.AsyncClient, offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "send", None)
+    provider = make_providers(edge.settings(), defaultdict(lambda: client))[offer.provider]
+    sources = (SourceImage(png(64, 48), "image/png"),) * (offer.takes.sources + 1 if offer.edits else 1)
+    request = GenRequest("j", "a fox", str(offer.edit_id or offer.id), sources=sources)
+    with pytest.raises(ProviderError, match="too_many_sources"):
+        await provider.submit(request)
 
 
 async def test_every_price_says_when_and_where_it_was_read() -> None:
