@@ -126,9 +126,9 @@ class Routing:
         able = (route for route in found.values() if self.is_on(route))
         return tuple(route for route in able if units <= self.charge(route).costs.keys())
 
-    def charge(self, route: Route) -> Charge:
+    def charge(self, route: Route, quality: str | None = None) -> Charge:
         """What a picture is charged with before it is made, and the caps that it must stay within."""
-        price, costs = self.catalog.price(*route), dict(Charge().costs)
+        price, costs = self.catalog.price(*route, quality), dict(Charge().costs)
         if price is not None:
             costs[price[1]] = spending.millionths(price[0])
         caps = self.settings.spend_cap_day, self.settings.spend_cap_person_day
@@ -138,7 +138,7 @@ class Routing:
     def cheaper(self, route: Route, spec: Spec) -> list[Route]:
         """The models that cost less in the currency of the caps, the next cheaper first."""
         sources, unit = len(spec.pictures), next(iter(self.currencies()), None)
-        now = self.charge(route).costs.get(unit or "")
+        now = self.charge(route, spec.quality).costs.get(unit or "")
         if unit is None or now is None or spec.how in TOOLS:
             return []
         catalog, found = self.catalog, {}
@@ -149,7 +149,7 @@ class Routing:
             if not offer.takes.words or sources > offer.takes.sources or len(spec.prompt) > offer.prompt_max:
                 continue
             other = Route(offer.provider, name)
-            cost = self.charge(other).costs.get(unit)
+            cost = self.charge(other, spec.quality).costs.get(unit)
             if cost is not None and cost < now and self.is_on(other):
                 found[other] = cost
         return sorted(found, key=lambda other: -found[other])
@@ -177,8 +177,9 @@ class Routing:
 
     def tool(self, what: str) -> Route | None:
         """Who can do that to a picture (`src.jobs.TOOLS`), or None."""
-        routes = (Route(*tool) for tool in self.catalog.tools(what, self.providers))
-        return next((route for route in routes if self.is_on(route)), None)
+        routes, units = (Route(*tool) for tool in self.catalog.tools(what, self.providers)), self.currencies()
+        able = (route for route in routes if units <= self.charge(route).costs.keys())
+        return next((route for route in able if self.is_on(route)), None)
 
     def fast_model(self, provider: str, spec: Spec) -> str | None:
         """Name of the faster model that is offered when the line is long, or None where it cannot make that. Where edits

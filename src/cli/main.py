@@ -8,6 +8,7 @@ import errno
 import gc
 import os
 import platform
+import shutil
 import signal
 import sys
 from collections.abc import Coroutine
@@ -202,11 +203,11 @@ def settings() -> None:
 
 @app.command()
 def models() -> None:
-    """The catalog of models as a table, in Markdown."""
+    """The catalog of models: who makes each, what it takes and what it costs."""
     from src.providers import open_catalog
-    from src.providers.catalog import rows
+    from src.providers.catalog import listing
 
-    print("\n".join(rows(open_catalog(load_settings()))))
+    print(listing(open_catalog(load_settings()), min(shutil.get_terminal_size().columns, 120)))
 
 
 def load_data_dir() -> Path:

@@ -11,12 +11,15 @@ from src.jobs.spending import PICTURES, worded
 from src.providers.base import Done, GenRequest, Provider, ProviderError, Ticket
 from src.routing import Route
 
+# The cheapest, where there are several.
+_QUALITY = "low"
+
 
 async def make_one(app: App, name: str) -> tuple[bool, str]:
     """One real picture of the model that new jobs get, as cheap as it makes them. Whether it was made, and what of it."""
     provider, route = app.providers[name], Route(name, app.routing.model(name, edit=False))
     seconds, began = app.settings.job_deadline, time.monotonic()
-    request = GenRequest(new_id(), "a grey circle on white", route.model, quality="low", deadline=seconds)
+    request = GenRequest(new_id(), "a grey circle on white", route.model, quality=_QUALITY, deadline=seconds)
     try:
         async with asyncio.timeout(seconds):
             done = await _awaited(provider, await provider.submit(request), app.settings.poll_interval or 2.0)
@@ -25,7 +28,7 @@ async def make_one(app: App, name: str) -> tuple[bool, str]:
         return False, f"{route.model} made no picture: {error}"
     except TimeoutError:
         return False, f"{route.model} made no picture in {seconds} s; it may be paid for"
-    told, price = done.costs, app.routing.charge(route).costs
+    told, price = done.costs, app.routing.charge(route, _QUALITY).costs
     if told is not None:
         cost = f"it cost {told[0]:g} {told[1]}"
     elif len(price) > 1:

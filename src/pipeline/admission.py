@@ -208,7 +208,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             limits=limits_of(app.settings),
             deadline=app.settings.job_deadline,
             near=app.settings.job_deadline * timeouts.DEADLINE_NEARS,
-            charge=app.routing.charge(route),
+            charge=app.routing.charge(route, wish.quality),
             forbidden=has_blocked_word(wish.prompt, app.settings.blocked_words_file),
             share=_share(app.settings, wish),
             ttl=app.settings.job_ttl_days * DAY,
@@ -265,7 +265,7 @@ async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str,
             jobs=others,
             cap=app.cap(provider),
             note=note,
-            charge=app.routing.charge(Route(provider, model)),
+            charge=app.routing.charge(Route(provider, model), jobs[0].spec.quality),
         )
     )
     await notify.submit(released)

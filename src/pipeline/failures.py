@@ -186,7 +186,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
                 wake=dataclasses.replace(job.wake, provider=name),
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),
-                charge=app.routing.charge(Route(name, model)),
+                charge=app.routing.charge(Route(name, model), job.spec.quality),
             )
         )
         await notify.submit(released)

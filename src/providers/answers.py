@@ -49,6 +49,17 @@ def usage(answer: Answer) -> bytes:
     return answer.body[at : at + _USAGE_BYTES] if at >= 0 else b""
 
 
+def usage_in(answer: Answer) -> dict[str, Any]:
+    """The same, read; empty where it says nothing that can be."""
+    try:
+        found, _ = json.JSONDecoder().raw_decode(
+            usage(answer).partition(b":")[2].decode("ascii", "replace").strip()
+        )
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def tokens_in(answer: Answer) -> tuple[int, int] | None:
     """The tokens that an answer says were asked and answered."""
     said = usage(answer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import textwrap
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ SHIPPED = Path(__file__).parent / "models.toml"
 
 # It goes into what a button sends.
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+# More is a mistake, and would be charged.
+_MOST_TOKENS = 1_000_000
 _Else = TypeVar("_Else", "Offer", None)
 # ASCII said out: with \w, all of Unicode, each model that has such a name takes 50 ms to load.
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./:@-]{1,128}$")]
@@ -55,20 +58,45 @@ class Words(_Entry):
 
 
 class Price(_Entry):
-    """What a picture costs. `of`: which picture, where that matters. `day` and `source`: when and where it was read."""
+    """What a picture costs. `of`: which picture, where that matters. `qualities`: what it costs in a quality that was
+    chosen. `day` and `source`: when and where it was read."""
 
     amount: float = Field(ge=0)
+    qualities: dict[str, Annotated[float, Field(ge=0)]] = {}
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     unit: Literal["picture", "megapixel", "second"] = "picture"
     of: str = ""
     day: date
     source: str = Field(min_length=1)
 
-    def a_picture(self, seconds: float | None) -> float | None:
+    def a_picture(self, seconds: float | None, quality: str | None) -> float | None:
         """What one of our pictures costs, of a megapixel each; `seconds`: how long it usually takes. None: unknown."""
+        amount = self.qualities.get(quality or "", self.amount)
         if self.unit != "second":
-            return self.amount
-        return None if seconds is None else self.amount * seconds
+            return amount
+        return None if seconds is None else amount * seconds
+
+
+class Tokens(_Entry):
+    """What a million tokens cost, where a picture is billed by them: of words and of pictures that are given, and of what
+    is drawn. An answer then tells what its picture cost."""
+
+    words: float = Field(ge=0)
+    pictures: float = Field(ge=0)
+    drawn: float = Field(ge=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    day: date
+    source: str = Field(min_length=1)
+
+    def cost(self, usage: Mapping[str, Any]) -> float | None:
+        """What was billed for an answer that was counted so; None where it does not say."""
+        given = usage.get("input_tokens_details")
+        details = given if isinstance(given, dict) else {}
+        counts = [details.get("text_tokens"), details.get("image_tokens"), usage.get("output_tokens")]
+        if not all(type(count) is int and 0 <= count < _MOST_TOKENS for count in counts) or not counts[2]:
+            return None
+        rates = (self.words, self.pictures, self.drawn)
+        return sum(count * rate for count, rate in zip(counts, rates, strict=True)) / 1_000_000
 
 
 class Takes(_Entry):
@@ -109,6 +137,8 @@ class Offer(_Entry):
         family: other names there that begin so are asked in the same way.
         can: what else it can do; `upscale` and `cutout` are all that such a model does, with the source alone.
         prompt_max: longest prompt, in characters. usual_seconds: how long a picture usually takes.
+        price: what it is expected to cost. tokens: what it is billed by. at: the gateways (`gateways.toml`) that these
+            hold for; empty: wherever it is asked.
     """
 
     provider: str
@@ -119,6 +149,8 @@ class Offer(_Entry):
     can: frozenset[Literal["upscale", "cutout", "variation", "previews", "progress", "cancel"]] = frozenset()
     prompt_max: int = Field(default=4000, ge=1)
     price: Price | None = None
+    tokens: Tokens | None = None
+    at: tuple[str, ...] = ()
     usual_seconds: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -247,11 +279,11 @@ class Catalog:
         """The model that a provider's name means."""
         return self.models.get(self.key(provider, name) or "")
 
-    def price(self, provider: str, name: str) -> tuple[float, str] | None:
+    def price(self, provider: str, name: str, quality: str | None = None) -> tuple[float, str] | None:
         """What a picture costs by a provider's name of the model, and the currency; None where nobody says."""
         for offer in self.offers(provider):
             if name in (offer.id, offer.edit_id) and offer.price is not None:
-                amount = offer.price.a_picture(offer.usual_seconds)
+                amount = offer.price.a_picture(offer.usual_seconds, quality)
                 return None if amount is None else (amount, offer.price.currency)
         return None
 
@@ -378,36 +410,34 @@ def _dotted(header: str) -> list[str]:
     return re.findall(r"\"[^\"]*\"|'[^']*'|[^.\s]+", header)
 
 
-def rows(catalog: Catalog) -> list[str]:
-    """The catalog as a table in Markdown: a line for each model at each provider."""
-    found = [
-        "| model | good at | provider | id | formats | sources | also takes | longest prompt | price |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for model in catalog.models.values():
+def listing(catalog: Catalog, width: int) -> str:
+    """The catalog to be read, in lines of that width: under each model its providers, what each takes and its price."""
+    found = []
+    for key, model in catalog.models.items():
+        found.append(f"{model.name.en} ({key}): {model.good_at.en}")
         for offer in model.by:
             takes = offer.takes
-            also = [
-                n for n in ("quality", "n", "seed", "negative_prompt", "mask", "format") if getattr(takes, n)
-            ]
             names = " · ".join(dict.fromkeys(n for n in (offer.id, offer.edit_id) if n))
-            cells = (
-                model.name.en,
-                model.good_at.en,
-                offer.provider,
-                f"`{names}`",
-                " ".join(offer.aspects),
-                str(takes.sources) if offer.edits else "",
+            also = [n for n in ("quality", "seed", "negative_prompt", "mask") if getattr(takes, n)]
+            facts = [
+                " ".join(offer.aspects) if takes.shape or takes.shapes else "",
+                f"{takes.sources} picture{'s' * (takes.sources > 1)} to change" if offer.edits else "",
                 ", ".join(also).replace("_", " "),
-                f"{offer.prompt_max:,}",
-                _priced(offer.price),
-            )
-            found.append("| " + " | ".join(cells) + " |")
-    return found
+                f"{offer.prompt_max:,} characters" if takes.words else "without words",
+            ]
+            found += [f"  {offer.provider}: {names}", f"    {'; '.join(filter(None, facts))}"]
+            found += [f"    {_priced(offer)}"]
+        found.append("")
+    return "\n".join("\n".join(_wrapped(line, width)) for line in found)
 
 
-def _priced(price: Price | None) -> str:
-    if price is None:
-        return ""
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+
+
+def _priced(offer: Offer) -> str:
+    if (price := offer.price) is None:
+        return "price not known" + ("; an answer tells what it cost" if offer.tokens else "")
     of = f" ({price.of})" if price.of else ""
-    return f"{price.amount:g} {price.currency} a {price.unit}{of}, {price.source}, {price.day}"
+    return f"{price.amount:g} {price.currency} a {price.unit}{of}: {price.source}, {price.day}"

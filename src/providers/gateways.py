@@ -67,8 +67,11 @@ class Gateway(_Entry):
     results: tuple[str, ...] = ()
     cost: Cost | None = None
 
-    def offer(self, known: Offer) -> Offer:
-        """How a model is asked here, of which is known how OpenAI asks it."""
+    def offer(self, known: Offer, name: str) -> Offer:
+        """How a model is asked here, under this gateway's name, of which is known how OpenAI asks it."""
+        if known.at and name not in known.at:
+            # Everybody has prices of their own.
+            known = known.model_copy(update={"price": None, "tokens": None})
         takes = known.takes
         if self.shape == "aspect_ratio":
             takes = takes.model_copy(
@@ -134,13 +137,14 @@ def gateway_at(address: str, name: str | None = None) -> tuple[str, Gateway]:
 @functools.lru_cache(maxsize=8)
 def catalog_at(address: str, name: str | None, catalog: Catalog) -> Catalog:
     """A catalog whose models of OpenAI's are asked at that address."""
-    _, gateway = gateway_at(address, name)
+    name, gateway = gateway_at(address, name)
     return Catalog(
         {
             key: model.model_copy(
                 update={
                     "by": tuple(
-                        gateway.offer(offer) if offer.provider == "openai" else offer for offer in model.by
+                        gateway.offer(offer, name) if offer.provider == "openai" else offer
+                        for offer in model.by
                     )
                 }
             )

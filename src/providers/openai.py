@@ -22,7 +22,7 @@ import structlog
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from src.providers import refusals
-from src.providers.answers import picture_in, read_event, tokens_in
+from src.providers.answers import picture_in, read_event, tokens_in, usage_in
 from src.providers.base import (
     ASPECTS,
     Aspect,
@@ -175,7 +175,8 @@ class OpenAIProvider(Client):
         and the request said again, which costs nothing; where that helps it stays out. So does the stream where a
         picture was lost in it: a server that breaks each would be paid twice for each.
         """
-        self._offer(request.model).pictures(request)
+        offer = self._offer(request.model)
+        offer.pictures(request)
         loop = asyncio.get_running_loop()
         until = loop.time() + max(request.deadline, 0.1)
         without: set[_Parameter] = set()
@@ -203,6 +204,8 @@ class OpenAIProvider(Client):
                 log.info("pictures come as addresses", model=request.model, host=url.host, server=self._base)
             self._hosts.check(url)
         cost, unit = self._gateway.costs(answer) or (None, "")
+        if cost is None and offer.tokens is not None:
+            cost, unit = offer.tokens.cost(usage_in(answer)), offer.tokens.currency
         return Done(image, cost=cost, unit=unit, tokens=tokens_in(answer))
 
     async def _answer(self, request: GenRequest, without: set[_Parameter], until: float) -> Answer:
@@ -263,7 +266,7 @@ class OpenAIProvider(Client):
     def _offer(self, model: str) -> Offer:
         bare = model.rpartition("/")[2]
         known = self._catalog.offer(self.name, model, _DALLE3 if bare.startswith("dall-e-3") else _MOST)
-        return self._gateway.offer(known)
+        return self._gateway.offer(known, self._gateway_name)
 
     async def _ask(self, request: GenRequest, body: dict[str, str], seconds: float) -> Answer:
         sent: dict[str, Any]

@@ -40,7 +40,7 @@ async def _said_of(provider: str, *, pay: bool) -> tuple[bool, list[str]]:
     return well, lines[1:]
 
 
-async def test_one_real_picture_and_what_it_cost(vendors: Faults) -> None:
+async def test_one_real_picture_and_what_it_cost(vendors: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     well, (checked, made) = await _said_of("kie", pay=True)
     assert well
     assert checked.startswith("ok    kie: ")
@@ -50,6 +50,11 @@ async def test_one_real_picture_and_what_it_cost(vendors: Faults) -> None:
     well, (_, made) = await _said_of("openai", pay=True)
     assert well
     assert "made 1024 x 1024 image/png" in made
+    assert made.endswith("; neither it nor the catalog says what that cost")
+    monkeypatch.setenv("OPENAI_GATEWAY", "openai")
+    well, (_, made) = await _said_of("openai", pay=True)
+    assert well
+    assert made.endswith("; it cost 0.03171 USD"), made
     # Without being asked to pay it asks for no picture.
     _, lines = await _said_of("openai", pay=False)
     assert len(lines) == 1

@@ -123,6 +123,30 @@ def test_what_a_picture_is_expected_to_cost(work: Work) -> None:
     assert costs("kie", "unheard-of") == "1 pictures"
 
 
+@pytest.mark.parametrize(("cap", "able"), [("2 USD", False), ("2 pictures", True)])
+def test_no_tool_without_a_price_passes_a_cap_in_money(work: Work, cap: str, able: bool) -> None:
+    routing = _capped(work, models_file=None, spend_cap_day=cap).app.routing
+    assert (routing.tool("upscale") is not None) is able
+
+
+@pytest.mark.parametrize(
+    ("gateway", "quality", "cost"),
+    [
+        ("openai", None, "1 pictures, 0.053 USD"),
+        ("openai", "max", "1 pictures, 0.211 USD"),
+        ("azure", "low", "1 pictures, 0.006 USD"),
+        # Its price is its own.
+        ("proxyapi", None, "1 pictures"),
+    ],
+)
+def test_a_quality_costs_what_it_costs_at_that_gateway(
+    work: Work, gateway: str, quality: str | None, cost: str
+) -> None:
+    routing = _capped(work, models_file=None, openai_gateway=gateway, spend_cap_day="20 USD").app.routing
+    charge = routing.charge(Route("openai", "gpt-image-2.5-flare"), quality)
+    assert worded(charge.costs) == cost
+
+
 async def test_a_cap_that_cannot_be_kept_stops_the_start(redis_url: str, catalog: Path) -> None:
     known: dict[str, Any] = {"redis_url": redis_url, "models_file": catalog, "kie_api_key": "k"}
     settings = load_settings(**known, kie_model="unheard-of", spend_cap_person_day="2 usd")

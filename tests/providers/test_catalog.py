@@ -177,7 +177,7 @@ async def test_a_model_decides_what_people_are_offered(
     assert (can.aspects, can.counts, can.edit, can.max_prompt) == (("1:1", "3:2"), 2, False, 99)
 
 
-def test_the_command_prints_the_table_and_refuses_a_wrong_file(tmp_path: Path) -> None:
+def test_the_command_tells_all_models_and_refuses_a_wrong_file(tmp_path: Path) -> None:
     def run(**env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "src.cli", "models"]
         root = str(Path(__file__).parents[2])
@@ -185,9 +185,18 @@ def test_the_command_prints_the_table_and_refuses_a_wrong_file(tmp_path: Path) -
             command, env={"PYTHONPATH": root, **env}, cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
 
-    shown = run().stdout
-    assert "| Nano Banana 2.1 |" in shown
-    assert "0.02 USD a picture (1K)" in shown
+    narrow, wide = run(COLUMNS="80").stdout.splitlines(), run(COLUMNS="200").stdout.splitlines()
+    assert max(map(len, narrow)) <= 80 < max(map(len, wide)) <= 120
+    assert " ".join(" ".join(narrow).split()) == " ".join(" ".join(wide).split())
+    at = narrow.index("Nano Banana 2.1 (nano-banana-2-1): Quick all-rounder, edits by words")
+    assert narrow[at + 1 : at + 4] == [
+        "  kie: nano-banana-2-1",
+        "    1:1 3:2 2:3 16:9 9:16 4:3 3:4 4:5 21:9; 14 pictures to change; 5,000",
+        "      characters",
+    ]
+    assert narrow[at + 4] == "    0.02 USD a picture (1K): kie.ai OpenAPI, 2026-10-06"
+    at = narrow.index("YandexART (yandexart): Short prompts in Russian")
+    assert narrow[at + 3] == "    price not known"
     file = tmp_path / "models.toml"
     file.write_text(ENTRY.replace('"kie"', '"nobody"'))
     wrong = run(MODELS_FILE=str(file))

@@ -1172,6 +1172,30 @@ def test_a_gateway_is_known_by_its_host(address: str, name: str) -> None:
     assert gateway_at(address, "litellm")[0] == "litellm"
 
 
+@pytest.mark.parametrize(
+    ("known", "words", "pictures", "drawn", "cost"),
+    [
+        ("openai", 40, 1000, 1756, 0.06088),
+        ("azure", 40, 0, 196, 0.00608),
+        # It has a price of its own, which it does not tell.
+        ("proxyapi", 40, 0, 196, None),
+        # Nothing is not believed, nor is what nobody can have drawn.
+        ("openai", 40, 0, 0, None),
+        ("openai", 40, 0, 10**9, None),
+        ("openai", "40", 0, 196, None),
+    ],
+)
+async def test_tokens_tell_what_a_picture_cost(
+    known: str, words: Any, pictures: int, drawn: int, cost: float | None
+) -> None:
+    details = {"text_tokens": words, "image_tokens": pictures}
+    usage = {"total_tokens": 1, "input_tokens": 40, "input_tokens_details": details, "output_tokens": drawn}
+    handler = says({"created": 1, "data": [{"b64_json": B64}], "usage": usage})
+    async with gateway(handler, openai_gateway=known) as there:
+        done = await there.provider.submit(GenRequest("job", PROMPT, "gpt-image-2.5-flare", deadline=20.0))
+    assert done.costs == (None if cost is None else (pytest.approx(cost), "USD"))
+
+
 async def test_a_picture_without_a_cost_is_not_free_for_that() -> None:
     for told in ("0.0", "None", "", "-1", "nan"):
         handler = says(data(b64_json=B64), headers={"x-litellm-response-cost": told})

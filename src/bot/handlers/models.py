@@ -80,9 +80,9 @@ def model_named(chosen: str | None, app: App, say: Translator) -> str:
     return app.routing.catalog.shown(*route, say.lang) if route else "–"
 
 
-def _price(offer: Offer, say: Translator) -> str | None:
+def _price(offer: Offer, say: Translator) -> str:
     if (price := offer.price) is None:
-        return None
+        return say("model-price-unknown")
     return say("model-price", amount=f"{price.amount:g}", currency=price.currency, unit=price.unit)
 
 

@@ -156,6 +156,7 @@ model-price = 💳 { $amount } { $currency } { $unit ->
     [second] a second
    *[picture] a picture
 }
+model-price-unknown = 💳 Price not known
 model-time = ⏱ Usually { $time }
 button-model-default = As usual ({ $model })
 limits-title = ⏳ What you can still ask for

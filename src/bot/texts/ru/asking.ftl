@@ -160,6 +160,7 @@ model-price = 💳 { $amount } { $currency } за { $unit ->
     [second] секунду
    *[picture] картинку
 }
+model-price-unknown = 💳 Цена неизвестна
 model-time = ⏱ Обычно { $time }
 button-model-default = Как обычно ({ $model })
 limits-title = ⏳ Сколько ещё можно попросить
