@@ -626,7 +626,11 @@ def provider_clients() -> dict[str, Any]:
     clients = [module.PROVIDER for module in modules if hasattr(module, "PROVIDER")]
     for point in importlib.metadata.entry_points(group=PLUGINS):
         try:
-            clients.append(point.load())
+            clients.append(client := point.load())
+            # They are read before there is a client.
+            wanted = {f"{client.name}_{of}" for of in ("model", "concurrency", "rate")}
+            if lacks := sorted(wanted - client.settings.model_fields.keys()):
+                raise TypeError(f"its settings lack {', '.join(lacks)}")
         except Exception as error:
             raise SettingsError(
                 f"The provider {point.name} ({point.value}) cannot be loaded: {error!r}"

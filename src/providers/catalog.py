@@ -93,10 +93,11 @@ class Tokens(_Entry):
         given = usage.get("input_tokens_details")
         details = given if isinstance(given, dict) else {}
         counts = [details.get("text_tokens"), details.get("image_tokens"), usage.get("output_tokens")]
-        if not all(type(count) is int and 0 <= count < _MOST_TOKENS for count in counts) or not counts[2]:
+        known = [count for count in counts if isinstance(count, int) and 0 <= count < _MOST_TOKENS]
+        if len(known) < len(counts) or not known[2]:
             return None
         rates = (self.words, self.pictures, self.drawn)
-        return sum(count * rate for count, rate in zip(counts, rates, strict=True)) / 1_000_000
+        return sum(count * rate for count, rate in zip(known, rates, strict=True)) / 1_000_000
 
 
 class Takes(_Entry):

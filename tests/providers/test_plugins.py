@@ -4,6 +4,7 @@ of those that fail over."""
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foxpaint\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[imagebot.providers]\nfoxpaint = foxpaint:PROVIDER\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "foxpaint", raising=False)
     found = (settings.provider_clients, settings.settings_class)
     for cached in found:
         cached.cache_clear()
@@ -153,5 +155,21 @@ async def test_of_three_that_fail_each_is_asked_once(app: App, sync_redis: redis
 )
 def test_what_is_wrong_with_a_package_is_said(installed: Path, points: str, told: str) -> None:
     (installed / "entry_points.txt").write_text(f"[imagebot.providers]\n{points}\n")
+    with pytest.raises(SettingsError, match=told):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('    name, settings = "foxpaint", FoxSettings\n', "has no attribute 'name'"),
+        ("    foxpaint_rate: ", "its settings lack foxpaint_rate"),
+    ],
+)
+def test_what_a_package_leaves_out_is_said(installed: Path, line: str, told: str) -> None:
+    assert line in SOURCE
+    lines = SOURCE.splitlines(keepends=True)
+    kept = [text for text in lines if not text.startswith(line)]
+    (installed.parent / "foxpaint.py").write_text("".join(kept))
     with pytest.raises(SettingsError, match=told):
         load_settings()
