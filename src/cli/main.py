@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from src.cli import ops
+from src.load import Mix
 from src.local.folders import make_folder
 from src.local.supervisor import THREADS
 from src.settings import (
@@ -150,6 +151,12 @@ def load(
         bool, typer.Option("--capacity", help="Runs of 20 to 1,000 people instead, and the table they make.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Repeats what people do.")] = 0,
+    mix: Annotated[
+        Mix,
+        typer.Option(
+            help="What they use: `words` and photos, or `all`: also parameters, models, history, buttons, albums, inline mode, groups, Stars."
+        ),
+    ] = "words",
     time_scale: Annotated[
         float, typer.Option(min=0.01, max=1.0, help="Below 1: people and provider hurry.")
     ] = 1.0,
@@ -174,6 +181,7 @@ def load(
         slots=slots,
         seed=seed,
         scale=time_scale,
+        mix=mix,
     )
     if not _run(_capacity(plan, data) if capacity else _load(plan, data, json, png)):
         raise typer.Exit(1)
@@ -268,7 +276,9 @@ async def _load(plan: Any, folder: Path | None, as_json: bool, png: Path | None)
     print(dumps(found.to_json(), ensure_ascii=False) if as_json else report.text(found), flush=True)
     if png is not None:
         report.chart(record, found, png)
-    return found.lost == 0 and found.doubled == 0
+    if not found.is_good:
+        _say(report.verdict(found))
+    return found.is_good
 
 
 async def _capacity(plan: Any, folder: Path | None) -> bool:
@@ -286,7 +296,7 @@ async def _capacity(plan: Any, folder: Path | None) -> bool:
             found.append(figures(await run(crowd, (folder or Path(temporary)) / str(users), _say)))
             _say(report.text(found[-1]))
     print(capacity.table(found), flush=True)
-    return not any(one.lost or one.doubled for one in found)
+    return all(one.is_good for one in found)
 
 
 async def _production(settings: Settings, processes: int, threads: int) -> bool:

@@ -3,3 +3,8 @@
 The people live in the sandbox's process (`world`), everything else runs as in production. Nothing in
 here is imported by the system it measures.
 """
+
+from typing import Literal
+
+Mix = Literal["words", "all"]
+"""What people use: words and photos, or everything there is."""

@@ -50,10 +50,39 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class OfKind:
+    """Wishes of one kind: how many, when their chat first answered, calls for each picture, and how they ended."""
+
+    wishes: int
+    answered: Spread
+    calls_a_picture: float
+    verdicts: dict[str, int]
+
+    @classmethod
+    def of(cls, asked: Sequence[dict[str, Any]]) -> OfKind:
+        pictures = sum(len(a["pictures"]) for a in asked)
+        return cls(
+            len(asked),
+            Spread.of(a["answered"] for a in asked if a["answered"] is not None),
+            sum(a["calls"] for a in asked) / max(1, pictures),
+            dict(Counter("not said" if a["unsaid"] else a["ended"] or "none" for a in asked)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run showed; times in seconds, memory in bytes, CPU in cores."""
+    """What a run showed; times in seconds, memory in bytes, CPU in cores.
+
+    Attributes:
+        kinds: by what was asked for, from the first wish to the last. calls_a_job: Bot API calls that count against
+            Telegram's limits, of the whole run, without those `calls_besides` that were not for a wish.
+        endless: wishes whose chat never showed an end, by kind, and unshown: pictures that the ledger calls delivered and
+            no chat shows; both are `lost`. vain: what people did besides wishes and got no answer to.
+        broken: what ended somebody's part in the run.
+    """
 
     users: int
+    mix: str
     processes: int
     minutes: float
     jobs: int
@@ -69,12 +98,14 @@ class Figures:
     in_line: Spread
     delivery: Spread
     answered: Spread
+    kinds: dict[str, OfKind]
     cpu: dict[str, float]
     cpu_peak: dict[str, float]
     cpu_a_job_ms: dict[str, float]
     memory: dict[str, int]
     memory_share: float
     calls_a_job: float
+    calls_besides: int
     calls_a_second: float
     telegram_429: int
     polls_a_job: float
@@ -85,16 +116,26 @@ class Figures:
     eta_error: Spread
     refusals: dict[str, int]
     people_refused: int
+    bought: int
     heavy_waiting_most: int
     others_wait_under_flood: Spread
     heavy_wait: Spread
     first_in_line_first_out_wait: float
     lost: int
+    endless: dict[str, int]
+    unshown: int
+    vain: dict[str, int]
+    broken: list[str]
     doubled: int
     charged_twice: int
     unfinished: int
     more_people: int
     gives_first: str
+
+    @property
+    def is_good(self) -> bool:
+        """Everybody got what they should, once."""
+        return not (self.lost or self.doubled or self.vain or self.broken)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -130,9 +171,13 @@ def figures(record: Record) -> Figures:
     submitted = max(1, record.at_end["submitted"] - record.at_warm["submitted"])
     memory = {part: machine.memory(part) for part in _PARTS}
     backlog = max((n for _, n in lines["heavy"]), default=0)
+    endless = Counter(a["kind"] for a in record.world["asked"] if not a["ended"])
+    shown: int = sum(min(len(a["pictures"]), a["count"]) for a in record.world["asked"])
+    unshown = max(0, _delivered(record) - shown)
     more, first = _room(plan.users, plan.processes, cpu, calls / span, sum(memory.values()))
     return Figures(
         users=plan.users,
+        mix=plan.mix,
         processes=plan.processes,
         minutes=round(plan.seconds / 60, 2),
         jobs=len(record.jobs),
@@ -152,12 +197,17 @@ def figures(record: Record) -> Figures:
             for a in record.world["asked"]
             if a["answered"] is not None and a["kind"] != "heavy" and a["at"] >= record.warm
         ),
+        kinds={
+            kind: OfKind.of([a for a in record.world["asked"] if a["kind"] == kind])
+            for kind in sorted({a["kind"] for a in record.world["asked"]})
+        },
         cpu=cpu,
         cpu_peak=peaks,
         cpu_a_job_ms={part: share * span / done * 1000 for part, share in cpu.items()},
         memory=memory,
         memory_share=sum(memory.values()) / psutil.virtual_memory().total,
-        calls_a_job=calls / done,
+        calls_a_job=(record.world["calls"] - record.world["besides"]) / max(1, _delivered(record)),
+        calls_besides=record.world["besides"],
         calls_a_second=calls / span,
         telegram_429=record.world["telegram_429"],
         polls_a_job=polls / submitted,
@@ -168,13 +218,18 @@ def figures(record: Record) -> Figures:
         eta_error=Spread.of(_eta_errors(record, stories)),
         refusals=_refusals(stories.values()),
         people_refused=sum(a["ended"] == "refused" for a in record.world["asked"]),
+        bought=record.world["bought"],
         heavy_waiting_most=backlog,
         others_wait_under_flood=Spread.of(_between(under_flood, stories, "waiting", "submitting")),
         heavy_wait=Spread.of(
             _between([j for j in record.jobs if j.user in heavy], stories, "waiting", "submitting")
         ),
         first_in_line_first_out_wait=backlog / (len(counted) / span) if counted else 0.0,
-        lost=_lost(record),
+        lost=endless.total() + unshown,
+        endless=dict(endless),
+        unshown=unshown,
+        vain=record.world["vain"],
+        broken=record.world["broken"],
         doubled=sum(a["extra"] for a in record.world["asked"]),
         charged_twice=_charged_twice(record),
         unfinished=sum(not job.ended for job in record.jobs),
@@ -253,12 +308,15 @@ def _most_in_flight(record: Record, stories: dict[str, dict[str, int]]) -> int:
 def _own_times(record: Record) -> list[tuple[float, float]]:
     """Of pictures asked for one by one: seconds until they were in the chat, and the provider's part."""
     took = record.world["seconds"]
+    # What is asked for again has the same words.
+    times = Counter(asked["prompt"] for asked in record.world["asked"])
     return [
         (asked["pictures"][0], took[asked["prompt"]])
         for asked in record.world["asked"]
         if asked["count"] == 1
         and asked["pictures"]
         and asked["prompt"] in took
+        and times[asked["prompt"]] == 1
         and asked["at"] >= record.warm
     ]
 
@@ -286,18 +344,16 @@ def _refusals(stories: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(Counter(notes))
 
 
-def _lost(record: Record) -> int:
-    """Wishes that came to no end that the person could see, and pictures the ledger calls delivered that are in no
-    chat."""
-    endless = sum(not a["ended"] for a in record.world["asked"])
-    shown: int = sum(min(len(a["pictures"]), a["count"]) for a in record.world["asked"])
-    delivered = sum(job.state is State.DELIVERED for job in record.jobs)
-    return endless + max(0, delivered - shown)
+def _delivered(record: Record) -> int:
+    return sum(job.state is State.DELIVERED for job in record.jobs)
 
 
 def _charged_twice(record: Record) -> int:
-    wanted = Counter({a["prompt"]: a["count"] for a in record.world["asked"]})
-    return sum(max(0, n - wanted[prompt]) for prompt, n in record.world["submits"].items())
+    wanted: Counter[str] = Counter()
+    for asked in record.world["asked"]:
+        wanted[asked["prompt"]] += asked["count"]
+    # A tool is told no words.
+    return sum(max(0, n - wanted[prompt]) for prompt, n in record.world["submits"].items() if prompt)
 
 
 def load_of(found: Figures) -> dict[str, float]:

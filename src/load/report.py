@@ -23,17 +23,21 @@ def text(found: Figures) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     head = (
-        f"{found.users} people, {found.processes} worker process(es), {found.minutes:g} minutes: "
+        f"{found.users} people ({found.mix}), {found.processes} worker process(es), {found.minutes:g} minutes: "
         f"{found.jobs} jobs, {found.jobs_a_minute:.0f} a minute, up to {found.in_flight} in flight"
     )
     return "\n".join([head, "", *lines, "", *_details(found), "", verdict(found)])
 
 
 def verdict(found: Figures) -> str:
-    """One sentence: how many more people, and what gives first."""
-    bad = found.lost + found.doubled
-    if bad:
-        return f"NOT GOOD: {found.lost} pictures lost, {found.doubled} shown twice."
+    """One sentence: what is wrong; or how many more people, and what gives first."""
+    wrong = [f"{n} wishes ({kind}) without an end" for kind, n in found.endless.items()]
+    wrong += [f"{found.unshown} pictures delivered that no chat shows"] if found.unshown else []
+    wrong += [f"{found.doubled} pictures shown twice"] if found.doubled else []
+    wrong += [f"{n} times no answer to {what}" for what, n in found.vain.items()]
+    wrong += [f"somebody's part broke off: {why}" for why in found.broken]
+    if wrong:
+        return f"NOT GOOD: {'; '.join(wrong)}."
     if found.more_people >= 0:
         return (
             f"This set-up carries about {found.more_people} people more ({found.users + found.more_people} in all); "
@@ -54,7 +58,15 @@ def _details(found: Figures) -> list[str]:
         ("outcomes", ", ".join(f"{name} {n}" for name, n in sorted(found.outcomes.items()))),
         ("of a core", cpu),
         ("memory", memory),
-        ("first answer in the chat", _spread(found.answered)),
+        ("from a message to its placeholder", _spread(found.answered)),
+        *(
+            (
+                f"  {kind}",
+                f"{_spread(of.answered)} of {of.wishes}; {of.calls_a_picture:.1f} calls a picture; "
+                + ", ".join(f"{verdict} {n}" for verdict, n in of.verdicts.items()),
+            )
+            for kind, of in found.kinds.items()
+        ),
         (
             "in line / submitting / delivering",
             f"{_spread(found.in_line)} / {_spread(found.submit)} / {_spread(found.delivery)}",
@@ -63,7 +75,8 @@ def _details(found: Figures) -> list[str]:
         ("polls a job", f"{found.polls_a_job:.2f}"),
         (
             "Bot API calls a job",
-            f"{found.calls_a_job:.2f} ({found.calls_a_second:.1f} a second; {found.telegram_429} refused by Telegram)",
+            f"{found.calls_a_job:.2f} ({found.calls_a_second:.1f} a second with {found.calls_besides} for history, models "
+            f"and the like; {found.telegram_429} refused by Telegram)",
         ),
         (
             "Redis commands a job",
@@ -79,7 +92,7 @@ def _details(found: Figures) -> list[str]:
             "jobs that met a closed gate",
             ", ".join(f"{g} {n}" for g, n in sorted(found.refusals.items())) or "none",
         ),
-        ("people told to wait by a limit", str(found.people_refused)),
+        ("wishes refused", f"{found.people_refused}; {found.bought} packs bought"),
         (
             "fairness",
             f"with up to {found.heavy_waiting_most} jobs of one person in line, others' next job waited "

@@ -19,14 +19,20 @@ import httpx
 from redis.asyncio import Redis
 
 from src.jobs import Job, Ledger, keys
+from src.load import Mix
 from src.load.machine import Commands, Machine, scripted_shares
+from src.load.world import OWNER
 from src.local.demo import environment, free_port, start_redis, wait_for_page
 from src.local.supervisor import THREADS, Part, Supervisor
 from src.ops.heartbeat import alive
+from src.sandbox.telegram import DEMO_TOKEN
 
 _LISTENED_TIMES = 10
 _SAY_EVERY = 15.0
 _UP_SECONDS = 120.0
+_LOOK_EVERY = 1.0
+# Seconds after the last job's end in which all that it lets a chat show has come.
+_STILL = 45.0
 # What a provider's key usually takes at once; a heavy person fills any number.
 _FEWEST_SLOTS = 50
 _GENERATION = 30.0
@@ -43,6 +49,7 @@ class Plan:
         heavy: people who keep hundreds of jobs open. slots: generations the provider takes at once;
             None: well more than the people without the heavy ones need.
         scale: real seconds in one second of people and generations.
+        mix: what they use, see `src.load.people`.
         drain: seconds at most in which what is open may end: a job's deadline, and a minute.
     """
 
@@ -55,6 +62,7 @@ class Plan:
     slots: int | None = None
     seed: int = 0
     scale: float = 1.0
+    mix: Mix = "words"
     drain: float = 660.0
 
     @property
@@ -121,16 +129,16 @@ async def _measure(
     began = time.time()
     warm = began + min(80.0, plan.seconds / 3)
     ends = began + plan.seconds
-    await _tell_until(warm, client, machine, say, began, plan)
+    await _tell_until(warm, client, ledger, machine, say, began, plan)
     first, at_warm = await Commands.read(ledger.client), (await client.get("/load/now")).json()
     listening = asyncio.create_task(
         scripted_shares(redis_url, max(1.0, ends - time.time() - 1.0), slices=_LISTENED_TIMES)
     )
-    await _tell_until(ends, client, machine, say, began, plan)
+    await _tell_until(ends, client, ledger, machine, say, began, plan)
     second, at_end = await Commands.read(ledger.client), (await client.get("/load/now")).json()
     ended = time.time()
-    say(f"Nobody asks any more; waiting up to {plan.drain:.0f} s for what is open.")
-    await client.post("/load/end", params={"seconds": plan.drain})
+    await client.post("/load/end")
+    say(await _drain(plan, client, ledger))
     world = (await client.get("/load/record")).json()
     jobs = await _all_jobs(ledger)
     return Record(
@@ -164,6 +172,7 @@ async def _until_up(client: httpx.AsyncClient, ledger: Ledger, processes: int) -
 async def _tell_until(
     until: float,
     client: httpx.AsyncClient,
+    ledger: Ledger,
     machine: Machine,
     say: Callable[[str], None],
     began: float,
@@ -171,6 +180,7 @@ async def _tell_until(
 ) -> None:
     while (now := time.time()) < until:
         await asyncio.sleep(min(until - now, _SAY_EVERY))
+        await _judge_silence(client, ledger)
         seen = (await client.get("/load/now")).json()
         at = time.time()
         shares = [
@@ -179,9 +189,48 @@ async def _tell_until(
         ]
         say(
             f"{at - began:5.0f} of {plan.seconds:.0f} s: {seen['asked']} wishes, {seen['pictures']} pictures, "
-            f"{seen['open']} wishes open; of a core: {', '.join(shares)}; "
+            f"{len(seen['open'])} wishes open; of a core: {', '.join(shares)}; "
             f"{seen['calls'] / max(1, at - began):.1f} Bot API calls a second, {seen['telegram_429']} refused"
         )
+
+
+async def _drain(plan: Plan, client: httpx.AsyncClient, ledger: Ledger) -> str:
+    """Wait until every wish has come to its end, or nothing moves any more; what came of that, in words."""
+    began = moved = time.monotonic()
+    while (now := time.monotonic()) < began + plan.drain:
+        left = await _judge_silence(client, ledger)
+        if not left:
+            return f"Nobody asks any more; the last had their answer after {now - began:.0f} s."
+        if await ledger.client.zcard(keys.OPEN()) or await _unhandled(ledger):
+            moved = now
+        elif now > moved + _STILL:
+            return (
+                f"Nobody asks any more; all jobs ended {_STILL:.0f} s ago, and {left} wishes have no answer."
+            )
+        await asyncio.sleep(_LOOK_EVERY)
+    return f"Nobody asks any more; after {plan.drain:.0f} s {left} wishes have no answer."
+
+
+async def _judge_silence(client: httpx.AsyncClient, ledger: Ledger) -> int:
+    """Wishes that are open; those that were refused without words are ended.
+
+    The same refusal is said twice a minute at most, so the ledger must tell whether a wish without an answer was ordered.
+    """
+    now = (await client.get("/load/now")).json()
+    silent = [updates for updates, answered in now["open"] if answered is None]
+    if silent and not now["untaken"] and not await _unhandled(ledger):
+        async with ledger.client.pipeline(transaction=False) as pipe:
+            for updates in silent:
+                pipe.exists(*(keys.UPDATE(update) for update in updates))
+            ordered = await pipe.execute()
+        unsaid = [updates[0] for updates, known in zip(silent, ordered, strict=True) if not known]
+        await client.post("/load/unsaid", json=unsaid)
+    return len(now["open"])
+
+
+async def _unhandled(ledger: Ledger) -> int:
+    """Updates that the bot has not handled."""
+    return int(await ledger.client.xlen(keys.UPDATES(DEMO_TOKEN.partition(":")[0])))
 
 
 @asynccontextmanager
@@ -196,7 +245,7 @@ async def _system(
         env = {**environment(url, redis_url, data), **_limits(plan)}
         world = [sys.executable, "-m", "src.load.world", "--port", str(port), "--users", str(plan.users)]
         world += ["--heavy", str(plan.heavy), "--seed", str(plan.seed), "--think", str(plan.think)]
-        world += ["--scale", str(plan.scale)]
+        world += ["--scale", str(plan.scale), "--mix", plan.mix]
         await supervisor.start(Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now")))
         await supervisor.start_bot(env, processes=plan.processes, threads=plan.threads)
         _share_cores(supervisor)
@@ -210,8 +259,11 @@ def _limits(plan: Plan) -> dict[str, str]:
     return {
         "KIE_CONCURRENCY": str(plan.provider_slots),
         "KIE_RATE": str(max(10, plan.provider_slots // 5)),
+        "OPENAI_CONCURRENCY": str(plan.provider_slots),
+        "OPENAI_RATE": str(max(10, plan.provider_slots // 5)),
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "LOG_FORMAT": "json",
+        **({"STAR_PACKS": "50=10,200=50", "ADMIN_IDS": str(OWNER)} if plan.mix == "all" else {}),
     }
 
 

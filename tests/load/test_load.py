@@ -18,11 +18,12 @@ async def test_a_short_run_loses_nothing_and_says_what_it_cost(tmp_path: Path) -
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
+    said = f"{out.decode()[-2000:]}\n{err.decode()[-2000:]}"
+    assert process.returncode == 0, said
     found = json.loads(out)
-    assert found["outcomes"]["delivered"] > 0
-    assert (found["lost"], found["doubled"], found["charged_twice"]) == (0, 0, 0)
-    assert found["polls_a_job"] > 0
+    assert found["outcomes"]["delivered"] > 0, said
+    assert (found["lost"], found["doubled"], found["charged_twice"]) == (0, 0, 0), said
+    assert found["polls_a_job"] > 0, said
     # What scripts call is listened to for a while, which in a run of seconds may be a quiet one.
     assert 0 <= found["commands_by_scripts"] < found["commands_a_job"]
 
