@@ -167,8 +167,6 @@ def figures(record: Record) -> Figures:
         for part in _PARTS
     }
     calls = record.at_end["calls"] - record.at_warm["calls"]
-    polls = record.at_end["polls"] - record.at_warm["polls"]
-    submitted = max(1, record.at_end["submitted"] - record.at_warm["submitted"])
     memory = {part: machine.memory(part) for part in _PARTS}
     backlog = max((n for _, n in lines["heavy"]), default=0)
     endless = Counter(a["kind"] for a in record.world["asked"] if not a["ended"])
@@ -210,7 +208,7 @@ def figures(record: Record) -> Figures:
         calls_besides=record.world["besides"],
         calls_a_second=calls / span,
         telegram_429=record.world["telegram_429"],
-        polls_a_job=polls / submitted,
+        polls_a_job=record.world["polls"] / max(1, record.world["submitted"]),
         noticed=Spread.of(record.world["noticed"]),
         commands_a_job=total / done,
         commands_by_scripts=scripted / done,

@@ -26,6 +26,7 @@ from src.local.demo import environment, free_port, start_redis, wait_for_page
 from src.local.supervisor import THREADS, Part, Supervisor
 from src.ops.heartbeat import alive
 from src.sandbox.telegram import DEMO_TOKEN
+from src.settings import Settings
 
 _LISTENED_TIMES = 10
 _SAY_EVERY = 15.0
@@ -36,6 +37,7 @@ _STILL = 45.0
 # What a provider's key usually takes at once; a heavy person fills any number.
 _FEWEST_SLOTS = 50
 _GENERATION = 30.0
+_RATE_WINDOW: int = Settings.model_fields["rate_window"].default
 _ONE_AT_A_TIME = 1.35
 """Pictures asked for by one person between two pauses, on average: albums and bursts."""
 
@@ -255,12 +257,14 @@ async def _system(
 
 
 def _limits(plan: Plan) -> dict[str, str]:
-    """The provider of this run takes what the people need: the system is measured, not a key's quota."""
+    """The provider of this run takes what the people need: the system is measured, not a key's quota. Who hurries
+    (`plan.scale`) is no flood."""
     return {
         "KIE_CONCURRENCY": str(plan.provider_slots),
         "KIE_RATE": str(max(10, plan.provider_slots // 5)),
         "OPENAI_CONCURRENCY": str(plan.provider_slots),
         "OPENAI_RATE": str(max(10, plan.provider_slots // 5)),
+        "RATE_WINDOW": str(max(1, round(_RATE_WINDOW * plan.scale))),
         "OTEL_BSP_SCHEDULE_DELAY": "1000",
         "LOG_FORMAT": "json",
         **({"STAR_PACKS": "50=10,200=50", "ADMIN_IDS": str(OWNER)} if plan.mix == "all" else {}),
