@@ -238,7 +238,7 @@ class People:
         await self._pause(self._chance.uniform(2, 25))
         if not watched.over.is_set() and watched.shown is not None and is_cancellable(watched.shown):
             watched.asked.took_back = True
-            await person.tap(watched.shown, "r:cancel")
+            await person.tap_data(watched.shown, str(_data(watched.shown, "r:cancel:")))
         return watched
 
     def _words(self, some: tuple[str, ...]) -> str:
