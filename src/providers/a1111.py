@@ -1,7 +1,7 @@
 """Stable Diffusion web UI (AUTOMATIC1111, Forge) on a machine of one's own: one picture at a time, answered when it is done.
 
-Wire: `POST {base}/sdapi/v1/txt2img` and `img2img`, `GET /progress` and `POST /interrupt`, which both speak of whatever runs
-there: so an instance is given one picture at a time. It goes on when nobody listens any more, unless it is interrupted.
+Wire: `POST {base}/sdapi/v1/txt2img` and `img2img`, `GET /progress` (with the picture as far as it is drawn, where its live
+previews are on, as they are unless it is told otherwise) and `POST /interrupt`, which both speak of whatever runs there: so an instance is given one picture at a time. It goes on when nobody listens any more, unless it is interrupted.
 Start it with `--api`, and `--api-auth user:password` where others can reach it.
 """
 
@@ -11,13 +11,12 @@ import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import Callable
 from typing import Any, Literal
 
 import httpx
 from pydantic import BaseModel, Field, SecretStr
 
-from src.providers.answers import picture_in
+from src.providers.answers import decoded, picture_in
 from src.providers.base import (
     Capabilities,
     Done,
@@ -35,6 +34,8 @@ from src.settings import DIRECT, Address, ProxyAddress, Settings
 _SECONDS = 10.0
 _LIMIT = 4_000_000
 _PROGRESS_SECONDS = 2.0
+# Before that there is little to be seen.
+_PREVIEW_FROM = 0.4
 # The checkpoint that is loaded there.
 LOADED = "loaded"
 _MOST = Offer(
@@ -109,11 +110,12 @@ class A1111Provider(Client):
             # A picture that is made twice costs electricity.
             idempotent_submit=True,
             max_prompt=known.prompt_max,
+            previews="previews" in known.can,
         )
 
     async def submit(self, request: GenRequest) -> Done:
         body = self._body(request)
-        told = asyncio.ensure_future(self._tell(request.told)) if request.told else None
+        told = asyncio.ensure_future(self._tell(request)) if request.told else None
         try:
             answer = await self._ask(
                 "POST",
@@ -172,15 +174,22 @@ class A1111Provider(Client):
             said["override_settings"] = {"sd_model_checkpoint": request.model}
         return said
 
-    async def _tell(self, told: Callable[[float], None]) -> None:
-        """Pass on how far it is, until the picture is there."""
+    async def _tell(self, request: GenRequest) -> None:
+        """Pass on how far it is, and once what is to be seen of it, until the picture is there."""
+        share, preview = 0.0, request.preview if "previews" in self._offer(request.model).can else None
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
             with contextlib.suppress(ProviderError, ValueError, KeyError, TypeError):
-                answer = await self._ask("GET", "progress?skip_current_image=true")
+                look = preview is not None and share >= _PREVIEW_FROM
+                answer = await self._ask("GET", f"progress?skip_current_image={str(not look).lower()}")
+                found = answer.json()
                 # 0 also where nothing runs: before its turn, and when it is on its way here.
-                if (share := float(answer.json()["progress"])) > 0:
-                    told(min(share, 1.0))
+                if (share := float(found["progress"])) > 0 and request.told is not None:
+                    request.told(min(share, 1.0))
+                # It may show none, and not yet.
+                if look and preview is not None and (data := decoded(found["current_image"] or "")):
+                    preview(data)
+                    preview = None
 
     async def _ask(self, method: str, path: str, body: Any = None, **how: Any) -> Answer:
         return await exchange(

@@ -5,7 +5,8 @@ A graph is what ComfyUI's *Export (API)* writes. In its texts `{prompt}`, `{nega
 itself: `"seed": "{seed}"`.
 
 Wire: `POST /prompt`, `GET /history/{id}`, `GET /queue`, `GET /view`, `POST /upload/image`, `POST /queue` and
-`POST /interrupt` to stop, and the websocket for progress. It has no keys: whoever reaches it may use it.
+`POST /interrupt` to stop, and the websocket for progress. It has no keys: whoever reaches it may use it. Its previews come over
+the websocket too and are not shown: any process may follow its tickets, and none listens for longer than a look.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ class A1111Sandbox:
         self.running: str | None = None
         self.interrupted: list[str] = []
         self._progress = 0.0
+        self._drawn: str | None = None
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
         self._pictures = pictures or PictureMaker()
@@ -136,8 +137,9 @@ class A1111Sandbox:
         self.audit.sources[asked.prompt] += len(sources)
         fault = self.faults.behaviour(request.path, asked.prompt)
         kind = fault.kind if fault else ""
+        sketch = await self._pictures.make(asked.prompt, (asked.width // 8, asked.height // 8))
         # It goes on to its end also where nobody listens any more.
-        work = asyncio.ensure_future(self._run(asked, kind))
+        work = asyncio.ensure_future(self._run(asked, kind, base64.b64encode(sketch).decode()))
         whole = await asyncio.shield(work)
         if kind == "fail":
             return _error(500, "", "OutOfMemoryError", "CUDA out of memory. Tried to allocate 4.00 GiB.")
@@ -166,7 +168,7 @@ class A1111Sandbox:
             }
         )
 
-    async def _run(self, asked: _Asked, kind: str) -> bool:
+    async def _run(self, asked: _Asked, kind: str, sketch: str) -> bool:
         """Take a turn at the GPU; whether the picture was made to its end."""
         seconds = draw(self.durations, self._random)
         async with self._turn:
@@ -176,6 +178,8 @@ class A1111Sandbox:
                 while kind == "never_ends" or time.monotonic() - began < seconds:
                     share = (time.monotonic() - began) / max(seconds, 1e-9)
                     self._progress = min(share, 0.95)
+                    # As often as it makes one unless it is told otherwise: each tenth step.
+                    self._drawn = sketch if self._progress > 0.4 else None
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stop.wait(), 0.01)
                     if self._stop.is_set():
@@ -183,7 +187,7 @@ class A1111Sandbox:
                         return False
                 return True
             finally:
-                self.running, self._progress = None, 0.0
+                self.running, self._progress, self._drawn = None, 0.0, None
 
     def _loaded(self, asked: _Asked) -> str:
         """A checkpoint that is not there is passed over without a word."""
@@ -205,7 +209,9 @@ class A1111Sandbox:
                 "progress": self._progress,
                 "eta_relative": 0.0,
                 "state": state,
-                "current_image": None,
+                "current_image": None
+                if request.query.get("skip_current_image", "false").lower() == "true"
+                else self._drawn,
                 "textinfo": None,
             }
         )

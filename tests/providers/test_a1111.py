@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from src.providers import a1111 as module
 from src.providers.a1111 import A1111Provider
 from src.providers.base import ErrorKind, GenRequest, ImageBytes, ProviderError, SourceImage, Ticket
+from src.providers.images import inspect
 from src.settings import SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -74,6 +75,19 @@ async def test_progress_is_told_while_it_waits(
     assert told
     assert told == sorted(told)
     assert 0 < told[-1] <= 1
+
+
+async def test_a_picture_is_seen_once_as_it_is_drawn(
+    web_ui: A1111Provider, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0.0)
+    seen: list[bytes] = []
+    edge.faults.add("never_ends")
+    task = asyncio.ensure_future(web_ui.submit(ask(told=lambda _: None, preview=seen.append)))
+    await until(lambda: seen)
+    await web_ui.cancel(Ticket("a1111", ""))
+    await task
+    assert [inspect(data).width for data in seen] == [128]
 
 
 async def test_what_nobody_waits_for_any_more_is_interrupted(web_ui: A1111Provider, edge: Edge) -> None:
