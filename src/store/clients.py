@@ -20,7 +20,13 @@ from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundErr
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import MasterDownError, NoPermissionError, TryAgainError
+from redis.exceptions import (
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    TryAgainError,
+)
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
@@ -185,6 +191,9 @@ def trouble(error: Exception) -> str:
         return _NOBODY
     if "can't run this command" in str(error):  # a user's rights inside a script
         return _TROUBLES[1][1]
+    for said, words in _SAID:
+        if said.search(str(error)):
+            return words
     word = _PASSING_WORDS.search(str(error))
     return f"cannot be written: {word[0] if word else type(error).__name__}"
 
@@ -196,6 +205,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 _NOBODY = "nothing listens at its address: check REDIS_URL"
+_CLUSTER = "is a cluster, which tears a job's keys apart: use a single Redis, or sentinels"
 _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (redis.AuthenticationError,),
@@ -221,4 +231,28 @@ _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         (redis.TimeoutError, TimeoutError),
         "does not answer in time: check REDIS_URL, the network, and whether that port speaks TLS",
     ),
+    (
+        (redis.OutOfMemoryError,),
+        "cannot be written: its memory is full: raise `--maxmemory`, and `mem_limit` in compose",
+    ),
+    ((redis.InvalidResponse,), "does not speak Redis's language: check host and port in REDIS_URL"),
+    ((ClusterCrossSlotError, ClusterDownError), _CLUSTER),
+)
+# What redis-py has no class for.
+_SAID = tuple(
+    (re.compile(said), words)
+    for said, words in (
+        ("MISCONF", "cannot be written: it cannot save to its disk: make room there, its log says more"),
+        ("NOREPLICAS", "cannot be written: too few replicas follow it: check that they run"),
+        (
+            "[Uu]nknown (Redis )?command",
+            "does not know what is asked: 6.2 is needed; `redis+sentinel://` names sentinels, and nothing else does",
+        ),
+        (
+            "WRONGTYPE",
+            "has something of another program's under our names: use a database of our own (its number ends REDIS_URL)",
+        ),
+        ("DB index", "has no such database: check the number that ends REDIS_URL"),
+        ("cluster mode", _CLUSTER),
+    )
 )

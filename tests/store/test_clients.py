@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,6 +16,7 @@ from src.app import open_app
 from src.settings import Settings, SettingsError, load_settings
 from src.store.addresses import SentinelAddress, sentinel_address
 from src.store.clients import make_redis, make_sync_redis, trouble
+from tests.conftest import RedisProcess
 from tests.servers import Certificates, RedisAt, free_port, redis_knows_tls, serving, user_options
 
 PASSWORD = "pass word%"
@@ -124,6 +128,62 @@ def test_the_address_of_sentinels() -> None:
 def test_an_address_that_cannot_be_read(url: str) -> None:
     with pytest.raises(SettingsError, match="REDIS_URL: expected an address such as"):
         load_settings(redis_url=url)
+
+
+@pytest.mark.parametrize(
+    ("options", "database", "command", "words"),
+    [
+        ("--maxmemory 1", 0, "SET imagebot:x 1", "cannot be written: its memory is full: raise"),
+        ("--min-replicas-to-write 1", 0, "SET imagebot:x 1", "cannot be written: too few replicas"),
+        ("--cluster-enabled yes", 0, "SET imagebot:x 1", "is a cluster"),
+        ("--cluster-enabled yes", 1, "PING", "is a cluster"),
+        ("--databases 1", 1, "PING", "has no such database"),
+        # Nobody but a sentinel knows this word.
+        (
+            "--databases 1",
+            0,
+            "SENTINEL masters",
+            "does not know what is asked: 6.2 is needed; `redis+sentinel",
+        ),
+    ],
+)
+def test_a_redis_of_the_wrong_kind(
+    tmp_path: Path, options: str, database: int, command: str, words: str
+) -> None:
+    server = RedisProcess(tmp_path, *options.split())
+    server.start()
+    client = redis.Redis.from_url(server.url.replace("db=0", f"db={database}"))
+    with client, pytest.raises(redis.RedisError) as error:
+        client.execute_command(*command.split())
+    server.kill()
+    assert trouble(error.value).startswith(words)
+
+
+def test_another_program_has_our_names(sync_redis: Any) -> None:
+    sync_redis.set("imagebot:counts", "5")
+    for ask in (
+        lambda: sync_redis.hgetall("imagebot:counts"),
+        lambda: sync_redis.eval("return redis.call('HGETALL', 'imagebot:counts')", 0),
+    ):
+        with pytest.raises(redis.RedisError) as error:
+            ask()
+        assert trouble(error.value).startswith("has something of another program's")
+
+
+def test_no_redis_at_all_answers() -> None:
+    class Web(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(100)
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Web) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        client = redis.Redis(port=server.server_address[1], retry=None, driver_info=None)
+        with client, pytest.raises(redis.RedisError) as error:
+            client.ping()
+        thread.join()
+    assert trouble(error.value).startswith("does not speak Redis's language")
 
 
 def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
