@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -56,6 +56,9 @@ class Beat:
     machine_memory: float
     started: float
     at: int
+
+
+_FIELDS = frozenset(field.name for field in fields(Beat))
 
 
 class Heartbeat:
@@ -160,9 +163,17 @@ async def alive(ledger: Ledger) -> list[Beat]:
 
 def parse(said: Iterable[str], now: int) -> list[Beat]:
     """The heartbeats that are fresh at `now` (ms of Redis's clock), by kind and name."""
-    found = (Beat(**json.loads(text)) for text in said)
+    found = (beat for text in said if (beat := _beat(text)) is not None)
     fresh = (beat for beat in found if now - beat.at <= ALIVE_SECONDS * 1000)
     return sorted(fresh, key=lambda beat: (beat.kind, beat.holder))
+
+
+def _beat(text: str) -> Beat | None:
+    """None: another version's that says too little. During an update two versions report, and the later says more."""
+    try:
+        return Beat(**{name: value for name, value in json.loads(text).items() if name in _FIELDS})
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 async def forget(ledger: Ledger, now: int) -> None:

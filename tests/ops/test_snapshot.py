@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -125,6 +126,15 @@ async def test_a_process_that_fell_silent_is_gone_and_forgotten(app: App) -> Non
     assert [beat.holder for beat in (await look(app)).processes] == ["host:1"]
     await heartbeat.forget(app.ledger, now)
     assert list(await app.redis.hgetall(keys.HEARTBEATS())) == ["host:1"]
+
+
+@pytest.mark.parametrize("other", ['{"holder": "new", "at": 1}', "[]", "nonsense"])
+async def test_during_an_update_the_other_version_says_more_or_less(app: App, other: str) -> None:
+    await worker_at_ease(app)
+    said = json.loads(await app.redis.hget(keys.HEARTBEATS(), "host:1"))
+    await app.redis.hset(keys.HEARTBEATS(), "host:1", json.dumps(said | {"threads": 32}))
+    await app.redis.hset(keys.HEARTBEATS(), "host:2", other)
+    assert [beat.holder for beat in (await look(app)).processes] == ["host:1"]
 
 
 async def test_no_worker_is_a_problem_and_the_advice_is_to_start_one(app: App) -> None:
