@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from src.jobs import Job, Ledger, Limits, Spec, State, Wake, new_id, transitions
+from src.jobs import Job, Ledger, Limits, Spec, State, Wake, keys, new_id, transitions
 
 CAP = 1000
 LIMITS = Limits(rate=1000, window=60, active=1000, waiting=1000)
@@ -86,3 +86,32 @@ def generated(ledger: Ledger, seconds: float) -> None:
     """A generation that took so long."""
     job, fence = in_state(ledger, State.RUNNING)
     ledger.run_sync(transitions.ready(job, fence, result={}, cap=CAP, model="m", took=seconds))
+
+
+def wrong(client: Any) -> list[str]:
+    """What Redis holds otherwise than the table says."""
+    found = []
+    for name in client.scan_iter(count=1000):
+        row = keys.row_of(name)
+        if row is None:
+            found.append(f"{name}: is not in the table")
+            continue
+        kind, ttl = client.type(name), client.ttl(name)
+        if kind == "none":
+            continue  # it is gone by now
+        if row.type not in (kind, "any"):
+            found.append(f"{name}: is a {kind}")
+        expires = row.expires == "always" or (row.expires == "later" and _ended(client, name))
+        # -2: it ran out just now.
+        if row.type != "any" and ttl != -2 and expires != (ttl >= 0):
+            found.append(f"{name}: has {'no' if ttl < 0 else 'a'} lifetime")
+    return found
+
+
+def _ended(client: Any, name: str) -> bool:
+    """Whether a job or request runs out now. A favourite does not; a job that is gone has."""
+    if name.startswith(keys.REQUEST.prefix):
+        return all(_ended(client, keys.JOB(job)) for job in client.hget(name, "jobs").split(","))
+    told, user = client.hmget(name, "told", "user")
+    starred = user and client.zscore(keys.STARRED(user), name.removeprefix(keys.JOB.prefix + ":")) is not None
+    return told == "1" and not starred if user else True

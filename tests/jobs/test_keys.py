@@ -14,37 +14,11 @@ from PIL import Image
 import src
 from src.jobs import Ledger, State, keys, transitions
 from tests.jobs.recorded import record
-from tests.jobs.states import CAP, admitted
+from tests.jobs.states import CAP, admitted, wrong
 from tests.system import System, running
 
 _SCRIPTS = sorted(Path(src.__file__).parent.rglob("*.lua"))
 _USED = re.compile(r"""(?:\bP|KEYS\[1\]) \.\. '([a-z]+)""")
-
-
-def wrong(client: Any) -> list[str]:
-    """What Redis holds otherwise than the table says."""
-    found = []
-    for name in client.scan_iter(count=1000):
-        row = keys.row_of(name)
-        if row is None:
-            found.append(f"{name}: is not in the table")
-            continue
-        kind, ttl = client.type(name), client.ttl(name)
-        if kind == "none":
-            continue  # it is gone by now
-        if row.type not in (kind, "any"):
-            found.append(f"{name}: is a {kind}")
-        expires = row.expires == "always" or (row.expires == "later" and _ended(client, name))
-        # -2: it ran out just now.
-        if row.type != "any" and ttl != -2 and expires != (ttl >= 0):
-            found.append(f"{name}: has {'no' if ttl < 0 else 'a'} lifetime")
-    return found
-
-
-def _ended(client: Any, name: str) -> bool:
-    if name.startswith(keys.REQUEST.prefix + ":"):
-        return all(_ended(client, keys.JOB(job)) for job in client.hget(name, "jobs").split(","))
-    return bool(client.hget(name, "told") == "1")
 
 
 def test_after_every_transition(sync_redis: Any) -> None:
