@@ -45,7 +45,7 @@ from src.local.redis_server import NoRedis, found, redis_server
 from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import DISK, MEMORY, TELEGRAM
 from src.ops.trial import make_one
-from src.settings import Settings, key_of, load_settings, provider_clients
+from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
 from src.store.blobs import Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
@@ -87,9 +87,14 @@ async def examine(say: Callable[[str], None], provider: str | None = None, *, pa
     everything = (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry)
     parts = [part(settings) for part in everything] if provider is None else [_one(settings, provider, pay)]
     for part in parts:
-        async for finding in part:
-            say(str(finding))
-            well = well and finding.ok
+        try:
+            async for finding in part:
+                say(str(finding))
+                well = well and finding.ok
+        except SettingsError as error:
+            # Of settings that are right one by one and do not go together: the rest is looked at all the same.
+            say(str(Finding("settings", False, str(error))))
+            well = False
     return well
 
 

@@ -89,6 +89,18 @@ async def test_a_user_needs_its_rights(
         sync_redis.execute_command("ACL", "DELUSER", "weak")
 
 
+async def test_settings_that_do_not_go_together_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a cap in money at a model without a price: whatever comes after is looked at all the same."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
+    monkeypatch.setenv("OPENAI_MODEL", "nobody-s-model")
+    monkeypatch.setenv("SPEND_CAP_DAY", "20 USD")
+    lines: list[str] = []
+    assert not await examine(lines.append)
+    (wrong,) = [line for line in lines if line.startswith("WRONG settings: ")]
+    assert "no price in USD" in wrong
+    assert lines[-1].startswith("ok    OTLP: ")
+
+
 async def test_all_is_well_with_a_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", redis_url)
     assert await said("Redis writes") == ["ok    Redis writes: takes a write and a script"]
