@@ -39,6 +39,7 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+from pydantic_settings import SettingsError as UnreadableSource
 
 from src.store.addresses import passwords_in, sentinel_address
 
@@ -674,7 +675,7 @@ def load_settings(**overrides: Any) -> Settings:
         return settings_class()(**overrides)
     except ValidationError as error:
         raise SettingsError(_wrong(error)) from None
-    except (OSError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError, UnreadableSource):
         # The files are read whole; pydantic names none.
         raise SettingsError(
             f"{_env_file() or 'The environment'} or a file of SECRETS_DIR cannot be read as text: "

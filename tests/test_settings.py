@@ -67,6 +67,16 @@ def test_a_number_out_of_bounds_is_told_them(name: str, value: int, said: str) -
         load_settings(**{name: value})
 
 
+def test_a_folder_of_secrets_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(SettingsError, match="check ENV_FILE, SECRETS_DIR and who may read"):
+        load_settings()
+
+
 def test_without_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SECRETS_DIR", str(tmp_path / "nothing"))
     assert load_settings().telegram_token is None

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import gzip
 import json
 import math
@@ -109,6 +110,17 @@ class Contents:
     jobs: int = 0
 
 
+def _part_of(file: Path) -> Path:
+    """Where a backup is written until it is whole.
+
+    Raises:
+        BackupError: that is a folder's name.
+    """
+    if file.is_dir():
+        raise BackupError(f"{file} cannot be written: {os.strerror(errno.EISDIR)}")
+    return file.with_name(f".{file.name}.part")
+
+
 async def backup(settings: Settings, file: Path) -> Contents:
     """Write a backup of the running system to `file`, which is there either whole or not at all.
 
@@ -116,7 +128,7 @@ async def backup(settings: Settings, file: Path) -> Contents:
         BackupError: the file cannot be written.
         redis.RedisError: Redis is away.
     """
-    part = file.with_name(f".{file.name}.part")
+    part = _part_of(file)
     keys = 0
     async with _client(settings) as client:
         version = (await client.info("server"))["redis_version"]

@@ -74,6 +74,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
         os.EX_DATAERR,
         "{folder} cannot be written: Is a directory",
     ),
+    ("backup .", {"REDIS_URL": "{redis}"}, os.EX_DATAERR, ". cannot be written: Is a directory"),
     ("backup {file} --every 6h", AWAY, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
     ("backup x --every 6x", AWAY, USAGE, ""),
     ("restore none", AWAY, os.EX_DATAERR, "none cannot be read: No such file"),
