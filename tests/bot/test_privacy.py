@@ -98,6 +98,7 @@ async def test_all_that_is_kept_is_told_sent_and_deleted(world: World, lang: str
     spent = {day: keys.SPENDER(now // 86_400_000 - day) for day in (0, 1)}
     for name in spent.values():
         await world.app.redis.hset(name, mapping={f"{anna.id} pictures": 1, f"{boris.id} pictures": 2})
+        await world.app.redis.expire(name, 1000)
     asked = await anna.reply_after(await anna.send_text("/delete_me"))
     await pressed(world, anna, asked, say["stop"])
     assert say["not"] in asked.text

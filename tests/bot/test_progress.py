@@ -15,10 +15,12 @@ from src.jobs import Job, State, keys
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World, image
 
+_SETTINGS: dict[str, object] = {"openai_concurrency": 1, "rate_limit": 1000, "max_active_per_user": 1000}
+
 
 @pytest.fixture
 def settings_of_world() -> dict[str, object]:
-    return {"openai_concurrency": 1, "rate_limit": 1000, "max_active_per_user": 1000}
+    return _SETTINGS
 
 
 async def _allow_changes(world: World) -> None:
@@ -35,6 +37,7 @@ async def _advance(world: World, job: Job) -> None:
     await world.finished(held, image())
 
 
+@pytest.mark.parametrize("settings_of_world", [_SETTINGS | {"progress_interval": 600}])
 async def test_the_line_moves_and_so_do_the_words(world: World) -> None:
     people = [world.sandbox.person(name) for name in ("Anna", "Boris", "Clara")]
     placeholders = [await p.reply_after(await p.send_text("a fox")) for p in people]
