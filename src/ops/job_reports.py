@@ -72,9 +72,9 @@ def story(job: Job, settings: Settings) -> Iterator[str]:
     yield f"asked     {_clock(job.created)} by user {job.user}" + (
         f" in chat {job.spec.chat}" if job.spec.chat else ""
     )
-    yield f"made by   {job.provider}, {job.spec.model}, {job.spec.aspect}" + (
-        " (edit)" if job.spec.source else ""
-    )
+    edit = " (edit)" if job.spec.source else ""
+    other = f", instead of {job.spec.instead_of}" if job.spec.instead_of else ""
+    yield f"made by   {job.provider}, {job.spec.model}, {job.spec.aspect}{edit}{other}"
     why = f": {job.kind}{f' ({job.code})' if job.code else ''}" if job.kind else ""
     yield f"state     {job.state}{why}"
     told = job.result or job.shown or {}

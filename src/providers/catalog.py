@@ -184,13 +184,16 @@ class Offer(_Entry):
         return sources <= (self.takes.sources if self.edits else 0)
 
     def pictures(self, request: GenRequest) -> tuple[SourceImage, ...]:
-        """The pictures to be changed, all of them: without one it would be another picture, and paid for.
+        """The pictures to be changed, all of them: without one, or without the mask, it would be another picture, and paid
+        for.
 
         Raises:
-            ProviderError: INVALID_REQUEST: it takes fewer.
+            ProviderError: INVALID_REQUEST: it takes fewer, or no mask.
         """
         if not self.takes_so_many(len(request.sources)):
             raise ProviderError(ErrorKind.INVALID_REQUEST, "too_many_sources")
+        if request.mask is not None and self.takes.mask is None:
+            raise ProviderError(ErrorKind.INVALID_REQUEST, "no_mask")
         return request.sources
 
     def capabilities(self, provider: Capabilities, counts: int) -> Capabilities:

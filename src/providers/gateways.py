@@ -80,7 +80,8 @@ class Gateway(_Entry):
         if self.edits == "none":
             gone = {"takes": takes.model_copy(update={"source": None}), "edit_id": None}
             return known.model_copy(update=gone)
-        takes = takes.model_copy(update={"sources": min(takes.sources, self.sources)})
+        mask = takes.mask if self.edits == "multipart" else None
+        takes = takes.model_copy(update={"sources": min(takes.sources, self.sources), "mask": mask})
         return known.model_copy(update={"takes": takes})
 
     def shaped(self, said: dict[str, str]) -> dict[str, str]:

@@ -305,6 +305,8 @@ def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:
         **_wish(job),
         **_price(job),
     }
+    if job.spec.instead_of:
+        attributes["imagebot.instead_of"] = job.spec.instead_of
     if kind:
         attributes["error.type"] = kind
     if job.code:

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from src.jobs import Job, Ledger, Spec, State, Wake, keys, new_id, transitions
+from src.ops import job_reports
 from src.pipeline import admission, failures
 from src.pipeline.admission import Wish
 from src.pipeline.leases import Work
@@ -174,6 +175,9 @@ async def test_who_asks_while_the_first_is_away_gets_the_next(work: Work) -> Non
     (job_id,) = (await work.app.ledger.request(admitted.request)).jobs  # type: ignore[union-attr]
     job = await _job(work, job_id)
     assert (job.provider, job.spec.instead_of, job.failovers) == ("openrouter", "kie", ())
+    told = next(line for line in job_reports.story(job, work.app.settings) if line.startswith("made by"))
+    assert told.startswith("made by   openrouter, ")
+    assert told.endswith(", instead of kie")
 
     for provider in ("openrouter", "openai"):
         await work.app.limiter.failed(f"provider:{provider}", at_once=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,9 @@ async def test_more_pictures_than_a_model_takes_are_refused_before_anything_is_a
     request = GenRequest("j", "a fox", str(offer.edit_id or offer.id), sources=sources)
     with pytest.raises(ProviderError, match="too_many_sources"):
         await provider.submit(request)
+    if offer.edits and not offer.takes.mask:
+        with pytest.raises(ProviderError, match="no_mask"):
+            await provider.submit(replace(request, sources=sources[:1], mask=sources[0]))
 
 
 async def test_every_price_says_when_and_where_it_was_read() -> None:

@@ -65,6 +65,7 @@ def test_a_jobs_span_tells_what_a_reader_of_traces_looks_for(recorded: Recorded,
     admitted = ref.start_ns // 1_000_000 + 40
     job = replace(
         job,
+        spec=replace(job.spec, instead_of="openai"),
         created=admitted,
         polls=3,
         code="too_large",
@@ -76,6 +77,7 @@ def test_a_jobs_span_tells_what_a_reader_of_traces_looks_for(recorded: Recorded,
     assert {
         "imagebot.aspect": "1:1",
         "imagebot.edit": False,
+        "imagebot.instead_of": "openai",
         "imagebot.polls": 3,
         "imagebot.cost": 0.04,
         "imagebot.cost.unit": "USD",
