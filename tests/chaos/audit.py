@@ -10,15 +10,18 @@ from src.jobs import Job, State
 from src.sandbox.telegram import Message, Person
 from src.sandbox.traces import orphans
 from src.telemetry.job_spans import trace_id
+from tests.chaos.money import audit_money
 from tests.system import System
 
 
 @dataclass(slots=True)
 class Asked:
-    """What a person asked for: one picture."""
+    """What a person asked for: one picture, after message number `since`; perhaps `bought`."""
 
     person: Person
     prompt: str
+    since: int = 0
+    bought: bool = False
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class Verdict:
             by the reason the person was told.
         strays: placeholders that promise something for ever.
         orphans: spans with a parent that nobody has, in `cut_traces` traces.
+        money: payments, refunds, and pictures that were paid for.
         traces: ids of the jobs' traces, with the number of jobs in each.
     """
 
@@ -45,6 +49,7 @@ class Verdict:
     spans: int = 0
     orphans: int = 0
     cut_traces: int = 0
+    money: Counter[str] = field(default_factory=Counter)
     traces: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
     complaints: list[str] = field(default_factory=list)
@@ -69,6 +74,8 @@ class Verdict:
             "paid twice in silence": str(self.wrongs["paid twice"]),
             "paid and not shown": ", ".join(unshown) or "0",
             "stray placeholders": str(self.strays),
+            "paid for": ", ".join(f"{number} {name}" for name, number in self.money.items()) or "nothing",
+            "money that does not add up": str(self.wrongs["money"]),
             "orphans": f"{self.orphans} of {self.spans} spans, in {self.cut_traces} traces",
             "slowest job": f"{self.slowest:.1f} s",
         }
@@ -94,12 +101,15 @@ async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
             verdict.spans += len(trace)
             verdict.orphans += len(missing)
             verdict.cut_traces += bool(missing)
+    verdict.money, wrong = await audit_money(system, [wish.person for wish in asked if wish.bought])
+    for words in wrong:
+        verdict.blame("money", "", words)
     return verdict
 
 
 def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -> None:
     """Count how a wish ended, and what is wrong with it."""
-    said = [m for m in wish.person.messages if m.from_bot]
+    said = [m for m in wish.person.messages if m.from_bot and m.message_id > wish.since]
     if len(jobs) != 1:
         if jobs:
             verdict.blame("doubled", wish.prompt, f"admitted {len(jobs)} times")

@@ -26,10 +26,13 @@ from src.sandbox.traces import TraceSandbox
 from tests.chaos.audit import Asked, Verdict, audit
 from tests.chaos.faults import FAULTS, KIE_KEY, RABBITMQ_FAULTS, Event, schedule
 from tests.chaos.machine import family, with_own_clock
+from tests.chaos.money import OWNER, SELLING, buy
 from tests.servers import RabbitAt, serving
 from tests.system import System
 
 _SETTLED = 45.0
+# Every third person.
+_A_BUYER = 3
 _COMING_UP = 20.0
 
 
@@ -105,18 +108,26 @@ class Chaos:
         self._deadline = deadline
         self.collector_is_gone = False
         self.report = Report(seed)
+        self._sells = kinds is None
         if kinds is None and rabbitmq is not None:
             kinds = [*FAULTS, *RABBITMQ_FAULTS]
         self._events = schedule(seed, seconds, every, kinds)
         self._jobs = jobs
         self._seconds = seconds
         self._asked: list[Asked] = []
+        self._buying: list[asyncio.Task[None]] = []
         self._numbers = itertools.count(1)
         self._watching: list[asyncio.Task[None]] = []
         self._recovering: list[asyncio.Task[None]] = []
         system.middlewares.append(self._collector())
 
     async def start(self) -> None:
+        self._people = [self.system.person(f"Person {number}") for number in range(self._jobs)]
+        if self._sells:
+            await self.system.telegram.person("Owner", id=OWNER).send_text("/start")
+            for number, person in enumerate(self._people):
+                if number % _A_BUYER:
+                    await self.system.ledger.choose(str(person.id), tier="unlimited")
         for kind in ("worker", "worker", "bot", "api"):
             await self._start(kind)
 
@@ -130,6 +141,7 @@ class Chaos:
             await asyncio.sleep(max(0.0, started + event.at - time.monotonic()))
             faults.append(asyncio.create_task(self._inject(event)))
         await asking
+        await asyncio.gather(*self._buying)
         await asyncio.gather(*faults)
         await asyncio.gather(*self._watching)
         self.system.faults.clear()
@@ -175,15 +187,27 @@ class Chaos:
             wish.person for wish in self._asked[-8:] if not any(m.has_photo for m in wish.person.messages)
         ]
 
+    def buyers(self) -> list[Person]:
+        return [wish.person for wish in self._asked if wish.bought]
+
     # The run's own
 
     async def _ask(self, started: float) -> None:
         for number in range(self._jobs):
             await asyncio.sleep(max(0.0, started + number * self._seconds / self._jobs - time.monotonic()))
-            person = self.system.person(f"Person {number}")
-            prompt = f"picture {number} of {self.report.seed}"
-            await person.send_text(prompt)
-            self._asked.append(Asked(person, prompt))
+            person, prompt = self._people[number], f"picture {number} of {self.report.seed}"
+            if self._sells and number % _A_BUYER == 0:
+                self._buying.append(asyncio.create_task(self._buy_and_write(person, prompt)))
+            else:
+                await self._write(person, prompt)
+
+    async def _buy_and_write(self, person: Person, prompt: str) -> None:
+        await buy(person)
+        await self._write(person, prompt, bought=True)
+
+    async def _write(self, person: Person, prompt: str, *, bought: bool = False) -> None:
+        sent = await person.send_text(prompt)
+        self._asked.append(Asked(person, prompt, sent.message_id, bought))
 
     async def _inject(self, event: Event) -> None:
         self.report.faults[event.kind] += 1
@@ -316,6 +340,7 @@ async def run(
         "PROGRESS_INTERVAL": "1",
         "RATE_LIMIT": "100",
         "KIE_RATE": "20",
+        **(SELLING if kinds is None else {}),
     }
     if seed % 2 == 0:
         env |= {"WEBHOOK_URL": f"http://127.0.0.1:{port}", "WEBHOOK_SECRET": "a-secret-of-the-webhook"}

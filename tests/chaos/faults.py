@@ -19,11 +19,14 @@ import pika
 from src.pipeline.queues import QUEUE_KEYS, QUEUES
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
+from src.sandbox.telegram.records import Event as Change
 from tests.chaos.machine import family, full_disk, set_clock
+from tests.chaos.money import OWNER, charges_of
 from tests.servers import RabbitAt
 from tests.system import System
 
 KIE_KEY = b"sandbox-webhook-key"
+_MONEY_SECONDS = 15.0
 
 
 class Run(Protocol):
@@ -49,6 +52,10 @@ class Run(Protocol):
 
     def open_people(self) -> list[Person]:
         """Those whose picture has not come yet."""
+        ...
+
+    def buyers(self) -> list[Person]:
+        """Those who paid for what they ask."""
         ...
 
 
@@ -281,6 +288,48 @@ async def _placeholder_deleted(run: Run, event: Event) -> None:
         await person.delete(message)
 
 
+def _as_money_comes(fault: Fault) -> Fault:
+    """At the moment that Telegram takes somebody's stars: the bot has said yes, and is being told that they are paid."""
+
+    async def wait(run: Run, event: Event) -> None:
+        paid = asyncio.Event()
+
+        def see(told: Change) -> None:
+            if told.kind == "checkout" and told.data["outcome"] == "paid":
+                paid.set()
+
+        listeners = run.system.telegram.bot.feed.listeners
+        listeners.add(see)
+        try:
+            async with asyncio.timeout(_MONEY_SECONDS):
+                await paid.wait()
+        except TimeoutError:
+            return
+        finally:
+            listeners.discard(see)
+        await fault(run, event)
+
+    return wait
+
+
+async def _payments_told_twice(run: Run, event: Event) -> None:
+    """Telegram says again what it said of payments, as after an answer that was lost."""
+    for person in run.buyers():
+        for message in person.messages:
+            if {"successful_payment", "refunded_payment"} & message.content.keys():
+                run.system.telegram.inject("message", message.as_json(), lane=person.id)
+
+
+async def _payment_refunded(run: Run, event: Event) -> None:
+    """An admin gives somebody's stars back, and says it twice."""
+    till = run.system.telegram.bot.till
+    paid = [one for p in run.buyers() for one in charges_of(run.system, p) if not till.is_refunded(one)]
+    if paid:
+        charge, owner = run.random.choice(paid), run.system.telegram.person(id=OWNER)
+        for _ in range(2):
+            await owner.send_text(f"/refund {charge}")
+
+
 async def _collector_gone(run: Run, event: Event) -> None:
     run.collector_is_gone = True
     await asyncio.sleep(event.seconds)
@@ -337,6 +386,13 @@ FAULTS: dict[str, Fault] = {
     "a person blocks the bot": _person_blocks,
     "a placeholder is deleted": _placeholder_deleted,
     "collector gone": _collector_gone,
+    "bot killed as money comes": _as_money_comes(_killed("bot")),
+    "Redis killed as money comes": _as_money_comes(_redis_killed),
+    "checkout 502": _telegram("502", "answerPreCheckoutQuery", 1),
+    "checkout resets": _telegram("reset", "answerPreCheckoutQuery", 1),
+    "checkout silent after yes": _telegram("timeout_after_commit", "answerPreCheckoutQuery", 1, seconds=0.5),
+    "payments told twice": _payments_told_twice,
+    "payment refunded": _payment_refunded,
 }
 RABBITMQ_FAULTS: dict[str, Fault] = {"RabbitMQ killed and restarted": _rabbitmq_killed}
 """Besides, where it carries the messages."""
