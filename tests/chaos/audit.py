@@ -125,7 +125,7 @@ def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -
         return
     verdict.slowest = max(verdict.slowest, _seconds(job))
     verdict.strays += sum(_promises(message, job) for message in said)
-    pictures = [m for m in said if m.has_photo or "document" in m.content]
+    pictures = [m for m in said if is_picture(m)]
     if len(pictures) > 1 or any(len(m.pictures) > 1 for m in pictures):
         verdict.blame("doubled", wish.prompt, f"shown {len(pictures)} messages with pictures: {job.story}")
     if job.state is State.DELIVERED:
@@ -138,6 +138,11 @@ def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -
         verdict.blame("doubled", wish.prompt, f"{job.state} and shown: {job.story}")
     elif not (wish.person.chat.blocked or job.state is State.CANCELLED or _is_told(said, job)):
         verdict.blame("untold", wish.prompt, f"{job.state} {job.kind}: {job.story}")
+
+
+def is_picture(message: Message) -> bool:
+    """Whether it shows one; what Telegram takes as no photo comes as a file."""
+    return message.has_photo or "document" in message.content
 
 
 def _judge_bill(charged: int, job: Job, wish: Asked, verdict: Verdict) -> None:

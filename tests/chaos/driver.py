@@ -23,7 +23,7 @@ from src.jobs import Job, keys
 from src.local.demo import free_port
 from src.sandbox.telegram import Person
 from src.sandbox.traces import TraceSandbox
-from tests.chaos.audit import Asked, Verdict, audit
+from tests.chaos.audit import Asked, Verdict, audit, is_picture
 from tests.chaos.faults import FAULTS, KIE_KEY, RABBITMQ_FAULTS, Event, schedule
 from tests.chaos.machine import family, with_own_clock
 from tests.chaos.money import OWNER, SELLING, buy
@@ -183,9 +183,7 @@ class Chaos:
         return self.system.folder / f"{part}.clock"
 
     def open_people(self) -> list[Person]:
-        return [
-            wish.person for wish in self._asked[-8:] if not any(m.has_photo for m in wish.person.messages)
-        ]
+        return [wish.person for wish in self._asked[-8:] if not any(map(is_picture, wish.person.messages))]
 
     def buyers(self) -> list[Person]:
         return [wish.person for wish in self._asked if wish.bought]

@@ -20,6 +20,7 @@ from src.pipeline.queues import QUEUE_KEYS, QUEUES
 from src.providers.kie import sign
 from src.sandbox.telegram import Person
 from src.sandbox.telegram.records import Event as Change
+from tests.chaos.audit import is_picture
 from tests.chaos.machine import family, full_disk, set_clock
 from tests.chaos.money import OWNER, charges_of
 from tests.servers import RabbitAt
@@ -281,7 +282,7 @@ async def _placeholder_deleted(run: Run, event: Event) -> None:
         (person, message)
         for person in run.open_people()
         for message in person.messages
-        if message.from_bot and not message.has_photo
+        if message.from_bot and not is_picture(message) and message.buttons
     ]
     if placeholders:
         person, message = run.random.choice(placeholders)
