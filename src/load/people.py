@@ -17,7 +17,7 @@ from collections import Counter
 from PIL import Image
 
 from src.load import Mix
-from src.load.seen import Asked, Kind, Seen, Watched, is_cancellable
+from src.load.seen import Asked, Kind, Seen, Watched
 from src.sandbox.telegram import Chat, Message, Person, TelegramSandbox
 
 _SUBJECTS = ("a red fox in snow", "a boat at sunset", "a cat in the city at night", "mountains at dawn")
@@ -134,7 +134,8 @@ class People:
             await self._pause(min(self._chance.expovariate(1 / self._think), 6 * self._think))
 
     async def _flood(self, person: Person) -> None:
-        """Keep hundreds of jobs open, four at a time, without waiting for answers."""
+        """Keep hundreds of jobs open, four at a time, without waiting for answers; and take back what is open in the end: a
+        chat takes one message a second, so their pictures would come for a quarter of an hour."""
         await self._pause(self._think + _GENERATION)
         mine: list[Watched] = []
         while not self._stopping.is_set():
@@ -143,7 +144,11 @@ class People:
             if len(mine) * _ALBUM < _HEAVY_OPEN and unanswered < _HEAVY_AHEAD:
                 mine.append(await self._write(person, "heavy", count=_ALBUM))
             await self._pause(0.1)
-        await asyncio.gather(*map(_over, mine))
+        while left := [watched for watched in mine if not watched.over.is_set()]:
+            for watched in left:
+                if not watched.asked.took_back:
+                    await self._take_back(person, watched)
+            await asyncio.sleep(1.0)
 
     # Wishes
 
@@ -236,10 +241,13 @@ class People:
     async def _ask_and_take_back(self, person: Person) -> Watched:
         watched = await self._write(person, "cancel")
         await self._pause(self._chance.uniform(2, 25))
-        if not watched.over.is_set() and watched.shown is not None and is_cancellable(watched.shown):
-            watched.asked.took_back = True
-            await person.tap_data(watched.shown, str(_data(watched.shown, "r:cancel:")))
+        await self._take_back(person, watched)
         return watched
+
+    async def _take_back(self, person: Person, watched: Watched) -> None:
+        if watched.can_be_taken_back and (placeholder := watched.placeholder) is not None:
+            watched.asked.took_back = True
+            await person.tap_data(placeholder, str(_data(placeholder, "r:cancel:")))
 
     def _words(self, some: tuple[str, ...]) -> str:
         return f"{self._chance.choice(some)}, no. {next(self._serial)}"

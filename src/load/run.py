@@ -52,7 +52,7 @@ class Plan:
             None: well more than the people without the heavy ones need.
         scale: real seconds in one second of people and generations.
         mix: what they use, see `src.load.people`.
-        drain: seconds at most in which what is open may end: a job's deadline, and a minute.
+        drain: seconds at most in which what is open may end: a job's deadline, and what a flooded chat takes.
     """
 
     users: int
@@ -65,7 +65,7 @@ class Plan:
     seed: int = 0
     scale: float = 1.0
     mix: Mix = "words"
-    drain: float = 660.0
+    drain: float = 1000.0
 
     @property
     def provider_slots(self) -> int:

@@ -59,11 +59,21 @@ class Asked:
 
 @dataclass(slots=True)
 class Watched:
-    """A wish under way: `over` is set at its end, `shown` is the message that last changed in answer to it."""
+    """A wish under way.
+
+    Attributes:
+        over: set at its end. shown: the message that last changed in answer to it; placeholder: the one that offers to take
+            it back, or did.
+    """
 
     asked: Asked
     over: asyncio.Event = field(default_factory=asyncio.Event)
     shown: Message | None = None
+    placeholder: Message | None = None
+
+    @property
+    def can_be_taken_back(self) -> bool:
+        return not self.over.is_set() and self.placeholder is not None and is_cancellable(self.placeholder)
 
     def end(self, how: str) -> None:
         self.asked.ended = how
@@ -140,6 +150,8 @@ class Seen:
         asked = watched.asked
         asked.calls += self._is_call(message)
         watched.shown, asked.last = message, message.text
+        if is_cancellable(message):
+            watched.placeholder = message
         after = time.time() - asked.at
         if asked.answered is None:
             asked.answered = after
