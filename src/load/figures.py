@@ -204,7 +204,7 @@ def figures(record: Record) -> Figures:
         cpu_a_job_ms={part: share * span / done * 1000 for part, share in cpu.items()},
         memory=memory,
         memory_share=sum(memory.values()) / psutil.virtual_memory().total,
-        calls_a_job=(record.world["calls"] - record.world["besides"]) / max(1, _delivered(record)),
+        calls_a_job=(record.world["calls"] - record.world["besides"]) / max(1, len(record.jobs)),
         calls_besides=record.world["besides"],
         calls_a_second=calls / span,
         telegram_429=record.world["telegram_429"],
@@ -350,8 +350,9 @@ def _charged_twice(record: Record) -> int:
     wanted: Counter[str] = Counter()
     for asked in record.world["asked"]:
         wanted[asked["prompt"]] += asked["count"]
-    # A tool is told no words.
-    return sum(max(0, n - wanted[prompt]) for prompt, n in record.world["submits"].items() if prompt)
+    # A tool is told no words, and counts by its model's name.
+    submits = record.world["submits"]
+    return sum(max(0, submits.get(prompt, 0) - n) for prompt, n in wanted.items())
 
 
 def load_of(found: Figures) -> dict[str, float]:

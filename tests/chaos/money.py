@@ -16,7 +16,7 @@ OWNER = 77
 SELLING = {"STAR_PACKS": "50=2", "FREE_PICTURES_DAY": "0", "ADMIN_IDS": str(OWNER)}
 """With these settings whoever does not buy has nothing."""
 
-_TRIES = 6
+_TRIES = 10
 _ANSWER = 8.0
 
 
