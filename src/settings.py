@@ -34,6 +34,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
@@ -222,6 +223,20 @@ def _words(value: Path) -> Path:
 
 WordsFile = Annotated[Path, AfterValidator(_words)]
 """A text file."""
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, of which only the variables that are there are read: asked for each of 300 fields in turn,
+    as the library does, it takes as long as all the rest of a start."""
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        fields = self.settings_cls.model_fields
+        for name in fields.keys() & {name.lower() for name in os.environ}:
+            raw, key, is_complex = self.get_field_value(fields[name], name)
+            if (value := self.prepare_field_value(name, fields[name], raw, is_complex)) is not None:
+                found[key] = value
+        return found
 
 
 class Settings(BaseSettings):
@@ -438,10 +453,11 @@ class Settings(BaseSettings):
         files = (
             [DotEnvSettingsSource(settings_cls, env_file=named)] if named and Path(named).is_file() else []
         )
-        sources = (init_settings, env_settings, *files)
+        environment = _Environment(settings_cls)
+        sources = (init_settings, environment, *files)
         # One field asked for: a source that reads all takes as long as all the rest of a start.
         where = cls.model_fields["secrets_dir"]
-        said = (source.get_field_value(where, "secrets_dir")[0] for source in (env_settings, *files))
+        said = (source.get_field_value(where, "secrets_dir")[0] for source in (environment, *files))
         given = init_settings().get("secrets_dir")
         folder = Path(given or next(filter(None, said), None) or where.default)
         secrets = SecretsSettingsSource(settings_cls, folder)
