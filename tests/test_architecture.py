@@ -55,10 +55,20 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+def is_named(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+@functools.cache
+def imports(module: str) -> frozenset[str]:
+    """Our own modules that a module imports."""
+    return frozenset(imported(modules()[module]))
+
+
 def imported(tree: ast.AST) -> Iterator[str]:
     """Our own modules that a module imports when it runs, also inside functions; not those for types only."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and is_named(node.test, "TYPE_CHECKING"):
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules())
@@ -72,8 +82,8 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def test_no_module_imports_itself_by_way_of_others() -> None:
     # A package's `__init__` may import its own modules, and they each other.
     graph = {
-        name: {other for other in imported(tree) if other != name and not name.startswith(f"{other}.")}
-        for name, tree in modules().items()
+        name: {other for other in imports(name) if other != name and not name.startswith(f"{other}.")}
+        for name in modules()
     }
     try:
         TopologicalSorter(graph).prepare()
@@ -84,9 +94,9 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 def test_rooms_import_downwards_only() -> None:
     level = {f"src.{room}": height for height, rooms in enumerate(ROOMS) for room in rooms}
     upward = set()
-    for name, tree in modules().items():
+    for name in modules():
         room = ".".join(name.split(".")[:2])
-        for other in imported(tree):
+        for other in imports(name):
             of = ".".join(other.split(".")[:2])
             if name.startswith("observability"):
                 wrong = not other.startswith("observability")
@@ -106,8 +116,8 @@ def test_the_world_we_cannot_reach_is_imported_by_demo_and_load_only() -> None:
     allowed = ("src.sandbox", "src.load", "src.local.demo", "src.cli.main")
     users = {
         name
-        for name, tree in modules().items()
-        if any(other.startswith(("src.sandbox", "src.load")) for other in imported(tree))
+        for name in modules()
+        if any(other.startswith(("src.sandbox", "src.load")) for other in imports(name))
     }
     assert not {name for name in users if not name.startswith(allowed)}
 
@@ -127,9 +137,7 @@ def private(tree: ast.Module, ours: set[str]) -> Iterator[str]:
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Attribute):
-            names = (
-                [node.attr] if node.attr not in (ours if ast.unparse(node.value) == "self" else own) else []
-            )
+            names = [node.attr] if node.attr not in (ours if is_named(node.value, "self") else own) else []
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in (
             "src",
             "observability",
@@ -149,7 +157,7 @@ def defined(tree: ast.Module) -> Iterator[str]:
             yield node.id
         elif (
             isinstance(node, ast.Attribute)
-            and ast.unparse(node.value) == "self"
+            and is_named(node.value, "self")
             and isinstance(node.ctx, ast.Store)
         ):
             yield node.attr

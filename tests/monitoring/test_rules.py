@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import functools
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,12 @@ TESTS = Path(__file__).parent / "alerts.test.yml"
 ALERTS = [rule for rule in rules() if "alert" in rule]
 
 
+@functools.cache
+def tried() -> list[dict]:
+    """The cases of the alerts."""
+    return [c for test in yaml.safe_load(TESTS.read_text())["tests"] for c in test.get("alert_rule_test", [])]
+
+
 def test_promtool_finds_no_fault(check) -> None:
     check("promtool", "check", "rules", "--lint=all", "--lint-fatal", *sorted(RULES.glob("*.yml")))
     check("promtool", "check", "config", OBSERVABILITY / "prometheus" / "prometheus.yml")
@@ -41,21 +47,17 @@ def test_a_moved_threshold_is_noticed(check, tmp_path: Path) -> None:
         (tmp_path / path.name).write_text(
             path.read_text().replace("imagebot:jobs_waiting > 10", "imagebot:jobs_waiting > 12")
         )
-    moved = TESTS.read_text().replace(
-        f"../../{RULES.relative_to(Path(__file__).parents[2])}/", f"{tmp_path}/"
-    )
-    shutil.copy(TESTS, tmp_path)
-    (tmp_path / TESTS.name).write_text(moved)
+    cases = yaml.safe_load(TESTS.read_text())
+    cases["rule_files"] = [Path(name).name for name in cases["rule_files"]]
+    cases["tests"] = [test for test in cases["tests"] if "JobsWaitingProblem" in str(test)]
+    (tmp_path / TESTS.name).write_text(yaml.safe_dump(cases))
     with pytest.raises(AssertionError, match="JobsWaitingProblem"):
         check("promtool", "test", "rules", tmp_path / TESTS.name)
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_is_complete(rule: dict) -> None:
-    cases = [
-        c for test in yaml.safe_load(TESTS.read_text())["tests"] for c in test.get("alert_rule_test", [])
-    ]
-    mine = [case["exp_alerts"] for case in cases if case["alertname"] == rule["alert"]]
+    mine = [case["exp_alerts"] for case in tried() if case["alertname"] == rule["alert"]]
     assert any(mine), "no test in which it fires"
     assert rule["labels"]["severity"] in {"warning", "critical"}
     # A sentence for what is the case, and one for what to do.

@@ -164,7 +164,7 @@ def test_a_profile_that_cannot_be_read_is_left_out() -> None:
 
 def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.BytesIO()
-    Image.new("RGB", (4000, 3000), "green").save(out, "PNG")
+    Image.new("RGB", (3000, 2700), "green").save(out, "PNG")
     under_way, most = 0, 0
     load = Image.Image.thumbnail
 
@@ -224,7 +224,7 @@ def test_the_largest_clear_source_fits_into_the_apis_memory(tmp_path: Path) -> N
     file, made = tmp_path / "large.png", tmp_path / "made.png"
     large = Image.new("RGBA", (8001, 7999), (10, 200, 30, 255))
     large.paste((200, 10, 30, 0), (0, 4000, 8001, 7999))
-    large.save(file, "PNG")
+    large.save(file, "PNG", compress_level=1)
     script = (
         "import sys, pathlib; from src.providers.images import source_image\n"
         "source = source_image(pathlib.Path(sys.argv[1]).read_bytes())\n"

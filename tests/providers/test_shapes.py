@@ -139,7 +139,7 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(statuses, bodies)
 def test_only_provider_errors_come_out(status: int, body: bytes) -> None:
     asyncio.run(ask_everything(status, body))
