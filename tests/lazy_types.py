@@ -26,6 +26,9 @@ def _model_rebuild(
             _names.update(_types_namespace)
             return None
         _types_namespace = _names
+        # Most others contain it, and take it over when it is built.
+        if _names and cls is not _names["Message"] and not _names["Message"].__pydantic_complete__:
+            _names["Message"].model_rebuild()
     return _rebuild(  # type: ignore[no-any-return]
         cls, _parent_namespace_depth=_parent_namespace_depth + 1, _types_namespace=_types_namespace, **how
     )

@@ -7,8 +7,8 @@ from aiogram import methods, types
 from aiogram.methods.base import Response
 
 for one in (
-    types.Update,
     types.Message,
+    types.Update,
     types.User,
     methods.AnswerCallbackQuery,
     methods.DeleteMessage,

@@ -29,7 +29,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "tmp").mkdir()
     return {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}:{ROOT}/tests/lazily",
         "TMPDIR": str(tmp_path / "tmp"),
         "ENV_FILE": "",
         "DATA_DIR": str(tmp_path / "data"),

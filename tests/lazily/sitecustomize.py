@@ -1,0 +1,3 @@
+"""On PYTHONPATH a new interpreter heeds `tests/lazy_types.py`."""
+
+import tests.lazy_types  # noqa: F401
