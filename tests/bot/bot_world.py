@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +61,13 @@ class World:
         self.handling.stop()
         await asyncio.gather(*self.running)
         self.running.clear()
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """What people send meanwhile is received in one piece, however slowly they send it."""
+        await self.stop()
+        yield
+        self.start()
 
     async def settled(self, within: float = 40) -> None:
         """Until every update that was sent is confirmed and handled."""

@@ -214,5 +214,7 @@ async def test_a_model_that_cannot_change_pictures_or_is_gone_leaves_it_to_the_s
     await world.app.ledger.choose(str(anna.id), model="of-the-past", quality="high")
     await anna.reply_after(await anna.send_text("a fox"))
     await world.app.ledger.choose(str(anna.id), model="qwen-image")
-    await anna.reply_after((await anna.send_album([png(), png()], "both in one"))[-1])
+    async with world.away():
+        album = await anna.send_album([png(), png()], "both in one")
+    await anna.reply_after(album[-1])
     assert [job.spec.model for job in await world.active(anna.id)] == ["gpt-image-2.5-flare"] * 2

@@ -49,10 +49,11 @@ async def test_an_album_is_several_references_wherever_its_words_stand(
     anna = world.sandbox.person(language_code=lang)
     if start:
         await anna.reply_after(await anna.send_text(start))
-    photos = [
-        await anna.send_photo(png(*size), "put the hat on her" if n == under else "", album="4711")
-        for n, size in enumerate([(600, 1200), (480, 640), (640, 480)])
-    ]
+    async with world.away():
+        photos = [
+            await anna.send_photo(png(*size), "put the hat on her" if n == under else "", album="4711")
+            for n, size in enumerate([(600, 1200), (480, 640), (640, 480)])
+        ]
     if start:
         dialog = await anna.wait_for(lambda m: m.from_bot and "put the hat on her" in m.text)
         await (await anna.tap(dialog, draw)).answered()
@@ -83,7 +84,8 @@ async def test_photos_one_after_another_are_references_until_words_come(
     anna = world.sandbox.person(language_code=lang)
     first = await anna.send_photo(png(800, 600))
     assert asks in (await anna.reply_after(first)).text
-    album = await anna.send_album([png(colour="red"), png(colour="blue")])
+    async with world.away():
+        album = await anna.send_album([png(colour="red"), png(colour="blue")])
     assert more in (await anna.reply_after(album[-1])).text
     await anna.reply_after(await anna.send_text("the cat on the sofa"))
     [job] = await world.active(anna.id)
@@ -95,7 +97,8 @@ async def test_photos_one_after_another_are_references_until_words_come(
 
 async def test_again_looks_at_the_same_pictures(world: World) -> None:
     anna = world.sandbox.person()
-    photos = await anna.send_album([png(colour="red"), png(colour="blue")], "both in one")
+    async with world.away():
+        photos = await anna.send_album([png(colour="red"), png(colour="blue")], "both in one")
     shown = await anna.reply_after(photos[-1])
     [job] = await world.active(anna.id)
     await world.finished(job, image())
@@ -116,7 +119,9 @@ async def test_more_pictures_than_anybody_takes_are_told_before_anything_is_orde
 ) -> None:
     anna = world.sandbox.person(language_code=lang)
     for _ in range(2):
-        await anna.reply_after((await anna.send_album([png()] * 9))[-1])
+        async with world.away():
+            album = await anna.send_album([png()] * 9)
+        await anna.reply_after(album[-1])
     refused = await anna.reply_after(await anna.send_text("all in one"))
     assert said in refused.text
     assert await world.active(anna.id) == []
@@ -130,7 +135,6 @@ async def test_more_pictures_than_anybody_takes_are_told_before_anything_is_orde
 
 async def test_an_album_with_what_cannot_be_changed_is_told_once(world: World) -> None:
     anna = world.sandbox.person()
-    await anna.send_photo(png(), "winter", album="1")
     vector = {
         "document": {
             "file_id": "v",
@@ -139,7 +143,9 @@ async def test_an_album_with_what_cannot_be_changed_is_told_once(world: World) -
             "mime_type": "image/svg+xml",
         }
     }
-    await anna.send_content({**vector, "media_group_id": "1"})
+    async with world.away():
+        await anna.send_photo(png(), "winter", album="1")
+        await anna.send_content({**vector, "media_group_id": "1"})
     await anna.wait_for(lambda m: "JPEG, PNG, WebP" in m.text)
     await world.settled()
     assert len([m for m in anna.messages if m.from_bot]) == 1
@@ -150,9 +156,10 @@ async def test_an_album_in_a_group_that_calls_the_bot_under_its_second_photo(wor
     anna = world.sandbox.person()
     world.sandbox.bot.reads_all_group_messages = True
     group = world.sandbox.group("Zoo", [anna])
-    photos = [
-        await anna.send_photo(png(), text, chat=group, album="1") for text in ("", f"{BOT} both in one")
-    ]
+    async with world.away():
+        photos = [
+            await anna.send_photo(png(), text, chat=group, album="1") for text in ("", f"{BOT} both in one")
+        ]
     await anna.reply_after(photos[-1], chat=group)
     [job] = await world.active(anna.id)
     assert (job.spec.prompt, job.spec.pictures) == ("both in one", _files(*photos))

@@ -110,8 +110,11 @@ MOMENTS = [
 
 
 def _cases() -> list[Any]:
-    """The ordinary run takes those where the outside world knows more than the ledger, or less."""
-    telling = {SUBMIT, "lua:accepted", "/editMessageMedia", "lua:admit", "/sendMessage"}
+    """The ordinary run takes those where the outside world knows more than the ledger, or less.
+
+    Of a bot that dies after it admitted a job, tests/e2e/test_survival.py tells.
+    """
+    telling = {SUBMIT, "lua:accepted", "/editMessageMedia", "/sendMessage"}
     return [
         pytest.param(
             moment,
