@@ -169,7 +169,8 @@ class Supervisor:
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        file = (self._logs / f"{name}.log").open("ab") if self._logs is not None else None
+        file = (self._logs / f"{name}.log").open("ab", buffering=0) if self._logs is not None else None
+        out = file or sys.stderr.buffer
         with contextlib.ExitStack() as stack:
             if file is not None:
                 stack.enter_context(file)
@@ -181,12 +182,10 @@ class Supervisor:
                 if not line:
                     return
                 self._words[name].append(line.decode("utf-8", "replace").rstrip())
-                if file is not None:
-                    file.write(line)
-                    file.flush()
-                else:
-                    sys.stderr.buffer.write(line)
-                    sys.stderr.buffer.flush()
+                # On a full disk lines are lost; a part that nobody reads any more would stand still for good.
+                with contextlib.suppress(OSError):
+                    out.write(line)
+                    out.flush()
 
     async def _until_ready(self, part: Part, ready: Callable[[], Awaitable[None]]) -> None:
         process = self._running[part.name]

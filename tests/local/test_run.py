@@ -17,7 +17,7 @@ import redis
 
 from src.local.demo import start_redis
 from src.local.folders import FolderInUse, NoFolder, held
-from src.local.supervisor import Supervisor
+from src.local.supervisor import Part, PartDied, Supervisor
 
 ROOT = Path(__file__).parents[2]
 UP_SECONDS = 90
@@ -116,3 +116,23 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NoFolder, match="cannot be made"), held(tmp_path / "file" / "data", "a test"):
         pass
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+async def test_a_full_disk_stops_no_part_and_is_told(tmp_path: Path) -> None:
+    """What a part says is lost there; that its last words are not written stays no secret."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/talker.log").symlink_to("/dev/full")
+    done = tmp_path / "done"
+    # More than a pipe holds, which is where a part stands still when nobody reads it.
+    says = (
+        f"[print('x' * 99) for _ in range(10_000)]; open({str(done)!r}, 'w'); print('No space left'); 1 / 0"
+    )
+    supervisor = Supervisor(logs=tmp_path / "logs", say=print)
+    try:
+        await supervisor.start(Part("talker", [sys.executable, "-c", says], restart=False))
+        with pytest.raises(PartDied, match=r"(?s)talker ended with exit code 1.*No space left"):
+            await supervisor.during(asyncio.sleep(60))
+        assert done.exists()
+    finally:
+        await supervisor.stop()
