@@ -114,10 +114,12 @@ def _part_of(file: Path) -> Path:
     """Where a backup is written until it is whole.
 
     Raises:
-        BackupError: that is a folder's name.
+        BackupError: that is a folder's name, or a device's, in whose place a file would come.
     """
     if file.is_dir():
         raise BackupError(f"{file} cannot be written: {os.strerror(errno.EISDIR)}")
+    if file.exists() and not file.is_file():
+        raise BackupError(f"{file} cannot be written: it is no ordinary file")
     return file.with_name(f".{file.name}.part")
 
 

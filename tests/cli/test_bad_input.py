@@ -75,6 +75,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
         "{folder} cannot be written: Is a directory",
     ),
     ("backup .", {"REDIS_URL": "{redis}"}, os.EX_DATAERR, ". cannot be written: Is a directory"),
+    ("backup {pipe}", {"REDIS_URL": "{redis}"}, os.EX_DATAERR, "{pipe} cannot be written: it is no ordinary"),
     ("backup {file} --every 6h", AWAY, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
     ("backup x --every 6x", AWAY, USAGE, ""),
     ("restore none", AWAY, os.EX_DATAERR, "none cannot be read: No such file"),
@@ -102,10 +103,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProces
     file, broken = folder / "file", folder / "broken"
     file.touch()
     broken.write_bytes(b"\x00\xff nonsense")
+    os.mkfifo(folder / "pipe")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         named = {
             "file": file,
             "broken": broken,
+            "pipe": folder / "pipe",
             "folder": folder,
             "redis": redis_process.url,
             "taken": taken.getsockname()[1],
