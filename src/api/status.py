@@ -23,7 +23,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from src.api.problems import Problem
 from src.app import App
-from src.jobs.spending import worded
 from src.ops import report, thresholds
 from src.ops.advice import advise
 from src.ops.heartbeat import Beat
@@ -156,7 +155,9 @@ async def render(app: App, say: Translator, nonce: str) -> str:
         counts=report.counts(say, snapshot),
         spending=report.spending(say, snapshot),
         spent=[
-            (whose, worded(costs)) for whose, costs in sorted(snapshot.spent.by.items()) if whose != "all"
+            (whose, report.costs(say, sums))
+            for whose, sums in sorted(snapshot.spent.by.items())
+            if whose != "all"
         ],
         time=time.strftime("%H:%M:%S UTC", time.gmtime(snapshot.at / 1000)),
     )

@@ -14,7 +14,7 @@ from aiogram import Bot
 
 from src.app import App
 from src.jobs import keys
-from src.jobs.spending import day, worded
+from src.jobs.spending import day
 from src.ops import report
 from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
@@ -111,12 +111,16 @@ class Alerts:
         passed = max((mark for mark in _MARKS if snapshot.spent_share >= mark), default=0)
         if passed <= spent.told:
             return
-        facts = {
-            "percent": passed,
-            "cap": f"{cap.amount:g} {cap.unit}",
-            "costs": worded(spent.by.get("all", {})),
-            "then": self._app.settings.spend_cap_then,
-        }
         log.warning("cap of the day", percent=passed)
-        if await tell_admins(self._app, self._bot, lambda say: say("owner-spent", **facts)):
+
+        def words(say: Translator) -> str:
+            return say(
+                "owner-spent",
+                percent=passed,
+                cap=report.cost(say, cap.amount, cap.unit),
+                costs=report.costs(say, spent.by.get("all", {})),
+                then=self._app.settings.spend_cap_then,
+            )
+
+        if await tell_admins(self._app, self._bot, words):
             await self._app.redis.hset(keys.SPENT(day(snapshot.at)), "told", passed)

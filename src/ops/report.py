@@ -5,7 +5,7 @@ Plain text; the words are in `bot/texts/*/ops.ftl`.
 
 from __future__ import annotations
 
-from src.jobs.spending import worded
+from src.jobs.spending import PICTURES, Costs, amount
 from src.ops import thresholds
 from src.ops.advice import Advice, advise
 from src.ops.snapshot import Figure, Snapshot
@@ -149,11 +149,22 @@ def counts(say: Translator, snapshot: Snapshot) -> str:
 
 def spending(say: Translator, snapshot: Snapshot) -> str:
     """What today's pictures cost."""
-    costs, cap = worded(snapshot.spent.by.get("all", {})) or "0", snapshot.spend_cap
+    sums, cap = costs(say, snapshot.spent.by.get("all", {})) or "0", snapshot.spend_cap
     if cap is None:
-        return say("ops-spent", costs=costs)
+        return say("ops-spent", costs=sums)
     percent = round(snapshot.spent_share or 0)
-    return say("ops-spent-of-cap", costs=costs, percent=percent, cap=f"{cap.amount:g} {cap.unit}")
+    return say("ops-spent-of-cap", costs=sums, percent=percent, cap=cost(say, cap.amount, cap.unit))
+
+
+def costs(say: Translator, sums: Costs) -> str:
+    """Costs as people read them, pictures first: `12 pictures, 0.24 USD`."""
+    named = sorted(sums.items(), key=lambda item: (item[0] != PICTURES, item[0]))
+    return ", ".join(cost(say, amount(value), unit) for unit, value in named)
+
+
+def cost(say: Translator, number: float, unit: str) -> str:
+    """So many of a unit."""
+    return say("ops-cost", unit=unit, number=number, shown=f"{number:.10g}")
 
 
 def span(say: Translator, seconds: float) -> str:

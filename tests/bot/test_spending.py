@@ -38,7 +38,7 @@ async def test_what_no_longer_fits_is_refused_kindly_and_shown_to_admins(world: 
     await admin.send_text("/stats")
     said = await admin.wait_for(lambda m: m.from_bot and "Asked 2" in m.text)
     assert "💰 2 pictures" in said.text
-    assert f"{ann.id} (1 pictures)" in said.text
+    assert f"{ann.id} (1 picture)" in said.text
     await admin.send_text("/ops")
     said = await admin.wait_for(lambda m: m.from_bot and "What to do" in m.text)
     assert "2 pictures; 100 % of the cap of 2 pictures" in said.text

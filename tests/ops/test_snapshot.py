@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from src.api.status import render
 from src.app import App, open_app
 from src.jobs import Spec, Wake, keys, new_id, transitions
 from src.jobs.spending import Spent
@@ -25,12 +28,13 @@ from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
 from src.ops.heartbeat import Beat, Heartbeat
 from src.ops.pulse import Pulse
-from src.ops.report import report
+from src.ops.report import costs, report
 from src.ops.snapshot import BackupState, Snapshot, look
 from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
 from src.settings import Cap, load_settings
 from src.telegram.i18n import get_texts
+from tests.browser import CHROMIUM, chromium
 from tests.monitoring.contract import promised
 
 ADMIN = 4711
@@ -395,3 +399,33 @@ async def test_a_look_costs_the_same_however_long_the_line_is(app: App) -> None:
         assert (await look(app)).waiting == await app.ledger.waiting("kie")
         sent.append((await app.redis.info("stats"))["total_net_output_bytes"] - before)
     assert sent[1] < 1.2 * sent[0]
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [("en", "1 picture, 0.08 USD, 5 credits"), ("ru", "1 картинка, 0.08 USD, 5 кредитов")],
+)
+def test_costs_are_said_in_words(lang: str, words: str) -> None:
+    say = get_texts().translator(lang)
+    sums = {"USD": 80_000, "pictures": 1_000_000, "credits": 5_000_000}
+    assert sorted(costs(say, sums).split(", ")) == sorted(words.split(", "))
+    assert costs(say, sums).startswith(words.partition(",")[0])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("lang", ["en", "ru"])
+async def test_on_a_phone_the_status_page_shows_whole_tables(app: App, tmp_path: Path, lang: str) -> None:
+    await worker_at_ease(app)
+    await asked(app, 1)
+    ends = [f"{await app.ledger.now()} failed 6300 {new_id()}"]
+    await app.redis.rpush(keys.ENDED(), *ends)
+    (tmp_path / "page.html").write_text(await render(app, get_texts().translator(lang), "nonce"))
+    async with chromium(tmp_path / "chromium") as page:
+        await page.open((tmp_path / "page.html").as_uri(), width=360, height=2400, dark=False)
+        await page.wait("document.querySelectorAll('.scroll').length >= 6")
+        hidden = (
+            "[...document.querySelectorAll('.scroll')].filter((s) => s.scrollWidth > s.clientWidth).length"
+        )
+        assert await page.run(hidden) == 0
+        if folder := os.environ.get("SCREENSHOTS"):
+            await page.screenshot(Path(folder) / f"status-{lang}.png")

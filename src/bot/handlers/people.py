@@ -20,7 +20,7 @@ from src.bot.handlers.admin import ByAdmin, note
 from src.bot.handlers.limits import lines_of
 from src.bot.ordering import NO_COMMAND, words_of
 from src.jobs import Job, credit
-from src.jobs.spending import worded
+from src.ops import report
 from src.ops.people import Known, look_up
 from src.pipeline import admission as intake
 from src.telegram import admin_keyboards, keyboards
@@ -81,7 +81,11 @@ async def _card(app: App, bot: Bot, user: str, say: Translator) -> dict[str, Any
         *await lines_of(app, person, say),
         *_rules(known, say),
         say("who-jobs", active=known.active, kept=known.kept),
-        say("who-cost", today=worded(known.today) or "–", lately=worded(known.lately) or "–"),
+        say(
+            "who-cost",
+            today=report.costs(say, known.today) or "–",
+            lately=report.costs(say, known.lately) or "–",
+        ),
         *await _credit(app, user, say),
         *(line for job in known.last for line in _job(app, job, say)),
     ]

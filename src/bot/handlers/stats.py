@@ -11,8 +11,8 @@ from aiogram.types import BufferedInputFile, CallbackQuery, InputMediaPhoto, Mes
 
 from src.app import App
 from src.bot.handlers.admin import ByAdmin
-from src.jobs.spending import PICTURES, worded
-from src.ops import tally
+from src.jobs.spending import PICTURES
+from src.ops import report, tally
 from src.ops.chart import chart
 from src.ops.tally import Span, Tally
 from src.telegram import admin_keyboards
@@ -81,10 +81,12 @@ def _money(found: Tally, say: Translator) -> list[str]:
     """What the pictures cost, by provider, and who had most of them."""
     if "all" not in found.costs:
         return []
-    lines = [say("admin-spent", costs=worded(found.costs["all"]))]
-    lines += [f"{whose}: {worded(costs)}" for whose, costs in sorted(found.costs.items()) if whose != "all"]
+    lines = [say("admin-spent", costs=report.costs(say, found.costs["all"]))]
+    lines += [
+        f"{whose}: {report.costs(say, sums)}" for whose, sums in sorted(found.costs.items()) if whose != "all"
+    ]
     most = sorted(found.spenders.items(), key=lambda item: -item[1].get(PICTURES, 0))[:_SPENDERS]
-    named = "; ".join(f"{person} ({worded(costs)})" for person, costs in most)
+    named = "; ".join(f"{person} ({report.costs(say, sums)})" for person, sums in most)
     return [*lines, say("admin-spenders", people=named)] if named else lines
 
 

@@ -41,6 +41,13 @@ ops-counts = Since the beginning: asked { $admitted }, delivered { $delivered },
 ops-lately = Last 10 minutes: { $arrivals } a minute asked, { $delivered } delivered, { $failed } failed
 ops-spent = Today (UTC): { $costs }
 ops-spent-of-cap = Today (UTC): { $costs }; { $percent } % of the cap of { $cap }
+ops-cost = { $unit ->
+    [pictures] { $shown } { $number ->
+        [one] picture
+       *[other] pictures
+    }
+   *[other] { $shown } { $unit }
+}
 ops-spending = Spending
 ops-next = What to do
 ops-nothing = Nothing.

@@ -41,6 +41,19 @@ ops-counts = С самого начала: заказано { $admitted }, до�
 ops-lately = За 10 минут: заказывали { $arrivals } в минуту, доставлено { $delivered }, неудач { $failed }
 ops-spent = Сегодня (UTC): { $costs }
 ops-spent-of-cap = Сегодня (UTC): { $costs }; { $percent } % предела { $cap }
+ops-cost = { $unit ->
+    [pictures] { $shown } { $number ->
+        [one] картинка
+        [few] картинки
+       *[many] картинок
+    }
+    [credits] { $shown } { $number ->
+        [one] кредит
+        [few] кредита
+       *[many] кредитов
+    }
+   *[other] { $shown } { $unit }
+}
 ops-spending = Расходы
 ops-next = Что делать
 ops-nothing = Ничего.
