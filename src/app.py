@@ -8,19 +8,16 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import redis
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
 from observability.addresses import address_hook
 from src.jobs import Ledger, keys
 from src.jobs.switches import Switches
-from src.jobs.transitions import Transition
 from src.jobs.uploads import name_of
 from src.limits import Limiter
 from src.providers import make_providers
@@ -30,11 +27,9 @@ from src.providers.words import WordModels
 from src.routing import Routing
 from src.settings import Settings
 from src.store.blobs import ORIGINALS, UPLOADS, Blobs
-from src.store.clients import is_passing, is_replicated, make_redis
+from src.store.clients import is_replicated, make_redis
 
 T = TypeVar("T")
-
-_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +51,6 @@ class App:
     words: WordModels | None
     switches: Switches
     holder: str
-
-    async def commit(self, transition: Transition[T]) -> T:
-        """Make a transition whose loss would cost something, patiently: Redis may be restarting.
-
-        A transition guarded by a fence can be said twice, so an answer that was lost does no harm.
-
-        Raises:
-            redis.RedisError: Redis stayed away for half a minute; the lease will tell the others.
-        """
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return await self.ledger.run(transition)
-            except redis.RedisError as error:
-                if time.monotonic() > until or not is_passing(error):
-                    raise
-                await asyncio.sleep(0.2)
 
     async def original(self, job_id: str) -> bytes | None:
         """A picture that came in the provider's answer, while it is kept."""

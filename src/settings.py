@@ -401,7 +401,12 @@ class Settings(BaseSettings):
     telegram_rate: float = Field(30.0, gt=0, description="Bot API calls a second, all chats together.")
 
     # Times
-    job_deadline: int = Field(600, ge=10, le=86_400, description="Seconds from asking to the end of a job.")
+    job_deadline: int = Field(
+        600,
+        ge=10,
+        le=86_400,
+        description="Seconds from asking until a picture must be made; one that is made by then is shown, however long Telegram lets it wait.",
+    )
     lease: float = Field(15.0, ge=1, le=300, description="Seconds after which a silent step is taken over.")
     progress_interval: float = Field(
         3.0, ge=1, description="Least seconds between two changes of a placeholder."

@@ -27,8 +27,11 @@ from redis.exceptions import RedisError
 from src.app import App
 from src.bot.chats import speaker_of, speaks_for
 from src.jobs import Person, keys
+from src.pipeline import notify
+from src.telegram import keyboards
 from src.telegram.client import is_missing, is_unchanged, says
 from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
+from src.telegram.placeholders import Placeholders
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +68,37 @@ class Speaker(BaseMiddleware):
             return None
         lang: str | None = await self._app.redis.hget(keys.CHAT(chat.id), "lang")
         return lang if lang in LANGUAGES else None
+
+
+class Found(BaseMiddleware):
+    """A tap on a placeholder, or an answer to it, tells which message it is: so one is found that nobody knew of, or
+    whose last words never came."""
+
+    def __init__(self, app: App, placeholders: Placeholders) -> None:
+        self._app = app
+        self._placeholders = placeholders
+
+    async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
+        message = _held_up(event) if isinstance(event, Update) else None
+        if message is not None and (number := keyboards.promised_in(message.reply_markup)) is not None:
+            request = await self._app.ledger.request(number)
+            if request is None:
+                with suppress(TelegramAPIError):
+                    await message.delete()
+            elif request.chat == message.chat.id:
+                await notify.deliver(await self._placeholders.found(request, message.message_id))
+        return await handler(event, data)
+
+
+def _held_up(update: Update) -> Message | None:
+    """The message of ours that a tap or an answer is about."""
+    if update.callback_query is not None:
+        tapped = update.callback_query.message
+        return tapped if isinstance(tapped, Message) else None
+    answered = update.message.reply_to_message if update.message is not None else None
+    if answered is None or answered.from_user is None or answered.bot is None:
+        return None
+    return answered if answered.from_user.id == answered.bot.id else None
 
 
 def _is_private(update: Update) -> bool:

@@ -54,7 +54,7 @@ from src.bot.handlers import (
 )
 from src.bot.handling import Handling
 from src.bot.inbox import Inbox
-from src.bot.middlewares import Speaker, apologise
+from src.bot.middlewares import Found, Speaker, apologise
 from src.bot.ordering import Asking
 from src.bot.polling import Poller, keep_webhook
 from src.bot.progress import Progress
@@ -68,11 +68,14 @@ from src.settings import Settings
 from src.telegram.client import make_bot
 from src.telegram.i18n import LANGUAGES, Texts, get_texts
 from src.telegram.messages import Messages
+from src.telegram.placeholders import Placeholders
 from src.worker.broker import make_broker
 
 log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
+# For what was on its way to Telegram when the bot was told to end.
+_SENDINGS_SECONDS = 5.0
 _PRIVATE_COMMANDS = (
     "create",
     "queue",
@@ -95,6 +98,7 @@ class BotParts:
 
     dispatcher: Dispatcher
     progress: Progress
+    placeholders: Placeholders
 
 
 def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
@@ -119,6 +123,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
     )
     instrument_dispatcher(dispatcher)
     dispatcher.update.outer_middleware(Speaker(app, texts))
+    dispatcher.update.outer_middleware(Found(app, messages.placeholders))
     dispatcher.message.outer_middleware(groups.OnlyAddressed())
     dispatcher.errors.register(apologise)
     # The last three take any words.
@@ -148,7 +153,7 @@ def make_dispatcher(app: App, bot: Bot, texts: Texts) -> BotParts:
         create,
     )
     dispatcher.include_routers(*(module.make_router() for module in conversations), start.make_fallback())
-    return BotParts(dispatcher, Progress(app, messages, outlook))
+    return BotParts(dispatcher, Progress(app, messages, outlook), messages.placeholders)
 
 
 async def run_bot(settings: Settings) -> None:
@@ -183,6 +188,7 @@ async def run_bot(settings: Settings) -> None:
             await asyncio.gather(*(part.run() for part in receiving))
         finally:
             await cancel_all(background)
+            await parts.placeholders.finish(_SENDINGS_SECONDS)
             await parts.progress.resign()
             await monitor.resign()
             await broadcasting.resign()

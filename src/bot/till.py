@@ -97,7 +97,7 @@ async def count_paid(
     paid = credit.paid(
         charge, user, stars=stars, pictures=pictures, teller=teller, until=until, begins=begins
     )
-    counted = await app.commit(paid)
+    counted = await app.ledger.commit(paid)
     if counted.first:
         log.info("paid", charge_id=charge, stars=stars, pictures=pictures)
     return counted
@@ -163,7 +163,7 @@ class Reconciling:
             refunded = credit.refunded(
                 transaction.id, str(user.id), stars=transaction.amount, teller="accounts"
             )
-            counted, key = await self._app.commit(refunded), "refunded"
+            counted, key = await self._app.ledger.commit(refunded), "refunded"
         else:
             return False
         if counted.first:

@@ -6,6 +6,7 @@ twice costs nothing, because what happens is decided here.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import hmac
@@ -15,22 +16,25 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from src.jobs import keys
 from src.jobs.answers import Standing
 from src.jobs.records import RECORD, Job, Person, Request, State
 from src.jobs.transitions import Transition
+from src.store.clients import is_passing
 from src.store.scripts import call_replicated, script_text
 
 T = TypeVar("T")
 # What of a request may not be settled in its chat.
-Mark = Literal["changing", "previewing", "previewed", "strays"]
+Mark = Literal["changing", "previewing", "previewed"]
 
 _NOTICED_SECONDS = 600
 # As many requests as `admit.lua` keeps of a person.
 _HISTORY = 200
 # After these a person has our word, or a provider may have our money.
-_PROMISES = frozenset({"admit", "claim", "accepted", "paid", "refunded", "redeem"})
+# And of a message that is not known nobody knows that it is in the chat.
+_PROMISES = frozenset({"admit", "claim", "accepted", "paid", "refunded", "redeem", "placed"})
 
 
 @functools.cache
@@ -83,6 +87,26 @@ class Ledger:
         else:
             raw = await self._script(name)(keys=[keys.PREFIX], args=args)
         return transition.parse(raw)
+
+    async def commit(self, transition: Transition[T], *, patience: float = 30.0) -> T:
+        """Make a transition whose loss would cost something, patiently: Redis may be restarting.
+
+        A transition guarded by a fence can be said twice, so an answer that was lost does no harm.
+
+        Raises:
+            redis.RedisError: Redis stayed away for so many seconds.
+        """
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return await self.run(transition)
+            except RedisError as error:
+                if time.monotonic() > until or not is_passing(error):
+                    raise
+                await asyncio.sleep(0.2)
+
+    async def _call(self, name: str, *args: str | int) -> Any:
+        return await self._script(name)(keys=[keys.PREFIX], args=args)
 
     def run_sync(self, transition: Transition[T]) -> T:
         """`run` for a thread without a loop."""
@@ -246,42 +270,44 @@ class Ledger:
         """Jobs ever admitted, delivered, failed and cancelled."""
         return {k: int(v) for k, v in (await self.client.hgetall(keys.COUNTS())).items()}
 
-    async def changing(self, request_id: str, *, preview: bool = False) -> None:
-        """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives.
+    async def changing(self, request_id: str, *, preview: bool = False) -> bool:
+        """A change of a placeholder goes out now; until `shown` nobody knows whether and when it arrives. False: it must
+        not, as the request has ended.
 
         Args:
             preview: it may become a photo. Another process may change its words meanwhile, so it has its own mark.
         """
-        changes = {"previewing": 1, "previewed": 1} if preview else {"changing": 1}
-        await self.client.hset(keys.REQUEST(request_id), mapping=changes)
+        marks = ["previewing", "previewed"] if preview else ["changing"]
+        return bool(await self._call("changing", request_id, *marks))
 
     async def shown(self, request_id: str, text: str, change: Literal["changing", "previewing"]) -> None:
-        """Remember what a placeholder says now, and since when: that change has arrived."""
-        mapping: dict[str, str | int] = {"shown": text, "shown_at": await self.now()}
-        async with self.client.pipeline() as pipe:
-            pipe.hset(keys.REQUEST(request_id), mapping=mapping)
-            pipe.hdel(keys.REQUEST(request_id), change)
-            await pipe.execute()
+        """Remember what a placeholder says now, and since when: that change has arrived. An end that it may hide is
+        said once more by whoever looks at what is due."""
+        await self._call("shown", request_id, text, change)
 
     async def settled(self, request_id: str, *names: Mark) -> None:
         """Nothing of that is left in the chat."""
         await self.client.hdel(keys.REQUEST(request_id), *names)
 
-    async def strays(self, request_id: str, messages: Sequence[int], seconds: float) -> None:
-        """These messages do not count and could not be deleted: look after them in so many seconds."""
-        at = await self.now() + round(seconds * 1000)
-        async with self.client.pipeline() as pipe:
-            pipe.hset(keys.REQUEST(request_id), "strays", ",".join(map(str, messages)))
-            pipe.zadd(keys.DUE(), {f"r:{request_id}": at}, nx=True)
-            await pipe.execute()
+    async def sending(self, request_id: str, *, instead: bool = False) -> bool:
+        """A placeholder goes out now. False: it must not, as there is one or the request has ended.
 
-    async def sending(self, request_id: str, count: int = 1) -> None:
-        """A placeholder goes out now; or (-1) one that did is certainly not in the chat."""
+        Args:
+            instead: of one that was deleted.
+        """
+        return bool(await self._call("sending", request_id, int(instead)))
+
+    async def sent(self, request_id: str, count: int = -1) -> None:
+        """Of one that went out it is known that it is not in the chat, or which it is; or (1) one may have stayed."""
         await self.client.hincrby(keys.REQUEST(request_id), "sendings", count)
 
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""
         await self.client.zrem(keys.DUE(), f"r:{request_id}")
+
+    async def close_now(self, request_id: str) -> None:
+        """Its end is to be said once more, as it is not what its person sees."""
+        await self.client.zadd(keys.DUE(), {f"r:{request_id}": await self.now()})
 
     async def close_later(self, request_id: str, seconds: float) -> None:
         """Look in so many seconds again at a request whose status message does not say its end yet."""

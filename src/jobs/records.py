@@ -324,7 +324,7 @@ class Request:
         shown_at: ms of Redis's clock of the last change of the placeholder; shown: what it says.
         eta: seconds from `created` to the last picture that the person was first told; 0: never was.
         chosen: what the person chose when the line was long: `wait`, `faster`, `later`; empty: nothing.
-        sendings: how often a placeholder was sent that may have arrived.
+        sendings: how many placeholders may be in the chat, of which at most one is known.
         original: the person wants the original, not a photo of it.
         changing: a change of the placeholder was on its way of which nobody knows what became.
         previewed: its message may show the unfinished picture, so that its words are under a photo.
@@ -395,9 +395,9 @@ class Request:
 
     @property
     def may_have_stray(self) -> bool:
-        """Whether another placeholder may stand in the chat that nobody knows the id of: the process that
-        sent it died, or Telegram's answer was lost."""
-        return self.sendings > 1
+        """Whether another placeholder may stand in the chat: one that is to be deleted, or that nobody knows the id of,
+        as the process that sent it died, or Telegram's answer was lost."""
+        return self.sendings > 1 or bool(self.strays)
 
     def message_of(self, job_id: str) -> int | None:
         """Id of the message that shows a job, or None while there is no placeholder."""

@@ -50,6 +50,10 @@ def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
 
 
+def _ids(messages: Sequence[int]) -> str:
+    return ",".join(map(str, messages))
+
+
 def _yes(raw: Any) -> bool:
     return int(raw) == 1
 
@@ -397,9 +401,20 @@ def placed(
         known = tuple(int(m) for m in raw[1].split(",") if m)
         return Placed(False, known, int(raw[2]) if raw[2] else None)
 
-    ids = ",".join(str(m) for m in messages)
     status = "" if status_message is None else status_message
-    return Transition("placed", [request, ids, status, shown, f"{eta:.1f}" if eta > 0 else ""], parse)
+    return Transition(
+        "placed", [request, _ids(messages), status, shown, f"{eta:.1f}" if eta > 0 else ""], parse
+    )
+
+
+def strays(request: str, messages: Sequence[int], seconds: float) -> Transition[int]:
+    """These messages do not count: they are deleted in so many seconds, unless they are `placed` by then."""
+    return Transition("strays", [request, _ids(messages), "", _ms(seconds)], int)
+
+
+def strays_gone(request: str, messages: Sequence[int]) -> Transition[int]:
+    """These are in the chat no more."""
+    return Transition("strays", [request, "", _ids(messages), 0], int)
 
 
 def moved(request: str, index: int, message: int) -> Transition[bool]:

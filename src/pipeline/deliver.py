@@ -96,7 +96,7 @@ async def close(work: Work, request_id: str) -> None:
     words, and messages that do not count are deleted."""
     ledger = work.app.ledger
     standing = await ledger.standing(request_id)
-    if standing is not None:
+    if standing is not None and standing.lines.now - standing.request.created < 1000 * timeouts.CLOSING:
         request, jobs = standing.request, standing.jobs
         try:
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
@@ -159,7 +159,7 @@ async def _failed(work: Work, job: Job, request: Request, error: Exception) -> N
     """Say what failed, and do what the policy decides."""
     decision = retry_policy.after_delivery(job, error)
     if isinstance(error, TelegramMigrateToChat):
-        await work.app.commit(transitions.migrated(request.chat, error.migrate_to_chat_id, request.id))
+        await work.app.ledger.commit(transitions.migrated(request.chat, error.migrate_to_chat_id, request.id))
     kind = error.kind if isinstance(error, (ProviderError, Undeliverable)) else type(error).__name__
     if not isinstance(error, TelegramRetryAfter):
         job_spans.fail_step(kind)
@@ -200,7 +200,7 @@ async def _give_up(work: Work, job: Job, request: Request, end: GiveUp) -> None:
 
 async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = "") -> Finish:
     settings = work.app.settings
-    finish = await work.app.commit(
+    finish = await work.app.ledger.commit(
         transitions.finish(job.id, job.fence, shown=shown, ttl=settings.job_ttl_days * DAY, kind=kind)
     )
     if not finish.outcome:

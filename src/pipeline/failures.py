@@ -100,7 +100,7 @@ async def carry_out(work: Work, job: Job, decision: Again | Elsewhere | GiveUp) 
 
 async def again(work: Work, job: Job, decision: Again) -> bool:
     """Put a claimed job back for another try; False: it is no longer ours."""
-    return await work.app.commit(
+    return await work.app.ledger.commit(
         transitions.retry(
             job.id,
             job.fence,
@@ -119,7 +119,7 @@ async def fail(work: Work, job: Job, kind: str, code: str = "", *, anyone: bool 
         anyone: also when the job was not claimed here.
     """
     fence = None if anyone else job.fence
-    ending = await work.app.commit(
+    ending = await work.app.ledger.commit(
         transitions.fail(
             job.id,
             fence,
@@ -178,7 +178,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
         if await app.limiter.is_open(f"provider:{name}"):
             continue
         first = job.spec.instead_of or job.provider
-        moved, released = await app.commit(
+        moved, released = await app.ledger.commit(
             transitions.reroute(
                 job.id,
                 job.fence,

@@ -80,7 +80,7 @@ async def ready(work: Work, job: Job, done: Done, seconds: float, previews: int 
     if data:
         await _keep(work, job, data)
     result = ({"url": done.image.url} if done.image.url else {}) | done.told()
-    ours, released = await work.app.commit(
+    ours, released = await work.app.ledger.commit(
         transitions.ready(
             job.id,
             job.fence,

@@ -178,7 +178,7 @@ async def _begin_synchronous(work: Work, job: Job, provider: Provider, request: 
 
 async def _runs(work: Work, job: Job, generation: str) -> bool:
     """Note that a job runs in this process's hands, without a ticket; whether it is still ours."""
-    ours = await work.app.commit(
+    ours = await work.app.ledger.commit(
         transitions.accepted(
             job.id,
             job.fence,
@@ -241,7 +241,7 @@ async def _accepted(
     known = work.durations.get((job.provider, job.spec.model), [])
     generation = job.generation if runs else job_spans.open_generation(job)
     task = ticket.to_json()
-    ours = await work.app.commit(
+    ours = await work.app.ledger.commit(
         transitions.accepted(
             job.id,
             job.fence,

@@ -341,12 +341,21 @@ def request_in(keyboard: InlineKeyboardMarkup | None) -> str | None:
     return _id_in(keyboard, OfRequest)
 
 
-def _id_in(keyboard: InlineKeyboardMarkup | None, kind: type[OfJob | OfRequest]) -> str | None:
+def promised_in(keyboard: InlineKeyboardMarkup | None) -> str | None:
+    """The request that a placeholder's button would cancel."""
+    return _id_in(keyboard, OfRequest, "cancel")
+
+
+def _id_in(
+    keyboard: InlineKeyboardMarkup | None, kind: type[OfJob | OfRequest], what: str | None = None
+) -> str | None:
     for pressed in (button for row in (keyboard.inline_keyboard if keyboard else []) for button in row):
         try:
-            return kind.unpack(pressed.callback_data or "").id
+            data = kind.unpack(pressed.callback_data or "")
         except (TypeError, ValueError):
             continue
+        if what in (None, data.what):
+            return data.id
     return None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +22,7 @@ from aiogram.exceptions import (
 from aiogram.types import InlineKeyboardMarkup, Message
 from aiogram.utils.formatting import BlockQuote, Text
 
-from src.jobs import Job, Ledger, Request, State, transitions
+from src.jobs import Job, Ledger, Request, State
 from src.jobs.estimate import Estimate
 from src.providers.base import OF_SOURCE, Picture
 from src.providers.catalog import Catalog, get_catalog
@@ -32,7 +31,7 @@ from src.telegram import keyboards, status_text
 from src.telegram.client import Undeliverable, address, answer_to, is_missing, is_unchanged, reaching, says
 from src.telegram.i18n import Texts, Translator, shorten
 from src.telegram.photos import Media, shown_in
-from src.telegram.placeholders import Placeholders, count_offer
+from src.telegram.placeholders import NotNeeded, Placeholders, count_offer
 from src.telegram.status_text import Offer
 from src.telegram.throttle import before_leaving, priority
 from src.telegram.tiles import fits_photo
@@ -89,18 +88,17 @@ class Messages:
             return False
         markup = keyboards.placeholder(say, request.id, status.offer)
         text = Text(status.text, status_text.note(say, request))
-        changed = await self._change(request, message, text, markup, asked=asked)
+        try:
+            changed = await self._change(request, message, text, markup, asked=asked)
+        except NotNeeded:
+            return False
         if changed:
             count_offer(request, status)
         await self._ledger.shown(request.id, status.shape, "changing")
-        await self._correct(request)
         return changed
 
     async def preview(self, job: Job, request: Request, image: Picture) -> None:
         """Let the placeholder of a single picture show it as far as it is drawn, if Telegram has room for that now.
-
-        While `job`'s holder shows it nobody else may show its end: where that is not so any more, the ledger goes on to
-        know of this change, and the end is said once more.
 
         Raises:
             ProviderError: it is no picture that Telegram would take.
@@ -111,13 +109,12 @@ class Messages:
             return
         caption = Text(say("placeholder-preview"), status_text.note(say, request))
         markup = keyboards.placeholder(say, request.id)
-        async with self._changing(request, preview=True):
-            await self._media.preview(job, image, address(request, message), caption, markup)
-        current = await self._ledger.job(job.id)
-        if current is not None and (current.state, current.fence) == (State.RUNNING, job.fence):
-            await self._ledger.shown(request.id, "preview", "previewing")
-        else:
-            await self._correct(replace(request, previewed=True))
+        try:
+            async with self._changing(request, preview=True):
+                await self._media.preview(job, image, address(request, message), caption, markup)
+        except NotNeeded:
+            return
+        await self._ledger.shown(request.id, "preview", "previewing")
 
     async def _change(
         self, request: Request, message: int, text: Text, markup: InlineKeyboardMarkup | None, *, asked: bool
@@ -140,13 +137,14 @@ class Messages:
         self, request: Request, *, asked: bool = False, preview: bool = False
     ) -> AsyncIterator[None]:
         """While a change of a placeholder is on its way, and where its answer is lost, the ledger knows of it: the end
-        that is said meanwhile is said once more, as the later edit would hide it."""
-
+        that is said meanwhile is said once more, as the later edit would hide it. Raises `NotNeeded` where the end has
+        been said."""
         gone = False
 
         async def goes() -> None:
             nonlocal gone
-            await self._ledger.changing(request.id, preview=preview)
+            if not gone and not await self._ledger.changing(request.id, preview=preview):
+                raise NotNeeded
             gone = True
 
         with priority("answer" if asked else "progress"), before_leaving(goes), reaching():
@@ -163,16 +161,6 @@ class Messages:
                         await self._ledger.settled(request.id, "previewed")
                 raise
 
-    async def _correct(self, request: Request) -> None:
-        """Say the end again if it was said while our edit was on its way: the later edit has won."""
-        jobs = await self._ledger.jobs(request.jobs)
-        if request.inline is not None and jobs and jobs[0].state is State.DELIVERING:
-            # Whoever shows it comes back, if it is not done meanwhile.
-            await self._ledger.changing(request.id)
-            jobs = await self._ledger.jobs(request.jobs)
-        if request.status_message is None or all(job.ended for job in jobs):
-            await self.end(request, jobs)
-
     # The end
 
     async def end(self, request: Request, jobs: Sequence[Job]) -> None:
@@ -181,6 +169,9 @@ class Messages:
             return
         shown = jobs[0].shown or {}
         if request.status_message is not None:
+            for job in jobs:
+                if job.state in (State.FAILED, State.CANCELLED) and not job.shown:
+                    await self.notice(job, request)
             await self.close(request, jobs)
         elif jobs[0].state in (State.FAILED, State.CANCELLED):
             await self.notice(jobs[0], request)
@@ -225,7 +216,7 @@ class Messages:
             except TelegramBadRequest as error:
                 if not is_missing(error):
                     raise
-                message = await self._replace(job, request)
+                message = await self.placeholders.replace(job, request)
                 sent = await show(address(request, message))
         shown: dict[str, Any] = {"message": message}
         if sent is not None:
@@ -313,7 +304,7 @@ class Messages:
                 # Who took the job back and removed its message wants to hear no more of it.
                 if job.state is State.CANCELLED or inline:
                     return {"message": message}
-                message = await self._replace(job, request)
+                message = await self.placeholders.replace(job, request)
                 await self._edit_text(address(request, message), text, markup)
         return {"message": message}
 
@@ -386,14 +377,6 @@ class Messages:
                 return False
             raise
         return True
-
-    async def _replace(self, job: Job, request: Request) -> int:
-        """A new placeholder for one that was deleted. It counts before anything is shown in it, so a
-        repeat edits it instead of sending another."""
-        say = self._texts.translator(request.lang)
-        sent = await self.placeholders.send_text(request, say("placeholder-sending"), None)
-        await self._ledger.run(transitions.moved(request.id, request.jobs.index(job.id), sent.message_id))
-        return sent.message_id
 
 
 def picture_caption(say: Translator, job: Job, catalog: Catalog, *, words: bool = True) -> Text:

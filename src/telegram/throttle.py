@@ -77,6 +77,7 @@ class _Pace:
     comes_again: bool = False
     leaving: Callable[[], Awaitable[None]] | None = None
     useful: Callable[[], Awaitable[None]] | None = None
+    turns: bool = True
 
 
 _AS_THE_BOT_DOES = _Pace()
@@ -136,6 +137,13 @@ def before_leaving(
 
 
 @contextmanager
+def unpaced() -> Iterator[None]:
+    """Calls inside go at once, as they must while nobody can be asked for turns. For single ones only."""
+    with _set(turns=False):
+        yield
+
+
+@contextmanager
 def _set(**changes: Any) -> Iterator[None]:
     token = _pace.set(replace(_pace.get(), **changes))
     try:
@@ -166,7 +174,7 @@ class Throttle(BaseRequestMiddleware):
     ) -> Response[TelegramType]:
         chat = _chat_of(method)
         pace = _pace.get()
-        if method.__api_method__ in _PACED:
+        if method.__api_method__ in _PACED and pace.turns:
             began = time.time_ns()
             refusal = await self._take(method, chat, pace)
             job_spans.waited("wait for Telegram", began, {"telegram.method": method.__api_method__})

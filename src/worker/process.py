@@ -112,6 +112,7 @@ class WorkerProcess(Middleware):
         if self._scheduler is not None and _work is not None:
             left = max(0.5, self._end - time.monotonic())
             await asyncio.gather(self._scheduler.stop(left), _work.drain(left))
+            await _work.messages.placeholders.finish(max(0.5, self._end - time.monotonic()))
         await cancel_all(self._background)
         await self._stack.aclose()
 

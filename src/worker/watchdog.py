@@ -9,6 +9,7 @@ restart policy) starts the next one.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -67,7 +68,8 @@ class Watchdog(Middleware):
         self._overdue.start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        if self._overdue is not None:
+        # A process of Dramatiq's own still waits for threads in which a call hangs, which nothing else would end.
+        if self._overdue is not None and multiprocessing.parent_process() is None:
             self._overdue.cancel()
 
     def before_process_message(self, broker: dramatiq.Broker, message: Any) -> None:

@@ -16,7 +16,7 @@ from src.bot.handling import Handling
 from src.bot.inbox import Inbox
 from src.bot.polling import Poller
 from src.bot.process import BotParts
-from src.jobs import Job, Request, State, transitions
+from src.jobs import Job, Request, State, keys, transitions
 from src.ops.hearing import Hearing
 from src.providers.base import ImageBytes
 from src.sandbox.telegram import Message, Person, TelegramSandbox
@@ -86,6 +86,16 @@ class World:
         await self.app.ledger.choose(str(person.id), count=count)
         first = await person.reply_after(await person.send_text("a red fox"))
         return await self.active(person.id), first
+
+    def let_changes_cross(self) -> None:
+        """From now on changes of placeholders arrive though the end was said after they had left."""
+
+        async def changing(request_id: str, *, preview: bool = False) -> bool:
+            marks = ("previewing", "previewed") if preview else ("changing",)
+            await self.app.redis.hset(keys.REQUEST(request_id), mapping=dict.fromkeys(marks, 1))
+            return True
+
+        self.app.ledger.changing = changing  # type: ignore[method-assign]
 
     async def request_of(self, job: Job) -> Request:
         request = await self.app.ledger.request(job.request)

@@ -11,7 +11,7 @@ from aiogram.types import Update
 from src.bot.chats import Chats
 from src.bot.estimates import Outlook
 from src.bot.ordering import Asking, Refusal
-from src.jobs import State, transitions
+from src.jobs import State, keys, transitions
 from src.pipeline import submit
 from src.pipeline.leases import Work
 from src.providers.base import Capabilities, GenRequest, Provider, Ticket
@@ -328,6 +328,22 @@ async def test_blocking_the_bot_takes_the_jobs_back(world: World) -> None:
     ended = await world.app.ledger.job(job.id)
     assert ended is not None
     assert ended.state is State.CANCELLED
+
+
+async def test_who_lets_the_bot_write_again_finds_no_promise_that_is_over(world: World) -> None:
+    anna = world.sandbox.person()
+    await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    await anna.block()
+    await world.settled()
+    held = await world.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
+    assert held is not None
+    await world.app.ledger.run(transitions.finish(held.id, held.fence, shown={}, ttl=600, kind="blocked"))
+    row = f"r:{job.request}"
+    assert await world.app.redis.zscore(keys.DUE(), row) is None
+    await anna.unblock()
+    await world.settled()
+    assert await world.app.redis.zscore(keys.DUE(), row) is not None
 
 
 async def test_surprise_is_one_picture_for_two_taps(world: World) -> None:

@@ -6,6 +6,8 @@ import hashlib
 
 from src.jobs import Job, keys, new_id
 from src.sandbox.telegram import Message, Person
+from src.telegram import keyboards
+from src.telegram.i18n import get_texts
 from src.telegram.keyboards import OfJob, OfRequest
 from tests.bot.bot_world import World, image, png
 
@@ -124,12 +126,46 @@ async def test_a_stray_placeholder_is_removed_when_it_is_touched(world: World) -
     [job] = await world.active(anna.id)
     request = await world.request_of(job)
     # A process that died between sending and the ledger leaves such a message.
-    stray = await world.bot.send_message(anna.id, "placeholder", reply_markup=None)
-    message = await anna.wait_for(lambda m: m.message_id == stray.message_id)
-    tap = await anna.tap_data(message, OfRequest(what="cancel", id=request.id).pack())
-    assert "Cancelled" in (await tap.answered())["text"]
-    await anna.wait_until(lambda messages: stray.message_id not in [m.message_id for m in messages])
+    markup = keyboards.placeholder(get_texts().translator("en"), request.id)
+    for touch in ("answer", "tap"):
+        stray = await world.bot.send_message(anna.id, "placeholder", reply_markup=markup)
+        message = await anna.wait_for(lambda m, stray=stray: m.message_id == stray.message_id)
+        if touch == "answer":
+            await anna.send_text("what about it?", reply_to=message)
+        else:
+            assert "Cancelled" in (await (await anna.tap(message, "Cancel")).answered())["text"]
+        await anna.wait_until(lambda messages, message=message: message.deleted)
     assert not placeholder.deleted
+    assert not (await world.request_of(job)).strays
+
+
+async def test_a_placeholder_that_nobody_knew_of_counts_once_it_is_touched(world: World) -> None:
+    anna = world.sandbox.person()
+    placeholder = await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    # Its sender died before it could note it.
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages")
+    assert "Cancelled" in (await (await anna.tap(placeholder, "Cancel")).answered())["text"]
+    assert (await world.request_of(job)).messages == (placeholder.message_id,)
+    await world.told(job)
+    assert "Nothing was drawn" in placeholder.text
+
+
+async def test_what_still_promises_what_is_over_is_looked_after_once_it_is_touched(world: World) -> None:
+    anna = world.sandbox.person()
+    placeholder = await anna.reply_after(await anna.send_text("a fox"))
+    [job] = await world.active(anna.id)
+    words, markup = placeholder.text, keyboards.placeholder(get_texts().translator("en"), job.request)
+    await world.failed(job, "timeout")
+    await world.bot.edit_message_text(
+        words, chat_id=anna.id, message_id=placeholder.message_id, reply_markup=markup
+    )
+    for known in (True, False):
+        if not known:
+            await world.app.redis.delete(keys.REQUEST(job.request))
+        await (await anna.tap(placeholder, "Cancel")).answered()
+        row = f"r:{job.request}"
+        assert (await world.app.redis.zrem(keys.DUE(), row) == 1, placeholder.deleted) == (known, not known)
 
 
 async def test_what_telegram_forgot_is_sent_anew(world: World) -> None:

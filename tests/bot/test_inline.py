@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 import pytest
 from aiogram.exceptions import TelegramNetworkError
@@ -231,9 +230,13 @@ async def test_progress_that_comes_late_does_not_hide_the_picture(world: World) 
     anna = world.sandbox.person("Anna")
     message = await sent(world, anna, "a fox")
     [job] = await world.active(anna.id)
-    request, soon = await world.request_of(job), Estimate(None, 20, 40)
+    request, soon = await world.request_of(job), Estimate(None, 200, 400)
     await world.finished(job, image())
+    assert not await world.messages.progress(request, [job], [soon])
+    world.let_changes_cross()
     await world.messages.progress(request, [job], [soon])
+    assert await world.app.redis.zscore(keys.DUE(), f"r:{request.id}") is not None
+    await world.messages.end(await world.request_of(job), await world.app.ledger.jobs([job.id]))
     assert message.has_photo
     assert message.button("Draw more")
     assert "a fox" in message.text
@@ -241,15 +244,7 @@ async def test_progress_that_comes_late_does_not_hide_the_picture(world: World) 
     message = await sent(world, anna, "a bear")
     [job] = await world.active(anna.id)
     request = await world.request_of(job)
-    running = await world.made(job)
-    real: Any = world.app.ledger.shown
-
-    async def shown(*said: str) -> None:
-        await real(*said)
-        assert (await world.app.ledger.job(running.id)).state is State.READY
-        await world.app.redis.hset(keys.JOB(running.id), "state", "delivering")
-
-    world.messages._ledger.shown = shown  # type: ignore[method-assign]
+    await world.made(job)
     await world.messages.progress(request, [job], [Estimate(None, 200, 400)])
     assert (await world.request_of(job)).changing
 

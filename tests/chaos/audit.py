@@ -11,7 +11,10 @@ from src.sandbox.telegram import Message, Person
 from src.sandbox.traces import orphans
 from src.telemetry.job_spans import trace_id
 from tests.chaos.money import audit_money
+from tests.chaos.sends import Sends
 from tests.system import System
+
+_OUTCOMES = ("ready", "failed", "cancelled")
 
 
 @dataclass(slots=True)
@@ -33,9 +36,13 @@ class Verdict:
         unknown: submits whose fate nobody could know. paid_twice: generations paid beyond the first of
             their job, all of them counted as unknown. paid_unshown: jobs that were paid and not shown,
             by the reason the person was told.
-        strays: placeholders that promise something for ever.
+        strays: placeholders that promise something for ever. unknowable: those of them of which no process can know
+            (`tests.chaos.sends`); their buttons take them away. unreachable: those whose person has blocked the bot,
+            which may then change nothing.
         orphans: spans with a parent that nobody has, in `cut_traces` traces.
         money: payments, refunds, and pictures that were paid for.
+        slowest, latest: the longest time from asking to a job's end, and until its picture was made or it was known that
+            none will be, in seconds.
         traces: ids of the jobs' traces, with the number of jobs in each.
     """
 
@@ -45,13 +52,15 @@ class Verdict:
     unknown: int = 0
     paid_twice: int = 0
     paid_unshown: Counter[str] = field(default_factory=Counter)
-    strays: int = 0
+    unknowable: int = 0
+    unreachable: int = 0
     spans: int = 0
     orphans: int = 0
     cut_traces: int = 0
     money: Counter[str] = field(default_factory=Counter)
     traces: Counter[str] = field(default_factory=Counter)
     slowest: float = 0.0
+    latest: float = 0.0
     complaints: list[str] = field(default_factory=list)
 
     def blame(self, kind: str, prompt: str, words: str) -> None:
@@ -73,10 +82,13 @@ class Verdict:
             "paid twice, and counted so": str(self.paid_twice),
             "paid twice in silence": str(self.wrongs["paid twice"]),
             "paid and not shown": ", ".join(unshown) or "0",
-            "stray placeholders": str(self.strays),
+            "stray placeholders": str(self.wrongs["stray"]),
+            "sent, and unknowable": str(self.unknowable),
+            "left behind a block": str(self.unreachable),
             "paid for": ", ".join(f"{number} {name}" for name, number in self.money.items()) or "nothing",
             "money that does not add up": str(self.wrongs["money"]),
             "orphans": f"{self.orphans} of {self.spans} spans, in {self.cut_traces} traces",
+            "latest picture made, or given up": f"{self.latest:.1f} s",
             "slowest job": f"{self.slowest:.1f} s",
         }
         return [
@@ -87,13 +99,13 @@ class Verdict:
         ]
 
 
-async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
+async def audit(system: System, asked: Sequence[Asked], sends: Sends) -> Verdict:
     """Look at everything once the system is at rest."""
     verdict = Verdict(jobs=len(asked))
     system.kie.bill()
     for wish in asked:
         jobs = await system.jobs_of(wish.person)
-        _judge(system, wish, jobs, verdict)
+        _judge(system, wish, jobs, sends, verdict)
         for job in jobs:
             verdict.traces[trace_id(job)] += 1
             trace = system.traces.trace(trace_id(job))
@@ -107,7 +119,7 @@ async def audit(system: System, asked: Sequence[Asked]) -> Verdict:
     return verdict
 
 
-def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -> None:
+def _judge(system: System, wish: Asked, jobs: Sequence[Job], sends: Sends, verdict: Verdict) -> None:
     """Count how a wish ended, and what is wrong with it."""
     said = [m for m in wish.person.messages if m.from_bot and m.message_id > wish.since]
     if len(jobs) != 1:
@@ -123,8 +135,12 @@ def _judge(system: System, wish: Asked, jobs: Sequence[Job], verdict: Verdict) -
     if not job.ended:
         verdict.blame("lost", wish.prompt, f"never ended: {job.state}, {job.story}")
         return
-    verdict.slowest = max(verdict.slowest, _seconds(job))
-    verdict.strays += sum(_promises(message, job) for message in said)
+    verdict.slowest = max(verdict.slowest, _seconds(job.story.split()[-1]))
+    outcome = next(note for note in job.story.split() if note.partition("@")[0] in _OUTCOMES)
+    verdict.latest = max(verdict.latest, _seconds(outcome))
+    for message in said:
+        if _promises(message, job):
+            _judge_stray(wish, message, job, sends, verdict)
     pictures = [m for m in said if is_picture(m)]
     if len(pictures) > 1 or any(len(m.pictures) > 1 for m in pictures):
         verdict.blame("doubled", wish.prompt, f"shown {len(pictures)} messages with pictures: {job.story}")
@@ -154,6 +170,17 @@ def _judge_bill(charged: int, job: Job, wish: Asked, verdict: Verdict) -> None:
         verdict.blame("paid twice", wish.prompt, f"{charged} times, counted {job.unknown}: {job.story}")
 
 
+def _judge_stray(wish: Asked, message: Message, job: Job, sends: Sends, verdict: Verdict) -> None:
+    chat = wish.person.chat
+    if sends.unknowable(chat.id, message.message_id):
+        verdict.unknowable += 1
+    elif chat.blocked:
+        verdict.unreachable += 1
+    else:
+        sent = "; ".join(sends.history(chat.id))
+        verdict.blame("stray", wish.prompt, f"message {message.message_id} promises on: {job.story}; {sent}")
+
+
 def _is_told(said: Sequence[Message], job: Job) -> bool:
     return any(job.id in str(button.get("callback_data")) for m in said for button in m.buttons)
 
@@ -163,6 +190,7 @@ def _promises(message: Message, job: Job) -> bool:
     return any(f"cancel:{job.request}" in str(button.get("callback_data")) for button in message.buttons)
 
 
-def _seconds(job: Job) -> float:
-    at = job.story.rpartition("@")[2]
+def _seconds(note: str) -> float:
+    """When a note of a story was made."""
+    at = note.rpartition("@")[2]
     return int(at) / 1000 if at.isdigit() else 0.0

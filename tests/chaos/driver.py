@@ -27,6 +27,7 @@ from tests.chaos.audit import Asked, Verdict, audit, is_picture
 from tests.chaos.faults import FAULTS, KIE_KEY, RABBITMQ_FAULTS, Event, schedule
 from tests.chaos.machine import family, with_own_clock
 from tests.chaos.money import OWNER, SELLING, buy
+from tests.chaos.sends import Sends
 from tests.servers import RabbitAt, serving
 from tests.system import System
 
@@ -119,7 +120,8 @@ class Chaos:
         self._numbers = itertools.count(1)
         self._watching: list[asyncio.Task[None]] = []
         self._recovering: list[asyncio.Task[None]] = []
-        system.middlewares.append(self._collector())
+        self._sends = Sends(system)
+        system.middlewares += [self._collector(), self._sends.middleware()]
 
     async def start(self) -> None:
         self._people = [self.system.person(f"Person {number}") for number in range(self._jobs)]
@@ -151,7 +153,7 @@ class Chaos:
         await cancel_all([supervising, *self._recovering])
         for part in self.system.parts:
             await self._stop(part)
-        self.report.verdict = await audit(self.system, self._asked)
+        self.report.verdict = await audit(self.system, self._asked, self._sends)
         return self.report
 
     # What faults ask for
@@ -163,6 +165,7 @@ class Chaos:
             # Stopped, it takes nothing more while we look at what it holds.
             self.system.kill(part, signal.SIGSTOP)
             held = await self._held_by(part)
+        self._sends.killed(part)
         await self.system.killed(part)
         self._watching += [asyncio.create_task(self._taken_over(job, time.monotonic())) for job in held]
         await self._start(kind)
@@ -210,7 +213,8 @@ class Chaos:
     async def _inject(self, event: Event) -> None:
         self.report.faults[event.kind] += 1
         # Redis may be away already, by another fault; a part may be gone, by another kill.
-        with suppress(RedisError, OSError, LookupError):
+        away = self._sends.ledger_away() if event.kind.startswith("Redis") else nullcontext()
+        with suppress(RedisError, OSError, LookupError), away:
             await (FAULTS | RABBITMQ_FAULTS)[event.kind](self, event)
         self._recovering.append(asyncio.create_task(self._recovers(event, time.monotonic())))
 

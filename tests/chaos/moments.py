@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import psutil
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from src.jobs import ledger
-from tests.chaos.machine import family
+from tests.chaos.sends import sender
 from tests.system import System
 
 Action = Callable[[str], Awaitable[None]]
@@ -112,7 +111,7 @@ class Moments:
         @web.middleware
         async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
             armed = [a for a in self._armed if not a.sha and a.moment.where in request.path]
-            part = self._sender(request) if armed else ""
+            part = sender(self._system, request) if armed else ""
             armed = [a for a in armed if part.startswith(a.moment.by)]
             for here in armed:
                 if here.moment.when == "before" and here in self._armed:
@@ -130,16 +129,6 @@ class Moments:
             return response
 
         return catch
-
-    def _sender(self, request: web.Request) -> str:
-        assert request.transport is not None
-        port = request.transport.get_extra_info("peername")[1]
-        for name in self._system.parts:
-            for process in family(self._system.pid(name)):
-                with suppress(psutil.Error):
-                    if any(c.laddr.port == port for c in process.net_connections("tcp")):
-                        return name
-        return ""
 
     # Scripts
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -141,6 +141,25 @@ async def test_dies(pool: Pool, moment: Moment, submits: int) -> None:
     names = [span.name for span in await system.whole_trace(job_spans.trace_id(job))]
     assert names.count("job") == 1
     assert sum(name.startswith("generate_content") for name in names) == 1
+    # A placeholder that nobody could note is taken away by its own button.
+    for stray in [m for m in ann.messages if m.from_bot and not m.has_photo]:
+        await (await ann.tap(stray, "Cancel")).answered()
+        await ann.wait_until(lambda messages, stray=stray: stray not in messages)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_placeholder_is_noted_however_often_the_ledger_breaks_off(
+    pool: Pool, when: Literal["before", "after"]
+) -> None:
+    async def break_off(part: str) -> None:
+        """The connection ends there; the process lives."""
+
+    broken = [pool.moments.at(Moment("lua:placed", when, "bot"), break_off) for _ in range(3)]
+    ann = pool.system.person()
+    await ann.send_text(f"#slow broken off {when}")
+    await one_picture(pool.system, ann)
+    assert all(moment.is_set() for moment in broken)
+    assert len([m for m in ann.messages if m.from_bot]) == 1
 
 
 async def one_picture(system: System, person: Person) -> Job:

@@ -129,6 +129,16 @@ async def test_sigterm_ends_a_worker_whose_threads_do_not_end(tmp_path: Path) ->
         await system.picture(ann)
 
 
+@pytest.mark.soak
+async def test_sigterm_ends_a_worker_in_whose_thread_a_call_hangs(tmp_path: Path) -> None:
+    async with running(tmp_path, start=False, **FAST) as system:
+        await system.start_worker(module="tests.chaos.leaving")
+        await system.until(lambda: system.is_up("worker"))
+        started = time.monotonic()
+        assert await system.stop("worker") == 0
+        assert time.monotonic() - started < 21
+
+
 async def test_a_worker_whose_consumer_has_died_is_ended(tmp_path: Path) -> None:
     async with running(tmp_path, start=False, **FAST) as system:
         await system.start_worker(module="tests.chaos.dying")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from itertools import count
 from pathlib import Path
@@ -90,3 +91,38 @@ async def _restart_all(
 async def _all_delivered(system: System, people: list[Person]) -> bool:
     jobs = [job for person in people for job in await system.jobs_of(person)]
     return len(jobs) == len(people) and all(job.state is State.DELIVERED for job in jobs)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("hangs", ["nothing", "Redis", "Redis is gone", "Telegram", "provider", "all"])
+async def test_a_worker_that_is_told_to_end_does_whatever_hangs(tmp_path: Path, hangs: str) -> None:
+    env = {"RATE_LIMIT": "100", "LEASE": "3", "KIE_RATE": "50", "PROGRESS_INTERVAL": "1"}
+    async with running(tmp_path, start=False, **env) as system:
+        await system.start_worker("worker", threads=8)
+        await system.start_bot("bot")
+        await system.until(lambda: system.is_up("worker"))
+        if hangs in ("Telegram", "all"):
+            system.telegram.faults.add("slow", "editMessageMedia", times=None, seconds=60)
+            system.telegram.faults.add("slow", "sendMessage", times=10, seconds=60)
+        if hangs in ("provider", "all"):
+            system.faults.add("hang", times=20, path="/createTask")
+        people = [system.person(f"Person {number}") for number in range(30)]
+        for person in people:
+            await person.send_text("a picture")
+        await system.until(lambda: sum(system.kie.audit.submits.values()) >= 8)
+        redis = system.redis_process.process
+        assert redis is not None
+        if hangs in ("Redis", "all"):
+            redis.send_signal(signal.SIGSTOP)
+        elif hangs == "Redis is gone":
+            system.redis_process.kill()
+        started = time.monotonic()
+        code = await system.stop("worker", grace=40)
+        took = time.monotonic() - started
+        print(f"{hangs}: {code} after {took:.1f} s", system.log_of("worker")[-1500:])
+        if hangs in ("Redis", "all"):
+            redis.send_signal(signal.SIGCONT)
+        elif hangs == "Redis is gone":
+            await asyncio.to_thread(system.redis_process.start)
+        assert (code, took < 20) == (0, True)

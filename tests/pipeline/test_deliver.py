@@ -112,12 +112,11 @@ async def test_of_two_workers_placeholders_one_stays_and_counts(
     request, ledger, both_go = await world.request_of(job), world.app.ledger, asyncio.Barrier(2)
     original = ledger.sending
 
-    async def sending(request_id: str, count: int = 1) -> None:
+    async def sending(request_id: str, **how: bool) -> bool:
         # When each has looked at the ledger, and neither has sent anything.
-        if count > 0:
-            async with asyncio.timeout(40):
-                await both_go.wait()
-        await original(request_id, count)
+        async with asyncio.timeout(40):
+            await both_go.wait()
+        return await original(request_id, **how)
 
     monkeypatch.setattr(ledger, "sending", sending)
     before = world.sandbox.audit.by_method["sendMessage"]
@@ -249,6 +248,7 @@ async def test_a_change_that_arrives_after_the_end_does_not_have_the_last_word(
     status = _shown(anna)[-1]
     # The bot's change is on its way when the last job ends.
     await world.app.ledger.changing(before.id)
+    world.let_changes_cross()
     for job in jobs:
         ending = transitions.fail(job.id, None, kind="upstream", cap=9)
         assert (await world.app.ledger.run(ending)).done
@@ -284,18 +284,66 @@ async def test_the_ledger_knows_of_a_change_whose_fate_nobody_knows(
     assert (await world.request_of(jobs[0])).changing is unknown
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_no_change_goes_out_once_the_end_was_said(
+    world: World, worker: Callable[[Any], Work], count: int
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, count)
+    before = await world.request_of(jobs[0])
+    for job in jobs:
+        await world.app.ledger.run(transitions.fail(job.id, None, kind="upstream", cap=9))
+        await _show(work, job)
+    edits = world.sandbox.audit.by_method["editMessageText"]
+    assert not await world.messages.progress(before, jobs, [Estimate(None, 100, 300)] * count)
+    assert world.sandbox.audit.by_method["editMessageText"] == edits
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_an_end_that_a_change_has_hidden_is_said_again_however_often_it_takes(
+    world: World, worker: Callable[[Any], Work], count: int
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, count)
+    before = await world.request_of(jobs[0])
+    status = _shown(anna)[-1]
+    for job in jobs:
+        await world.app.ledger.run(transitions.fail(job.id, None, kind="upstream", cap=9))
+        await _show(work, job)
+    last_words = status.text
+    if count == 2:
+        await world.app.ledger.closed(before.id)
+    world.let_changes_cross()
+    assert await world.messages.progress(before, jobs, [Estimate(None, 100, 300)] * count)
+    assert status.text != last_words
+    world.sandbox.faults.add("500", "editMessageText", times=2)
+    for _ in range(3):
+        assert status.text != last_words
+        await _looked_after(world, work, before.id, -60)
+    assert status.text == last_words
+    assert await world.app.redis.zscore("imagebot:due", f"r:{before.id}") is None
+
+
 async def test_what_could_not_be_deleted_is_deleted_later(
-    world: World, worker: Callable[[Any], Work]
+    world: World, worker: Callable[[Any], Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna, work = world.sandbox.person(), worker(OpenGates())
     jobs, _ = await world.asked(anna, 2)
     counts = _shown(anna)
     request = await world.request_of(jobs[0])
-    world.sandbox.faults.add("500", "deleteMessages")
     again = replace(request, messages=())
-    await world.messages.placeholders.place(again, jobs, [Estimate(None, 20, 40)] * 2)
-    assert len(_shown(anna)) == 2 * len(counts)
-    assert len((await world.request_of(jobs[0])).strays) == 3
+
+    async def sending(request_id: str, **_: bool) -> bool:
+        # As if it had been sent before there was one.
+        await world.app.redis.hincrby("imagebot:request:" + request_id, "sendings", 1)
+        return True
+
+    monkeypatch.setattr(world.app.ledger, "sending", sending)
+    world.sandbox.faults.add("500", "deleteMessages", times=2)
+    for number in (1, 2):
+        await world.messages.placeholders.place(again, jobs, [Estimate(None, 20, 40)] * 2)
+        assert len(_shown(anna)) == (1 + number) * len(counts)
+        assert len((await world.request_of(jobs[0])).strays) == 3 * number
     await _looked_after(world, work, request.id, 10)
     assert _shown(anna) == counts
     now = await world.request_of(jobs[0])

@@ -126,7 +126,7 @@ async def test_news_reaches_who_has_seen_a_preview(world: World, came: bool) -> 
     else:
         await world.app.ledger.changing(request.id, preview=True)
     seen, request = placeholder.media, await world.request_of(job)
-    assert (request.previewed, request.changing) == (True, True)
+    assert (request.previewed, request.changing) == (True, not came)
     on_time, late = Estimate(None, 5, 10), estimate([5.0], place=None, running=1, cap=1, elapsed=300.0)
     assert not await world.messages.progress(request, [job], [on_time])
     assert await world.messages.progress(request, [job], [late])
@@ -138,9 +138,9 @@ async def test_news_reaches_who_has_seen_a_preview(world: World, came: bool) -> 
     assert placeholder.media == seen
     # Words that arrived say nothing of a preview whose fate nobody knows.
     request = await world.request_of(job)
-    assert (request.previewed, request.changing) == (True, True)
+    assert (request.previewed, request.changing) == (True, not came)
     await world.failed(job, "timeout")
-    assert await world.app.redis.zscore(keys.DUE(), f"r:{request.id}") is not None
+    assert (await world.app.redis.zscore(keys.DUE(), f"r:{request.id}") is None) is came
 
 
 async def test_words_that_cross_the_picture_do_not_stay_under_it(world: World, worker: Worker) -> None:
@@ -151,7 +151,11 @@ async def test_words_that_cross_the_picture_do_not_stay_under_it(world: World, w
     await shown(work, job)
     picture, words = placeholder.media, placeholder.text
     late = estimate([5.0], place=None, running=1, cap=1, elapsed=300.0)
+    assert not await world.messages.progress(request, [job], [late])
+    world.let_changes_cross()
     assert await world.messages.progress(request, [job], [late])
+    assert placeholder.text != words
+    await deliver.close(work, request.id)
     assert (placeholder.media, placeholder.text) == (picture, words)
     assert placeholder.button("Variation")
 
@@ -209,21 +213,27 @@ async def test_a_preview_that_arrives_after_the_picture_does_not_stay(world: Wor
     picture = placeholder.media
     assert job.state is State.DELIVERED
     # What was sent first arrives last; or a process that stood still goes on.
-    await world.messages.preview(job, replace(await world.request_of(job), previewed=False), image())
+    request = replace(await world.request_of(job), previewed=False)
+    await world.messages.preview(job, request, image())
     assert placeholder.media == picture
-    assert placeholder.button("Variation")
-    request = await world.request_of(job)
-    assert request.changing
+    world.let_changes_cross()
+    await world.messages.preview(job, request, image())
+    assert placeholder.media != picture
+    assert await world.app.redis.zscore(keys.DUE(), f"r:{request.id}") is not None
     await deliver.close(work, request.id)
     assert placeholder.media == picture
+    assert placeholder.button("Variation")
     assert not (await world.request_of(job)).changing
 
 
-async def test_a_preview_that_crosses_a_failure_does_not_hide_it(world: World) -> None:
+async def test_a_preview_that_crosses_a_failure_does_not_hide_it(world: World, worker: Worker) -> None:
     job, placeholder = await ordered(world)
     request = await world.request_of(job)
     await world.failed(job, "timeout")
+    world.let_changes_cross()
     await world.messages.preview(job, request, image())
+    assert "took too long" not in placeholder.text
+    await deliver.close(worker(OpenGates()), request.id)
     assert "took too long" in placeholder.text
 
 

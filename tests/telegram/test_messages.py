@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from aiogram.exceptions import TelegramNetworkError, TelegramRetryAfter
 
-from src.jobs import State
+from src.jobs import State, keys
 from src.jobs.estimate import Estimate
 from src.providers.base import ImageBytes
 from src.telegram.client import Undeliverable
@@ -137,6 +137,8 @@ async def test_a_person_who_blocked_the_bot_cannot_be_reached(world: World, step
     request = await world.request_of(job)
     unplaced = replace(request, messages=())
     anna.chat.blocked = True
+    if step == "place":
+        await world.app.redis.hdel(keys.REQUEST(job.request), "messages")
     steps = {
         "picture": lambda: world.messages.picture(job, request, image()),
         "notice": lambda: world.messages.notice(job, request),

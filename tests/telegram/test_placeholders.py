@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiogram.exceptions import TelegramBadRequest, TelegramNetworkError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
-from src.jobs import keys
+from src.jobs import keys, transitions
 from src.jobs.estimate import Estimate
+from src.jobs.transitions import Transition
 from src.telegram.client import Undeliverable
+from src.telegram.throttle import Throttle, priority
 from tests.bot.bot_world import World, image
+from tests.limits.busy import busy
 
 SOON = Estimate(None, 20, 40)
 
@@ -28,12 +34,128 @@ async def test_a_picture_without_placeholder_brings_its_own(world: World) -> Non
     assert shown.has_photo
 
 
-async def test_of_two_placeholders_the_later_is_taken_back(world: World) -> None:
+async def test_none_is_sent_where_there_is_one_or_the_end_is_said(world: World) -> None:
     anna = world.sandbox.person()
     [job], placeholder = await world.asked(anna)
-    request = await world.request_of(job)
-    await world.messages.placeholders.place(replace(request, messages=()), [job], [SOON])
+    before = replace(await world.request_of(job), messages=())
+    await world.messages.placeholders.place(before, [job], [SOON])
+    await world.failed(job, "timeout")
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages")
+    await world.messages.placeholders.place(before, [job], [SOON])
     assert [m.message_id for m in anna.messages if m.from_bot] == [placeholder.message_id]
+    assert not (await world.request_of(job)).may_have_stray
+
+
+class _Died(BaseException):
+    """What a process leaves undone that is killed there."""
+
+
+class Away:
+    """A ledger that can be told nothing of a placeholder, `times` times."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, error: RedisError, times: int) -> None:
+        ledger, self.left = world.app.ledger, times
+        original = ledger.run
+
+        async def run(transition: Transition[Any]) -> Any:
+            if transition.script in ("placed", "moved", "strays") and self.left:
+                self.left -= 1
+                raise error
+            return await original(transition)
+
+        async def take(*_: object) -> None:
+            # Nor can anybody be asked for a turn.
+            if self.left < times:
+                raise error
+
+        monkeypatch.setattr(ledger, "run", run)
+        monkeypatch.setattr(Throttle, "_take", take)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("stays_away", [False, True])
+async def test_what_the_ledger_could_not_be_told_of_is_told_later_or_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, stays_away: bool, count: int
+) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, count)
+    await world.app.redis.hdel(keys.REQUEST(jobs[0].request), "messages", "status_message", "sendings")
+    before, request = len(anna.messages), await world.request_of(jobs[0])
+    error = ResponseError("a wrong kind of value") if stays_away else RedisConnectionError("away")
+    Away(world, monkeypatch, error, 1)
+    placing = world.messages.placeholders.place(request, jobs, [SOON] * count)
+    if stays_away:
+        with pytest.raises(RedisError):
+            await placing
+    else:
+        await placing
+    sent = tuple(message.message_id for message in anna.messages[before:])
+    kept = await world.request_of(jobs[0])
+    assert (*kept.messages, *([kept.status_message] if kept.status_message else [])) == sent
+    assert bool(sent) is not stays_away
+
+
+@pytest.mark.parametrize("what", ["place", "replace"])
+async def test_what_telegram_has_taken_is_noted_though_its_process_is_told_to_end(
+    world: World, what: str
+) -> None:
+    anna = world.sandbox.person()
+    [job], placeholder = await world.asked(anna)
+    placeholders, key = world.messages.placeholders, keys.REQUEST(job.request)
+    await world.app.redis.hdel(key, "sendings", *(["messages"] if what == "place" else []))
+    request = await world.request_of(job)
+    world.sandbox.faults.add("slow", "sendMessage", seconds=0.3)
+    sending: asyncio.Task[Any] = asyncio.create_task(
+        placeholders.place(request, [job], [SOON]) if what == "place" else placeholders.replace(job, request)
+    )
+    async with asyncio.timeout(40):
+        while await world.app.redis.hget(key, "sendings") != "1":
+            await asyncio.sleep(0.01)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await placeholders.finish(40)
+    [shown] = [m for m in anna.messages if m.from_bot and m.message_id != placeholder.message_id]
+    assert (await world.request_of(job)).messages == (shown.message_id,)
+
+
+async def test_what_waits_for_its_turn_is_not_sent_once_its_process_is_told_to_end(world: World) -> None:
+    anna = world.sandbox.person()
+    [job], _ = await world.asked(anna)
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "sendings")
+    request, before = await world.request_of(job), world.sandbox.audit.by_method["sendMessage"]
+    await busy(world.app.redis, 20)
+    with priority("answer", patience=60):
+        sending = asyncio.create_task(world.messages.placeholders.place(request, [job], [SOON]))
+    await asyncio.sleep(0)
+    await world.messages.placeholders.finish(40)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert world.sandbox.audit.by_method["sendMessage"] == before
+    assert (await world.request_of(job)).sendings == 0
+
+
+async def test_the_tiles_of_an_album_whose_process_died_before_its_words_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = world.sandbox.person()
+    [job, other], _ = await world.asked(anna, 2)
+    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "status_message", "sendings")
+    before, request = len(anna.messages), await world.request_of(job)
+
+    async def dies(*_: object) -> None:
+        raise _Died
+
+    monkeypatch.setattr(world.messages.placeholders, "_send_under_album", dies)
+    sending = asyncio.create_task(world.messages.placeholders.place(request, [job, other], [SOON] * 2))
+    await asyncio.wait({sending})
+    tiles = anna.messages[before:]
+    kept = await world.request_of(job)
+    assert kept.strays == tuple(tile.message_id for tile in tiles)
+    assert await world.app.redis.zscore(keys.DUE(), f"r:{kept.id}") is not None
+    await world.messages.placeholders.take_back_strays(kept)
+    assert all(tile.deleted for tile in tiles)
+    assert not (await world.request_of(job)).strays
 
 
 @pytest.mark.parametrize(("fault", "says_so"), [("timeout_after_commit", True), ("403", False)])
@@ -88,3 +210,17 @@ async def test_an_album_without_its_words_is_taken_back_or_said_not_to_count(
     assert len(anna.messages) - first == (0 if taken_back else 2)
     await world.messages.placeholders.place(await world.request_of(job), [job, other], [SOON] * 2)
     assert ("this one counts" in anna.messages[-1].text) is not taken_back
+
+
+async def test_a_tap_takes_nothing_away_of_an_album_that_is_being_sent(world: World) -> None:
+    anna = world.sandbox.person()
+    [job, _], _ = await world.asked(anna, 2)
+    sent = await world.request_of(job)
+    assert sent.status_message is not None
+    await world.app.redis.hdel(keys.REQUEST(sent.id), "messages", "status_message")
+    await world.messages.placeholders.found(await world.request_of(job), sent.status_message)
+    assert (await world.request_of(job)).strays == (sent.status_message,)
+    placed = transitions.placed(sent.id, sent.messages, sent.status_message)
+    assert (await world.app.ledger.run(placed)).ours
+    assert (await world.request_of(job)).strays == ()
+    assert not any(message.deleted for message in anna.messages)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import structlog
 from aiogram import Bot, Router
 from aiogram.enums import ChatType
-from aiogram.exceptions import TelegramBadRequest
 from aiogram.fsm.context import FSMContext
 from aiogram.types import CallbackQuery, InaccessibleMessage, InlineKeyboardMarkup, Message
 
@@ -56,7 +55,6 @@ async def of_request(
         return
     if callback_data.what == "cancel":
         await callback.answer(say(await cancel(app, request)))
-        await _remove_if_stray(bot, message, request)
         return
     jobs = await app.ledger.jobs(request.jobs)
     if not jobs:
@@ -159,17 +157,6 @@ async def cancel(app: App, request: Request) -> str:
     if any(ending.before in (State.DELIVERING, State.READY) for ending in endings):
         return "toast-too-late"
     return "toast-over"
-
-
-async def _remove_if_stray(bot: Bot, message: Message | object, request: Request) -> None:
-    """A second placeholder, from a process that died before the ledger knew of it: take it away."""
-    if isinstance(message, Message) and request.messages:
-        known = (*request.messages, request.status_message)
-        if message.message_id not in known:
-            try:
-                await message.delete()
-            except TelegramBadRequest:
-                log.info("stray placeholder stays", request_id=request.id)
 
 
 async def _draw(

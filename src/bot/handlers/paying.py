@@ -189,7 +189,7 @@ async def refunded(message: Message, app: App, say: Translator, update_id: int) 
     """Telegram says that a payment was given back."""
     told = message.refunded_payment
     assert told is not None
-    counted = await app.commit(
+    counted = await app.ledger.commit(
         credit.refunded(
             told.telegram_payment_charge_id,
             str(message.chat.id),
@@ -326,7 +326,7 @@ async def refund(
             await message.answer(say("refund-not"))
             return
     back = credit.refunded(charge, known.user, stars=known.stars, teller=f"admin {update_id}")
-    counted = await app.commit(back)
+    counted = await app.ledger.commit(back)
     log.info("refunded", charge_id=charge, stars=known.stars, pictures=counted.pictures)
     await note(app, message, update_id, "refund", known.user, f"⭐ {known.stars} {charge}")
     said = {"stars": known.stars, "user": known.user, "pictures": counted.pictures, "bought": counted.bought}

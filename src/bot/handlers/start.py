@@ -20,6 +20,8 @@ from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import Translator
 
+# Of a person's requests, looked at when they let the bot write again.
+_LATELY = 20
 _OUTSIDE = frozenset({ChatMemberStatus.LEFT, ChatMemberStatus.KICKED})
 # What Telegram itself says in a chat; everything else came from a person who may wait for an answer.
 _SERVICE = frozenset(
@@ -64,6 +66,20 @@ async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None
             await admission.cancel(app, job.id, None)
 
 
+async def unblocked(event: ChatMemberUpdated, app: App) -> None:
+    """The bot may write to the person again: what it left behind promises nothing that is over."""
+    user = str(event.from_user.id)
+    for request in await app.ledger.requests(await app.ledger.history(user, _LATELY)):
+        jobs = await app.ledger.jobs(request.jobs)
+        if (
+            request.messages
+            and jobs
+            and all(job.ended for job in jobs)
+            and not all(job.shown for job in jobs)
+        ):
+            await app.ledger.close_now(request.id)
+
+
 async def of_group(event: ChatMemberUpdated, app: App, bot: Bot, chats: Chats, say: Translator) -> None:
     """What the bot is in a group has changed: say hello and what is missing, or draw nothing more for it."""
     chat = event.chat.id
@@ -104,6 +120,9 @@ def make_router() -> Router:
     router.message.register(help_, Command("help"))
     router.my_chat_member.register(
         blocked, F.chat.type == ChatType.PRIVATE, F.new_chat_member.status == ChatMemberStatus.KICKED
+    )
+    router.my_chat_member.register(
+        unblocked, F.chat.type == ChatType.PRIVATE, F.new_chat_member.status == ChatMemberStatus.MEMBER
     )
     router.my_chat_member.register(of_group, F.chat.type != ChatType.PRIVATE)
     router.message.register(migrated, F.migrate_to_chat_id | F.migrate_from_chat_id)

@@ -39,6 +39,28 @@ local function told(f, attempt)
   return out
 end
 
+-- How many of a request's jobs have not ended (one without a picture has when its person was told), without `but`.
+local function open_jobs(request, but)
+  local n = 0
+  for id in string.gmatch(redis.call('HGET', P .. 'request:' .. request, 'jobs') or '', '[^,]+') do
+    local f = id ~= but and fields(id, 'state', 'told')
+    if f and f.state ~= '' and f.state ~= 'delivered' and f.told ~= '1' then n = n + 1 end
+  end
+  return n
+end
+
+-- Messages of a request that do not count and are to be deleted: those `known`, without those that are `gone`; how many.
+-- Both are ids, separated by commas.
+local function set_strays(request, known, gone)
+  local left, seen = {}, {}
+  for id in string.gmatch(gone, '[^,]+') do seen[id] = true end
+  for id in string.gmatch(known, '[^,]+') do
+    if not seen[id] then left[#left + 1], seen[id] = id, true end
+  end
+  if #left > 0 then redis.call('HSET', request, 'strays', table.concat(left, ',')) else redis.call('HDEL', request, 'strays') end
+  return #left
+end
+
 -- A lease is live while its holder is named and the job is not due.
 local function leased(id, holder) return holder ~= '' and due_at(id) > NOW end
 

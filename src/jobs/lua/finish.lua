@@ -10,19 +10,7 @@ local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 't
   'ready', 'generation', 'forget', 'keep', 'kind')
 local request = P .. 'request:' .. f.request
 
--- How many other jobs of the request have not ended (an ended one was also told to the person).
-local function others_open()
-  if cjson.decode(f.spec).count == 1 then return 0 end
-  local r = redis.call('HMGET', request, 'jobs')
-  local n = 0
-  for other in string.gmatch(r[1] or '', '[^,]+') do
-    local o = other ~= id and fields(other, 'state', 'told')
-    if o and o.state ~= '' and o.state ~= 'delivered' and not ((o.state == 'failed' or o.state == 'cancelled') and o.told == '1') then
-      n = n + 1
-    end
-  end
-  return n
-end
+local function others_open() return cjson.decode(f.spec).count == 1 and 0 or open_jobs(f.request, id) end
 
 if f.told == '1' and f.fence == ARGV[2] then
   return {f.state, others_open(), NOW - tonumber(f.created)} -- called again: the first answer was lost

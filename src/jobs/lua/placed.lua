@@ -5,7 +5,7 @@
 --       4 what it says (empty: nothing to remember)  5 seconds that the person was told (empty: none)
 -- Returns {1, id, wake, id, wake, …} of the jobs that wait to be shown, or {0, messages, status message} as they are.
 local key = P .. 'request:' .. ARGV[1]
-local f = redis.call('HMGET', key, 'jobs', 'messages', 'status_message')
+local f = redis.call('HMGET', key, 'jobs', 'messages', 'status_message', 'strays')
 if not f[1] then return {0, '', ''} end
 -- The same ones again: the first answer was lost.
 local again = f[2] == ARGV[2] and (f[3] or '') == ARGV[3]
@@ -19,6 +19,10 @@ note('shown', ARGV[4])
 note('shown_at', ARGV[4] ~= '' and NOW or '')
 note('eta', ARGV[5])
 if not again then redis.call('HSET', key, unpack(changed)) end
+-- Of an album they may be noted as not counting before all of it is sent.
+if f[4] then set_strays(key, f[4], ARGV[2] .. ',' .. ARGV[3]) end
+-- It came after the end, which nobody has said in it.
+if open_jobs(ARGV[1]) == 0 then due('r:' .. ARGV[1], NOW) end
 local out = {1}
 for id in string.gmatch(f[1], '[^,]+') do
   local j = fields(id, 'state', 'told', 'holder', 'wake')

@@ -28,6 +28,9 @@ class CallRecord:
     method: str
     chat_id: int | None
     message_id: int | None
+    """The first, where it made several."""
+    messages: int
+    """How many it made or changed."""
     status: int
     error: str | None
     milliseconds: float
@@ -60,30 +63,32 @@ class Audit:
         bot_id: int,
         chat_id: int | None,
         message_id: int | None,
+        messages: int,
         status: int,
         error: str | None,
         seconds: float,
-    ) -> None:
+    ) -> CallRecord:
         self.total += 1
         self.by_method[call.method] += 1
         self.by_chat[chat_id, call.method] += 1
         self.by_status[call.method, status] += 1
+        record = CallRecord(
+            number=self.total,
+            at=time.time(),
+            bot_id=bot_id,
+            method=call.method,
+            chat_id=chat_id,
+            message_id=message_id,
+            messages=messages,
+            status=status,
+            error=error,
+            milliseconds=round(seconds * 1000, 2),
+            payload=_summary(call),
+            sha256=tuple(upload.sha256 for upload in call.uploads.values()),
+        )
         if self.keep:
-            self.calls.append(
-                CallRecord(
-                    number=self.total,
-                    at=time.time(),
-                    bot_id=bot_id,
-                    method=call.method,
-                    chat_id=chat_id,
-                    message_id=message_id,
-                    status=status,
-                    error=error,
-                    milliseconds=round(seconds * 1000, 2),
-                    payload=_summary(call),
-                    sha256=tuple(upload.sha256 for upload in call.uploads.values()),
-                )
-            )
+            self.calls.append(record)
+        return record
 
     def of(self, method: str | None = None, chat_id: int | None = None) -> Iterator[CallRecord]:
         """The kept calls, oldest first, of one method or one chat if given."""
