@@ -12,6 +12,7 @@ import pytest
 
 from src.sandbox.telegram import Person
 from tests.chaos.audit import Asked, audit
+from tests.chaos.sends import Sends
 from tests.servers import RedisAt, Sentinels
 from tests.system import System, running
 
@@ -57,7 +58,7 @@ async def test_nothing_is_lost_when_the_master_changes_under_load(
         asked = await asking
         # Whose picture does not come is for the audit to name.
         await asyncio.gather(*(system.picture(wish.person, 120) for wish in asked), return_exceptions=True)
-        verdict = await audit(system, asked)
+        verdict = await audit(system, asked, Sends(system))
     print("\n".join(verdict.lines()))
     assert verdict.complaints == []
     assert verdict.outcomes == {"delivered": _JOBS}
