@@ -13,7 +13,7 @@ import psutil
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from src.sandbox.telegram import CallRecord
+from src.sandbox.telegram.audit import CallRecord, recording
 from tests.chaos.machine import family
 from tests.system import System
 
@@ -88,11 +88,11 @@ class Sends:
             if not request.path.endswith(_SENDS):
                 return await handler(request)
             part = sender(self.system, request)
-            response = await handler(request)
-            call = self.system.telegram.called.get(request)
-            if call is not None and call.messages:
-                cut = request.transport is None or request.transport.is_closing()
-                self.seen.append(Send(call, part, 0.0 if cut else time.monotonic()))
+            with recording() as calls:
+                response = await handler(request)
+            cut = request.transport is None or request.transport.is_closing()
+            answered = 0.0 if cut else time.monotonic()
+            self.seen += [Send(call, part, answered) for call in calls if call.messages]
             return response
 
         return see

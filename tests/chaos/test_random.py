@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src.sandbox.telegram import CallRecord
+from src.sandbox.telegram.audit import CallRecord
 from tests.chaos.driver import run
 from tests.chaos.faults import FAULTS, schedule
 from tests.chaos.sends import Send, Sends

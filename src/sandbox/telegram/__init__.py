@@ -4,7 +4,6 @@ It keeps users, chats, messages, files and updates, refuses what Telegram refuse
 and logs every call. It does not render anything: the chat page is `src.sandbox.page`.
 """
 
-from src.sandbox.telegram.audit import CallRecord
 from src.sandbox.telegram.faults import Fault, Faults
 from src.sandbox.telegram.people import Person, Tap, transcript
 from src.sandbox.telegram.records import Chat, Message
@@ -13,7 +12,6 @@ from src.sandbox.telegram.server import DEMO_STORE, DEMO_TOKEN, TelegramSandbox
 __all__ = [
     "DEMO_STORE",
     "DEMO_TOKEN",
-    "CallRecord",
     "Chat",
     "Fault",
     "Faults",

@@ -9,12 +9,16 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from src.sandbox.telegram.wire import Call
 
 _TEXT_KEPT = 200
+
+_recorded: ContextVar[list[CallRecord] | None] = ContextVar("recorded", default=None)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ class CallRecord:
         return asdict(self)
 
 
+@contextmanager
+def recording() -> Iterator[list[CallRecord]]:
+    """The calls that are answered inside, in this task."""
+    calls: list[CallRecord] = []
+    token = _recorded.set(calls)
+    try:
+        yield calls
+    finally:
+        _recorded.reset(token)
+
+
 @dataclass
 class Audit:
     """The log of calls, bounded to `keep`, and counters that are not."""
@@ -67,7 +82,7 @@ class Audit:
         status: int,
         error: str | None,
         seconds: float,
-    ) -> CallRecord:
+    ) -> None:
         self.total += 1
         self.by_method[call.method] += 1
         self.by_chat[chat_id, call.method] += 1
@@ -88,7 +103,8 @@ class Audit:
         )
         if self.keep:
             self.calls.append(record)
-        return record
+        if (recorded := _recorded.get()) is not None:
+            recorded.append(record)
 
     def of(self, method: str | None = None, chat_id: int | None = None) -> Iterator[CallRecord]:
         """The kept calls, oldest first, of one method or one chat if given."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -23,7 +22,7 @@ from src.sandbox.telegram import (
     rights,
     sending,
 )
-from src.sandbox.telegram.audit import Audit, CallRecord
+from src.sandbox.telegram.audit import Audit
 from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.control import Control
 from src.sandbox.telegram.errors import ApiError, unauthorized, unknown_method
@@ -76,8 +75,6 @@ class TelegramSandbox:
         self.people: dict[int, PersonRecord] = {}
         self.audit = Audit(keep_calls)
         self.faults = Faults()
-        self.called: WeakKeyDictionary[web.Request, CallRecord] = WeakKeyDictionary()
-        """What a request has asked for, for a middleware that stands around its handler."""
         self.feed = Feed()
         self.bots: dict[str, Bot] = {}
         self._darkroom = Darkroom(strict=strict_images)
@@ -258,7 +255,7 @@ class TelegramSandbox:
             result = await handler(bot, call)
         except ApiError as problem:
             error = problem
-        self.called[request] = self._record(bot, call, result, started, error)
+        self._record(bot, call, result, started, error)
         if fault is not None and fault.kind == "timeout_after_commit":
             await asyncio.sleep(fault.seconds)
             return _broken(request)
@@ -289,10 +286,10 @@ class TelegramSandbox:
 
     def _record(
         self, bot: Bot | None, call: Call, result: Any, started: float, error: ApiError | None
-    ) -> CallRecord:
+    ) -> None:
         made = [part for part in (result if isinstance(result, list) else [result]) if isinstance(part, dict)]
         message_id = made[0].get("message_id") if made else None
-        record = self.audit.record(
+        self.audit.record(
             call,
             bot_id=bot.id if bot else 0,
             chat_id=call.integer("chat_id") or None,
@@ -303,7 +300,6 @@ class TelegramSandbox:
             seconds=time.perf_counter() - started,
         )
         self.feed.tell(Event("call", {"method": call.method}))
-        return record
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
         bot = self.bots.get(request.match_info["token"])
