@@ -21,15 +21,16 @@ note('eta', ARGV[5])
 if not again then redis.call('HSET', key, unpack(changed)) end
 -- Of an album they may be noted as not counting before all of it is sent.
 if f[4] then set_strays(key, f[4], ARGV[2] .. ',' .. ARGV[3]) end
--- It came after the end, which nobody has said in it.
-if open_jobs(ARGV[1]) == 0 then due('r:' .. ARGV[1], NOW) end
-local out = {1}
+local out, over = {1}, true
 for id in string.gmatch(f[1], '[^,]+') do
   local j = fields(id, 'state', 'told', 'holder', 'wake')
+  over = over and (j.state == '' or j.state == 'delivered' or j.told == '1')
   if j.holder == '' and (j.state == 'ready' or j.told == '0') then
     due(id, NOW + RESEND)
     out[#out + 1] = id
     out[#out + 1] = j.wake
   end
 end
+-- It came after the end, which nobody has said in it.
+if over then due('r:' .. ARGV[1], NOW) end
 return out
