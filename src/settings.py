@@ -405,7 +405,7 @@ class Settings(BaseSettings):
         600,
         ge=10,
         le=86_400,
-        description="Seconds from asking until a picture must be made; one that is made by then is shown, however long Telegram lets it wait.",
+        description="Seconds from asking in which a picture must be made; what is made is shown, however late.",
     )
     lease: float = Field(15.0, ge=1, le=300, description="Seconds after which a silent step is taken over.")
     progress_interval: float = Field(

@@ -50,26 +50,22 @@ class _Died(BaseException):
     """What a process leaves undone that is killed there."""
 
 
-class Away:
-    """A ledger that can be told nothing of a placeholder, `times` times."""
+def _away(world: World, monkeypatch: pytest.MonkeyPatch, error: RedisError, *, stays: bool) -> None:
+    """Let the ledger be told nothing of what is sent the first time; where it stays away nobody has turns, either."""
+    ledger, left = world.app.ledger, [error]
+    original = ledger.run
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, error: RedisError, times: int) -> None:
-        ledger, self.left = world.app.ledger, times
-        original = ledger.run
+    async def run(transition: Transition[Any]) -> Any:
+        if transition.script in ("placed", "strays") and left:
+            raise left.pop()
+        return await original(transition)
 
-        async def run(transition: Transition[Any]) -> Any:
-            if transition.script in ("placed", "moved", "strays") and self.left:
-                self.left -= 1
-                raise error
-            return await original(transition)
+    async def take(*_: object) -> None:
+        if stays and not left:
+            raise error
 
-        async def take(*_: object) -> None:
-            # Nor can anybody be asked for a turn.
-            if self.left < times:
-                raise error
-
-        monkeypatch.setattr(ledger, "run", run)
-        monkeypatch.setattr(Throttle, "_take", take)
+    monkeypatch.setattr(ledger, "run", run)
+    monkeypatch.setattr(Throttle, "_take", take)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -82,7 +78,7 @@ async def test_what_the_ledger_could_not_be_told_of_is_told_later_or_taken_back(
     await world.app.redis.hdel(keys.REQUEST(jobs[0].request), "messages", "status_message", "sendings")
     before, request = len(anna.messages), await world.request_of(jobs[0])
     error = ResponseError("a wrong kind of value") if stays_away else RedisConnectionError("away")
-    Away(world, monkeypatch, error, 1)
+    _away(world, monkeypatch, error, stays=stays_away)
     placing = world.messages.placeholders.place(request, jobs, [SOON] * count)
     if stays_away:
         with pytest.raises(RedisError):
