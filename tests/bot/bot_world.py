@@ -82,10 +82,15 @@ class World:
         return sorted(jobs, key=lambda job: (job.created, job.spec.index))
 
     async def asked(self, person: Person, count: int = 1) -> tuple[list[Job], Message]:
-        """A person asks for pictures: their jobs, and the first message that answers."""
+        """A person asks for pictures: their jobs once the placeholder counts, and the first message that answers."""
         await self.app.ledger.choose(str(person.id), count=count)
         first = await person.reply_after(await person.send_text("a red fox"))
-        return await self.active(person.id), first
+        jobs = await self.active(person.id)
+        async with asyncio.timeout(40):
+            # A busy machine lets an update be handled before its placeholder is noted.
+            while not (await self.request_of(jobs[0])).messages:
+                await asyncio.sleep(0.01)
+        return jobs, first
 
     def let_changes_cross(self) -> None:
         """From now on changes of placeholders arrive though the end was said after they had left."""

@@ -11,15 +11,24 @@ from aiogram.exceptions import TelegramBadRequest, TelegramNetworkError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from src.jobs import keys, transitions
+from src.jobs import Job, keys, transitions
 from src.jobs.estimate import Estimate
 from src.jobs.transitions import Transition
+from src.sandbox.telegram import Message, Person
 from src.telegram.client import Undeliverable
 from src.telegram.throttle import Throttle, priority
 from tests.bot.bot_world import World, image
 from tests.limits.busy import busy
 
 SOON = Estimate(None, 20, 40)
+
+
+async def _unplaced(world: World, anna: Person, count: int = 1) -> tuple[list[Job], Message]:
+    """What a person has asked for, where the ledger knows nothing of its placeholder; and its first message."""
+    jobs, first = await world.asked(anna, count)
+    key = keys.REQUEST(jobs[0].request)
+    await world.app.redis.hdel(key, "messages", "status_message", "sendings")
+    return jobs, first
 
 
 async def test_a_picture_without_placeholder_brings_its_own(world: World) -> None:
@@ -74,8 +83,7 @@ async def test_what_the_ledger_could_not_be_told_of_is_told_later_or_taken_back(
     world: World, monkeypatch: pytest.MonkeyPatch, stays_away: bool, count: int
 ) -> None:
     anna = world.sandbox.person()
-    jobs, _ = await world.asked(anna, count)
-    await world.app.redis.hdel(keys.REQUEST(jobs[0].request), "messages", "status_message", "sendings")
+    jobs, _ = await _unplaced(world, anna, count)
     before, request = len(anna.messages), await world.request_of(jobs[0])
     error = ResponseError("a wrong kind of value") if stays_away else RedisConnectionError("away")
     _away(world, monkeypatch, error, stays=stays_away)
@@ -117,8 +125,7 @@ async def test_what_telegram_has_taken_is_noted_though_its_process_is_told_to_en
 
 async def test_what_waits_for_its_turn_is_not_sent_once_its_process_is_told_to_end(world: World) -> None:
     anna = world.sandbox.person()
-    [job], _ = await world.asked(anna)
-    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "sendings")
+    [job], _ = await _unplaced(world, anna)
     request, before = await world.request_of(job), world.sandbox.audit.by_method["sendMessage"]
     await busy(world.app.redis, 20)
     with priority("answer", patience=60):
@@ -135,8 +142,7 @@ async def test_the_tiles_of_an_album_whose_process_died_before_its_words_are_kno
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = world.sandbox.person()
-    [job, other], _ = await world.asked(anna, 2)
-    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "status_message", "sendings")
+    [job, other], _ = await _unplaced(world, anna, 2)
     before, request = len(anna.messages), await world.request_of(job)
 
     async def dies(*_: object) -> None:
@@ -159,8 +165,7 @@ async def test_where_a_placeholder_may_be_lost_the_other_says_that_it_counts(
     world: World, fault: str, says_so: bool
 ) -> None:
     anna = world.sandbox.person()
-    [job], placeholder = await world.asked(anna)
-    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "sendings")
+    [job], placeholder = await _unplaced(world, anna)
     world.sandbox.faults.add(fault, "sendMessage", seconds=0.0)
     with pytest.raises((TelegramNetworkError, Undeliverable)):
         await world.messages.placeholders.place(await world.request_of(job), [job], [SOON])
@@ -181,9 +186,7 @@ async def test_an_album_waits_for_its_words_where_telegram_says_so(world: World)
     anna = world.sandbox.person()
     world.sandbox.faults.add("429", "sendMessage", retry_after=1)
     [job, _], _ = await world.asked(anna, 2)
-    async with asyncio.timeout(40):
-        while not (request := await world.request_of(job)).messages:
-            await asyncio.sleep(0.01)
+    request = await world.request_of(job)
     *tiles, status = anna.messages[1:]
     assert request.messages == tuple(tile.message_id for tile in tiles)
     assert request.status_message == status.message_id
@@ -195,8 +198,7 @@ async def test_an_album_without_its_words_is_taken_back_or_said_not_to_count(
     world: World, taken_back: bool
 ) -> None:
     anna = world.sandbox.person()
-    [job, other], _ = await world.asked(anna, 2)
-    await world.app.redis.hdel(keys.REQUEST(job.request), "messages", "status_message", "sendings")
+    [job, other], _ = await _unplaced(world, anna, 2)
     first = len(anna.messages)
     world.sandbox.faults.add("400", "sendMessage")
     if not taken_back:
