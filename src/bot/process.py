@@ -75,7 +75,9 @@ log = structlog.get_logger(__name__)
 
 _DIALOG_SECONDS = 86_400
 # For what was on its way to Telegram when the bot was told to end.
-_SENDINGS_SECONDS = 5.0
+_SENDINGS_SECONDS = 3.0
+# For all that is left to do then.
+_LEAVING_SECONDS = 6.0
 _PRIVATE_COMMANDS = (
     "create",
     "queue",
@@ -188,12 +190,13 @@ async def run_bot(settings: Settings) -> None:
             await asyncio.gather(*(part.run() for part in receiving))
         finally:
             await cancel_all(background)
-            await parts.placeholders.finish(_SENDINGS_SECONDS)
-            await parts.progress.resign()
-            await monitor.resign()
-            await broadcasting.resign()
-            await reconciling.resign()
-            await heartbeat.retire()
+            steps = (
+                parts.placeholders.finish(_SENDINGS_SECONDS),
+                *(part.resign() for part in (parts.progress, monitor, broadcasting, reconciling)),
+                heartbeat.retire(),
+            )
+            # Side by side: each may wait for Redis, which may be away.
+            await asyncio.wait([asyncio.create_task(step) for step in steps], timeout=_LEAVING_SECONDS)
             await bot.session.close()
             log.info("bot stopped")
 

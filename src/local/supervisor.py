@@ -102,7 +102,7 @@ class Supervisor:
         worker = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", str(processes)]
         worker += ["--threads", str(threads), *DRAIN]
         await self.start(Part("worker", worker, env, grace=25.0))
-        await self.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=15.0))
+        await self.start(Part("bot", [sys.executable, "-m", "src.cli", "bot"], env, grace=20.0))
 
     async def stop_part(self, name: str) -> None:
         """Stop one part and forget it."""

@@ -6,12 +6,16 @@ for longer than the lease may find another at work.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from redis.exceptions import RedisError
 
 from src.app import App
 from src.jobs import keys
+
+# A process that ends does not wait for a Redis that is silent: its lease runs out.
+_RESIGN_SECONDS = 2.0
 
 
 class Leader:
@@ -33,6 +37,7 @@ class Leader:
 
     async def resign(self) -> None:
         """Give the lease up, so that another process can lead at once."""
-        with suppress(RedisError):
-            if await self._app.redis.get(self._key) == self._app.holder:
-                await self._app.redis.delete(self._key)
+        with suppress(RedisError, TimeoutError):
+            async with asyncio.timeout(_RESIGN_SECONDS):
+                if await self._app.redis.get(self._key) == self._app.holder:
+                    await self._app.redis.delete(self._key)
