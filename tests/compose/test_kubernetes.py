@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from src.api.app import _GRACE_SECONDS
 from src.settings import load_settings
 
 CHART = Path(__file__).parents[2] / "compose/helm"
@@ -87,6 +88,26 @@ def test_each_part_is_alive_by_its_own_word(objects: list[dict[str, Any]]) -> No
     for one in objects:
         if one["kind"] == "Deployment" and not one["metadata"]["name"].endswith("-backup"):
             assert "livenessProbe" in one["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_no_drain_of_a_node_takes_all_of_a_part(objects: list[dict[str, Any]]) -> None:
+    budgets = {
+        one["metadata"]["name"]: one["spec"] for one in objects if one["kind"] == "PodDisruptionBudget"
+    }
+    for one in objects:
+        if one["kind"] == "Deployment" and not one["metadata"]["name"].endswith("-backup"):
+            budget = budgets.pop(one["metadata"]["name"])
+            assert budget["maxUnavailable"] == 1
+            assert budget["selector"] == one["spec"]["selector"]
+    assert not budgets
+
+
+def test_an_api_that_ends_answers_until_nobody_asks_it(objects: list[dict[str, Any]]) -> None:
+    for one in objects:
+        if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("-api"):
+            pod = one["spec"]["template"]["spec"]
+            (wait,) = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1:]
+            assert int(wait) + _GRACE_SECONDS < pod["terminationGracePeriodSeconds"]
 
 
 def test_workers_come_and_go_by_what_the_collector_exports() -> None:
