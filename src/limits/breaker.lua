@@ -9,6 +9,7 @@
 -- ARGV  1 gate's name  2 "failed" | "passed" | "tries" (the trial goes on)  3 failures that open it
 --       4 ms of the first pause, or for which the trial keeps others out  5 ms of the longest
 -- Returns 1 if this opened it, -1 if this closed it, 0 otherwise.
+local IDLE = 7200000
 local key = KEYS[1] .. 'gate:' .. ARGV[1]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -27,11 +28,12 @@ local away = tonumber(f[4] or '0') - now
 -- While it is open, failures of calls that were under way before say nothing new.
 local probe = f[3] == '1' and redis.call('HDEL', key, 'probe') == 1
 if f[3] == '1' and not probe and away > 0 then return 0 end
-redis.call('PEXPIRE', key, 7200000)
 if not probe and fails < tonumber(ARGV[3]) then
   redis.call('HSET', key, 'fails', fails)
+  redis.call('PEXPIRE', key, IDLE)
   return 0
 end
 local pause = math.min(ARGV[4] * 2 ^ math.min(trips, 20), tonumber(ARGV[5]))
 redis.call('HSET', key, 'fails', 0, 'trips', trips + 1, 'open', 1, 'closed', math.max(now + pause, probe and 0 or now + away))
+redis.call('PEXPIRE', key, IDLE)
 return 1

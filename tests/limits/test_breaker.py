@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from src.jobs import keys
 from src.limits import Gate, Limiter
 from tests.limits.conftest import Clock
 
@@ -28,6 +29,14 @@ async def test_five_failures_in_a_row_open_it(limiter: Limiter) -> None:
     refusal = await limiter.take([GATE])
     assert refusal is not None
     assert 5 < refusal.seconds <= 10
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_failure_behind_a_gate_that_nobody_has_taken_is_forgotten_too(
+    limiter: Limiter, redis_client: Any, at_once: bool
+) -> None:
+    assert await limiter.failed("g", at_once=at_once) is at_once
+    assert await redis_client.pttl(keys.GATE("g")) > 3_600_000
 
 
 async def test_a_success_between_starts_the_count_again(limiter: Limiter) -> None:
