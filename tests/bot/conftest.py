@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import dramatiq
 import pytest
+import redis
 from dramatiq.brokers.stub import StubBroker
 
 from src.app import open_app
@@ -18,6 +19,7 @@ from src.telegram.client import make_bot
 from src.telegram.i18n import get_texts
 from src.telegram.messages import Messages
 from tests.bot.bot_world import OpenGates, World
+from tests.jobs.states import wrong
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def settings_of_world() -> dict[str, object]:
 
 @pytest.fixture
 async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIterator[World]:
-    """A bot that receives; with one provider that nobody calls."""
+    """A bot that receives; with one provider that nobody calls. Whatever it has left in Redis is as the table says."""
     broker = StubBroker()
     for queue in QUEUES:
         broker.declare_queue(queue)
@@ -56,4 +58,6 @@ async def world(redis_url: str, settings_of_world: dict[str, object]) -> AsyncIt
             # Not `bot.session.close()`: aiogram sleeps a quarter of a second in it, for TLS.
             if bot.session._session is not None:
                 await bot.session._session.close()
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        assert wrong(client) == [], "see src/jobs/keys.py"
     dramatiq.set_broker(previous)

@@ -35,6 +35,7 @@ def _labels(message: Message) -> list[str]:
 async def test_a_person_chooses_who_draws(world: World, lang: str, said: list[str], saved: str) -> None:
     took = [30_000] * 9 + [45_000]
     await world.app.redis.rpush(keys.TOOK("kie", "flux-2/pro-text-to-image"), *took)
+    await world.app.redis.expire(keys.TOOK("kie", "flux-2/pro-text-to-image"), 1000)
     anna = world.sandbox.person(language_code=lang)
     shown = await anna.reply_after(await anna.send_text("/models"))
     assert [part for part in said if part not in shown.text] == []

@@ -38,6 +38,7 @@ async def test_from_a_days_jobs_to_the_chart(
     await world.app.redis.hset(
         keys.TALLY(yesterday), mapping={"3 admitted": 5, "3 delivered": 5, "3 ms": 50_000}
     )
+    await world.app.redis.expire(keys.TALLY(yesterday), 1000)
 
     shown = await admin.reply_after(await admin.send_text("/stats"))
     assert shown.has_photo

@@ -210,6 +210,7 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
     [job], placeholder = await _ask(world, anna)
     assert _labels(placeholder) == OFFERED
     await redis.rpush(keys.TOOK("kie", "nano-banana-2-1"), *[300_000] * 5)
+    await redis.expire(keys.TOOK("kie", "nano-banana-2-1"), 1000)
     world.parts.progress._outlook._durations.clear()
     told = await (await anna.tap(placeholder, "faster")).answered()
     assert told["text"] == "No other model would be sooner now. Your place is kept."
@@ -249,6 +250,7 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     for seconds, sooner in ((35, False), (3, True)):
         await world.app.redis.delete(took)
         await world.app.redis.rpush(took, *[seconds * 1000] * 5)
+        await world.app.redis.expire(took, 1000)
         outlook = Outlook(replace(world.app, settings=roomy))
         faster = await outlook.faster([job], now)
         assert (faster is not None) is sooner
