@@ -134,8 +134,8 @@ class People:
             await self._pause(min(self._chance.expovariate(1 / self._think), 6 * self._think))
 
     async def _flood(self, person: Person) -> None:
-        """Keep hundreds of jobs open, four at a time, without waiting for answers; and take back what is open in the end: a
-        chat takes one message a second, so their pictures would come for a quarter of an hour."""
+        """Keep hundreds of jobs open, four at a time, without waiting for answers; and block the bot in the end: a chat
+        takes one message a second, so what is open would come for a quarter of an hour."""
         await self._pause(self._think + _GENERATION)
         mine: list[Watched] = []
         while not self._stopping.is_set():
@@ -144,11 +144,10 @@ class People:
             if len(mine) * _ALBUM < _HEAVY_OPEN and unanswered < _HEAVY_AHEAD:
                 mine.append(await self._write(person, "heavy", count=_ALBUM))
             await self._pause(0.1)
-        while left := [watched for watched in mine if not watched.over.is_set()]:
-            for watched in left:
-                if not watched.asked.took_back:
-                    await self._take_back(person, watched)
-            await asyncio.sleep(1.0)
+        await person.block()
+        for watched in mine:
+            if not watched.over.is_set():
+                watched.end("cancelled")
 
     # Wishes
 

@@ -201,9 +201,10 @@ async def _drain(plan: Plan, client: httpx.AsyncClient, ledger: Ledger) -> str:
     began = moved = time.monotonic()
     while (now := time.monotonic()) < began + plan.drain:
         left = await _judge_silence(client, ledger)
-        if not left:
+        goes_on = await ledger.client.zcard(keys.OPEN()) or await _unhandled(ledger)
+        if not left and not goes_on:
             return f"Nobody asks any more; the last had their answer after {now - began:.0f} s."
-        if await ledger.client.zcard(keys.OPEN()) or await _unhandled(ledger):
+        if goes_on:
             moved = now
         elif now > moved + _STILL:
             return (
