@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiogram import Bot
@@ -16,6 +18,8 @@ from aiogram.types import (
     InlineKeyboardMarkup,
     InlineQueryResultCachedPhoto,
     InputMediaPhoto,
+    LabeledPrice,
+    PreCheckoutQuery,
     ReactionTypeEmoji,
     ReplyParameters,
 )
@@ -185,4 +189,69 @@ async def test_inline_mode_is_tried_in_the_chat(
         await page.wait("document.querySelectorAll('.picture img').length === 2")
         await page.click("Draw more")
         assert await page.run("document.getElementById('text').value") == "@imagebot_sandbox_bot a fox again"
+        assert page.errors == []
+
+
+@pytest.mark.parametrize(("lang", "width"), [("en", 1280), ("ru", 390)])
+async def test_an_invoice_is_paid_by_its_button_and_by_its_link(
+    telegram: TelegramSandbox, bot: Bot, tmp_path: Path, lang: str, width: int
+) -> None:
+    words = {
+        "en": {"pay": "Pay", "paid": "Paid ⭐ 50", "cancel": "Cancel"},
+        "ru": {"pay": "Заплатить", "paid": "Оплачено ⭐ 50", "cancel": "Отмена"},
+    }[lang]
+    anna = telegram.person(language_code=lang)
+    await anna.send_text("/buy")
+    sold: dict[str, Any] = {
+        "title": "5 pictures",
+        "description": "Drawn for you.",
+        "currency": "XTR",
+        "prices": [LabeledPrice(label="5 pictures", amount=50)],
+    }
+    await bot.send_invoice(anna.id, payload="pack", **sold)
+    link = await bot.create_invoice_link(payload="month", subscription_period=2_592_000, **sold)
+    name = (await bot.me()).username
+    keys = [
+        [InlineKeyboardButton(text="Each month", url=link)],
+        [InlineKeyboardButton(text="To the bot", url=f"https://t.me/{name}?start=buy")],
+    ]
+    markup = InlineKeyboardMarkup(inline_keyboard=keys)
+    await bot.send_message(anna.id, "The shop", reply_markup=markup)
+    telegram.bot.updates.drop_all()
+
+    async def asked() -> PreCheckoutQuery:
+        (update,) = await bot.get_updates(timeout=30)
+        telegram.bot.updates.drop_all()
+        assert update.pre_checkout_query is not None
+        return update.pre_checkout_query
+
+    async with chromium(tmp_path) as page:
+        await page.open(f"{telegram.url}/?person={anna.id}", width=width, height=844, dark=False)
+        pressed = f"{words['pay']} ⭐ 50"
+        await page.click(pressed)
+        await page.wait("document.querySelector('#pay').open")
+        assert await serious(page) == []
+        if folder := os.environ.get("SCREENSHOTS"):
+            await page.screenshot(Path(folder) / f"page-pay-{lang}.png")
+        await page.click(words["cancel"])
+        assert telegram.bot.till.checkouts == {}
+        await page.click(pressed)
+        await page.click(pressed)
+        query = await asked()
+        assert query.invoice_payload == "pack"
+        await query.answer(ok=True)
+        await page.wait(
+            f"document.querySelector('#messages').textContent.includes({json.dumps(words['paid'])})"
+        )
+        await page.click("Each month")
+        await page.click(words["pay"])
+        query = await asked()
+        assert query.invoice_payload == "month"
+        await query.answer(ok=False, error_message="You have one")
+        await page.wait("document.querySelector('#alert').textContent.includes('You have one')")
+        assert [one["amount"] for one in telegram.bot.till.transactions] == [50]
+        await page.run("document.querySelector('#alert button').click()")
+        await page.click("To the bot")
+        await page.wait("document.querySelector('#messages').textContent.includes('/start buy')")
+        assert await serious(page) == []
         assert page.errors == []

@@ -22,6 +22,9 @@ export function preview(message, labels) {
   if (plainText(message)) return plainText(message);
   if (message.photo) return labels.photo;
   if (message.sticker) return `${message.sticker.emoji || ""} ${labels.sticker}`;
+  if (message.invoice) return message.invoice.title;
+  if (message.successful_payment) return `${labels.paid} ⭐ ${message.successful_payment.total_amount}`;
+  if (message.refunded_payment) return `${labels.refunded} ⭐ ${message.refunded_payment.total_amount}`;
   return message.document ? message.document.file_name || labels.file : labels.unsupported;
 }
 
@@ -123,19 +126,33 @@ function quote(original, labels, actions) {
   return box;
 }
 
-function keyboard(message, actions, pressed) {
+function invoice(message) {
+  const box = make("div", "words");
+  box.append(make("b", "", message.invoice.title), document.createElement("br"), message.invoice.description);
+  return box;
+}
+
+// Telegram puts a button of its own under an invoice that has none.
+function keysOf(message, labels) {
+  const given = message.reply_markup?.inline_keyboard;
+  if (given || !message.invoice) return given;
+  return [[{ text: `${labels.pay} ⭐ ${message.invoice.total_amount}`, pay: true }]];
+}
+
+function keyboard(rows, message, actions, pressed) {
   const box = make("div", "keyboard");
-  for (const buttons of message.reply_markup.inline_keyboard) {
+  for (const buttons of rows) {
     const row = make("div", "keys");
     for (const key of buttons) {
       const button = make("button", "key", key.text);
       button.type = "button";
       const id = `${message.message_id}:${key.callback_data}`;
-      if (key.url) button.classList.add("away");
+      if (key.url && !actions.inside(key.url)) button.classList.add("away");
       if (pressed.has(id)) button.classList.add("pressed");
       button.addEventListener("click", () => {
         if (key.callback_data !== undefined) actions.tap(message, key.callback_data, id);
-        else if (key.url) actions.open(key.url);
+        else if (key.pay) actions.pay({ message_id: message.message_id }, message.invoice.title, key.text);
+        else if (key.url) actions.open(key.url, key.text);
         else if (key.copy_text) actions.copy(key.copy_text.text);
         else if (key.switch_inline_query_current_chat !== undefined)
           actions.inline(key.switch_inline_query_current_chat);
@@ -170,8 +187,9 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
     words.append(renderText(plainText(message), message.entities || message.caption_entities, actions.command));
     bubble.append(words);
   }
-  const known = hasPhoto || texts.length || first.sticker || FILES.some((kind) => first[kind]);
-  if (!known) bubble.append(make("div", "words dim", labels.unsupported));
+  if (first.invoice) bubble.append(invoice(first));
+  const known = hasPhoto || texts.length || first.sticker || first.invoice || FILES.some((kind) => first[kind]);
+  if (!known) bubble.append(make("div", "words dim", preview(first, labels)));
 
   const last = group.messages.at(-1);
   const meta = make("span", "meta");
@@ -187,7 +205,8 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
   if (reaction) bubble.append(make("span", "reaction", reaction.reaction));
   item.append(bubble);
   for (const message of group.messages) {
-    if (message.reply_markup?.inline_keyboard) item.append(keyboard(message, actions, pressed));
+    const rows = keysOf(message, labels);
+    if (rows) item.append(keyboard(rows, message, actions, pressed));
   }
   const reply = make("button", "icon quick");
   reply.type = "button";

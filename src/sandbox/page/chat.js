@@ -55,8 +55,27 @@ const actions = {
   inline(words) {
     writer.type(`@${bot.username} ${words}`);
   },
-  open(url) {
-    if (/^https?:/i.test(url)) window.open(url, "_blank", "noopener");
+  // What Telegram opens itself: an invoice by its link, and the chat with this bot.
+  inside(url) {
+    const found = new URL(url, "https://t.me");
+    return found.hostname === "t.me" && (found.pathname.startsWith("/$") || found.pathname === `/${bot.username}`);
+  },
+  open(url, words = "") {
+    const { pathname, searchParams } = new URL(url, "https://t.me");
+    if (!/^https?:/i.test(url)) return;
+    if (!actions.inside(url)) window.open(url, "_blank", "noopener");
+    else if (pathname.startsWith("/$")) actions.pay({ link: url }, words, labels.pay);
+    else writer.send(`/start ${searchParams.get("start") || ""}`.trim());
+  },
+  async pay(what, title, button) {
+    if (!(await askToPay(title, button))) return;
+    try {
+      const { outcome } = await api("POST", `people/${person.id}/payments`, what);
+      if (outcome === "paid") toast(labels.paid);
+      else showAlert(outcome);
+    } catch (error) {
+      toast(labels.failed + error.message);
+    }
   },
   async copy(text) {
     await navigator.clipboard.writeText(text);
@@ -377,6 +396,18 @@ function showAlert(text) {
   dialog.querySelector("p").textContent = text;
   dialog.querySelector("button").textContent = labels.ok;
   dialog.showModal();
+}
+
+// The form that Telegram shows before it takes any stars; whether Pay was pressed.
+function askToPay(title, button) {
+  const dialog = $("pay");
+  const [pay, cancel] = dialog.querySelectorAll("button");
+  dialog.querySelector("p").textContent = title;
+  pay.textContent = button;
+  cancel.textContent = labels.cancel;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "pay"), { once: true }));
 }
 
 // Start

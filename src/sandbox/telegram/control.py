@@ -50,6 +50,7 @@ class Control:
             ("POST", "/sandbox/people/{person}/taps", self._tap),
             ("POST", "/sandbox/people/{person}/inline", self._ask_inline),
             ("POST", "/sandbox/people/{person}/inline/{query}", self._send_inline),
+            ("POST", "/sandbox/people/{person}/payments", self._pay),
             ("GET", "/sandbox/files/{unique}", self._file),
             ("GET", "/sandbox/calls", self._calls),
             ("GET", "/sandbox/faults", self._faults),
@@ -213,6 +214,19 @@ class Control:
         return web.json_response(
             message_json(await person.send_inline(query, result, chat=person.chat)), status=201
         )
+
+    async def _pay(self, request: web.Request) -> web.Response:
+        """Pays what a message (`message_id`) or a `link` asks for: `paid`, or the bot's words why not."""
+        person, body = self._person(request), await _body(request)
+        link = str(body.get("link") or "")
+        invoice = link or self._message(person.chat, int(body.get("message_id") or 0))
+        try:
+            checkout = await person.pay(invoice)
+        except LookupError:
+            raise web.HTTPNotFound(text="no such invoice") from None
+        except TimeoutError:
+            raise web.HTTPGatewayTimeout(text="the bot does not answer") from None
+        return web.json_response({"outcome": checkout.outcome}, status=201)
 
     def _message(self, chat: Chat, number: int) -> Message:
         message = chat.messages.get(number)
