@@ -1,4 +1,5 @@
-"""The Mini App: a page inside Telegram with a person's pictures, where each comes from, and their settings.
+"""The Mini App: a page inside Telegram with a person's pictures, where each comes from, what they have left, and their
+settings.
 
 Open to whoever shows Telegram's own word for who they are (`initData`, signed with the bot's token). Pictures come
 from Telegram by their file ids, through here, as their addresses hold the token.
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 import structlog
 from aiogram import Bot
+from aiogram.utils.deep_linking import create_start_link
 from aiogram.utils.web_app import WebAppInitData, safe_parse_webapp_init_data
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse
@@ -21,6 +23,8 @@ from src.api.problems import Problem
 from src.api.status import templates
 from src.app import App
 from src.bot.forgetting import forget, make_favourite
+from src.bot.handlers.limits import lines_of
+from src.bot.handlers.paying import BUY
 from src.bot.lineage import HOW
 from src.bot.ordering import refusal_of
 from src.jobs import Job, Person, State
@@ -39,6 +43,7 @@ _TEXTS = (
     *("app-from", "app-made-into", "app-sure", "app-drawing", "app-language", "app-format"),
     *("app-count", "app-first", "app-keep", "button-again", "button-star", "button-unstar", "button-delete"),
     *("first-photo", "first-file", "language-auto", "language-en", "language-ru", "toast-saved"),
+    *("limits-title", "button-buy"),
 )
 
 
@@ -173,7 +178,13 @@ def make_router(app: App, bot: Bot) -> APIRouter:
 
     @router.delete("/pictures/{job_id}")
     async def delete(job: Own) -> dict[str, bool]:
-        return {"gone": await forget(app, job.id, job.user)}
+        return {"gone": await forget(app, bot, job.id, job.user)}
+
+    @router.get("/left")
+    async def left(whose: Speaker) -> dict[str, Any]:
+        """What a person may still ask for, and where more is sold."""
+        link = await create_start_link(bot, BUY) if app.settings.sells else None
+        return {"lines": await lines_of(app, *whose), "buy": link}
 
     @router.post("/settings")
     async def choose(whose: Speaker, body: Choices) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import uvicorn
 
 from src.api import mini
 from src.api.app import make_api
-from src.jobs import keys
+from src.jobs import credit, keys
 from src.sandbox.telegram import DEMO_TOKEN, Person
 from tests.axe import serious
 from tests.bot.bot_world import World, image
@@ -38,6 +38,8 @@ SAID = {
         "sure": "Really delete?",
         "settings": "Settings",
         "empty": "No pictures here yet",
+        "left": "Bought and not used: 4",
+        "buy": "Buy pictures",
     },
     "ru": {
         "title": "Ваши картинки",
@@ -51,8 +53,15 @@ SAID = {
         "sure": "Точно удалить?",
         "settings": "Настройки",
         "empty": "Здесь пока нет картинок",
+        "left": "Куплено и не потрачено: 4",
+        "buy": "Купить картинки",
     },
 }
+
+
+@pytest.fixture
+def settings_of_world() -> dict[str, object]:
+    return {"star_packs": "50=2", "free_pictures_day": 3}
 
 
 def init_data(person: Person, *, lang: str = "en", age: int = 0, token: str = DEMO_TOKEN) -> str:
@@ -139,6 +148,8 @@ async def test_the_page_in_a_browser(
 ) -> None:
     say = SAID[lang]
     anna = world.sandbox.person(language_code=lang)
+    await credit.promise(world.app.ledger, "FOX", 4, 1)
+    await world.app.ledger.run(credit.redeem("FOX", str(anna.id), teller="1"))
     first = await drawn(world, anna, "a red fox", "red")
     second = await drawn(world, anna, "a green owl", "green")
     await world.app.redis.hset(
@@ -202,8 +213,17 @@ async def test_the_page_in_a_browser(
         async with asyncio.timeout(20):
             while (await world.app.ledger.person(str(anna.id))).first != "file":
                 await asyncio.sleep(0.02)
+        await page.wait(f"document.querySelector('.left').textContent.includes({json.dumps(say['left'])})")
+        await page.run(
+            "window.told = []; window.TelegramWebviewProxy = { postEvent: (eventType, data) => "
+            "window.told.push(JSON.stringify({ eventType, eventData: JSON.parse(data) })) }"
+        )
+        await page.click(say["buy"])
+        name = (await world.bot.me()).username
+        opened = {"eventType": "web_app_open_tg_link", "eventData": {"path_full": f"/{name}?start=buy"}}
+        assert json.loads((await page.run("window.told"))[-1]) == opened
         if folder:
-            await page.screenshot(Path(folder) / f"mini-settings-{lang}.png")
+            await page.screenshot(Path(folder) / f"mini-settings-{lang}-{width}.png")
         assert await serious(page) == []
         # Nothing on the page is without a name for who cannot see it.
         nameless = "[...document.querySelectorAll('button, select, input')].filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
