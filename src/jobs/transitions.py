@@ -333,7 +333,8 @@ def fail(
 
 
 def cancel(job: str, user: str, *, cap: int, provider: str = "") -> Transition[Ending]:
-    """The person takes a job back, if it is still at the `provider` whose cap that is. `user` empty: an admin does."""
+    """The person takes a job back, if it is still at the `provider` whose cap that is: from when it may be paid for it
+    counts. `user` empty: somebody else does, and it counts never."""
     return Transition("cancel", [job, user, cap, provider], _ending)
 
 

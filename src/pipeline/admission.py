@@ -235,7 +235,8 @@ def _share(settings: Settings, wish: Wish) -> int | None:
 
 
 async def cancel(app: App, job_id: str, user: int | str | None) -> Ending:
-    """Take a job back, for its owner or (user None) an admin; the worker then tells the person."""
+    """Take a job back, for its owner or (user None) for somebody else, and then it does not count; the worker then tells
+    the person."""
     owner = "" if user is None else str(user)
     while (job := await app.ledger.job(job_id)) is not None:
         ending = await app.ledger.run(

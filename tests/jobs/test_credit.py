@@ -262,3 +262,50 @@ def test_a_job_of_before_the_shop_gives_nothing_back(sync_redis: Any) -> None:
     assert ledger.run_sync(admit).accepted
     assert ledger.run_sync(transitions.cancel(wake.job, "1", cap=2)).done
     assert not sync_redis.exists(keys.BALANCE())
+
+
+@pytest.mark.parametrize(
+    ("chat", "by", "kind", "back"),
+    [
+        (1, "1", "", False),
+        # An admin, or a group that is left.
+        (1, "", "", True),
+        # Drawn for somebody who has blocked the bot meanwhile; for a group that has sent it away; and for nobody's fault.
+        (1, None, "blocked", False),
+        (-5, None, "blocked", True),
+        (1, None, "bad_result", True),
+    ],
+)
+def test_what_was_drawn_counts_if_its_person_did_not_want_it(
+    sync_redis: Any, chat: int, by: str | None, kind: str, back: bool
+) -> None:
+    ledger = Ledger(sync_client=sync_redis)
+    sync_redis.hset(keys.BALANCE(), "1", 3)
+    wake = Wake(new_id(), "kie", 1)
+    admit = transitions.admit(
+        request=new_id(),
+        user="1",
+        provider="kie",
+        cap=2,
+        jobs=[(Spec("p", "m", "1:1", chat, "en"), wake)],
+        limits=LIMITS,
+        deadline=600,
+        ttl=3600,
+        share=0,
+    )
+    assert ledger.run_sync(admit).accepted
+    claim = ledger.run_sync(transitions.claim(wake.job, "submit", holder="w", lease=15))
+    assert claim is not None
+    assert sync_redis.hget(keys.BALANCE(), "1") == "2"
+    ledger.run_sync(transitions.accepted(wake.job, claim.fence, ticket={"external_id": "x"}, after=5))
+    if by is not None:
+        assert ledger.run_sync(transitions.cancel(wake.job, by, cap=2)).done
+    else:
+        ledger.run_sync(transitions.ready(wake.job, claim.fence, result={}, cap=2, model="m"))
+        shown = ledger.run_sync(transitions.claim(wake.job, "deliver", holder="w", lease=15))
+        assert shown is not None
+        ledger.run_sync(transitions.finish(wake.job, shown.fence, shown={}, ttl=60, kind=kind))
+    assert sync_redis.hget(keys.BALANCE(), "1") == ("3" if back else "2")
+    found = Job.parse(wake.job, sync_redis.hgetall(keys.JOB(wake.job)))
+    assert found is not None
+    assert found.uncounted is (by == "")

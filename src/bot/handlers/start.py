@@ -59,11 +59,12 @@ async def help_(message: Message, app: App, say: Translator) -> None:
 
 async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None:
     """The person blocked the bot: draw nothing that nobody will see."""
+    user = str(event.from_user.id)
     await state.clear()
-    await app.ledger.unreachable(str(event.from_user.id))
-    for job in await app.ledger.active(str(event.from_user.id)):
+    await app.ledger.unreachable(user)
+    for job in await app.ledger.active(user):
         if job.spec.chat == event.chat.id:
-            await admission.cancel(app, job.id, None)
+            await admission.cancel(app, job.id, user)
 
 
 async def unblocked(event: ChatMemberUpdated, app: App) -> None:

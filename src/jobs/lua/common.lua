@@ -316,11 +316,12 @@ local function end_early(id, f, state, kind, code, cap)
   redis.call('SREM', P .. 'slots:' .. provider, id)
   redis.call('ZREM', P .. 'active:' .. f.user, id)
   local paid, cancelled = may_be_paid(f, state, kind, code), state == 'cancelled'
-  if REFUSED[kind] or (cancelled and not paid) then uncount(id, f) end
+  -- Of what is drawn a preview may have been seen: taken back then, it would be a picture for nothing.
+  local counts = cancelled and paid and f.by_owner
+  if REFUSED[kind] or (cancelled and not counts) then uncount(id, f) end
   if kind == 'moderated_input' then strike_for(id, f) end
   if not paid then charge(id, f, provider, {}) end
-  -- Of what is drawn a preview may have been seen: taken back then, it would be a picture for nothing.
-  if not (cancelled and paid) then give_back(id, f.user) end
+  if not counts then give_back(id, f.user) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)
   return release(provider, cap, {NOW + RESEND, id})
 end

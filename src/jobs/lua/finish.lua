@@ -22,7 +22,8 @@ if f.state == 'delivering' then
   if ARGV[5] ~= '' then
     redis.call('HSET', job_key(id), 'kind', ARGV[5])
     redis.call('ZADD', P .. 'failed', NOW, id)
-    give_back(id, f.user)
+    -- Who blocks the bot while it draws for them takes the picture back.
+    if not (ARGV[5] == 'blocked' and cjson.decode(f.spec).chat > 0) then give_back(id, f.user) end
   end
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
