@@ -188,10 +188,6 @@ async def _progress(app: App, say: Translator) -> dict[str, Any]:
     }
 
 
-def _is_no_command(message: Message) -> bool:
-    return not (message.text or "").startswith("/")
-
-
 def make_router() -> Router:
     """The router of this conversation."""
     router = Router(name="broadcast")
@@ -200,6 +196,6 @@ def make_router() -> Router:
     router.message.register(worded, StateFilter(Writing.ru, Writing.en), ByAdmin(), private, text)
     router.message.register(pictured, Writing.photo, ByAdmin(), private, F.photo)
     router.message.register(buttoned, Writing.buttons, ByAdmin(), private, text)
-    router.message.register(misfit, StateFilter(*_STEPS[:-1]), ByAdmin(), private, _is_no_command)
+    router.message.register(misfit, StateFilter(*_STEPS[:-1]), ByAdmin(), private, NO_COMMAND)
     router.callback_query.register(tapped, OfBroadcast.filter(), ByAdmin())
     return router

@@ -152,11 +152,9 @@ async def tapped(
         await bot.send_message(callback.from_user.id, say("ban-why", user=user), reply_markup=ForceReply())
         return
     if callback_data.what == "lift":
-        await _lift(app, user)
-        await note(app, callback, update_id, "lift", user)
+        await _lift(app, callback, user, update_id)
     elif callback_data.what == "tier" and callback_data.tier in intake.TIERS:
-        await app.ledger.choose(user, tier=callback_data.tier)
-        await note(app, callback, update_id, "tier", user, callback_data.tier)
+        await _place(app, callback, user, callback_data.tier, update_id)
     await callback.answer(say("toast-saved"))
     if isinstance(callback.message, Message):
         await callback.message.edit_text(**await _card(app, bot, user, say))
@@ -224,23 +222,28 @@ async def lift(message: Message, command: CommandObject, app: App, say: Translat
     if not _PERSON.fullmatch(user):
         await message.answer(say("admin-usage"))
         return
-    await _lift(app, user)
-    await note(app, message, update_id, "lift", user)
+    await _lift(app, message, user, update_id)
     await message.answer(say("admin-unblocked", user=user))
 
 
-async def _lift(app: App, user: str) -> None:
+async def _lift(app: App, event: Message | CallbackQuery, user: str, update_id: int) -> None:
     await app.ledger.choose(user, blocked=0, why="")
+    await note(app, event, update_id, "lift", user)
 
 
 async def tier(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
-    user, _, name = (command.args or "").strip().partition(" ")
-    if not _PERSON.fullmatch(user) or name.strip() not in intake.TIERS:
+    user, _, name = " ".join((command.args or "").split()).partition(" ")
+    if not _PERSON.fullmatch(user) or name not in intake.TIERS:
         await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
         return
-    await app.ledger.choose(user, tier=name.strip())
-    await note(app, message, update_id, "tier", user, name.strip())
-    await message.answer(say("admin-tier", user=user, tier=name.strip()))
+    await _place(app, message, user, name, update_id)
+    await message.answer(say("admin-tier", user=user, tier=name))
+
+
+async def _place(app: App, event: Message | CallbackQuery, user: str, name: str, update_id: int) -> None:
+    """Put a person into a tier."""
+    await app.ledger.choose(user, tier=name)
+    await note(app, event, update_id, "tier", user, name)
 
 
 async def limit(message: Message, command: CommandObject, app: App, say: Translator, update_id: int) -> None:
