@@ -268,7 +268,7 @@ class Settings(BaseSettings):
     )
     inline_storage_chat: int | None = Field(
         None,
-        description="Chat that takes the pictures of inline mode (`@bot a fox` in any chat), which stay there, as Telegram takes no upload where they are shown: the id of a channel in which the bot may post (15 pictures a minute), or of somebody who started it and wants them all (60); unset: inline mode shows only what a person has.",
+        description="Chat that takes the pictures of inline mode (`@bot a fox` in any chat), which stay there unless their person deletes them within two days, as Telegram takes no upload where they are shown: the id of a channel in which the bot may post (15 pictures a minute), or of somebody who started it and wants them all (60); unset: inline mode shows only what a person has.",
     )
     webhook_url: str | None = Field(
         None, description="Public https address of this system's `api`; unset: the bot polls for updates."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import structlog
+from aiogram import Bot
+from aiogram.exceptions import TelegramAPIError
 
 from src.app import App
 from src.jobs import Job, credit, keys, transitions
@@ -22,6 +24,8 @@ log = structlog.get_logger(__name__)
 _BRIEF = (keys.WINDOW, keys.ACTIVE, keys.STRIKES, keys.COOLING, keys.HELPED, keys.GUESSES)
 # A ban would else be undone by its owner.
 _NOT_THEIRS = frozenset({"blocked", "why", "tier", "rate", "active"})
+# Bots may delete messages of up to 48 hours, and so many at once.
+_DELETABLE_MS, _AT_ONCE = 47 * 3_600_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class Receipt:
     Attributes:
         number: by which the log names it too.
         pictures: those asked for. cancelled: of them, in the works. notes: all else that was kept.
+        copies: of pictures drawn into other chats, those that stay in `INLINE_STORAGE_CHAT`.
         bought, payments: pictures that stay theirs, and the payments that stay in the accounts.
         backup_hours: age of the newest backup, or None where none is known; backup_days: until the last that still
             holds it is gone.
@@ -40,6 +45,7 @@ class Receipt:
     pictures: int
     cancelled: int
     notes: int
+    copies: int
     backup_hours: int | None
     backup_days: int
     bought: int = 0
@@ -57,13 +63,15 @@ async def make_favourite(app: App, job: Job, *, on: bool) -> None:
     await app.ledger.run(transitions.star(job.id, ttl=ttl))
 
 
-async def forget_person(app: App, user: str) -> Receipt:
+async def forget_person(app: App, bot: Bot, user: str) -> Receipt:
     """Keep nothing more of a person: what is in the works is cancelled, and goes when it has ended."""
     active = await app.ledger.active(user)
     endings = [await admission.cancel(app, job.id, user) for job in active]
-    jobs = {job_id async for job_id in _jobs_of(app, user)}
-    for job_id in jobs:
-        await forget(app, job_id, user)
+    ids = [job_id async for job_id in _jobs_of(app, user)]
+    jobs = await app.ledger.jobs(ids)
+    for job_id in ids:
+        await _forget(app, job_id, user)
+    copies = await _remove_copies(app, bot, jobs)
     names = [name async for name in _names_of(app, user)]
     chosen = set(await app.redis.hkeys(keys.USER(user))) - _NOT_THEIRS
     if chosen:
@@ -77,9 +85,10 @@ async def forget_person(app: App, user: str) -> Receipt:
     hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None
     receipt = Receipt(
         secrets.token_hex(4),
-        len(jobs),
+        len(set(ids)),
         sum(ending.done for ending in endings),
         len(names) + len(chosen),
+        copies,
         hours,
         int(backup.get("days", 0)),
         (await credit.balance(app.ledger, user, 0)).bought,
@@ -123,8 +132,33 @@ async def _names_of(app: App, user: str) -> AsyncIterator[str]:
             yield name
 
 
-async def forget(app: App, job_id: str, user: str) -> bool:
+async def forget(app: App, bot: Bot, job_id: str, user: str) -> bool:
     """Keep nothing more of a person's picture; whether it is gone now (else it goes soon after its end)."""
+    jobs = await app.ledger.jobs([job_id])
+    gone = await _forget(app, job_id, user)
+    if gone:
+        await _remove_copies(app, bot, jobs)
+    return gone
+
+
+async def _remove_copies(app: App, bot: Bot, jobs: Sequence[Job]) -> int:
+    """Delete what inline mode has put into its storage chat for these pictures; how many stay there."""
+    chat, since = app.settings.inline_storage_chat, await app.ledger.now() - _DELETABLE_MS
+    copies = {int(job.shown["copy"]): job.created for job in jobs if job.shown and "copy" in job.shown}
+    young, left = [number for number, created in copies.items() if created > since], len(copies)
+    if chat is None:
+        return left
+    for start in range(0, len(young), _AT_ONCE):
+        some = young[start : start + _AT_ONCE]
+        try:
+            await bot.delete_messages(chat, some)
+            left -= len(some)
+        except TelegramAPIError as error:
+            log.warning("copies stay in the storage chat", count=len(some), error=type(error).__name__)
+    return left
+
+
+async def _forget(app: App, job_id: str, user: str) -> bool:
     gone = await app.ledger.run(transitions.forget(job_id, user)) == "gone"
     if gone:
         try:

@@ -75,6 +75,40 @@ async def test_a_picture_is_drawn_into_what_was_sent(
     assert (await anna.reply_after(shown)).has_photo
 
 
+@pytest.mark.parametrize(
+    ("language", "sure", "stays"),
+    [
+        ("en", "Yes, delete all", "1 older picture stays"),
+        ("ru", "Да, удалить всё", "останется 1 картинка старше"),
+    ],
+)
+async def test_what_is_deleted_leaves_the_storage_too(
+    world: World, language: str, sure: str, stays: str
+) -> None:
+    anna = world.sandbox.person("Anna", language_code=language)
+    for words in ("one", "two", "three"):
+        message = await drawn(world, anna, words)
+
+    def stored() -> list[int]:
+        kept = world.sandbox.bot.chats[STORAGE].messages.values()
+        return [m.message_id for m in kept if m.has_photo and not m.deleted]
+
+    copies = stored()
+    *_, old = await world.app.ledger.pictures(str(anna.id))
+    gallery = await anna.reply_after(await anna.send_text("/history"))
+    await (await anna.tap(gallery, "🗑")).answered()
+    await (await anna.tap(gallery, {"en": "Yes, delete", "ru": "Да, удалить"}[language])).answered()
+    assert stored() == copies[:2]
+    # Bots delete messages of two days at most.
+    await world.app.redis.hset(keys.JOB(old.id), "created", old.created - 50 * 3_600_000)
+    asked = await anna.reply_after(await anna.send_text("/delete_me"))
+    await (await anna.tap(asked, sure)).answered()
+    assert stored() == copies[:1]
+    assert stays in asked.text
+    # What was sent elsewhere is the person's to delete.
+    assert message.has_photo
+
+
 async def test_own_pictures_are_there_at_once_matching_first(world: World) -> None:
     anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
     for words in ("a red fox", "a bear", "the fox of fire"):

@@ -165,7 +165,7 @@ async def turn(
         gallery = await look(app, chats, owner, message.chat.id, kind, words)
         place = min(place, len(gallery.jobs) - 1)
     elif what == "sure":
-        await forget(app, job_id, owner)
+        await forget(app, bot, job_id, owner)
         told = say("gallery-deleted")
         gallery = await look(app, chats, owner, message.chat.id, kind, words)
         place = min(place, len(gallery.jobs) - 1)

@@ -91,7 +91,7 @@ async def choose(
             await callback.answer()
             await message.edit_text(say("delete-not"))
         case "sure":
-            receipt = await forget_person(app, person.id)
+            receipt = await forget_person(app, bot, person.id)
             await state.clear()
             await callback.answer()
             await message.edit_text(_told(app, say, receipt))
@@ -115,6 +115,8 @@ def _told(app: App, say: Translator, receipt: Receipt) -> str:
     ]
     if app.settings.inline_storage_chat is not None:
         lines.append(say("privacy-inline"))
+    if receipt.copies:
+        lines.append(say("delete-copies", copies=receipt.copies))
     if receipt.bought or receipt.payments:
         lines.append(say("delete-payments", bought=receipt.bought, payments=receipt.payments))
     if receipt.backup_hours is None:

@@ -63,7 +63,7 @@ privacy = 🔐 What I keep of you
         [one] { $originals } day
        *[other] { $originals } days
     }. Whoever draws the pictures gets your words and the pictures you send, not who you are.
-privacy-inline = Pictures that you had drawn into messages in other chats also stand, without your words and name, in a chat of the owner’s, and stay there; in those chats they are yours to delete.
+privacy-inline = Pictures that you had drawn into messages in other chats also stand, without your words and name, in a chat of the owner’s. What you delete within two days of its drawing goes from there too; in those other chats it is yours to delete.
 privacy-days = { $days } d
 privacy-elsewhere = 🔐 That’s between the two of us: ask me in our private chat.
 button-export = 📦 Send me all
@@ -84,6 +84,10 @@ delete-pictures = • Pictures and their words: { $pictures }
 delete-cancelled = • Of them in the works, cancelled: { $cancelled }
 delete-notes = • Settings and other notes: { $notes }
 delete-stays = What stays: whether you were blocked or are to cool down, for a minute how often you asked, and for today what it cost. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
+delete-copies = In that chat of the owner’s { $copies ->
+    [one] { $copies } older picture stays.
+   *[other] { $copies } older pictures stay.
+}
 delete-backups = Backups from before now still hold it: the newest is { $hours ->
     [one] { $hours } hour
    *[other] { $hours } hours
