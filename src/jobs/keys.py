@@ -104,7 +104,7 @@ SPENT = Key("spent:<day>", "hash", "always", "90 days",
 SPENDER = Key("spender:<day>", "hash", "always", "90 days",
     "ledger", "the same by person and unit")
 TALLY = Key("tally:<day>", "hash", "always", "90 days",
-    "ledger", "that day's jobs: <hour> admitted or outcome, <hour> ms that pictures took, kind <why it failed>")
+    "ledger", "that day's jobs: <hour> admitted or outcome, <hour> ms that pictures took, kind <why it failed>, <hour> stars and refunded")
 OWED = Key("owed", "hash", "never", "a field goes when its span is written",
     "ledger", "by job, or by a generation's span: what is needed to write it")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")

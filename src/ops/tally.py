@@ -37,6 +37,7 @@ class Tally:
 
     Attributes:
         whole: of all its bars. kinds: failures by kind. people: who ordered something.
+        stars, refunded: Telegram Stars that were paid, and given back.
         costs, spenders: what the pictures cost, by `all` or provider, and by person.
     """
 
@@ -44,6 +45,8 @@ class Tally:
     whole: Bar
     kinds: Counter[str]
     people: int
+    stars: int = 0
+    refunded: int = 0
     costs: Mapping[str, Costs] = field(default_factory=dict)
     spenders: Mapping[str, Costs] = field(default_factory=dict)
 
@@ -80,7 +83,10 @@ async def look(app: App, span: Span) -> Tally:
     count = 24 if span == "day" else len(days)
     bars = tuple(_bar(hours, first + n * step, [first + n * step]) for n in range(count))
     whole = _bar(hours, first, [bar.at for bar in bars])
-    return Tally(bars, whole, kinds, len(people), costs, spenders)
+    stars, refunded = (
+        sum(n for (_, name), n in hours.items() if name == what) for what in ("stars", "refunded")
+    )
+    return Tally(bars, whole, kinds, len(people), stars, refunded, costs, spenders)
 
 
 def _add(into: dict[str, Counter[str]], costs: Mapping[str, Costs]) -> None:

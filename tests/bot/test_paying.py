@@ -119,6 +119,7 @@ async def test_from_the_first_free_picture_to_a_refund(world: World, lang: str) 
     assert await bought(world, anna) == -1
     assert say["owed"] in (await said(anna, "/balance")).text
     assert world.sandbox.bot.till.balance == 0
+    assert "⭐ Paid 50, given back 50" in (await said(admin, "/stats")).text
 
     sure = await said(anna, "/delete_me")
     await (await anna.tap(sure, sure.buttons[0]["callback_data"])).answered()

@@ -70,6 +70,8 @@ async def _words(app: App, found: Tally, span: Span, say: Translator) -> list[st
     if found.kinds:
         kinds = (f"{say('admin-kind', kind=kind)} × {n}" for kind, n in found.kinds.most_common(_KINDS))
         lines.append(say("stats-kinds", kinds=", ".join(kinds)))
+    if app.settings.sells or found.stars or found.refunded:
+        lines.append(say("stats-stars", stars=found.stars, refunded=found.refunded))
     lines += _money(found, say)
     waiting = sum([await app.ledger.waiting(provider) for provider in app.providers])
     running = sum([await app.ledger.running(provider) for provider in app.providers])

@@ -1,6 +1,6 @@
 -- A person has paid: they get their pictures, once however often it is told.
 --
--- Keys  balance, payments, subscribed, takings
+-- Keys  balance, payments, subscribed, takings, tally
 -- ARGV  1 charge id  2 user  3 stars  4 pictures  5 who tells it (an update)  6 until when a subscription is paid, s (0: it is none)
 --       7 "1" if with this charge it begins, "0" if not; empty: nobody says
 -- Returns {1 if nobody else told it before, pictures that they have bought and not had}
@@ -12,6 +12,7 @@ if not p then
   redis.call('HINCRBY', P .. 'balance', ARGV[2], ARGV[4])
   redis.call('HINCRBY', P .. 'takings', 'payments', 1)
   redis.call('HINCRBY', P .. 'takings', 'stars', ARGV[3])
+  tally(HOUR .. ' stars', tonumber(ARGV[3]))
   if ARGV[6] ~= '0' then
     local s = redis.call('HGET', P .. 'subscribed', ARGV[2])
     s = s and cjson.decode(s) or {}

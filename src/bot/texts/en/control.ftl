@@ -73,6 +73,7 @@ stats-title = { $span ->
 }
 stats-people = 👥 People who ordered: { $people }
 stats-time = ⏱ A picture took { $seconds } s on average
+stats-stars = ⭐ Paid { $stars }, given back { $refunded }
 stats-kinds = ⚠️ Failed because: { $kinds }
 stats-now = Now waiting { $waiting }, being drawn { $running }
 stats-legend = 🟩 delivered 🟥 failed ⬜ cancelled (left) · 🔵 mean time (right)

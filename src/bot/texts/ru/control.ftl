@@ -71,8 +71,9 @@ stats-title = { $span ->
     [week] 📊 Семь дней (UTC)
    *[month] 📊 Тридцать дней (UTC)
 }
-stats-people = 👥 Заказывали людей: { $people }
+stats-people = 👥 Заказывало людей: { $people }
 stats-time = ⏱ Картинка в среднем за { $seconds } с
+stats-stars = ⭐ Оплачено { $stars }, возвращено { $refunded }
 stats-kinds = ⚠️ Неудачи: { $kinds }
 stats-now = Сейчас ждут { $waiting }, рисуются { $running }
 stats-legend = 🟩 доставлено 🟥 неудачи ⬜ отменено (слева) · 🔵 среднее время (справа)
