@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -107,6 +108,10 @@ async def test_help_of_its_own_menu_and_start_say_what_works_here(world: World) 
         assert words in said.text
         assert "/imagine" in said.text
         assert said.reply_to == started.message_id
+        # What that names works as it stands there.
+        for command in re.findall(r"/\w+", said.text):
+            asked = await person.send_text(command, chat=group)
+            assert (await person.reply_after(asked, chat=group)).reply_to == asked.message_id
 
 
 async def test_a_mention_stands_anywhere(world: World) -> None:
