@@ -15,7 +15,7 @@ dialog-ask-start = 🖼 Начну с этой картинки. Что из н�
 
 details-title = ℹ️ Как сделана эта картинка
 details-model = 🖌 { $model } · { $aspect }
-details-seed = 🌱 Зерно { $seed }
+details-seed = 🌱 Сид { $seed }
 details-took = ⏱ От просьбы до картинки: { $time }
 details-cost = 💰 { $unit ->
     [credits] { $cost ->
