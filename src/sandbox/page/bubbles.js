@@ -225,6 +225,11 @@ export function drawGroup(group, { labels, actions, pressed, position }) {
     actions.menu(first, event.clientX, event.clientY);
   });
   item.addEventListener("click", (event) => {
+    const link = event.target.closest("a[target]");
+    if (link && actions.inside(link.href)) {
+      event.preventDefault();
+      actions.open(link.href);
+    }
     if (!event.target.closest("button, a")) actions.trace(first);
   });
   return item;

@@ -26,6 +26,8 @@ let unseen = 0;
 const unread = new Map();
 const pressed = new Set();
 const queries = new Map();
+// Taps whose answer came before their number did.
+const answered = new Set();
 const trace = new TracePanel($("trace-body"), $("trace-about"));
 
 const actions = {
@@ -40,7 +42,8 @@ const actions = {
     const release = () => pressed.delete(id) && render();
     try {
       const sent = await api("POST", `people/${person.id}/taps`, { message_id: message.message_id, data });
-      queries.set(sent.query_id, release);
+      if (answered.delete(sent.query_id)) release();
+      else queries.set(sent.query_id, release);
       trace.show(sent.update_id, labelOf(message, data), labels);
       setTimeout(() => {
         if (!queries.delete(sent.query_id)) return;
@@ -365,8 +368,9 @@ function become(one) {
     reaction: (message) => messages.set(message.message_id, message) && render(),
     deleted: (message) => messages.delete(message.message_id) && render(),
     answer(data) {
-      queries.get(data.query_id)?.();
-      queries.delete(data.query_id);
+      const release = queries.get(data.query_id);
+      if (!queries.delete(data.query_id)) answered.add(data.query_id);
+      release?.();
       if (data.url) actions.open(data.url);
       if (data.text && data.show_alert) showAlert(data.text);
       else if (data.text) toast(data.text);

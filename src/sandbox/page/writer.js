@@ -209,6 +209,7 @@ export class Writer {
         row.addEventListener("click", () => {
           this.#list(false);
           $("text").value = "";
+          this.#typed(false);
           one.take();
         });
         return row;
