@@ -11,6 +11,11 @@ goes out, whatever is said of that picture later says that it counts, and a tap 
 to it, makes it the placeholder or takes it away (`found`).
 
 Not here: what it says, that is `src.telegram.status_text`.
+
+Why it is a message like any other, and no draft (sendMessageDraft) and not ephemeral (in groups, for one person): neither
+can become the picture, which then would be one more message, and one more call of three. A draft shows half a minute of
+text without buttons: no Cancel, no choice while one waits. An ephemeral message may never arrive, says its documentation,
+and a place in line that nobody sees is a bot that does not answer. The Bot API says of neither whether a chat has it.
 """
 
 from __future__ import annotations
