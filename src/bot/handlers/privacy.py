@@ -114,9 +114,7 @@ def _told(app: App, say: Translator, receipt: Receipt) -> str:
         say("delete-stays"),
     ]
     if app.settings.inline_storage_chat is not None:
-        lines.append(say("privacy-inline"))
-    if receipt.copies:
-        lines.append(say("delete-copies", copies=receipt.copies))
+        lines.append(say("delete-inline", copies=receipt.copies))
     if receipt.bought or receipt.payments:
         lines.append(say("delete-payments", bought=receipt.bought, payments=receipt.payments))
     if receipt.backup_hours is None:

@@ -1,6 +1,6 @@
 -- A person has paid: they get their pictures, once however often it is told.
 --
--- Keys  balance, payments, subscribed, takings, tally
+-- Keys  balance, payments, subscribed, takings
 -- ARGV  1 charge id  2 user  3 stars  4 pictures  5 who tells it (an update)  6 until when a subscription is paid, s (0: it is none)
 --       7 "1" if with this charge it begins, "0" if not; empty: nobody says
 -- Returns {1 if nobody else told it before, pictures that they have bought and not had}

@@ -1,6 +1,6 @@
 -- A payment was given back: its pictures go with it, once however often it is told. Whoever has had them already owes them.
 --
--- Keys  balance, payments, takings, tally
+-- Keys  balance, payments, takings
 -- ARGV  1 charge id  2 user  3 stars  4 who tells it (an update)
 -- Returns {1 if nobody else told it before, pictures that the person has bought and not had, pictures that went}
 local known = redis.call('HGET', P .. 'payments', ARGV[1])
