@@ -580,10 +580,13 @@ def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboa
     chosen = person.lang or "auto"
     return markup(
         [
-            [
-                _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
-                for code in ("auto", *LANGUAGES)
-            ],
+            *(
+                [
+                    _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
+                    for code in codes
+                ]
+                for codes in (("auto",), LANGUAGES)
+            ),
             *_in_rows(
                 [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in can.aspects]
             ),
@@ -639,13 +642,12 @@ def gallery(
     return markup(
         [
             row,
+            [star, button(say("button-open"), OfJob(what="show", id=job))],
             [
-                star,
-                button(say("button-open"), OfJob(what="show", id=job)),
                 button(say("button-delete"), OfGallery(what="delete", kind=kind, id=job)),
+                button(say("button-find"), OfGallery(what="find", kind=kind)),
             ],
             [
-                button(say("button-find"), OfGallery(what="find", kind=kind)),
                 button(
                     say("button-starred" if other == "star" else "button-all"),
                     OfGallery(what="kind", kind=other),

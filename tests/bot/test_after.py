@@ -204,7 +204,7 @@ async def test_a_tool_whose_models_are_off_is_neither_offered_nor_used(world: Wo
     assert "recraft-crisp-upscale" in off
     await pressed(world, anna, shown, "⋯")
     offered = " ".join(button["text"] for button in shown.buttons)
-    assert ("Upscale" in offered, "Remove background" in offered) == (False, True)
+    assert ("Upscale" in offered, "No background" in offered) == (False, True)
     with pytest.raises(admission.NoProvider):
         await admission.ask(
             world.app, Wish(user=5, chat=5, prompt="", update="1", source="file", how="upscale")

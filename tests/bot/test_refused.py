@@ -14,7 +14,7 @@ from tests.bot.test_texts import FOLDER
 
 SAID = {
     "en": ("doesn’t count", "Ask again", "in the works", "Edit prompt", "new description"),
-    "ru": ("не засчитан", "Ещё раз", "Что в работе", "Изменить описание", "новое описание"),
+    "ru": ("не засчитан", "Ещё раз", "Что в работе", "Другие слова", "новое описание"),
 }
 
 

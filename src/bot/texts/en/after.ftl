@@ -4,7 +4,7 @@ button-edit = ✏️ Edit
 button-more = ⋯
 button-less = ‹ Back to the buttons
 button-upscale = 🔍 Upscale
-button-cutout = 🪄 Remove background
+button-cutout = 🪄 No background
 button-start = 🖼 Use as start
 button-details = ℹ️ Details
 button-back = ⬅️ Back
@@ -84,9 +84,10 @@ delete-pictures = • Pictures and their words: { $pictures }
 delete-cancelled = • Of them in the works, cancelled: { $cancelled }
 delete-notes = • Settings and other notes: { $notes }
 delete-stays = What stays: whether you were blocked or are to cool down, for a minute how often you asked, and for today what it cost. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
-delete-copies = In that chat of the owner’s { $copies ->
-    [one] { $copies } older picture stays.
-   *[other] { $copies } older pictures stay.
+delete-inline = Pictures in messages that you sent in other chats are yours to delete. { $copies ->
+    [0] Nothing of them stays with the owner.
+    [one] Of those, { $copies } that is over two days old stays in a chat of the owner’s.
+   *[other] Of those, { $copies } that are over two days old stay in a chat of the owner’s.
 }
 delete-backups = Backups from before now still hold it: the newest is { $hours ->
     [one] { $hours } hour
@@ -117,7 +118,7 @@ app-first = A picture comes
 app-keep = Days kept
 
 button-share = 🔗 Share
-button-send = 📤 Send it to somebody
+button-send = 📤 Send it on
 button-take-back = 🔒 Take it back
 button-like = 🎨 Make one like it
 share = 🔗 Whoever opens this link sees the picture with its words, and can have one like it:

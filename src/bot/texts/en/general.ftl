@@ -21,6 +21,7 @@ help = 🎨 How to use me
     • /queue shows your place in line; /cancel takes it back.
     • /history shows your last pictures again.
     • /settings keeps your language, format and number.
+    • /models and /styles: who draws, and in what style. /limits: what you have left. /privacy: your data.
     • In groups: /imagine and what to draw.
 
     You can ask { $rate ->

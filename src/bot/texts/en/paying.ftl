@@ -21,7 +21,7 @@ button-monthly = { $pictures ->
 } a month for ⭐ { $stars }
 button-month-stop = ⏹ Stop the subscription
 button-month-go-on = ▶️ Let the subscription go on
-buy = 💫 Pictures for Telegram Stars. Each one counts once; what doesn’t become a picture comes back by itself. They don’t run out.
+buy = 💫 Pictures for Telegram Stars. Each one counts once; what doesn’t become a picture comes back by itself. They don’t expire.
 buy-elsewhere = 💫 That’s between the two of us: { $link }
 balance-free = 🎁 Free today (UTC): { $free } of { $share }
 balance-bought = 💫 Bought and not used: { $bought }
@@ -61,11 +61,18 @@ paysupport = 🧾 Something wrong with a payment? Write it behind the command, s
 paysupport-sent = 🧾 Passed on to the owner, with your last payments.
 paysupport-later = 🧾 I could not pass that on. Please try again in a minute.
 paysupport-from = 🧾 { $user } writes about payments:
-terms = 📜 Pictures are sold for Telegram Stars; one that you ask for costs one, whatever it shows. What ends without a picture comes back at once, as does what the filter refuses; not what you cancel while it is being drawn. What you bought does not run out. { $share ->
-    [0] {""}
-    [one] { $share } picture a day is free, and goes first.
-   *[other] { $share } pictures a day are free, and go first.
-} Stars for pictures that you have not asked for are refunded if you write to /paysupport within 21 days. A subscription can be stopped at any time in /buy. Pictures are made by machines: how well they come out is not promised. Don’t ask for what is against the law or Telegram’s rules.
+terms = 📜 Pictures are sold for Telegram Stars.
+
+    • One that you ask for costs one, whatever it shows.
+    • What ends without a picture comes back at once, as does what the filter refuses; not what you cancel while it is being drawn.
+    • What you bought does not expire.{ $share ->
+        [0] {""}
+        [one] {" "}{ $share } picture a day is free, and goes first.
+       *[other] {" "}{ $share } pictures a day are free, and go first.
+    }
+    • Stars for pictures that you have not asked for are refunded if you write to /paysupport within 21 days.
+    • A subscription can be stopped at any time in /buy.
+    • Pictures are made by machines: how well they come out is not promised. Don’t ask for what is against the law or Telegram’s rules.
 redeem-how = 🎁 Write the code behind the command: /redeem CODE
 redeem-ok = 🎁 { $pictures ->
     [one] { $pictures } picture is

@@ -100,6 +100,6 @@ button-cancel = ✖️ Отменить
 button-again = 🔁 Ещё раз
 button-variation = 🎨 Вариант
 button-file = 📎 Файлом
-button-words = ✏️ Изменить описание
+button-words = ✏️ Другие слова
 button-files = 📎 Файлами
 button-variation-of = 🎨 { $number }
