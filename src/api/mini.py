@@ -32,7 +32,7 @@ from src.pipeline import admission
 from src.pipeline.admission import NoProvider
 from src.providers.images import inspect
 from src.telegram import files, keyboards
-from src.telegram.i18n import LANGUAGES, Translator, get_texts, language_of
+from src.telegram.i18n import LANGUAGES, Translator, get_texts, language_name, language_of
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ _TEXTS = (
     *("app-title", "app-empty", "app-search", "app-favourites", "app-settings", "app-close", "app-lost"),
     *("app-from", "app-made-into", "app-sure", "app-drawing", "app-language", "app-format"),
     *("app-count", "app-first", "app-keep", "button-again", "button-star", "button-unstar", "button-delete"),
-    *("first-photo", "first-file", "language-auto", "language-en", "language-ru", "toast-saved"),
+    *("first-photo", "first-file", "language-auto", "toast-saved"),
     *("limits-title", "button-buy"),
 )
 
@@ -62,7 +62,7 @@ class Favourite(BaseModel):
 class Choices(BaseModel):
     """What a person changes of their settings."""
 
-    lang: Literal["auto", "en", "ru"] | None = None
+    lang: str | None = None
     aspect: str | None = None
     count: int | None = None
     first: Literal["photo", "file"] | None = None
@@ -119,6 +119,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
         catalog = app.routing.catalog
         return {
             "lang": say.lang,
+            "languages": {lang: language_name(lang) for lang in LANGUAGES},
             "texts": {key: say(key) for key in _TEXTS},
             "settings": _settings(app, person),
             "pictures": [
@@ -190,7 +191,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     async def choose(whose: Speaker, body: Choices) -> dict[str, Any]:
         person, _ = whose
         offered = app.routing.offered()
-        if body.lang is not None:
+        if body.lang in ("auto", *LANGUAGES):
             await app.ledger.choose(person.id, lang="" if body.lang == "auto" else body.lang)
         if body.aspect in offered.aspects:
             await app.ledger.choose(person.id, aspect=body.aspect)

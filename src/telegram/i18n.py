@@ -12,18 +12,21 @@ from typing import Any
 
 from fluent.runtime import FluentBundle, FluentResource
 
-LANGUAGES = ("en", "ru")
 _FOLDER = Path(__file__).parent.parent / "bot" / "texts"
+LANGUAGES = ("en", *sorted({file.parent.name for file in _FOLDER.glob("*/*.ftl")} - {"en"}))
+"""Those that have a folder; English is for everybody whose language has none."""
 _KEY = re.compile(r"^([a-z][\w-]*) =", re.MULTILINE)
 _KEPT = 1024
-_SPOKEN = {"ru": "ru", "uk": "ru", "be": "ru", "kk": "ru"}
+# What they may rather read than English, while their own has no folder.
+_NEAREST = {"uk": "ru", "be": "ru", "kk": "ru"}
 
 
 def language_of(chosen: str | None, telegram_code: str | None) -> str:
     """The language for a person: their own choice, else by Telegram's `language_code`."""
     if chosen in LANGUAGES:
         return chosen
-    return _SPOKEN.get((telegram_code or "").lower().split("-")[0], "en")
+    code = (telegram_code or "").lower().split("-")[0]
+    return code if code in LANGUAGES else _NEAREST.get(code, "en")
 
 
 @functools.cache
@@ -88,6 +91,11 @@ class Translator:
 def get_texts() -> Texts:
     """The texts of this process."""
     return Texts()
+
+
+def language_name(lang: str) -> str:
+    """What a language is called by those who speak it."""
+    return get_texts().get(lang, "language-name")
 
 
 TOAST = 200

@@ -17,7 +17,7 @@ from src.jobs import TOOLS, Job, Person, State
 from src.jobs.credit import Subscription
 from src.providers.base import Capabilities
 from src.settings import Pack
-from src.telegram.i18n import LANGUAGES, Translator
+from src.telegram.i18n import LANGUAGES, Translator, language_name
 from src.telegram.status_text import Offer
 
 COUNTS = (1, 2, 3, 4)
@@ -249,7 +249,7 @@ def rules(
     hourly: int,
 ) -> InlineKeyboardMarkup:
     """Under /rules, with what is chosen now; see `GroupRules`."""
-    spoken = {"auto": "language-each", "en": "language-en", "ru": "language-ru"}
+    spoken = {"auto": say("language-each"), **{code: language_name(code) for code in LANGUAGES}}
 
     def turned(text: str, what: Literal["admins", "edits", "covered"], on: bool) -> InlineKeyboardButton:
         return _choice(say, say(text), on, OfRules(what=what, value="0" if on else "1"))
@@ -261,10 +261,12 @@ def rules(
 
     return markup(
         [
-            [
-                _choice(say, say(text), code == (lang or "auto"), OfRules(what="lang", value=code))
-                for code, text in spoken.items()
-            ],
+            *_in_rows(
+                [
+                    _choice(say, name, code == (lang or "auto"), OfRules(what="lang", value=code))
+                    for code, name in spoken.items()
+                ]
+            ),
             [turned("rules-admins", "admins", admins)],
             [turned("rules-edits", "edits", edits), turned("rules-covered", "covered", covered)],
             numbers("rules-each", "each", each),
@@ -572,21 +574,14 @@ def dialog_back(say: Translator) -> InlineKeyboardMarkup:
 
 def settings(say: Translator, person: Person, can: Capabilities) -> InlineKeyboardMarkup:
     """The choices of /settings, with what is chosen now."""
-    names = {
-        "auto": say("language-auto"),
-        "en": say("language-en"),
-        "ru": say("language-ru"),
-    }
-    chosen = person.lang or "auto"
+
+    def language(code: str, name: str) -> InlineKeyboardButton:
+        return _choice(say, name, code == (person.lang or "auto"), OfSettings(what="lang", value=code))
+
     return markup(
         [
-            *(
-                [
-                    _choice(say, names[code], code == chosen, OfSettings(what="lang", value=code))
-                    for code in codes
-                ]
-                for codes in (("auto",), LANGUAGES)
-            ),
+            [language("auto", say("language-auto"))],
+            *_in_rows([language(code, language_name(code)) for code in LANGUAGES]),
             *_in_rows(
                 [_choice(say, a, a == person.aspect, OfSettings(what="aspect", value=a)) for a in can.aspects]
             ),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,3 +253,29 @@ def test_who_waits_for_a_second_provider_is_told_that_it_takes_longer() -> None:
 def _job(state: State, **fields: Any) -> Job:
     spec = Spec("a fox", "m", "1:1", 1, "en", count=2)
     return Job("j", state, "1", "r", "kie", spec, Wake("j", "kie", 1), 1, 0, **fields)
+
+
+def test_another_language_is_one_folder(tmp_path: Path) -> None:
+    shutil.copytree(SOURCE, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    texts = tmp_path / "src" / "bot" / "texts"
+    shutil.copytree(texts / "en", texts / "de")
+    general = texts / "de" / "general.ftl"
+    words = general.read_text("utf-8").replace("language-name = English", "language-name = Deutsch")
+    general.write_text(words.replace("command-help = ", "command-help = Hilfe: "), "utf-8")
+    script = """
+from src.jobs import Person
+from src.providers.base import Capabilities
+from src.telegram import keyboards
+from src.telegram.i18n import get_texts, language_of
+
+assert (language_of(None, "de-AT"), language_of("de", "ru"), language_of(None, "fr")) == ("de", "de", "en")
+say = get_texts().translator("de")
+assert say("command-help").startswith("Hilfe")
+rules = keyboards.rules(say, lang="de", admins=False, edits=True, covered=False, each=0, hourly=0)
+for shown in (keyboards.settings(say, Person("1", lang="de"), Capabilities()), rules):
+    assert "• Deutsch" in [key.text for row in shown.inline_keyboard for key in row]
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr

@@ -14,10 +14,8 @@ from src.bot.chats import Chats
 from src.bot.handlers.models import model_named
 from src.jobs import Person
 from src.telegram import keyboards
-from src.telegram.i18n import LANGUAGES, Texts, Translator, language_of
+from src.telegram.i18n import LANGUAGES, Texts, Translator, language_name, language_of
 from src.telegram.keyboards import OfSettings
-
-_NAMES = {"en": "language-en", "ru": "language-ru"}
 
 
 async def settings(message: Message, app: App, person: Person, say: Translator) -> None:
@@ -61,7 +59,7 @@ async def choose(
 
 def _settings(person: Person, app: App, say: Translator) -> dict[str, Any]:
     """The text and keyboard of /settings, as arguments of a call."""
-    language = say(_NAMES[person.lang]) if person.lang in _NAMES else say("language-auto")
+    language = language_name(person.lang) if person.lang in LANGUAGES else say("language-auto")
     return {
         "text": say(
             "settings",

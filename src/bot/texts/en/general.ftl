@@ -55,8 +55,7 @@ settings = ⚙️ Settings
     Model: { $model } (another: /models)
     You get: { $first }
 language-auto = as in Telegram
-language-en = English
-language-ru = Русский
+language-name = English
 
 queue-empty = 🌤 You have no pictures in the works.
 queue-title = { $count ->

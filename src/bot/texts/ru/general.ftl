@@ -57,8 +57,7 @@ settings = ⚙️ Настройки
     Модель: { $model } (другая: /models)
     Присылаю: { $first }
 language-auto = как в Telegram
-language-en = English
-language-ru = Русский
+language-name = Русский
 
 queue-empty = 🌤 У вас нет картинок в работе.
 queue-title = { $count ->
