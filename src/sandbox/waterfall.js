@@ -62,7 +62,7 @@
       [/^send submit/, "a worker is called"], [/^process submit/, "a worker asks the provider"],
       [/^generate_content/, "the picture is made"], [/^send deliver/, "a worker is called: it is ready"],
       [/^wait for/, "waits for its turn"], [/^process deliver/, "a worker shows the picture"],
-      [/^(send|edit|delete|answer|get|set)[A-Z]/, "a call to Telegram"], [/^POST/, "asks over HTTP"],
+      [/^(send|edit|delete|answer|get|set|create|refund|leave)[A-Z]/, "a call to Telegram"], [/^POST/, "asks over HTTP"],
       [/^GET/, "looks or fetches over HTTP"],
     ],
     ru: [
@@ -71,7 +71,7 @@
       [/^send submit/, "зовут исполнителя"], [/^process submit/, "исполнитель просит провайдера"],
       [/^generate_content/, "картинка создаётся"], [/^send deliver/, "зовут исполнителя: готово"],
       [/^wait for/, "ждёт своей очереди"], [/^process deliver/, "исполнитель показывает картинку"],
-      [/^(send|edit|delete|answer|get|set)[A-Z]/, "вызов Telegram"], [/^POST/, "просит по HTTP"],
+      [/^(send|edit|delete|answer|get|set|create|refund|leave)[A-Z]/, "вызов Telegram"], [/^POST/, "просит по HTTP"],
       [/^GET/, "смотрит или берёт по HTTP"],
     ],
   };
