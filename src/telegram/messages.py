@@ -315,7 +315,9 @@ class Messages:
         say = self._texts.translator(request.lang)
         ending = status_text.ending(say, jobs)
         words = Text() if request.words_seen else _words(jobs[0])
-        text = Text(words, ending, _stood_in(say, jobs), status_text.note(say, request))
+        varied = self._edits and any(job.state is State.DELIVERED for job in jobs)
+        about = f"\n{say('album-variations')}" if varied else ""
+        text = Text(words, ending, about, _stood_in(say, jobs), status_text.note(say, request))
         with reaching():
             try:
                 await self._edit_text(

@@ -28,7 +28,7 @@ async def test_an_album_fills_and_says_how_it_ended(world: World) -> None:
     for job, colour in reversed(list(zip(jobs, colours, strict=True))):
         await world.finished(job, image(colour=colour))
     assert [t.sha256 for t in tiles] == [hashlib.sha256(png(colour=c)).hexdigest() for c in colours]
-    assert "All 4 pictures are ready" in status.text
+    assert "All 4 pictures are ready.\n🎨 and a number: a variation of that picture." in status.text
     # The words stand in the message that it answers.
     assert "a red fox" not in status.text
     labels = [b["text"] for b in status.buttons]

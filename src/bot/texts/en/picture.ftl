@@ -56,6 +56,7 @@ album-some = { $done ->
     [one] ✨ { $done } of { $count } pictures is ready.
    *[other] ✨ { $done } of { $count } pictures are ready.
 }
+album-variations = 🎨 and a number: a variation of that picture.
 album-cancelled = ✖️ Cancelled.
 album-cancelled-late = { $count ->
     [one] One that you cancelled was being drawn already: it counts.

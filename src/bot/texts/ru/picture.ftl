@@ -54,6 +54,7 @@ album-done = { $count ->
    *[many] ✨ Готовы все { $count } картинок.
 }
 album-some = ✨ Готово { $done } из { $count } картинок.
+album-variations = 🎨 и номер: вариант этой картинки.
 album-cancelled = ✖️ Отменено.
 album-cancelled-late = { $count ->
     [one] Из отменённых { $count } уже рисовалась и засчитана.
