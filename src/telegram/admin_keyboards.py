@@ -63,9 +63,10 @@ def person(
     lift = button(say("button-lift"), OfPerson(what="lift", user=user))
     choices = [
         button(
-            say("chosen", label=name) if name == tier else name, OfPerson(what="tier", user=user, tier=name)
+            say("chosen", label=label) if name == tier else label,
+            OfPerson(what="tier", user=user, tier=name),
         )
-        for name in tiers
+        for name, label in ((name, say("tier", name=name)) for name in tiers)
     ]
     look = button(say("button-look"), OfPerson(what="look", user=user))
     return markup([choices, [lift if banned else ban, look]])

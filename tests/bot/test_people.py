@@ -21,7 +21,7 @@ SAID = {
         "strike": "Strikes in the last hour: 1",
         "jobs": "In the works 1, requests kept 1",
         "cost": "Today (UTC): 1 picture. In 90 days: 1 picture",
-        "credit": "19 of today’s free ones, 0 bought",
+        "credit": "Free today (UTC): 19 of 20",
         "ban": "Ban",
         "why": "Send the reason",
         "banned": "Pictures cancelled: 1",
@@ -32,14 +32,14 @@ SAID = {
     },
     "ru": {
         "never": "В личный чат не писал",
-        "tier": "Класс: ordinary",
-        "first": "Класс: first",
+        "tier": "Класс: обычный",
+        "first": "Класс: первый",
         "seen": "около 20",
         "left": "Запросов: 9 из 10",
         "strike": "Замечаний за час: 1",
         "jobs": "В работе 1, хранится заказов 1",
         "cost": "Сегодня (UTC): 1 картинка. За 90 дней: 1 картинка",
-        "credit": "19 бесплатных на сегодня, 0 купленных",
+        "credit": "Бесплатных сегодня (UTC): 19 из 20",
         "ban": "Запретить",
         "why": "Пришлите причину",
         "banned": "Отменено открытых картинок: 1",
@@ -88,7 +88,7 @@ async def test_from_who_to_the_ban_and_back(world: World, lang: str) -> None:
     assert f"{anna.id} Anna" in card.text
     assert f"https://jaeger.example/trace/{job_spans.trace_id(job)}" in card.text
     assert "fox" not in card.text
-    await _tapped(world, admin, card, "first")
+    await _tapped(world, admin, card, said["first"].rpartition(": ")[2])
     assert said["first"] in card.text
     assert (await world.app.ledger.person(str(anna.id))).tier == "first"
 

@@ -19,7 +19,7 @@ from src.bot.chats import speaker_of
 from src.bot.handlers.admin import ByAdmin, note
 from src.bot.handlers.limits import lines_of
 from src.bot.ordering import NO_COMMAND, words_of
-from src.jobs import Job, credit
+from src.jobs import Job
 from src.ops import report
 from src.ops.people import Known, look_up
 from src.pipeline import admission as intake
@@ -76,7 +76,7 @@ async def _card(app: App, bot: Bot, user: str, say: Translator) -> dict[str, Any
     person = known.person
     lines = [
         f"👤 {user} {await _name(bot, user)}".rstrip(),
-        say("who-tier", tier=person.tier),
+        say("who-tier", tier=say("tier", name=person.tier)),
         say("who-seen", at=_clock(person.seen)) if person.seen else say("who-never"),
         *await lines_of(app, person, say),
         *_rules(known, say),
@@ -86,19 +86,10 @@ async def _card(app: App, bot: Bot, user: str, say: Translator) -> dict[str, Any
             today=report.costs(say, known.today) or "–",
             lately=report.costs(say, known.lately) or "–",
         ),
-        *await _credit(app, user, say),
         *(line for job in known.last for line in _job(app, job, say)),
     ]
     markup = admin_keyboards.person(say, user, person.tier, tuple(intake.TIERS), banned=person.blocked)
     return {"text": shorten("\n".join(lines), 4096), "reply_markup": markup}
-
-
-async def _credit(app: App, user: str, say: Translator) -> list[str]:
-    """What a person has left, where pictures are sold."""
-    if not app.settings.sells:
-        return []
-    left = await credit.balance(app.ledger, user, app.settings.free_pictures_day)
-    return [say("who-credit", free=left.free, bought=left.bought)]
 
 
 def _rules(known: Known, say: Translator) -> list[str]:

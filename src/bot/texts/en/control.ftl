@@ -23,6 +23,13 @@ journal-act = { $what ->
    *[drop] 🗑 dropped { $whom }
 }
 
+tier = { $name ->
+    [ordinary] ordinary
+    [first] first
+    [last] last
+    [unlimited] unlimited
+   *[other] { $name }
+}
 who-tier = 🎚 Tier: { $tier }
 who-seen = 👁 Last wrote about { $at } (UTC)
 who-never = 👁 Never wrote in private
@@ -31,7 +38,6 @@ who-strikes = ⚠️ Strikes in the last hour: { $strikes }
 who-cooling = 🧊 May ask for nothing for { $minutes } min
 who-jobs = 🖼 In the works { $active }, requests kept { $kept }
 who-cost = 💰 Today (UTC): { $today }. In 90 days: { $lately }
-who-credit = ⭐ Pictures left: { $free } of today’s free ones, { $bought } bought
 who-private = 🔒 I say that in our private chat only. Please write to me there once.
 ban-why = ✏️ Why? { $user } is told it, once. Send the reason, or - for none.
 ban-untold = They could not be told.
