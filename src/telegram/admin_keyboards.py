@@ -69,7 +69,7 @@ def person(
         for name, label in ((name, say("tier", name=name)) for name in tiers)
     ]
     look = button(say("button-look"), OfPerson(what="look", user=user))
-    return markup([choices, [lift if banned else ban, look]])
+    return markup([choices[:2], choices[2:], [lift if banned else ban, look]])
 
 
 def resume(say: Translator) -> InlineKeyboardMarkup:
