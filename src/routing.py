@@ -172,7 +172,8 @@ class Routing:
                     if unit not in self.charge(Route(name, model)).costs:
                         raise SettingsError(
                             f"A cap is in {unit}, and the catalog has no price in {unit} for {name}'s {model}: "
-                            "add it to a catalog of your own (MODELS_FILE), or cap the number of pictures"
+                            "add it to a catalog of your own (MODELS_FILE; `at` says at which gateways a price holds), or cap the "
+                            "number of pictures"
                         )
 
     def tool(self, what: str) -> Route | None:

@@ -107,7 +107,8 @@ class Takes(_Entry):
         shape: field of the picture's size or ratio. shapes: what our formats are called there; empty: all of them,
             under their own names.
         source: field of the pictures to be changed; sources: how many at most; one: it holds one, not a list.
-        qualities: the words `quality` knows. most: the largest `n`. fixed: what is always said.
+        qualities: the words `quality` knows. n, most: how many pictures one call can make; it is asked for one, as each has a
+            job, a seed and an end of its own. fixed: what is always said.
         words: False: it takes no prompt.
     """
 

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from src.providers.base import ErrorKind, GenRequest, ProviderError, SourceImage
+from src.providers.catalog import get_catalog
 from src.providers.http import make_client
 from src.providers.openai import OpenAIProvider
 from tests.providers.conftest import KEY, Edge
@@ -101,8 +102,13 @@ async def test_our_client_through_it(edge: Edge, tmp_path: Path) -> None:
             done = await provider.submit(ask)
             image = await provider.fetch(done.image)
             assert (image.mime, image.width, image.height) == ("image/png", 1536, 864)
-            assert done.costs is not None
-            assert done.costs[1] == "USD"
+            # Its reckoning of the same tokens is ours.
+            known = get_catalog().offer("openai", MODEL, None)
+            assert known is not None
+            assert known.tokens is not None
+            counted = {"input_tokens_details": {"text_tokens": 2, "image_tokens": 0}, "output_tokens": 1056}
+            assert done.tokens == (2, 1056)
+            assert done.costs == (pytest.approx(known.tokens.cost(counted)), "USD")
             source = SourceImage(image.data, image.mime)
             two = GenRequest("job", "in snow", MODEL, sources=(source, source), deadline=60.0)
             assert (await provider.fetch((await provider.submit(two)).image)).width == 1024

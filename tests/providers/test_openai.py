@@ -147,7 +147,7 @@ async def test_silence_is_a_timeout_of_unknown_fate(
 
 
 async def test_shows_the_picture_as_it_is_drawn(edge: Edge, client: httpx.AsyncClient) -> None:
-    openai = OpenAIProvider(edge.settings(openai_previews=2), client)
+    openai = OpenAIProvider(edge.settings(openai_previews=2, openai_gateway="openai"), client)
     plain = await openai.submit(ask())
     assert plain.image.data is not None
     assert edge.openai.audit.previews.total() == 0, "where nobody looks on"
@@ -156,7 +156,10 @@ async def test_shows_the_picture_as_it_is_drawn(edge: Edge, client: httpx.AsyncC
         seen: list[bytes] = []
         done = await openai.submit(ask(sources=sources, preview=seen.append))
         assert done.image.data == plain.image.data
-        assert done.tokens == (len(PROMPT) // 4 + 1, 1056 + 2 * 100)
+        words = len(PROMPT) // 4 + 1
+        assert done.tokens == (words, 1056 + 2 * 100)
+        # A preview costs, too.
+        assert done.costs == (pytest.approx((words * 5 + (1056 + 2 * 100) * 30) / 1_000_000), "USD")
         drawn = [await openai.fetch(ImageRef(data=data)) for data in seen]
         assert [(image.width, image.height) for image in drawn] == [(1024, 1024)] * 2
         assert len({*seen, done.image.data}) == 3
