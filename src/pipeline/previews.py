@@ -6,6 +6,7 @@ Nothing depends on it: a preview that fails, or for which Telegram has no room, 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from aiogram.exceptions import TelegramAPIError
@@ -20,6 +21,9 @@ from src.telegram.throttle import MANY_OPEN
 from src.telemetry import job_spans
 
 log = structlog.get_logger(__name__)
+
+# Each is a call of Telegram's; a provider may offer them as long as it draws.
+_MOST = 3
 
 
 async def wanted(work: Work, job: Job, provider: Provider) -> bool:
@@ -51,6 +55,8 @@ class Previews:
         self._job = job
         self._provider = provider
         self._task: asyncio.Task[None] | None = None
+        self._newest = b""
+        self._ended = asyncio.Event()
 
     async def __aenter__(self) -> Previews:
         return self
@@ -58,6 +64,7 @@ class Previews:
     async def __aexit__(self, error: object, *_: object) -> None:
         if self._task is None:
             return
+        self._ended.set()
         try:
             if error is None:
                 # The picture comes after it. Cut short, its fate would be unknown, and the picture put there twice.
@@ -66,30 +73,39 @@ class Previews:
             self._task.cancel()
 
     def take(self, data: bytes) -> None:
-        """Show an unfinished picture, unless another is on its way, or those of too many others are."""
-        if (self._task is None or self._task.done()) and not self._work.previews.locked():
-            self._task = asyncio.get_running_loop().create_task(self._show(data))
+        """Show an unfinished picture, unless enough were shown, another is on its way, or those of too many others are."""
+        self._newest = data
+        free = self._task is None or self._task.done()
+        if self.shown < _MOST and free and not self._work.previews.locked():
+            self._task = asyncio.get_running_loop().create_task(self._show())
 
-    async def _show(self, data: bytes) -> None:
-        app, job = self._work.app, self._job
+    async def _show(self) -> None:
+        job = self._job
         try:
+            if (request := await self._in_turn()) is None:
+                return
             async with self._work.previews:
-                image = await self._provider.fetch(ImageRef(data=data))
-                standing = await app.ledger.standing(job.request)
-                if standing is None or not self._may_change(
-                    standing.request, standing.lines.now, standing.jobs
-                ):
-                    return
+                image = await self._provider.fetch(ImageRef(data=self._newest))
                 with job_spans.under(job.generation):
-                    await self._work.messages.preview(job, standing.request, image)
+                    await self._work.messages.preview(job, request, image)
+            self.shown += 1
         except (ProviderError, TelegramAPIError, Undeliverable, RedisError, OSError) as error:
             log.info("no preview", job_id=job.id, error=type(error).__name__)
         except Exception:
             log.exception("preview broke", job_id=job.id)
-        else:
-            self.shown += 1
 
-    def _may_change(self, request: Request, now: int, jobs: tuple[Job, ...]) -> bool:
-        ours = [(job.state, job.fence) for job in jobs] == [(State.RUNNING, self._job.fence)]
+    async def _in_turn(self) -> Request | None:
+        """The request, when its placeholder may be changed again: the last change was a while ago. None: it may not, or the
+        picture is there before."""
         pause = 1000 * self._work.app.settings.progress_interval
-        return ours and bool(request.messages) and now - request.shown_at >= pause
+        while (standing := await self._work.app.ledger.standing(self._job.request)) is not None:
+            request, jobs = standing.request, standing.jobs
+            ours = [(job.state, job.fence) for job in jobs] == [(State.RUNNING, self._job.fence)]
+            if not (ours and request.messages):
+                break
+            if (left := pause - (standing.lines.now - request.shown_at)) <= 0:
+                return request
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), left / 1000)
+                break
+        return None

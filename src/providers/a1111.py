@@ -175,7 +175,7 @@ class A1111Provider(Client):
         return said
 
     async def _tell(self, request: GenRequest) -> None:
-        """Pass on how far it is, and once what is to be seen of it, until the picture is there."""
+        """Pass on how far it is, and what is to be seen of it, until the picture is there."""
         share, preview = 0.0, request.preview if "previews" in self._offer(request.model).can else None
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
@@ -189,7 +189,6 @@ class A1111Provider(Client):
                 # It may show none, and not yet.
                 if look and preview is not None and (data := decoded(found["current_image"] or "")):
                     preview(data)
-                    preview = None
 
     async def _ask(self, method: str, path: str, body: Any = None, **how: Any) -> Answer:
         return await exchange(

@@ -22,6 +22,7 @@ from src.sandbox.telegram import Message
 from tests.bot.bot_world import OpenGates, World, image
 
 Worker = Callable[[Any], Work]
+Running = tuple[Callable[[], previews.Previews], Job]
 
 
 class Shut(Limiter):
@@ -115,6 +116,50 @@ async def test_a_picture_is_seen_as_it_is_drawn(
     assert found["message"] == placeholder.message_id
     assert "file_id" in found
     assert placeholder.button("Variation")
+
+
+@pytest.fixture
+async def running(world: World, worker: Worker) -> Running:
+    """A job whose picture is being drawn by this process."""
+    job, _ = await ordered(world)
+    work = worker(OpenGates())
+    claimed = await work.app.ledger.run(transitions.claim(job.id, "submit", holder=work.app.holder, lease=60))
+    assert claimed is not None
+    accepted = transitions.accepted(
+        job.id, claimed.fence, ticket=None, after=60, generation="", holder=work.app.holder
+    )
+    assert await work.app.ledger.run(accepted)
+    return lambda: previews.Previews(work, claimed, work.app.providers["openai"]), job
+
+
+async def test_who_draws_for_long_is_not_shown_for_ever(world: World, running: Running) -> None:
+    made, job = running
+    drawing = made()
+    for _ in range(5):
+        await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", 0)
+        drawing.take(image().data)
+        if drawing._task:
+            await drawing._task
+    assert (drawing.shown, edits(world)) == (3, 3)
+
+
+async def test_a_preview_waits_for_its_turn_but_no_picture_for_it(world: World, running: Running) -> None:
+    """After words of the placeholder, which are new each few seconds: it would be paid for and never seen."""
+    made, job = running
+    last = await world.app.ledger.now() - 1000 * world.settings.progress_interval + 500
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", round(last))
+    async with made() as drawing:
+        drawing.take(image(colour="red").data)
+        # The newest of those that came meanwhile.
+        drawing.take(image(colour="green").data)
+        assert drawing._task
+        await drawing._task
+    assert (drawing.shown, edits(world)) == (1, 1)
+    far = await world.app.ledger.now() + 3_600_000
+    await world.app.redis.hset(keys.REQUEST(job.request), "shown_at", far)
+    async with made() as drawing:
+        drawing.take(image().data)
+    assert (drawing.shown, edits(world)) == (0, 1)
 
 
 @pytest.mark.parametrize("came", [True, False])

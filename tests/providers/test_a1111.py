@@ -77,17 +77,18 @@ async def test_progress_is_told_while_it_waits(
     assert 0 < told[-1] <= 1
 
 
-async def test_a_picture_is_seen_once_as_it_is_drawn(
+async def test_a_picture_is_seen_as_it_is_drawn(
     web_ui: A1111Provider, edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0.0)
     seen: list[bytes] = []
     edge.faults.add("never_ends")
     task = asyncio.ensure_future(web_ui.submit(ask(told=lambda _: None, preview=seen.append)))
-    await until(lambda: seen)
+    # Whoever shows them may not have taken the first.
+    await until(lambda: len(seen) > 1)
     await web_ui.cancel(Ticket("a1111", ""))
     await task
-    assert [inspect(data).width for data in seen] == [128]
+    assert {inspect(data).width for data in seen} == {128}
 
 
 async def test_what_nobody_waits_for_any_more_is_interrupted(web_ui: A1111Provider, edge: Edge) -> None:
