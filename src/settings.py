@@ -368,7 +368,7 @@ class Settings(BaseSettings):
     )
     spend_cap_day: DayCap = Field(
         None,
-        description="The most that all pictures of a day (UTC) may cost together: `20 USD` or `500 pictures`; unset: no limit.",
+        description="The most that all pictures of a day (UTC) may cost together: `20 USD` (then only models whose price is known can be used) or `500 pictures`; unset: no limit.",
     )
     spend_cap_person_day: DayCap = Field(
         None, description="The same for one person's pictures; not for people of the tier `unlimited`."
