@@ -195,7 +195,10 @@ class System:
         return list(self._parts)
 
     def log_of(self, name: str) -> str:
-        return self.logs[name].read_text("utf-8", "replace")
+        """What a part has said so far."""
+        log = self.logs[name]
+        # A fork opens it a moment later.
+        return log.read_text("utf-8", "replace") if log.exists() else ""
 
     # What people see
 
