@@ -79,7 +79,7 @@ class Handling:
         try:
             while not self._stopping.is_set():
                 try:
-                    if await self.leads():
+                    if await unless(self._stopping, self.leads()):
                         await self._look()
                     else:
                         await self._pause(_LEADER_AGAIN)

@@ -81,7 +81,7 @@ class Poller:
         trouble = Backoff(_BACKOFF)
         while not self._stopping.is_set():
             try:
-                if not await self._handling.leads():
+                if not await unless(self._stopping, self._handling.leads()):
                     self._hearing.idle()
                     await self._pause(1.0)
                     continue
