@@ -40,10 +40,16 @@ WAIT = 60.0
 class System:
     """A running system. `telegram`, `kie`, `openai`, `faults` and `traces` are the sandbox's own objects.
 
-    `env_of` gives further environment variables for a part by its name.
+    `env_of` gives further environment variables for a part by its name. `address`: where the sandbox listens.
     """
 
-    def __init__(self, folder: Path, env: dict[str, str], server: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: dict[str, str],
+        server: Any = None,
+        address: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
         pictures = PictureMaker()
         self.faults = Faults()
         self.telegram = TelegramSandbox(token=DEMO_TOKEN, limits=False)
@@ -58,6 +64,7 @@ class System:
         self.middlewares: list[Middleware] = []
         self.env_of: Callable[[str], dict[str, str]] | None = None
         self._env = env
+        self._address = address
         self._parts: dict[str, asyncio.subprocess.Process | Forked] = {}
 
     async def open(self) -> None:
@@ -66,9 +73,9 @@ class System:
             part.add_to(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, *self._address).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
         self.redis_process.start()
         self._connect()
 
