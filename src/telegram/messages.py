@@ -169,10 +169,11 @@ class Messages:
             return
         shown = jobs[0].shown or {}
         if request.status_message is not None:
+            await self.close(request, jobs)
+            # After the words: where no pictures may be sent, tiles cannot be changed.
             for job in jobs:
                 if job.state in (State.FAILED, State.CANCELLED) and not job.shown:
                     await self.notice(job, request)
-            await self.close(request, jobs)
         elif jobs[0].state in (State.FAILED, State.CANCELLED):
             await self.notice(jobs[0], request)
         elif (request.inline is not None or request.previewed) and "file_id" in shown:

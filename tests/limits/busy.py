@@ -10,3 +10,4 @@ async def busy(client: Any, seconds: float, gate: str = "telegram") -> None:
     now, micros = await client.time()
     used = 1000 * (now + seconds) + micros / 1000
     await client.hset(f"imagebot:gate:{gate}", "used", f"{used:.3f}")
+    await client.expire(f"imagebot:gate:{gate}", 3600)
