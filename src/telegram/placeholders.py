@@ -152,8 +152,12 @@ class Placeholders:
                 markup = keyboards.placeholder(say, request.id)
                 sent = await self._send_text(request, say("placeholder-sending"), markup)
             moving = transitions.moved(request.id, request.jobs.index(job.id), sent.message_id)
-            await self._note(request, [sent.message_id], moving)
+            moved = await self._note(request, [sent.message_id], moving)
+            if not moved:
+                await self._take_back(replace(request, chat=sent.chat.id), [sent.message_id], "answer")
             await self._ledger.sent(request.id)
+            if not moved:
+                raise NotYet
             return sent.message_id
 
         try:

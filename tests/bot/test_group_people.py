@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from src.telegram.placeholders import NotYet
 from tests.bot.bot_world import World, image
 
 BOT = "@imagebot_sandbox_bot"
@@ -104,19 +105,29 @@ async def test_a_group_that_moves_keeps_everything(world: World) -> None:
     assert (again.spec.prompt, again.spec.chat) == ("a fox", moved.id)
 
 
-async def test_a_move_that_nobody_told_us_of(world: World) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_move_that_nobody_told_us_of(world: World, count: int) -> None:
     anna = world.sandbox.person("Anna")
     group = world.sandbox.group("Zoo", [anna], type="group")
+    await world.app.ledger.choose(str(anna.id), count=count)
     await anna.reply_after(await anna.send_text("/imagine a fox", chat=group), chat=group)
-    [job] = await world.active(anna.id)
+    job, *others = await world.active(anna.id)
     world.sandbox.bot.updates.allowed = {"callback_query"}
     moved = world.sandbox.migrate(group)
+    request, before = await world.request_of(job), set(moved.messages)
+    counts: tuple[int, ...] = ()
+    if others:
+        # One tile alone is no album: it goes, and all is sent anew.
+        with pytest.raises(NotYet):
+            await world.messages.placeholders.replace(job, request)
+        assert all(m.deleted for n, m in moved.messages.items() if n not in before)
+    else:
+        counts = (await world.messages.placeholders.replace(job, request),)
+        assert counts[0] in moved.messages
     request = await world.request_of(job)
-    sent = await world.messages.placeholders.replace(job, request)
-    assert sent in moved.messages
-    request = await world.request_of(job)
-    assert (request.chat, request.messages, request.reply_to) == (moved.id, (sent,), None)
-    await world.finished(job, image())
+    assert (request.chat, request.messages, request.reply_to) == (moved.id, counts, None)
+    for one in (job, *others):
+        await world.finished(one, image())
     assert (await world.request_of(job)).chat == moved.id
 
 
