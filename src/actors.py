@@ -30,7 +30,8 @@ try:
     settings = get_settings()
     broker = make_broker(settings)
 except SettingsError as error:
-    sys.exit(str(error))
+    print(f"imagebot: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 dramatiq.set_broker(broker)
 
 

@@ -27,7 +27,7 @@ from src.local.folders import held
 from src.local.redis_server import place, redis_command
 from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN
-from src.settings import UserError, key_of, provider_clients
+from src.settings import UserError, key_of, load_settings, provider_clients
 from src.telemetry import job_spans
 
 _UP_SECONDS = 60.0
@@ -74,9 +74,10 @@ async def system(
 
     Raises:
         FolderInUse, NoFolder: the data folder is not to be had. PartDied: a part did not come up. NoRedis: there is none.
-        redis.RedisError: the one given is away.
+        SettingsError: one of the environment is wrong. redis.RedisError: the one given is away.
     """
     data = data.resolve()
+    _check(environment("http://127.0.0.1", redis_url or "redis://127.0.0.1", data))
     with held(data, "another demo"):
         supervisor = Supervisor(logs=data / "logs", say=say)
         try:
@@ -244,6 +245,17 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         "LOG_FORMAT": "console",
     }
+
+
+def _check(env: dict[str, str]) -> None:
+    """Raises SettingsError where the parts would: of what the environment sets beside these."""
+    own = dict(os.environ)
+    os.environ.update(env)
+    try:
+        load_settings()
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
 
 
 def free_port(wanted: int) -> int:

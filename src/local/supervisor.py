@@ -1,6 +1,7 @@
 """Runs the parts of the system as child processes on one machine, and keeps them running.
 
-A part that dies is named with its last words and started again; one that keeps dying ends them all.
+A part that dies is named with its last words and started again; one that keeps dying ends them all, and so does one
+whose settings are wrong, at once.
 Containers have supervisors of their own: this is for `imagebot run` and `imagebot demo`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from src.settings import UserError
+from src.settings import SettingsError, UserError
 
 T = TypeVar("T")
 
@@ -30,9 +32,12 @@ THREADS = 32
 """Threads of a worker. Each carries one step, which is a second or two of HTTP."""
 
 _WORDS = 12
+_WORDS_SECONDS = 2.0
 _RESTARTS = 5
 _RESTART_WINDOW = 60.0
 _PR_SET_PDEATHSIG = 1
+# What `imagebot` begins an error with that a person can mend.
+_ERROR = "imagebot: "
 
 
 @dataclass(slots=True)
@@ -75,7 +80,7 @@ class Supervisor:
         self._parts: dict[str, Part] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers: dict[str, asyncio.Task[None]] = {}
         self._words: dict[str, deque[str]] = {}
         self._deaths: dict[str, deque[float]] = {}
         self.until_stopped = contextlib.ExitStack()
@@ -89,7 +94,7 @@ class Supervisor:
         """Start a part and wait until it is ready.
 
         Raises:
-            PartDied: it ended instead.
+            PartDied: it ended instead. SettingsError: of a setting that is wrong.
         """
         self._parts[part.name] = part
         await self._spawn(part)
@@ -121,7 +126,7 @@ class Supervisor:
         """The result of `work`.
 
         Raises:
-            PartDied: a part died for good before.
+            PartDied: a part died for good before. SettingsError: of a setting that is wrong.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -163,9 +168,7 @@ class Supervisor:
         )
         self._running[part.name] = process
         self._words[part.name] = deque(maxlen=_WORDS)
-        reader = asyncio.create_task(self._read(part.name, process))
-        self._readers.add(reader)
-        reader.add_done_callback(self._readers.discard)
+        self._readers[part.name] = asyncio.create_task(self._read(part.name, process))
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -194,7 +197,7 @@ class Supervisor:
         try:
             await asyncio.wait({coming_up, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not coming_up.done():
-                raise PartDied(self._obituary(part.name, process))
+                raise await self._end_of(part.name, process)
             coming_up.result()
         except TimeoutError:
             raise PartDied(f"{part.name} did not come up.{self._last_words(part.name)}") from None
@@ -208,15 +211,16 @@ class Supervisor:
             await process.wait()
             if self._stopping:
                 return
-            text = self._obituary(part.name, process)
+            end = await self._end_of(part.name, process)
             deaths = self._deaths.setdefault(part.name, deque(maxlen=_RESTARTS))
             deaths.append(time.monotonic())
             often = len(deaths) == _RESTARTS and deaths[-1] - deaths[0] < _RESTART_WINDOW
-            if not part.restart or often:
+            # With the same settings it would end so again.
+            if not part.restart or often or isinstance(end, SettingsError):
                 if not self._failed.done():
-                    self._failed.set_exception(PartDied(text))
+                    self._failed.set_exception(end)
                 return
-            self._say(text)
+            self._say(str(end))
             self._say(f"{part.name} starts again.")
             await asyncio.sleep(min(0.1 * 2 ** len(deaths), 3.0))
             await self._spawn(part)
@@ -229,10 +233,24 @@ class Supervisor:
             _signal(process, signal.SIGKILL, group=True)
             await process.wait()
 
-    def _obituary(self, name: str, process: asyncio.subprocess.Process) -> str:
+    async def _end_of(self, name: str, process: asyncio.subprocess.Process) -> UserError:
+        """What a part's end is to the person at the terminal, once all is read that it said."""
+        await asyncio.wait({self._readers[name]}, timeout=_WORDS_SECONDS)
         code = process.returncode or 0
+        if code == SettingsError.exit_code and (said := self._what_it_said(name)):
+            return SettingsError(said)
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return f"{name} {how}.{self._last_words(name)}"
+        return PartDied(f"{name} {how}.{self._last_words(name)}")
+
+    def _what_it_said(self, name: str) -> str | None:
+        """The last error of a part of ours: its line and those that belong to it. None: there is none."""
+        words = [*self._words[name]]
+        starts = [number for number, line in enumerate(words) if line.startswith(_ERROR)]
+        if not starts:
+            return None
+        first, *rest = words[starts[-1] :]
+        more = itertools.takewhile(lambda line: line.startswith("  "), rest)
+        return "\n".join([first.removeprefix(_ERROR), *more])
 
     def _last_words(self, name: str) -> str:
         words = [line for line in self._words.get(name, ()) if line.strip()]

@@ -35,6 +35,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("demo --data {file} --prompt fox", {}, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
     ("demo --port 99999", {}, USAGE, ""),
     ("demo", {"REDIS_URL": "nonsense"}, os.EX_CONFIG, "Settings that need mending:\n  REDIS_URL: expected"),
+    ("demo", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
     ("demo", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
     ("run", {}, os.EX_CONFIG, "Settings that are needed here:\n  TELEGRAM_TOKEN: .*\n  OPENAI_API_KEY or"),
     ("run --processes 0", {}, USAGE, ""),

@@ -18,6 +18,7 @@ import redis
 from src.local.demo import start_redis
 from src.local.folders import FolderInUse, NoFolder, held
 from src.local.supervisor import Part, PartDied, Supervisor
+from src.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
 UP_SECONDS = 90
@@ -136,3 +137,20 @@ async def test_a_full_disk_stops_no_part_and_is_told(tmp_path: Path) -> None:
         assert done.exists()
     finally:
         await supervisor.stop()
+
+
+async def test_a_wrong_setting_ends_all_with_its_own_line(env: dict[str, str], tmp_path: Path) -> None:
+    """Started again it would end so for ever."""
+    supervisor = Supervisor(logs=tmp_path / "logs", say=pytest.fail)
+    wrong = env | {"REDIS_URL": "redis://127.0.0.1:9", "RATE_LIMIT": "x", "JOB_TTL_DAYS": "0"}
+    command = [sys.executable, "-m", "dramatiq", "src.actors", "--processes", "1", "--threads", "1"]
+    try:
+        await supervisor.start(Part("worker", command, wrong))
+        with pytest.raises(SettingsError) as ended:
+            await supervisor.during(asyncio.sleep(UP_SECONDS))
+    finally:
+        await supervisor.stop()
+    first, *wrong_ones = str(ended.value).splitlines()
+    assert first == "Settings that need mending:"
+    assert {line.split(":")[0] for line in wrong_ones} == {"  RATE_LIMIT", "  JOB_TTL_DAYS"}
+    assert ended.value.exit_code == os.EX_CONFIG
