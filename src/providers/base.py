@@ -19,6 +19,7 @@ ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 OF_SOURCE = "auto"
 """The format of a job whose source's shape is not known before it is decoded; it is one of `ASPECTS` then."""
 _PIECE = 65_536
+_ROUNDED = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Capabilities:
         synchronous: `submit` may take as long as a picture (10-180 s), so it is awaited beside the actor, which
             ends before. Whether it then answers with the picture or with a ticket is seen when it does.
         callback: the provider can call `callback_url` when the generation has ended.
-        edit: a source picture can be given. sources: most pictures that can.
+        edit: a source picture can be given. sources: most pictures that can. mask: it can be said what of it may change.
         cancel: a running generation can be stopped.
         idempotent_submit: a repeated submit with the same idempotency key is billed once.
         max_prompt: longest prompt, in characters.
@@ -45,6 +46,7 @@ class Capabilities:
     callback: bool = False
     edit: bool = False
     sources: int = 1
+    mask: bool = False
     cancel: bool = False
     idempotent_submit: bool = False
     max_prompt: int = 4000
@@ -59,13 +61,13 @@ class Capabilities:
         """Whether its pictures come in answers, so that we have to keep them."""
         return self.result_ttl is None
 
-    def takes(self, sources: int) -> bool:
-        """Whether so many pictures can be given (0: words alone)."""
-        return sources <= (self.sources if self.edit else 0)
+    def takes(self, sources: int, mask: bool = False) -> bool:
+        """Whether so many pictures can be given (0: words alone), and a mask of the first."""
+        return sources <= (self.sources if self.edit else 0) and (self.mask or not mask)
 
-    def can_make(self, prompt: str, *, sources: int) -> bool:
+    def can_make(self, prompt: str, *, sources: int, mask: bool = False) -> bool:
         """Whether a picture may be asked for here in these words, of so many others."""
-        return self.takes(sources) and len(prompt) <= self.max_prompt
+        return self.takes(sources, mask) and len(prompt) <= self.max_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ def nearest_aspect(width: int, height: int) -> Aspect:
         return abs(math.log(width * int(down) / (height * int(across))))
 
     return min(ASPECTS, key=off)
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes may be of the same picture, scaled: its sides are rounded then."""
+    first, second = one[0] * other[1], other[0] * one[1]
+    return abs(first - second) <= _ROUNDED * max(first, second)
 
 
 class Room(Protocol):
@@ -273,6 +281,7 @@ class ErrorKind(StrEnum):
 
     MODERATED_INPUT, MODERATED_OUTPUT: the provider's filter refused the words or a picture given, or what was drawn.
     INVALID_REQUEST: it does not take the request as it is (other 4xx). BAD_SOURCE: it, or we, cannot read a picture given.
+    BAD_MASK: the photo that was to say what may change does not.
     AUTH: it does not take our key (401, 403). QUOTA: our balance there is spent (402).
     MODEL_GONE: it does not have the model, or not where the settings say.
     RATE_LIMITED: we ask too often (429). OVERLOADED: it has too much to do (409, 425, 503, 529).
@@ -286,6 +295,7 @@ class ErrorKind(StrEnum):
     MODERATED_OUTPUT = "moderated_output"
     INVALID_REQUEST = "invalid_request"
     BAD_SOURCE = "bad_source"
+    BAD_MASK = "bad_mask"
     AUTH = "auth"
     QUOTA = "quota"
     MODEL_GONE = "model_gone"

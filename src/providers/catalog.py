@@ -180,9 +180,11 @@ class Offer(_Entry):
         name = self.edit_id if sources else self.id
         return name if sources <= self.takes.sources else None
 
-    def takes_so_many(self, sources: int) -> bool:
-        """Whether so many pictures can be given (0: words alone)."""
-        return sources <= (self.takes.sources if self.edits else 0)
+    def takes_so_many(self, sources: int, mask: bool = False) -> bool:
+        """Whether so many pictures can be given (0: words alone), and a mask of the first."""
+        return sources <= (self.takes.sources if self.edits else 0) and (
+            not mask or self.takes.mask is not None
+        )
 
     def pictures(self, request: GenRequest) -> tuple[SourceImage, ...]:
         """The pictures to be changed, all of them: without one, or without the mask, it would be another picture, and paid
@@ -205,6 +207,7 @@ class Offer(_Entry):
             counts=counts,
             edit=self.edit_id is not None,
             sources=self.takes.sources,
+            mask=self.takes.mask is not None,
             max_prompt=self.prompt_max,
             qualities=self.takes.qualities if self.takes.quality and len(self.takes.qualities) > 1 else (),
             seed=self.takes.seed is not None,
@@ -218,10 +221,12 @@ class Offer(_Entry):
             sources: the pictures to be changed, as the provider wants them (addresses, base64); mask: likewise.
 
         Raises:
-            ProviderError: it takes fewer pictures.
+            ProviderError: it takes fewer pictures, or the mask is not given here.
         """
         takes = self.takes
         self.pictures(request)
+        if request.mask is not None and mask is None:
+            raise ProviderError(ErrorKind.INVALID_REQUEST, "no_mask")
         said: dict[str, Any] = {**({"prompt": request.prompt} if takes.words else {}), **takes.fixed}
         if takes.shape:
             shape = _nearest(request.aspect, self.aspects)
@@ -292,15 +297,18 @@ class Catalog:
                 return None if amount is None else (amount, offer.price.currency)
         return None
 
-    def elsewhere(self, provider: str, name: str, prompt: str, *, sources: int) -> list[tuple[str, str]]:
-        """Where else such a picture (of so many others) of the same model is made: the provider and its name there, the
-        preferred first."""
+    def elsewhere(
+        self, provider: str, name: str, prompt: str, *, sources: int, mask: bool = False
+    ) -> list[tuple[str, str]]:
+        """Where else such a picture (of so many others, of the first with a mask) of the same model is made: the provider
+        and its name there, the preferred first."""
         model = self.model(provider, name)
         return [
             (offer.provider, id_)
             for offer in (model.by if model else ())
             if offer.provider != provider
             and (id_ := offer.name_for(sources)) is not None
+            and (offer.takes.mask is not None or not mask)
             and len(prompt) <= offer.prompt_max
         ]
 

@@ -31,7 +31,7 @@ _AT_ONCE = 4
 
 pillow_heif.register_heif_opener()
 _large = threading.Lock()
-_decoding = threading.BoundedSemaphore(_AT_ONCE)
+decoding = threading.BoundedSemaphore(_AT_ONCE)
 _srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
@@ -127,7 +127,7 @@ def source_image(data: bytes) -> SourceImage:
         image = _header(data, _SOURCE_FORMATS)
         if min(image.size) < _SOURCE_MIN_SIDE:
             raise _Unreadable("too_small")
-        with _large if image.width * image.height > _LARGE_PIXELS else _decoding:
+        with _large if image.width * image.height > _LARGE_PIXELS else decoding:
             return _fitted(image)
     except _Unreadable as error:
         raise ProviderError(ErrorKind.BAD_SOURCE, str(error)) from None

@@ -151,6 +151,7 @@ class OpenAIProvider(Client):
             synchronous=True,
             edit=known.edits,
             sources=known.takes.sources,
+            mask=known.takes.mask is not None,
             max_prompt=known.prompt_max,
             previews=self._previews > 0,
         )
@@ -244,7 +245,8 @@ class OpenAIProvider(Client):
     def _body(self, request: GenRequest, without: set[_Parameter]) -> dict[str, str]:
         """What is said of the picture, without what this address refuses."""
         model = request.model
-        said = self._offer(model).fields(request)
+        # Pictures and masks go beside it, as files.
+        said = self._offer(model).fields(replace(request, mask=None))
         body = {"model": model, "n": "1", **{name: str(value) for name, value in said.items()}}
         body = self._gateway.shaped(body)
         bare = model.rpartition("/")[2]

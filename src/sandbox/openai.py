@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 import json
 import re
 import time
@@ -135,7 +136,7 @@ class OpenAISandbox(StandIn):
         if (refused := self._unauthorized(request)) is not None:
             return refused
         try:
-            fields, images, masked = await _read_form(request)
+            fields, images, mask = await _read_form(request)
             if not images:
                 raise _BadRequest(
                     "Missing required parameter: 'image'.", param="image", code="missing_required_parameter"
@@ -147,9 +148,11 @@ class OpenAISandbox(StandIn):
                         param="image",
                         code="invalid_image_file",
                     )
+            if mask is not None:
+                _check_mask(mask, images[0])
             order = self._order(fields, images[0])
             self.audit.sources[order.prompt] += len(images)
-            self.audit.masks[order.prompt] += masked
+            self.audit.masks[order.prompt] += mask is not None
         except _BadRequest as error:
             return self._bad(error)
         return await self._fulfil(request, order)
@@ -480,13 +483,31 @@ def _whole(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.isdigit() else None
 
 
-async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes], bool]:
-    """The fields and images of an edit, and whether it has a mask; read part by part so that the server's body limit does not bind."""
+def _check_mask(mask: bytes, image: bytes) -> None:
+    """As the guide has it: of the same format and size as the first image, a PNG with an alpha channel."""
+    try:
+        masking, masked = Image.open(io.BytesIO(mask)), Image.open(io.BytesIO(image))
+    except OSError:
+        raise _bad_mask("unreadable") from None
+    if masking.format != "PNG" or masked.format != "PNG":
+        raise _bad_mask("mask and image must both be PNG")
+    if not masking.has_transparency_data:
+        raise _bad_mask("mask image missing alpha channel")
+    if masking.size != masked.size:
+        raise _bad_mask("mask size does not match image size")
+
+
+def _bad_mask(why: str) -> _BadRequest:
+    return _BadRequest(f"Invalid mask image format - {why}.", param="mask", code="invalid_mask_image_format")
+
+
+async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes], bytes | None]:
+    """The fields, the images and the mask of an edit; read part by part so that the server's body limit does not bind."""
     if not request.content_type.startswith("multipart/"):
         raise _BadRequest("Unsupported content type; expected multipart/form-data.", code="invalid_type")
     fields: dict[str, str] = {}
     images: list[bytes] = []
-    masked = False
+    mask: bytes | None = None
     async for part in await request.multipart():
         name = getattr(part, "name", None) or ""
         content = bytes(await part.read())  # type: ignore[union-attr]
@@ -494,9 +515,9 @@ async def _read_form(request: web.Request) -> tuple[dict[str, str], list[bytes],
             if len(content) > _MAX_IMAGE or len(images) >= _MAX_IMAGES:
                 raise _BadRequest("Too many or too large images.", param="image", code="image_too_large")
             if name == "mask":
-                masked = True
+                mask = content
             else:
                 images.append(content)
         else:
             fields[name] = content.decode("utf-8", "replace")
-    return fields, images, masked
+    return fields, images, mask

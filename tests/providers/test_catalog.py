@@ -23,7 +23,7 @@ from src.providers.base import (
     SourceImage,
     Ticket,
 )
-from src.providers.catalog import SHIPPED, Offer, get_catalog, read_catalog
+from src.providers.catalog import SHIPPED, Offer, Takes, get_catalog, read_catalog
 from src.settings import SettingsError, load_settings
 from tests.bot.bot_world import png
 
@@ -101,6 +101,15 @@ async def test_more_pictures_than_a_model_takes_are_refused_before_anything_is_a
     if offer.edits and not offer.takes.mask:
         with pytest.raises(ProviderError, match="no_mask"):
             await provider.submit(replace(request, sources=sources[:1], mask=sources[0]))
+
+
+def test_a_mask_that_a_client_would_not_send_is_refused() -> None:
+    source = SourceImage(png(64, 48), "image/png")
+    request = GenRequest("j", "a fox", "m", sources=(source,), mask=source)
+    offer = Offer(provider="fal", edit_id="m", takes=Takes(source="image_url", one=True, mask="mask_url"))
+    with pytest.raises(ProviderError, match="no_mask"):
+        offer.fields(request, ["https://a/b.png"])
+    assert offer.fields(request, ["https://a/b.png"], "https://a/m.png")["mask_url"] == "https://a/m.png"
 
 
 async def test_every_price_says_when_and_where_it_was_read() -> None:

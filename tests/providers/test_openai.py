@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import email.utils
+import io
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from PIL import Image
 
 from src.providers.base import Callback, ErrorKind, GenRequest, ImageRef, ProviderError, SourceImage, Ticket
 from src.providers.http import make_client
+from src.providers.images import source_image
+from src.providers.masks import painted_over
 from src.providers.openai import OpenAIProvider
 
 if TYPE_CHECKING:
@@ -59,12 +63,44 @@ async def test_sends_several_sources_and_a_mask(openai: OpenAIProvider, edge: Ed
     done = await openai.submit(ask())
     assert done.image.data is not None
     image = SourceImage(done.image.data, "image/png")
-    await openai.submit(ask("one picture of two", sources=(image, image), mask=image))
+    photo, over = Image.new("RGB", (640, 480), "teal"), Image.new("RGB", (640, 480), "teal")
+    over.paste("red", (100, 100, 300, 300))
+    found = painted_over(_as_sent(photo), _as_sent(over))
+    assert found is not None
+    await openai.submit(ask("one picture of two", sources=(found[0], image), mask=found[1]))
     assert edge.openai.audit.sources["one picture of two"] == 2
     assert edge.openai.audit.masks["one picture of two"] == 1
     error = await refused(openai, ask("of too many", sources=(image,) * 17))
     assert (error.kind, error.submitted) == (ErrorKind.INVALID_REQUEST, False)
     assert edge.openai.audit.submits["of too many"] == 0
+
+
+def _as_sent(image: Image.Image) -> SourceImage:
+    out = io.BytesIO()
+    image.save(out, "JPEG")
+    return source_image(out.getvalue())
+
+
+def _drawn(mode: str, side: int = 1024, kind: str = "PNG") -> SourceImage:
+    out = io.BytesIO()
+    Image.new(mode, (side, side)).save(out, kind)
+    return SourceImage(out.getvalue(), f"image/{kind.lower()}", side, side)
+
+
+@pytest.mark.parametrize(
+    ("source", "mask"),
+    [
+        pytest.param(_drawn("RGB"), _drawn("RGB"), id="a mask that one cannot see through"),
+        pytest.param(_drawn("RGB"), _drawn("RGBA", side=1000), id="a mask of another size"),
+        pytest.param(_drawn("RGB"), _drawn("RGB", kind="JPEG"), id="a mask that is no PNG"),
+        pytest.param(_drawn("RGB", kind="JPEG"), _drawn("RGBA"), id="a picture of another format"),
+    ],
+)
+async def test_a_mask_that_does_not_fit_is_refused(
+    openai: OpenAIProvider, source: SourceImage, mask: SourceImage
+) -> None:
+    error = await refused(openai, ask("with a mask", sources=(source,), mask=mask))
+    assert (error.kind, error.code) == (ErrorKind.INVALID_REQUEST, "invalid_mask_image_format")
 
 
 @pytest.mark.parametrize(
