@@ -117,11 +117,11 @@ class Routing:
         if not self.settings.failover or spec.how in TOOLS:
             return ()
         units = self.currencies()
-        sources = len(spec.pictures)
-        same = self.catalog.elsewhere(provider, spec.model, spec.prompt, sources=sources)
+        sources, mask = len(spec.pictures), spec.painted is not None
+        same = self.catalog.elsewhere(provider, spec.model, spec.prompt, sources=sources, mask=mask)
         found = {name: Route(name, model) for name, model in same if name in self.providers}
         for name, other in self.providers.items():
-            if name != provider and other.capabilities.can_make(spec.prompt, sources=sources):
+            if name != provider and other.capabilities.can_make(spec.prompt, sources=sources, mask=mask):
                 found.setdefault(name, Route(name, self.model(name, edit=sources > 0)))
         able = (route for route in found.values() if self.is_on(route))
         return tuple(route for route in able if units <= self.charge(route).costs.keys())
@@ -147,6 +147,8 @@ class Routing:
             if name is None or offer.provider not in self.providers:
                 continue
             if not offer.takes.words or sources > offer.takes.sources or len(spec.prompt) > offer.prompt_max:
+                continue
+            if spec.painted is not None and offer.takes.mask is None:
                 continue
             other = Route(offer.provider, name)
             cost = self.charge(other, spec.quality).costs.get(unit)
@@ -190,5 +192,7 @@ class Routing:
         if name is None or (sources and getattr(self.settings, f"{provider}_edit_model", None)):
             return None
         offer = self.catalog.offer(provider, name, None)
-        able = offer is None or (offer.takes_so_many(sources) and len(spec.prompt) <= offer.prompt_max)
+        if offer is None:
+            return None if spec.painted else name
+        able = offer.takes_so_many(sources, spec.painted is not None) and len(spec.prompt) <= offer.prompt_max
         return name if able else None

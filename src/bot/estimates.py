@@ -86,7 +86,9 @@ class Outlook:
         app, edit = self._app, job.spec.source is not None
         found = []
         for name, provider in app.providers.items():
-            can = provider.capabilities.can_make(job.spec.prompt, sources=len(job.spec.pictures))
+            can = provider.capabilities.can_make(
+                job.spec.prompt, sources=len(job.spec.pictures), mask=job.spec.painted is not None
+            )
             able = name != job.provider and can
             if not able or await app.limiter.breaker(f"provider:{name}"):
                 continue

@@ -22,6 +22,7 @@ HOW = {
     "again": "from-again",
     "vary": "from-vary",
     "edit": "from-edit",
+    "mask": "from-mask",
     "start": "from-start",
     "upscale": "from-upscale",
     "cutout": "from-cutout",

@@ -37,14 +37,14 @@ from opentelemetry import trace
 from src.app import App
 from src.bot.chats import Chats, speaker_of
 from src.bot.estimates import Outlook
-from src.bot.parameters import Impossible, has_any, read
+from src.bot.parameters import Impossible, capabilities, has_any, read
 from src.bot.styles import all_styles, styled
 from src.jobs import Admission, Person, Standing, keys
 from src.jobs.estimate import Estimate
 from src.pipeline import admission as intake
 from src.pipeline import notify
 from src.pipeline.admission import NoProvider, Wish
-from src.providers.base import OF_SOURCE, nearest_aspect
+from src.providers.base import OF_SOURCE, nearest_aspect, same_shape
 from src.settings import Settings
 from src.telegram import keyboards
 from src.telegram.client import Undeliverable, answer_to
@@ -164,6 +164,12 @@ class Asking:
             wish = replace(wish, covered=rules.covered, hourly=rules.limits(wish.user))
         if one or wish.inline is not None:
             wish = replace(wish, count=1)
+        if wish.how == "mask" and wish.painted is None:
+            return Refusal.of(say, "refused-unpainted")
+        if wish.painted and not capabilities(wish.model, len(wish.references) + 1, self._app).mask:
+            if wish.how == "mask":
+                return Refusal.of(say, "refused-no-mask")
+            wish = replace(wish, source=wish.painted, painted=None, parent=None, how=None)
         try:
             admission = await intake.ask(self._app, wish)
         except NoProvider:
@@ -455,10 +461,21 @@ def source_of(message: Message | ExternalReplyInfo) -> str | None:
     return file.file_id
 
 
+def alike(one: Message | ExternalReplyInfo, other: Message | ExternalReplyInfo) -> bool:
+    """Whether two messages may show the same picture, by its shape as far as Telegram tells."""
+    first, second = _size_of(one), _size_of(other)
+    return first is None or second is None or same_shape(first, second)
+
+
 def shape_of(message: Message | ExternalReplyInfo) -> str:
     """The format of the picture that a message shows, as far as Telegram tells."""
+    size = _size_of(message)
+    return nearest_aspect(*size) if size else OF_SOURCE
+
+
+def _size_of(message: Message | ExternalReplyInfo) -> tuple[int, int] | None:
     size = message.photo[-1] if message.photo else message.document and message.document.thumbnail
-    return nearest_aspect(size.width, size.height) if size and size.width and size.height else OF_SOURCE
+    return (size.width, size.height) if size and size.width and size.height else None
 
 
 def _is_picture(file: Document) -> bool:
@@ -487,7 +504,7 @@ def wish_in(
     reply_to: int | None = None,
 ) -> Wish:
     """A wish for the chat and topic of a message. `data`: `aspect`, `count`, and perhaps `source`,
-    `references`, `model`, `quality`, `seed`, `negative`, `style`, `parent`, `how`."""
+    `references`, `painted`, `model`, `quality`, `seed`, `negative`, `style`, `parent`, `how`."""
     return Wish(
         user=user,
         chat=message.chat.id,
@@ -499,6 +516,7 @@ def wish_in(
         lang=say.lang,
         source=data.get("source"),
         references=tuple(data.get("references", ())),
+        painted=data.get("painted"),
         parent=data.get("parent"),
         how=data.get("how"),
         model=data.get("model"),

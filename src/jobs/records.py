@@ -36,9 +36,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-How = Literal["again", "vary", "edit", "start", "upscale", "cutout"]
-"""How a picture comes from another: drawn anew, varied, changed by words, taken as a beginning; larger, or without its
-background."""
+How = Literal["again", "vary", "edit", "mask", "start", "upscale", "cutout"]
+"""How a picture comes from another: drawn anew, varied, changed by words, changed only where it was painted over, taken as
+a beginning; larger, or without its background."""
 TOOLS = frozenset({"upscale", "cutout"})
 """Those of `How` that are done by a model for just that, without words."""
 
@@ -84,6 +84,8 @@ class Spec:
         chat, thread: where the placeholder is. lang: language of what the person is told.
         source: Telegram file id of the picture to edit, or the name of an upload (`uploads`), or None.
         references: file ids of more pictures that are looked at for it.
+        painted: file id of a photo that may be the source, painted over where it shall change. Where it proves to be
+            something else it is changed itself, in place of the source, unless `how` is `mask`.
         quality, seed, negative_prompt: what a model may take besides.
         instead_of: the provider that was to make it, where another does.
         parent: the job whose picture this one comes from; how: in which way (`How`).
@@ -99,6 +101,7 @@ class Spec:
     thread: int | None = None
     source: str | None = None
     references: tuple[str, ...] = ()
+    painted: str | None = None
     quality: str | None = None
     seed: int | None = None
     negative_prompt: str | None = field(default=None, repr=False)

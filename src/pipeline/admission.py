@@ -55,7 +55,7 @@ class Wish:
         user: a Telegram id, or the name of a client of the REST API; chat: `NO_CHAT` for that one.
         update: what makes it unique (Telegram's update id): a repeat gets the first one's request.
         source: Telegram file id of the picture to edit, or the name of an upload; references: of more that are looked
-            at for it.
+            at for it. painted: see `Spec`.
         reply_to: the person's own message; words_seen: the words stand in it. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
@@ -71,6 +71,7 @@ class Wish:
     lang: str = "en"
     source: str | None = None
     references: tuple[str, ...] = ()
+    painted: str | None = None
     thread: int | None = None
     reply_to: int | None = None
     words_seen: bool = False
@@ -98,6 +99,7 @@ def wish_of(app: App, job: Job, update: str) -> Wish:
         lang=spec.lang,
         source=spec.source,
         references=spec.references,
+        painted=spec.painted,
         thread=spec.thread,
         group=job.wake.group,
         model=app.routing.catalog.key(job.provider, spec.model),
@@ -179,6 +181,7 @@ def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = Non
         thread=wish.thread,
         source=wish.source,
         references=wish.references,
+        painted=wish.painted,
         quality=wish.quality,
         seed=None if wish.seed is None else (wish.seed + index) % _SEEDS,
         negative_prompt=wish.negative_prompt,

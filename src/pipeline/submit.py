@@ -37,6 +37,7 @@ from src.providers.base import (
     nearest_aspect,
 )
 from src.providers.images import source_image
+from src.providers.masks import painted_over
 from src.store.blobs import BlobsAway
 from src.telegram import files
 from src.telemetry import job_spans, metrics
@@ -120,6 +121,9 @@ def _count_unknown(job: Job, provider: Provider) -> bool:
 
 async def _request(work: Work, job: Job) -> GenRequest:
     sources = tuple([await _source(work, source) for source in job.spec.pictures])
+    mask = None
+    if job.spec.painted is not None:
+        sources, mask = await _masked(job, sources, await _source(work, job.spec.painted))
     aspect = cast(Aspect, job.spec.aspect)
     if job.spec.aspect == OF_SOURCE:
         aspect = nearest_aspect(sources[0].width, sources[0].height) if sources else "1:1"
@@ -129,6 +133,7 @@ async def _request(work: Work, job: Job) -> GenRequest:
         model=job.spec.model,
         aspect=aspect,
         sources=sources,
+        mask=mask,
         quality=job.spec.quality,
         seed=job.spec.seed,
         negative_prompt=job.spec.negative_prompt,
@@ -156,6 +161,20 @@ async def _source(work: Work, source: str) -> SourceImage:
     if data is None:
         raise ProviderError(ErrorKind.BAD_SOURCE, "upload_gone")
     return await asyncio.to_thread(source_image, data)
+
+
+async def _masked(
+    job: Job, sources: tuple[SourceImage, ...], painted: SourceImage
+) -> tuple[tuple[SourceImage, ...], SourceImage | None]:
+    """The pictures to be changed, and what of the first may: where nobody can tell, the photo that was sent is what
+    shall be changed, unless it was asked for as a mask."""
+    source, *others = sources
+    if (found := await asyncio.to_thread(painted_over, source, painted)) is not None:
+        picture, mask = found
+        return (picture, *others), mask
+    if job.spec.how == "mask":
+        raise ProviderError(ErrorKind.BAD_MASK, "unpainted")
+    return (painted, *others), None
 
 
 async def _from_telegram(work: Work, file_id: str) -> SourceImage:

@@ -57,6 +57,7 @@ class OfJob(CallbackData, prefix="j"):
         "again",
         "vary",
         "edit",
+        "mask",
         "file",
         "words",
         "show",
@@ -201,18 +202,20 @@ def picture(say: Translator, job: str, *, edits: bool = True) -> InlineKeyboardM
 
 
 def more(
-    say: Translator, job: Job, *, edits: bool, tools: Collection[str], starred: bool
+    say: Translator, job: Job, *, edits: bool, masks: bool, tools: Collection[str], starred: bool
 ) -> InlineKeyboardMarkup:
     """What else can be done with a picture.
 
     Args:
-        tools: those of `src.jobs.TOOLS` that somebody has.
+        masks: it can be said what of it may change. tools: those of `src.jobs.TOOLS` that somebody has.
     """
     pairs: list[tuple[str, OfJob]] = []
     if "upscale" in tools:
         pairs.append((say("button-upscale"), OfJob(what="upscale", id=job.id)))
     if "cutout" in tools:
         pairs.append((say("button-cutout"), OfJob(what="cutout", id=job.id)))
+    if masks:
+        pairs.append((say("button-mask"), OfJob(what="mask", id=job.id)))
     if edits and job.spec.chat > 0:
         pairs.append((say("button-start"), OfJob(what="start", id=job.id)))
     if job.spec.how not in TOOLS and job.spec.chat > 0:
@@ -365,7 +368,7 @@ def no_picture(say: Translator, job: Job) -> InlineKeyboardMarkup | None:
     """Under the words that say why there is none; None where nothing would help."""
     words = button(say("button-words"), OfJob(what="words", id=job.id))
     again = button(say("button-again"), OfJob(what="again", id=job.id))
-    if job.kind == "bad_source":
+    if job.kind in ("bad_source", "bad_mask"):
         return None
     if job.kind in _WORDS_AT_FAULT:
         return markup([[words]])
@@ -416,7 +419,11 @@ _TO_ASK_AGAIN = frozenset(
 _TO_TAKE_FEWER = {"refused-no-edits": "button-no-photo", "refused-too-many-pictures": "button-first-photos"}
 _TO_ASK_FOR_ONE = frozenset({"refused-many", "refused-slow"})
 _HELPLESS = frozenset(
-    f"refused-{why}" for why in ("blocked", "no-text", "only-admins", "no-changes-here", "unpaid-chat")
+    f"refused-{why}"
+    for why in (
+        *("blocked", "no-text", "only-admins", "no-changes-here", "unpaid-chat"),
+        *("unpainted", "no-mask"),
+    )
 )
 
 

@@ -28,6 +28,7 @@ _FAILURES = {
     "invalid_request": "failed-invalid-request",
     "too_long": "failed-too-long",
     "bad_source": "failed-bad-source",
+    "bad_mask": "failed-bad-mask",
     "auth": "failed-unavailable",
     "quota": "failed-unavailable",
     "model_gone": "failed-model-gone",

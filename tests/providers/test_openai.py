@@ -100,7 +100,7 @@ async def test_a_mask_that_does_not_fit_is_refused(
     openai: OpenAIProvider, source: SourceImage, mask: SourceImage
 ) -> None:
     error = await refused(openai, ask("with a mask", sources=(source,), mask=mask))
-    assert (error.kind, error.code) == (ErrorKind.INVALID_REQUEST, "invalid_mask_image_format")
+    assert (error.kind, error.code) == (ErrorKind.BAD_SOURCE, "invalid_mask_image_format")
 
 
 @pytest.mark.parametrize(

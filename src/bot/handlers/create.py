@@ -24,6 +24,7 @@ from src.bot.ordering import (
     NO_COMMAND,
     Asking,
     BadSource,
+    alike,
     answered_by,
     first_tap,
     kept_by,
@@ -72,7 +73,8 @@ class Dialog(StatesGroup):
 
 
 class Words(StatesGroup):
-    """Only the words are missing. Its data: `aspect`, `count`, `source`, `references`."""
+    """Only the words are missing, or (`how` is `mask`) a painted photo, too. Its data: `aspect`, `count`, `source`,
+    `references`, `painted`."""
 
     waiting = State()
 
@@ -409,6 +411,7 @@ async def photo(
     album: list[Message],
     state: FSMContext,
     asking: Asking,
+    app: App,
     person: Person,
     say: Translator,
     update_id: int,
@@ -416,14 +419,22 @@ async def photo(
     pictures = await _pictures_or_complaint(message, album, say)
     if pictures is None:
         return
-    if words := (message.caption or quoted_in(message)).strip():
-        await asking.ask_by(message, words, {**kept_by(person), **pictures}, say, update_id)
-        return
     waits = await state.get_state() == Words.waiting.state
-    data = _together(await state.get_data() if waits else kept_by(person), pictures, update_id)
+    before = await state.get_data() if waits else {}
+    pictures = await perhaps_painted(app, person, message, pictures, before)
+    masks = before.get("how") == "mask"
+    if words := (message.caption or quoted_in(message)).strip():
+        data = {**(before if masks else kept_by(person)), **pictures}
+        if await asking.ask_by(message, words, data, say, update_id) and masks:
+            await state.clear()
+        return
+    data = {**before, **pictures} if masks else _together(before or kept_by(person), pictures, update_id)
     await state.set_data(data)
     await state.set_state(Words.waiting)
-    await _ask_for_missing_words(message, data, say, reply_markup=expecting_words(say))
+    if masks:
+        await message.reply(say("mask-ask-words"), reply_markup=expecting_words(say))
+    else:
+        await _ask_for_missing_words(message, data, say, reply_markup=expecting_words(say))
 
 
 def _together(data: Mapping[str, Any], pictures: Mapping[str, Any], update_id: int) -> dict[str, Any]:
@@ -486,21 +497,33 @@ async def ask_for_words(
     they are called, and only they see the field for the answer opened."""
     spec = job.spec
     data: dict[str, Any] = {"aspect": spec.aspect, "count": spec.count, "source": spec.source}
-    data |= {"references": spec.references, "parent": spec.parent, "how": spec.how, **_as_it_was(job)}
+    data |= {"references": spec.references, "painted": spec.painted}
+    data |= {"parent": spec.parent, "how": spec.how, **_as_it_was(job)}
     # As code a name in the words calls nobody, and a tap copies them.
     told = [say("words-ask"), "\n", Code(shorten(spec.prompt, _OLD_WORDS))]
     answered = None
     if change:
-        data |= {"count": 1, "source": (job.shown or {})["file_id"], "references": ()}
+        data |= {"count": 1, "source": (job.shown or {})["file_id"], "references": (), "painted": None}
         data |= {"parent": job.id, "how": "edit"}
         told, answered = [say("change-ask")], int((job.shown or {})["message"])
     await _expect_words(bot, spec.chat, spec.thread, data, told, state, say, user, answered)
 
 
+async def ask_for_mask(
+    bot: Bot, job: Job, state: FSMContext, person: Person, say: Translator, user: User
+) -> None:
+    """Say how to paint over what shall change in a picture, and take the photo for that."""
+    spec, shown = job.spec, job.shown or {}
+    data = {**kept_by(person), "aspect": spec.aspect, "count": 1, "source": shown["file_id"]}
+    data |= {"parent": job.id, "how": "mask"}
+    answered = int(shown["message"])
+    await _expect_words(bot, spec.chat, spec.thread, data, [say("mask-ask")], state, say, user, answered)
+
+
 async def ask_again(message: Message, wish: Wish, state: FSMContext, say: Translator, user: User) -> None:
     """Let whoever pressed the button send other words for a wish that was refused."""
     assert message.bot is not None
-    kept = ("aspect", "count", "source", "references", "parent", "how", "model", "quality", "seed")
+    kept = ("aspect", "count", "source", "references", "painted", "parent", "how", "model", "quality", "seed")
     data = {name: getattr(wish, name) for name in kept} | {"negative": wish.negative_prompt}
     told = (
         [say("words-ask"), "\n", Code(shorten(wish.prompt, _OLD_WORDS))]
@@ -543,6 +566,7 @@ async def begin_with(bot: Bot, job: Job, state: FSMContext, app: App, say: Trans
         "count": 1,
         "source": job.spec.source,
         "references": job.spec.references,
+        "painted": job.spec.painted,
         "model": app.routing.catalog.key(job.provider, job.spec.model),
         "parent": job.spec.parent,
         "how": job.spec.how,
@@ -587,6 +611,25 @@ async def _answered_pictures(
     except BadSource as error:
         await message.reply(say(error.key))
         return None
+
+
+async def perhaps_painted(
+    app: App, person: Person, message: Message, pictures: dict[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a message's pictures are for: a single photo that answers a picture of its shape may be that one, painted over
+    where it shall change; one that a mask is waited for (by the data `before` it) shall be."""
+    if before.get("how") == "mask":
+        return {"painted": pictures["source"]}
+    answered = answered_by(message)
+    if answered is None or pictures["references"] or not alike(answered, message):
+        return pictures
+    try:
+        original = pictures_of([answered])
+    except BadSource:
+        return pictures
+    if not original:
+        return pictures
+    return {**original, **await edit_of(app, person, answered), "painted": pictures["source"]}
 
 
 async def edit_of(app: App, person: Person, message: Message | ExternalReplyInfo | None) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from src.app import App
 from src.bot import lineage, pictures
 from src.bot.chats import Chats, speaks_for
 from src.bot.forgetting import make_favourite
-from src.bot.handlers.create import ask_for_words, begin_from, begin_with
+from src.bot.handlers.create import ask_for_mask, ask_for_words, begin_from, begin_with
 from src.bot.handling import Later
 from src.bot.middlewares import state_of
 from src.bot.ordering import Asking, first_tap
+from src.bot.parameters import capabilities
 from src.jobs import TOOLS, How, Job, Person, Request, State
 from src.pipeline import admission
 from src.telegram import keyboards
@@ -104,13 +105,15 @@ async def of_job(
         case "more" | "less" if isinstance(message, Message):
             await callback.answer()
             await message.edit_reply_markup(
-                reply_markup=await _buttons(app, job, say, all_of_them=what == "more")
+                reply_markup=await _buttons(app, job, person, say, all_of_them=what == "more")
             )
         case "star" | "unstar" if own:
             await make_favourite(app, job, on=what == "star")
             await callback.answer(say("gallery-starred" if what == "star" else "gallery-unstarred"))
             if isinstance(message, Message):
-                await message.edit_reply_markup(reply_markup=await _buttons(app, job, say, all_of_them=True))
+                await message.edit_reply_markup(
+                    reply_markup=await _buttons(app, job, person, say, all_of_them=True)
+                )
         case "details":
             await callback.answer()
             await _tell(app, message, job, say)
@@ -122,23 +125,29 @@ async def of_job(
         case "advanced" if own and job.spec.chat > 0 and job.spec.how not in TOOLS:
             await callback.answer()
             await begin_with(bot, job, state, app, say)
-        case "words" | "edit" if what == "words" or has_picture:
+        case "words" | "edit" | "mask" if what == "words" or has_picture:
             await callback.answer()
             # Who acts for a chat writes in its name.
             if own and (chat := speaks_for(job.user)) is not None:
                 state = state_of(state, chat)
-            await ask_for_words(bot, job, state, say, callback.from_user, change=what == "edit")
+            if what == "mask":
+                await ask_for_mask(bot, job, state, person, say, callback.from_user)
+            else:
+                await ask_for_words(bot, job, state, say, callback.from_user, change=what == "edit")
         case _:
             await callback.answer(say("toast-old"))
 
 
-async def _buttons(app: App, job: Job, say: Translator, *, all_of_them: bool) -> InlineKeyboardMarkup:
+async def _buttons(
+    app: App, job: Job, person: Person, say: Translator, *, all_of_them: bool
+) -> InlineKeyboardMarkup:
     edits = app.routing.offered().edit
     if not all_of_them:
         return keyboards.picture(say, job.id, edits=edits)
     tools = {tool for tool in TOOLS if app.routing.tool(tool) is not None}
     starred = await app.ledger.is_starred(job)
-    return keyboards.more(say, job, edits=edits, tools=tools, starred=starred)
+    masks = capabilities(person.model, 1, app).mask
+    return keyboards.more(say, job, edits=edits, masks=masks, tools=tools, starred=starred)
 
 
 async def _tell(app: App, message: Message | InaccessibleMessage, job: Job, say: Translator) -> None:
@@ -180,7 +189,7 @@ async def _draw(
     )
     if how != "again":
         source = str((job.shown or {}).get("file_id", "")) or None
-        wish = replace(wish, source=source, references=(), parent=job.id, how=how)
+        wish = replace(wish, source=source, references=(), painted=None, parent=job.id, how=how)
     refusal = await asking.ask(wish, say)
     if refusal is None:
         await callback.answer(say("toast-drawing"))

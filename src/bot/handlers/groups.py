@@ -23,7 +23,7 @@ from aiogram.types import CallbackQuery, Message, TelegramObject, User
 
 from src.app import App
 from src.bot.chats import Chats, speaks_for
-from src.bot.handlers.create import Words, ask_again, edit_of
+from src.bot.handlers.create import Words, ask_again, edit_of, perhaps_painted
 from src.bot.middlewares import state_of
 from src.bot.ordering import (
     NO_COMMAND,
@@ -157,8 +157,9 @@ async def _wish(
     own it is for those that it answers. None: it was said why there is none."""
     answered = answered_by(message)
     try:
-        pictures = pictures_of(album)
-        if not pictures and answered and (pictures := pictures_of([answered])):
+        if pictures := pictures_of(album):
+            pictures = await perhaps_painted(app, person, message, pictures, data)
+        elif answered and (pictures := pictures_of([answered])) and data.get("how") != "mask":
             pictures |= await edit_of(app, person, answered)
     except BadSource as error:
         await message.reply(say(error.key))
@@ -212,7 +213,10 @@ async def answer_order(
         if callback_data.what == "fewer":
             most = asking.most_pictures()
             wish = replace(
-                wish, source=wish.source if most else None, references=wish.references[: max(0, most - 1)]
+                wish,
+                source=wish.source if most else None,
+                references=wish.references[: max(0, most - 1)],
+                painted=wish.painted if most else None,
             )
         wish = replace(wish, update=str(update_id), lang=say.lang)
         refusal = await asking.ask(wish, say, one=callback_data.what == "one")

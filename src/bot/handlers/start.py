@@ -15,7 +15,8 @@ from src.app import App
 from src.bot.chats import Chats
 from src.bot.handlers.create import close_dialog
 from src.bot.ordering import Asking
-from src.jobs import transitions
+from src.bot.parameters import capabilities
+from src.jobs import Person, transitions
 from src.pipeline import admission
 from src.telegram import keyboards
 from src.telegram.i18n import Translator
@@ -52,9 +53,10 @@ async def start(message: Message, state: FSMContext, say: Translator) -> None:
         await message.reply(say("start-group"))
 
 
-async def help_(message: Message, app: App, say: Translator) -> None:
+async def help_(message: Message, app: App, person: Person, say: Translator) -> None:
     settings = app.settings
-    await message.answer(say("help", rate=settings.rate_limit, window=settings.rate_window))
+    masks = "yes" if capabilities(person.model, 1, app).mask else "no"
+    await message.answer(say("help", rate=settings.rate_limit, window=settings.rate_window, masks=masks))
 
 
 async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None:

@@ -6,11 +6,14 @@ button-less = ‹ Back to the buttons
 button-upscale = 🔍 Upscale
 button-cutout = 🪄 No background
 button-start = 🖼 Use as start
+button-mask = 🖌 Only a part
 button-details = ℹ️ Details
 button-back = ⬅️ Back
 button-branch = 🌿 Branch
 
 change-ask = ✏️ What shall I change in this picture? Write it in a few words.
+mask-ask = 🖌 To change only a part of this picture: open it, paint over that part in any colour with Telegram’s own editor (the brush), and send it back here as a photo, with words about what shall be there. /cancel forgets it.
+mask-ask-words = 🖌 Got it. Now write what shall be where you painted.
 dialog-ask-start = 🖼 I’ll begin with this picture. What shall become of it?
 
 details-title = ℹ️ How this picture was made
@@ -30,6 +33,7 @@ from-gone = (no longer kept)
 from-again = 🔁 Drawn anew from: { $words }
 from-vary = 🎨 A variation of: { $words }
 from-edit = ✏️ Changed from: { $words }
+from-mask = 🖌 Changed where it was painted over: { $words }
 from-start = 🖼 Began with: { $words }
 from-upscale = 🔍 Enlarged from: { $words }
 from-cutout = 🪄 Without the background of: { $words }

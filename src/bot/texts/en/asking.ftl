@@ -40,6 +40,8 @@ refused-too-many-pictures = { $most ->
    *[other] 🖼 I can take up to { $most } pictures at a time. Please send fewer.
 }
 refused-no-edits = 🖼 I can’t change pictures right now, only draw new ones from words.
+refused-unpainted = 🖌 First send the picture painted over where it shall change, as a photo. /cancel forgets it.
+refused-no-mask = 🖌 This model can’t change only a part of a picture. /models shows the others.
 
 button-ask-again = 🔁 Ask again
 button-queue = 🖼 What is in the works

@@ -15,7 +15,10 @@ start-group = 👋 Hello! In a group I draw when asked:
 help = 🎨 How to use me
 
     • Write what to draw, and that’s it.
-    • A photo with words changes that photo. So does answering a picture with words.
+    • A photo with words changes that photo. So does answering a picture with words.{ $masks ->
+        [yes] {" "}To change only a part, paint over it in Telegram’s editor (any colour) and answer the picture with that and words.
+       *[no] {""}
+    }
     • /create asks for the words, the format and how many (1–4).
     • Add what you need: --ar 16:9 --n 4 --seed 7 --no text --model flux --quality high
     • /queue shows your place in line; /cancel takes it back.

@@ -77,6 +77,7 @@ failed-moderated-output = 🛡 The picture was hidden by the safety filter. A di
 failed-invalid-request = 🤔 The picture service could not take this request. Please try other words, another format or fewer pictures.
 failed-too-long = ✂️ The description is too long for the picture service. Please shorten it.
 failed-bad-source = 🖼 I couldn’t read that picture. Please send a JPEG, PNG or WebP photo up to 20 MB.
+failed-bad-mask = 🖌 I couldn’t tell what was painted over. Please take the picture as I sent it, don’t crop it, and cover clearly the part that shall change, not all of it.
 failed-unavailable = 🔧 The picture service is not available right now. It’s on our side, and the owner can see it. Please try later.
 failed-model-gone = 🔧 The picture service no longer has the model it is asked for. That’s on our side, not in your words, and the owner has been told. Please try later.
 failed-busy = 🌧 The picture service is overloaded and did not answer. Please try again in a few minutes.

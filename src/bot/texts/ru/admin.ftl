@@ -36,6 +36,7 @@ admin-kind = { $kind ->
     [invalid_request] запрос не принят
     [too_long] слишком длинное описание
     [bad_source] фото не читается
+    [bad_mask] непонятно, что закрашено
     [auth] ключ не принят
     [quota] баланс исчерпан
     [model_gone] нет такой модели
