@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 
 from src.app import App
 from src.bot.chats import speaker_of, speaks_for
+from src.bot.handling import Later
 from src.jobs import Person, keys
 from src.pipeline import notify
 from src.telegram import keyboards
@@ -72,7 +73,7 @@ class Speaker(BaseMiddleware):
 
 class Found(BaseMiddleware):
     """A tap on a placeholder, or an answer to it, tells which message it is: so one is found that nobody knew of, or
-    whose last words never came."""
+    whose last words never came. What a tap asks for does not wait until such a message is deleted."""
 
     def __init__(self, app: App, placeholders: Placeholders) -> None:
         self._app = app
@@ -81,13 +82,18 @@ class Found(BaseMiddleware):
     async def __call__(self, handler: Handler, event: TelegramObject, data: dict[str, Any]) -> Any:
         message = _held_up(event) if isinstance(event, Update) else None
         if message is not None and (number := keyboards.promised_in(message.reply_markup)) is not None:
+            later: Later = data["later"]
             request = await self._app.ledger.request(number)
             if request is None:
-                with suppress(TelegramAPIError):
-                    await message.delete()
+                later(_remove(message))
             elif request.chat == message.chat.id:
-                await notify.deliver(await self._placeholders.found(request, message.message_id))
+                await notify.deliver(await self._placeholders.found(request, message.message_id, later))
         return await handler(event, data)
+
+
+async def _remove(message: Message) -> None:
+    with suppress(TelegramAPIError):
+        await message.delete()
 
 
 def _held_up(update: Update) -> Message | None:

@@ -299,7 +299,7 @@ class Ledger:
 
     async def sent(self, request_id: str, count: int = -1) -> None:
         """Of one that went out it is known that it is not in the chat, or which it is; or (1) one may have stayed."""
-        await self.client.hincrby(keys.REQUEST(request_id), "sendings", count)
+        await self._call("sent", request_id, count)
 
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""

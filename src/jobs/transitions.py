@@ -408,14 +408,18 @@ def placed(
     )
 
 
-def strays(request: str, messages: Sequence[int], seconds: float) -> Transition[int]:
-    """These messages do not count: they are deleted in so many seconds, unless they are `placed` by then."""
-    return Transition("strays", [request, _ids(messages), "", _ms(seconds)], int)
+def strays(request: str, messages: Sequence[int], seconds: float, *, whole: bool = False) -> Transition[int]:
+    """These messages do not count: they are deleted in so many seconds, unless they are `placed` by then.
+
+    Args:
+        whole: they are all of a placeholder that was counted when it went out, or its last.
+    """
+    return Transition("strays", [request, _ids(messages), "", _ms(seconds), int(whole)], int)
 
 
 def strays_gone(request: str, messages: Sequence[int]) -> Transition[int]:
     """These are in the chat no more."""
-    return Transition("strays", [request, "", _ids(messages), 0], int)
+    return Transition("strays", [request, "", _ids(messages), 0, 0], int)
 
 
 def moved(request: str, index: int, message: int) -> Transition[bool]:

@@ -130,8 +130,7 @@ class Placeholders:
             sent = messages if status_message is None else [*messages, status_message]
             placed = await self._note(request, sent, placing)
             if not placed.ours:
-                await self._take_back(request, sent, "answer")
-                await self._ledger.sent(request.id)
+                await self._take_back(request, sent, "answer", whole=True)
             return placed
 
         try:
@@ -152,12 +151,11 @@ class Placeholders:
                 markup = keyboards.placeholder(say, request.id)
                 sent = await self._send_text(request, say("placeholder-sending"), markup)
             moving = transitions.moved(request.id, request.jobs.index(job.id), sent.message_id)
-            moved = await self._note(request, [sent.message_id], moving)
-            if not moved:
-                await self._take_back(replace(request, chat=sent.chat.id), [sent.message_id], "answer")
-            await self._ledger.sent(request.id)
-            if not moved:
+            if not await self._note(request, [sent.message_id], moving):
+                there = replace(request, chat=sent.chat.id)
+                await self._take_back(there, [sent.message_id], "answer", whole=True)
                 raise NotYet
+            await self._ledger.sent(request.id)
             return sent.message_id
 
         try:
@@ -286,9 +284,15 @@ class Placeholders:
                         raise
                     await asyncio.sleep(error.retry_after)
 
-    async def _take_back(self, request: Request, messages: Sequence[int], name: Priority) -> None:
-        """Delete messages that do not count; what cannot be deleted now is looked after later."""
-        await self._ledger.commit(transitions.strays(request.id, messages, _STRAY_SECONDS))
+    async def _take_back(
+        self, request: Request, messages: Sequence[int], name: Priority, *, whole: bool = False
+    ) -> None:
+        """Delete messages that do not count, which may be the `whole` of a placeholder; what cannot be deleted now is
+        looked after later."""
+        await self._ledger.commit(transitions.strays(request.id, messages, _STRAY_SECONDS, whole=whole))
+        await self._delete(request, messages, name)
+
+    async def _delete(self, request: Request, messages: Sequence[int], name: Priority) -> None:
         with (
             suppress(TelegramAPIError),
             priority(name, patience=_STRAY_SECONDS, chat_patience=_STRAY_SECONDS),
@@ -307,9 +311,15 @@ class Placeholders:
                 await self._ledger.sent(request.id, 1)
             await self._ledger.run(transitions.strays_gone(request.id, request.strays))
 
-    async def found(self, request: Request, message: int) -> tuple[Wake, ...]:
+    async def found(
+        self, request: Request, message: int, later: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> tuple[Wake, ...]:
         """Somebody has a message with this request's buttons before them. It is the placeholder, or becomes it where
-        there is none; any other goes away, whose sender died or did not hear that it was sent. The jobs to wake."""
+        there is none; any other goes away, whose sender died or did not hear that it was sent. The jobs to wake.
+
+        Args:
+            later: takes its deletion, which may wait for a turn.
+        """
         if message in (*request.messages, request.status_message):
             if all(job.ended for job in await self._ledger.jobs(request.jobs)):
                 await self._ledger.close_now(request.id)
@@ -322,8 +332,8 @@ class Placeholders:
             placed = await self._ledger.run(transitions.placed(request.id, [message]))
             if placed.ours or message in placed.messages:
                 return placed.wake
-        await self._take_back(request, [message], "answer")
-        await self._ledger.sent(request.id)
+        await self._ledger.run(transitions.strays(request.id, [message], _STRAY_SECONDS, whole=True))
+        later(self._delete(request, [message], "answer"))
         return ()
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from typing import Any
+
+import pytest
+from aiogram import Bot
 
 from src.jobs import Job, keys, new_id
 from src.sandbox.telegram import Message, Person
@@ -135,8 +140,39 @@ async def test_a_stray_placeholder_is_removed_when_it_is_touched(world: World) -
         else:
             assert "Cancelled" in (await (await anna.tap(message, "Cancel")).answered())["text"]
         await anna.wait_until(lambda messages, message=message: message.deleted)
+    await world.settled()
     assert not placeholder.deleted
     assert not (await world.request_of(job)).strays
+
+
+async def test_a_tap_does_not_wait_until_a_stray_is_deleted_and_two_count_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = world.sandbox.person()
+    [job], _ = await world.asked(anna)
+    # One more went out, of which nobody heard.
+    assert await world.app.ledger.sending(job.request, instead=True)
+    assert (await world.request_of(job)).sendings == 2
+    markup = keyboards.placeholder(get_texts().translator("en"), job.request)
+    stray = await world.bot.send_message(anna.id, "placeholder", reply_markup=markup)
+    message = await anna.wait_for(lambda m: m.message_id == stray.message_id)
+    answered, delete = asyncio.Event(), Bot.delete_messages
+
+    async def once_it_is_answered(*args: Any) -> bool:
+        async with asyncio.timeout(30):
+            await answered.wait()
+        return await delete(*args)
+
+    monkeypatch.setattr(Bot, "delete_messages", once_it_is_answered)
+    async with world.away():
+        taps = [await anna.tap(message, "Cancel") for _ in range(2)]
+    assert "Cancelled" in (await taps[0].answered())["text"]
+    assert not message.deleted
+    answered.set()
+    await world.settled()
+    assert message.deleted
+    request = await world.request_of(job)
+    assert (request.sendings, request.strays) == (1, ())
 
 
 async def test_a_placeholder_that_nobody_knew_of_counts_once_it_is_touched(world: World) -> None:
@@ -164,6 +200,7 @@ async def test_what_still_promises_what_is_over_is_looked_after_once_it_is_touch
         if not known:
             await world.app.redis.delete(keys.REQUEST(job.request))
         await (await anna.tap(placeholder, "Cancel")).answered()
+        await world.settled()
         row = f"r:{job.request}"
         assert (await world.app.redis.zrem(keys.DUE(), row) == 1, placeholder.deleted) == (known, not known)
 

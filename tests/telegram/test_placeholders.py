@@ -216,9 +216,27 @@ async def test_a_tap_takes_nothing_away_of_an_album_that_is_being_sent(world: Wo
     sent = await world.request_of(job)
     assert sent.status_message is not None
     await world.app.redis.hdel(keys.REQUEST(sent.id), "messages", "status_message")
-    await world.messages.placeholders.found(await world.request_of(job), sent.status_message)
+    later: list[Any] = []
+    await world.messages.placeholders.found(await world.request_of(job), sent.status_message, later.append)
+    assert later == []
     assert (await world.request_of(job)).strays == (sent.status_message,)
     placed = transitions.placed(sent.id, sent.messages, sent.status_message)
     assert (await world.app.ledger.run(placed)).ours
     assert (await world.request_of(job)).strays == ()
     assert not any(message.deleted for message in anna.messages)
+
+
+async def test_a_lost_placeholder_counts_no_more_once_and_nothing_is_kept_of_a_request_that_is_gone(
+    world: World,
+) -> None:
+    [job], _ = await world.asked(world.sandbox.person())
+    ledger, key = world.app.ledger, keys.REQUEST(job.request)
+    await ledger.sent(job.request, 1)
+    for _ in range(2):
+        await ledger.run(transitions.strays(job.request, [7, 8], 60, whole=True))
+        await ledger.run(transitions.strays_gone(job.request, [7, 8]))
+        assert (await world.request_of(job)).sendings == 1
+    await world.app.redis.delete(key)
+    await ledger.sent(job.request)
+    assert not await ledger.run(transitions.moved(job.request, 0, 9))
+    assert not await world.app.redis.exists(key)

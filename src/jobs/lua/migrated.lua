@@ -15,7 +15,7 @@ for _, id in ipairs(ids) do
   local key = P .. 'request:' .. id
   if redis.call('HGET', key, 'chat') == ARGV[1] then
     redis.call('HSET', key, 'chat', ARGV[2])
-    redis.call('HDEL', key, 'messages', 'status_message', 'reply_to', 'shown', 'shown_at', 'sendings', 'changing', 'previewing', 'previewed', 'strays')
+    redis.call('HDEL', key, 'messages', 'status_message', 'reply_to', 'shown', 'shown_at', 'sendings', 'changing', 'previewing', 'previewed', 'strays', 'uncounted')
     moved = moved + 1
   end
 end
