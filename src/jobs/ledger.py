@@ -303,11 +303,18 @@ class Ledger:
 
     async def closed(self, request_id: str) -> None:
         """A request's status message says its end: it is due no more."""
-        await self.client.zrem(keys.DUE(), f"r:{request_id}")
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.zrem(keys.DUE(), f"r:{request_id}")
+            pipe.hdel(keys.REQUEST(request_id), "closing")
+            await pipe.execute()
 
     async def close_now(self, request_id: str) -> None:
-        """Its end is to be said once more, as it is not what its person sees."""
-        await self.client.zadd(keys.DUE(), {f"r:{request_id}": await self.now()})
+        """Its end is to be said once more, as it is not what its person sees, however long ago it was."""
+        now = await self.now()
+        async with self.client.pipeline(transaction=True) as pipe:
+            pipe.zadd(keys.DUE(), {f"r:{request_id}": now})
+            pipe.hdel(keys.REQUEST(request_id), "closing")
+            await pipe.execute()
 
     async def close_later(self, request_id: str, seconds: float) -> None:
         """Look in so many seconds again at a request whose status message does not say its end yet."""

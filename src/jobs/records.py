@@ -332,6 +332,7 @@ class Request:
         changing: a change of the placeholder was on its way of which nobody knows what became.
         previewed: its message may show the unfinished picture, so that its words are under a photo.
         strays: messages that are to be deleted.
+        closing: ms of Redis's clock from when its last words are tried; 0: they are not, or are said.
         inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
         covered: the picture is shown to whoever taps it, as the group's admins want it.
     """
@@ -356,6 +357,7 @@ class Request:
     changing: bool = False
     previewed: bool = False
     strays: tuple[int, ...] = ()
+    closing: int = 0
     inline: str | None = None
     words_seen: bool = False
     covered: bool = False
@@ -385,6 +387,7 @@ class Request:
             changing="changing" in raw or "previewing" in raw,
             previewed="previewed" in raw,
             strays=tuple(int(m) for m in raw["strays"].split(",")) if raw.get("strays") else (),
+            closing=int(raw.get("closing") or 0),
             inline=raw.get("inline") or None,
             words_seen=raw.get("words_seen") == "1",
             covered=raw.get("covered") == "1",

@@ -21,7 +21,7 @@ from opentelemetry import trace
 from redis.exceptions import RedisError
 
 from src.jobs import NO_CHAT, Job, Request, State, transitions
-from src.jobs.answers import Finish
+from src.jobs.answers import Finish, Standing
 from src.jobs.spending import DAY
 from src.jobs.uploads import name_of
 from src.pipeline import failures, notify, retry_policy, timeouts
@@ -96,7 +96,7 @@ async def close(work: Work, request_id: str) -> None:
     words, and messages that do not count are deleted."""
     ledger = work.app.ledger
     standing = await ledger.standing(request_id)
-    if standing is not None and standing.lines.now - standing.request.created < 1000 * timeouts.CLOSING:
+    if standing is not None and not _tried_long(standing):
         request, jobs = standing.request, standing.jobs
         try:
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
@@ -117,6 +117,11 @@ async def close(work: Work, request_id: str) -> None:
                 await ledger.close_later(request_id, timeouts.SETTLES)
                 return
     await ledger.closed(request_id)
+
+
+def _tried_long(standing: Standing) -> bool:
+    since = standing.request.closing or standing.lines.now
+    return standing.lines.now - since >= 1000 * timeouts.CLOSING
 
 
 async def _last_words(work: Work, request: Request, jobs: Sequence[Job]) -> None:

@@ -53,7 +53,7 @@ CLOSE_PATIENCE = 2.0
 ALBUM_AGAIN = 50.0
 """Fallback re-check of an album's other pictures; the placeholder's arrival normally wakes them."""
 CLOSING = 86_400.0
-"""From asking: last words that Telegram does not answer to are said again, each LEASE, for so long."""
+"""Last words that Telegram does not answer to are said again, each LEASE, for so long."""
 SETTLES = 30.0
 """After it, a change of a placeholder that was on its way when the end was said has arrived, or never will."""
 PING_AFTER = 60.0

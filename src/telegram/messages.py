@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import structlog
 from aiogram import Bot
 from aiogram.exceptions import (
     TelegramAPIError,
@@ -35,6 +36,8 @@ from src.telegram.placeholders import NotNeeded, Placeholders, count_offer
 from src.telegram.status_text import Offer
 from src.telegram.throttle import before_leaving, priority
 from src.telegram.tiles import fits_photo
+
+log = structlog.get_logger(__name__)
 
 _CAPTION_PROMPT = 300
 # 🎉, for whoever has waited long. Telegram's documentation names no ids, so it may be refused.
@@ -173,7 +176,10 @@ class Messages:
             # After the words: where no pictures may be sent, tiles cannot be changed.
             for job in jobs:
                 if job.state in (State.FAILED, State.CANCELLED) and not job.shown:
-                    await self.notice(job, request)
+                    try:
+                        await self.notice(job, request)
+                    except (TelegramBadRequest, Undeliverable) as error:
+                        log.info("tile stays", job_id=job.id, error=type(error).__name__)
         elif jobs[0].state in (State.FAILED, State.CANCELLED):
             await self.notice(jobs[0], request)
         elif (request.inline is not None or request.previewed) and "file_id" in shown:

@@ -346,6 +346,20 @@ async def test_who_lets_the_bot_write_again_finds_no_promise_that_is_over(world:
     assert await world.app.redis.zscore(keys.DUE(), row) is not None
 
 
+async def test_an_albums_words_are_said_again_to_who_lets_the_bot_write_again(world: World) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, 2)
+    row = f"r:{jobs[0].request}"
+    for job in jobs:
+        await world.finished(job, image())
+    # The pictures were shown, and the words then refused.
+    await world.app.ledger.closed(jobs[0].request)
+    await anna.block()
+    await anna.unblock()
+    await world.settled()
+    assert await world.app.redis.zscore(keys.DUE(), row) is not None
+
+
 async def test_surprise_is_one_picture_for_two_taps(world: World) -> None:
     anna = world.sandbox.person()
     greeting = await anna.reply_after(await anna.send_text("/start"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiogram.exceptions import TelegramAPIError, TelegramNetworkError
 
-from src.jobs import Job, State, transitions
+from src.jobs import Job, State, keys, transitions
 from src.jobs.estimate import Estimate
 from src.limits import Gate, Limiter, Refusal
 from src.pipeline import deliver
@@ -236,6 +236,58 @@ async def _looked_after(world: World, work: Work, request: str, soonest: float) 
     rows, _ = await world.app.ledger.run(transitions.due(10, lease=30, holder="test"))
     assert ("close", request) in [(row.what, row.id) for row in rows]
     await deliver.close(work, request)
+
+
+async def test_last_words_are_tried_for_a_day_from_when_they_were_first_due(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, 2)
+    request, status = await world.request_of(jobs[0]), _shown(anna)[-1]
+    key, row = keys.REQUEST(request.id), f"r:{request.id}"
+    await world.app.redis.hset(key, "created", request.created - 86_401_000)
+    promised = status.text
+    world.sandbox.faults.add("500", "editMessageText", times=3)
+    for job in jobs:
+        await world.app.ledger.run(transitions.fail(job.id, None, kind="upstream", cap=9))
+        await _show(work, job)
+    await _looked_after(world, work, request.id, -60)
+    assert status.text == promised
+    await world.app.redis.hincrby(key, "closing", -86_400_000)
+    await _looked_after(world, work, request.id, -60)
+    assert await world.app.redis.zscore(keys.DUE(), row) is None
+    assert status.text == promised
+    # Whoever taps it a day later has another day.
+    await world.app.ledger.close_now(request.id)
+    await _looked_after(world, work, request.id, -60)
+    await world.app.redis.hincrby(key, "closing", -86_400_000)
+    await world.app.ledger.close_now(request.id)
+    await _looked_after(world, work, request.id, -60)
+    assert status.text != promised
+    assert await world.app.redis.zscore(keys.DUE(), row) is None
+    assert (await world.request_of(jobs[0])).closing == 0
+
+
+async def test_a_tile_that_telegram_refuses_keeps_no_other_from_being_tried(
+    world: World, worker: Callable[[Any], Work]
+) -> None:
+    anna = world.sandbox.person()
+    jobs, _ = await world.asked(anna, 3)
+    request = await world.request_of(jobs[0])
+    tiles = [message for message in _shown(anna) if message.message_id in request.messages]
+    for job in jobs:
+        await world.app.ledger.run(transitions.fail(job.id, None, kind="upstream", cap=9))
+        held = await world.app.ledger.run(transitions.claim(job.id, "deliver", holder="test", lease=30))
+        assert held is not None
+        await world.app.ledger.run(
+            transitions.finish(job.id, held.fence, shown={}, ttl=600, kind="no_rights")
+        )
+    refused = "Bad Request: not enough rights to send photos to the chat"
+    world.sandbox.faults.add("400", "editMessageMedia", description=refused)
+    waiting = tiles[0].sha256
+    await world.app.ledger.close_now(request.id)
+    await _looked_after(world, worker(OpenGates()), request.id, -60)
+    assert [tile.sha256 == waiting for tile in tiles] == [True, False, False]
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -78,7 +78,8 @@ async def unblocked(event: ChatMemberUpdated, app: App) -> None:
             request.messages
             and jobs
             and all(job.ended for job in jobs)
-            and not all(job.shown for job in jobs)
+            # An album's words may have been refused after all of its pictures.
+            and (request.status_message is not None or not all(job.shown for job in jobs))
         ):
             await app.ledger.close_now(request.id)
 

@@ -1,6 +1,6 @@
 -- Take what is due. Each row is looked at by one process: it is due again only after the lease.
 --
--- Keys  due, grace, job, looked
+-- Keys  due, grace, job, looked, request
 -- ARGV  1 how many at most  2 lease, ms  3 holder  4.. what was polled since the last look, as `polled` takes it
 -- Returns rows {what, id, …}: "poll" id job as `told` gives it (running, with a ticket) ; "lost" the same (running, but
 --   the call's holder is gone) ; "expired" id (past its deadline) ; "late" id (its deadline nears and it waits) ; "submit" id wake again ; "deliver" id wake again
@@ -43,6 +43,8 @@ for i = 1, #found, 2 do
     break
   end
   if string.sub(id, 1, 2) == 'r:' then
+    local request = P .. 'request:' .. string.sub(id, 3)
+    if redis.call('EXISTS', request) == 1 then redis.call('HSETNX', request, 'closing', NOW) end
     put_off(id, NOW + ARGV[2])
     rows[#rows + 1] = {'close', string.sub(id, 3)}
   else
