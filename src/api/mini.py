@@ -8,11 +8,13 @@ from Telegram by their file ids, through here, as their addresses hold the token
 import asyncio
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import structlog
 from aiogram import Bot
+from aiogram.exceptions import TelegramAPIError
 from aiogram.utils.deep_linking import create_start_link
 from aiogram.utils.web_app import WebAppInitData, safe_parse_webapp_init_data
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -184,7 +186,11 @@ def make_router(app: App, bot: Bot) -> APIRouter:
     @router.get("/left")
     async def left(whose: Speaker) -> dict[str, Any]:
         """What a person may still ask for, and where more is sold."""
-        link = await create_start_link(bot, BUY) if app.settings.sells else None
+        link = None
+        if app.settings.sells:
+            # The bot's name is asked for once; what they have left is known without it.
+            with suppress(TelegramAPIError):
+                link = await create_start_link(bot, BUY)
         return {"lines": await lines_of(app, *whose), "buy": link}
 
     @router.post("/settings")

@@ -135,7 +135,8 @@ class Figures:
     @property
     def is_good(self) -> bool:
         """Everybody got what they should, once."""
-        return not (self.lost or self.doubled or self.vain or self.broken)
+        wrong = (self.lost, self.doubled, self.charged_twice, self.unfinished, self.vain, self.broken)
+        return not any(wrong)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -34,6 +34,8 @@ def verdict(found: Figures) -> str:
     wrong = [f"{n} wishes ({kind}) without an end" for kind, n in found.endless.items()]
     wrong += [f"{found.unshown} pictures delivered that no chat shows"] if found.unshown else []
     wrong += [f"{found.doubled} pictures shown twice"] if found.doubled else []
+    wrong += [f"{found.charged_twice} pictures submitted twice"] if found.charged_twice else []
+    wrong += [f"{found.unfinished} jobs without an end"] if found.unfinished else []
     wrong += [f"{n} times no answer to {what}" for what, n in found.vain.items()]
     wrong += [f"somebody's part broke off: {why}" for why in found.broken]
     if wrong:

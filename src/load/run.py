@@ -218,9 +218,10 @@ async def _judge_silence(client: httpx.AsyncClient, ledger: Ledger) -> int:
     """Wishes that are open; those that were refused without words are ended.
 
     The same refusal is said twice a minute at most, so the ledger must tell whether a wish without an answer was ordered.
+    By no update it cannot be told of.
     """
     now = (await client.get("/load/now")).json()
-    silent = [updates for updates, answered in now["open"] if answered is None]
+    silent = [updates for updates, answered in now["open"] if updates and answered is None]
     if silent and not now["untaken"] and not await _unhandled(ledger):
         async with ledger.client.pipeline(transaction=False) as pipe:
             for updates in silent:

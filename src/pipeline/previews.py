@@ -87,8 +87,7 @@ class Previews:
             async with self._work.previews:
                 image = await self._provider.fetch(ImageRef(data=self._newest))
                 with job_spans.under(job.generation):
-                    await self._work.messages.preview(job, request, image)
-            self.shown += 1
+                    self.shown += await self._work.messages.preview(job, request, image)
         except (ProviderError, TelegramAPIError, Undeliverable, RedisError, OSError) as error:
             log.info("no preview", job_id=job.id, error=type(error).__name__)
         except Exception:

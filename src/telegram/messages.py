@@ -100,8 +100,9 @@ class Messages:
         await self._ledger.shown(request.id, status.shape, "changing")
         return changed
 
-    async def preview(self, job: Job, request: Request, image: Picture) -> None:
-        """Let the placeholder of a single picture show it as far as it is drawn, if Telegram has room for that now.
+    async def preview(self, job: Job, request: Request, image: Picture) -> bool:
+        """Let the placeholder of a single picture show it as far as it is drawn, if Telegram has room for that now; True
+        if it does.
 
         Raises:
             ProviderError: it is no picture that Telegram would take.
@@ -109,15 +110,16 @@ class Messages:
         say = self._texts.translator(request.lang)
         message = request.message_of(job.id)
         if message is None or not fits_photo(image.size, image.width, image.height):
-            return
+            return False
         caption = Text(say("placeholder-preview"), status_text.note(say, request))
         markup = keyboards.placeholder(say, request.id)
         try:
             async with self._changing(request, preview=True):
                 await self._media.preview(job, image, address(request, message), caption, markup)
         except NotNeeded:
-            return
+            return False
         await self._ledger.shown(request.id, "preview", "previewing")
+        return True
 
     async def _change(
         self, request: Request, message: int, text: Text, markup: InlineKeyboardMarkup | None, *, asked: bool

@@ -10,7 +10,7 @@ from tests.bot.bot_world import World
 
 @pytest.fixture
 def settings_of_world() -> dict[str, object]:
-    return {"jaeger_ui_url": "https://jaeger.example/"}
+    return {"jaeger_ui_url": "https://jaeger.example/", "admin_ids": "77,76"}
 
 
 async def test_trace_leads_to_the_job_in_jaeger(world: World) -> None:
@@ -67,6 +67,9 @@ async def test_a_tier_puts_a_person_first_or_frees_them_of_limits(world: World) 
     await admin.send_text("/tier 5 first")
     await admin.wait_for(lambda m: m.from_bot and "5: first" in m.text)
     assert (await world.app.ledger.person("5")).tier == "first"
+    other = world.sandbox.person("Корень", id=76, language_code="ru")
+    for command in ("/tier 5 last", "/limit 5 3 4"):
+        assert "5: последний" in (await other.reply_after(await other.send_text(command))).text
 
 
 async def test_failed_and_open_jobs_from_the_chat(world: World) -> None:

@@ -86,6 +86,21 @@ async def address(world: World) -> AsyncIterator[str]:
     await serving
 
 
+async def test_what_is_left_is_said_though_telegram_is_silent(
+    world: World, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = world.sandbox.person("Anna")
+    said = {"authorization": f"tma {init_data(anna)}"}
+    # As after a start: the bot's name is not known yet.
+    monkeypatch.setattr(world.bot, "_me", None)
+    world.sandbox.faults.add("500", "getMe")
+    async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+        for buy in (False, True):
+            told = (await client.get("/app/left", headers=said)).json()
+            assert told["lines"]
+            assert bool(told["buy"]) is buy
+
+
 async def drawn(world: World, person: Person, words: str, colour: str) -> str:
     await person.reply_after(await person.send_text(words))
     [job] = await world.active(person.id)

@@ -143,6 +143,14 @@ async def test_who_draws_for_long_is_not_shown_for_ever(world: World, running: R
     assert (drawing.shown, edits(world)) == (3, 3)
 
 
+async def test_what_was_not_shown_is_not_counted(world: World, running: Running) -> None:
+    made, _ = running
+    async with made() as drawing:
+        # No photo for Telegram.
+        drawing.take(image(2, 100).data)
+    assert (drawing.shown, edits(world)) == (0, 0)
+
+
 async def test_a_preview_waits_for_its_turn_but_no_picture_for_it(world: World, running: Running) -> None:
     """After words of the placeholder, which are new each few seconds: it would be paid for and never seen."""
     made, job = running

@@ -228,7 +228,7 @@ async def tier(message: Message, command: CommandObject, app: App, say: Translat
         await message.answer(say("admin-tiers", tiers=" | ".join(intake.TIERS)))
         return
     await _place(app, message, user, name, update_id)
-    await message.answer(say("admin-tier", user=user, tier=name))
+    await message.answer(say("admin-tier", user=user, tier=say("tier", name=name)))
 
 
 async def _place(app: App, event: Message | CallbackQuery, user: str, name: str, update_id: int) -> None:
@@ -248,9 +248,8 @@ async def limit(message: Message, command: CommandObject, app: App, say: Transla
     await app.ledger.choose(user, rate=rate, active=active)
     await note(app, message, update_id, "limit", user, said.strip())
     person = await app.ledger.person(user)
-    await message.answer(
-        "\n".join([say("admin-tier", user=user, tier=person.tier), *await lines_of(app, person, say)])
-    )
+    placed = say("admin-tier", user=user, tier=say("tier", name=person.tier))
+    await message.answer("\n".join([placed, *await lines_of(app, person, say)]))
 
 
 def make_router() -> Router:
