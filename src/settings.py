@@ -34,7 +34,6 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
-    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
@@ -223,20 +222,6 @@ def _words(value: Path) -> Path:
 
 WordsFile = Annotated[Path, AfterValidator(_words)]
 """A text file."""
-
-
-class _Environment(EnvSettingsSource):
-    """The environment, of which only the variables that are there are read: asked for each of 300 fields in turn,
-    as the library does, it takes as long as all the rest of a start."""
-
-    def __call__(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        fields = self.settings_cls.model_fields
-        for name in fields.keys() & {name.lower() for name in os.environ}:
-            raw, key, is_complex = self.get_field_value(fields[name], name)
-            if (value := self.prepare_field_value(name, fields[name], raw, is_complex)) is not None:
-                found[key] = value
-        return found
 
 
 class Settings(BaseSettings):
@@ -451,18 +436,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment, then the file ENV_FILE (`.env`; empty: none), then the files of SECRETS_DIR."""
-        if (named := os.environ.get("ENV_FILE")) and not Path(named).is_file():
-            raise SettingsError("ENV_FILE: there is no such file")
         named = _env_file()
+        there = named is not None and (Path(named).is_file() or Path(named).is_fifo())
+        if os.environ.get("ENV_FILE") and not there:
+            raise SettingsError("ENV_FILE: there is no such file")
         # Only where there is one: even without a file this source goes through all fields.
-        files = (
-            [DotEnvSettingsSource(settings_cls, env_file=named)] if named and Path(named).is_file() else []
-        )
-        environment = _Environment(settings_cls)
-        sources = (init_settings, environment, *files)
+        files = [DotEnvSettingsSource(settings_cls, env_file=named)] if there else []
+        sources = (init_settings, env_settings, *files)
         # One field asked for: a source that reads all takes as long as all the rest of a start.
         where = cls.model_fields["secrets_dir"]
-        said = (source.get_field_value(where, "secrets_dir")[0] for source in (environment, *files))
+        said = (source.get_field_value(where, "secrets_dir")[0] for source in (env_settings, *files))
         given = init_settings().get("secrets_dir")
         folder = Path(given or next(filter(None, said), None) or where.default)
         secrets = SecretsSettingsSource(settings_cls, folder)
@@ -696,7 +679,10 @@ def load_settings(**overrides: Any) -> Settings:
         return settings_class()(**overrides)
     except ValidationError as error:
         raise SettingsError(_wrong(error)) from None
-    except (OSError, UnicodeDecodeError, UnreadableSource):
+    except (OSError, UnicodeDecodeError, UnreadableSource) as error:
+        if not isinstance(error.__cause__ or error, (OSError, UnicodeDecodeError)):
+            # The library names the field and the source, not the value.
+            raise SettingsError(f"{error}: expected JSON") from None
         # The files are read whole; pydantic names none.
         raise SettingsError(
             f"{_env_file() or 'The environment'} or a file of SECRETS_DIR cannot be read as text: "

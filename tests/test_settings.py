@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings
 
-from src.settings import SettingsError, load_settings
+from src import settings
+from src.settings import Settings, SettingsError, load_settings
 
 TOKEN = "123456:AA-token-of-a-test-that-opens-nothing"
 
@@ -45,6 +51,58 @@ def test_a_file_of_another_name_or_none(tmp_path: Path, monkeypatch: pytest.Monk
     assert load_settings().redis_url == "redis://other"
     monkeypatch.setenv("ENV_FILE", "")
     assert load_settings().redis_url is None
+
+
+class OfPlugin(BaseModel):
+    """What a provider of somebody else's may declare."""
+
+    fox_model: str = Field("none", validation_alias="FOX_NAME")
+    fox_sizes: dict[str, int] = {}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"FOX_NAME": "red"},
+        {"fox_name": "red", "Redis_Url": "redis://mixed", "FOX_SIZES": '{"a": 1}'},
+        {"FOX_MODEL": "not by its alias", "rate_limit": "7", "FOX_SIZES": ""},
+    ],
+)
+def test_the_environment_is_read_as_the_library_does(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    class Library(OfPlugin, BaseSettings, env_ignore_empty=True):
+        redis_url: str | None = None
+        rate_limit: int = Settings.model_fields["rate_limit"].default
+
+    class Ours(Settings, OfPlugin):
+        pass
+
+    monkeypatch.setattr(settings, "settings_class", lambda: Ours)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found: dict[str, Any] = Library().model_dump()
+    assert load_settings().model_dump(include=set(found)) == found
+    monkeypatch.setenv("FOX_SIZES", "my secret")
+    with pytest.raises(SettingsError, match=r'"fox_sizes".*: expected JSON') as error:
+        load_settings()
+    assert "my secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("named", [None, "other"])
+def test_a_file_may_come_through_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if named:
+        monkeypatch.setenv("ENV_FILE", named)
+    pipe = tmp_path / (named or ".env")
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("REDIS_URL=redis://piped\n",), daemon=True)
+    writer.start()
+    assert load_settings().redis_url == "redis://piped"
+    writer.join(30)
 
 
 def test_a_wrong_file_is_named_and_not_shown(secrets: Path) -> None:
