@@ -35,7 +35,7 @@ class Receipt:
     Attributes:
         number: by which the log names it too.
         pictures: those asked for. cancelled: of them, in the works. notes: all else that was kept.
-        copies: of pictures drawn into other chats, those that stay in `INLINE_STORAGE_CHAT`.
+        copies: of pictures drawn into other chats, those that are known to stay in an `INLINE_STORAGE_CHAT`.
         bought, payments: pictures that stay theirs, and the payments that stay in the accounts.
         backup_hours: age of the newest backup, or None where none is known; backup_days: until the last that still
             holds it is gone.
@@ -142,16 +142,19 @@ async def forget(app: App, bot: Bot, job_id: str, user: str) -> bool:
 
 
 async def _remove_copies(app: App, bot: Bot, jobs: Sequence[Job]) -> int:
-    """Delete what inline mode has put into its storage chat for these pictures; how many stay there."""
-    chat, since = app.settings.inline_storage_chat, await app.ledger.now() - _DELETABLE_MS
-    copies = {int(job.shown["copy"]): job.created for job in jobs if job.shown and "copy" in job.shown}
-    young, left = [number for number, created in copies.items() if created > since], len(copies)
-    if chat is None:
+    """Delete what inline mode has put into its storage chat for these pictures; how many are known to stay, there
+    or in one of before."""
+    here, since = app.settings.inline_storage_chat, await app.ledger.now() - _DELETABLE_MS
+    copies = [(*job.shown["copy"], job.created) for job in jobs if job.shown and "copy" in job.shown]
+    # In another chat the same number is somebody's message.
+    young = [number for chat, number, created in copies if chat == here and created > since]
+    left = len(copies)
+    if here is None:
         return left
     for start in range(0, len(young), _AT_ONCE):
         some = young[start : start + _AT_ONCE]
         try:
-            await bot.delete_messages(chat, some)
+            await bot.delete_messages(here, some)
             left -= len(some)
         except TelegramAPIError as error:
             log.warning("copies stay in the storage chat", count=len(some), error=type(error).__name__)

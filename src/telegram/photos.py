@@ -104,7 +104,7 @@ class Media:
         us; once, if its answer is heard.
 
         Returns:
-            What `shown_in` says of it, for `put_stored`, and as `copy` the message there, to delete it by.
+            What `shown_in` says of it, for `put_stored`, and as `copy` the chat and the message there, to delete it by.
 
         Raises:
             Undeliverable: nothing can be stored.
@@ -114,7 +114,7 @@ class Media:
         if (known := await self._ledger.client.get(key)) is not None:
             return dict(json.loads(known))
         sent = await self._in_a_form(job, image, self._store, Text(), album=False, original=original)
-        stored = shown_in(sent) | {"copy": sent.message_id} if sent is not None else {}
+        stored = shown_in(sent) | {"copy": [sent.chat.id, sent.message_id]} if sent is not None else {}
         await self._ledger.client.set(key, json.dumps(stored), ex=DAY)
         return stored
 

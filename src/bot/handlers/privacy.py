@@ -113,7 +113,7 @@ def _told(app: App, say: Translator, receipt: Receipt) -> str:
         "",
         say("delete-stays"),
     ]
-    if app.settings.inline_storage_chat is not None:
+    if app.settings.inline_storage_chat is not None or receipt.copies:
         lines.append(say("delete-inline", copies=receipt.copies))
     if receipt.bought or receipt.payments:
         lines.append(say("delete-payments", bought=receipt.bought, payments=receipt.payments))

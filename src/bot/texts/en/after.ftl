@@ -89,9 +89,9 @@ delete-cancelled = • Of them in the works, cancelled: { $cancelled }
 delete-notes = • Settings and other notes: { $notes }
 delete-stays = What stays: whether you were blocked or are to cool down, for a minute how often you asked, and for today what it cost. Messages in our chat are yours to delete. What is being sent just now still comes, and is forgotten within minutes; words that wait for your answer in a group within a day.
 delete-inline = Pictures in messages that you sent in other chats are yours to delete. { $copies ->
-    [0] Nothing of them stays with the owner.
-    [one] Of those, { $copies } that is over two days old stays in a chat of the owner’s.
-   *[other] Of those, { $copies } that are over two days old stay in a chat of the owner’s.
+    [0] I know of none that stays with the owner.
+    [one] Of those, I know of { $copies } that stays in a chat of the owner’s and that I can’t delete.
+   *[other] Of those, I know of { $copies } that stay in a chat of the owner’s and that I can’t delete.
 }
 delete-backups = Backups from before now still hold it: the newest is { $hours ->
     [one] { $hours } hour
