@@ -34,6 +34,7 @@ SHIPPED = Path(__file__).parent / "models.toml"
 
 # It goes into what a button sends.
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_DAY = re.compile(r"-\d{4}-?\d\d-?\d\d$")
 # More is a mistake, and would be charged.
 _MOST_TOKENS = 1_000_000
 _Else = TypeVar("_Else", "Offer", None)
@@ -266,7 +267,8 @@ class Catalog:
     def offer(self, provider: str, name: str, otherwise: _Else) -> Offer | _Else:
         """How a model is asked: by its own entry, else by that of its family, else as `otherwise` says.
 
-        A gateway's prefix (`openai/…`) is looked past.
+        A gateway's prefix (`openai/…`) is looked past. What a picture costs is its entry's own, also where a name says
+        of which day that model is.
         """
         offers = self.offers(provider)
         for known in (name, name.rpartition("/")[2]):
@@ -275,7 +277,10 @@ class Catalog:
                     return offer
             kin = [offer for offer in offers if offer.family and known.startswith(offer.family)]
             if kin:
-                return max(kin, key=lambda offer: len(offer.family))
+                parent = max(kin, key=lambda offer: len(offer.family))
+                if _DAY.sub("", known) in (parent.id, parent.edit_id):
+                    return parent
+                return parent.model_copy(update={"price": None, "tokens": None})
         return otherwise
 
     def key(self, provider: str, name: str) -> str | None:

@@ -130,6 +130,13 @@ def test_names_are_looked_up_by_entry_then_family_then_behind_a_gateways_prefix(
     assert found("kie", "no-such-model") == "-"
     assert found("openai", "openai/gpt-image-2.5-flare") == "gpt-image-2.5-flare"
     assert found("openai", "gpt-image-2.5-flare-2026-09-08") == "gpt-image-2.5-flare"
+    # Of the family it is asked in the same way, but costs its own.
+    tokens = [
+        CATALOG.offer("openai", f"gpt-image-2.5{name}", otherwise).tokens is not None
+        for name in ("-flare", "-flare-2026-09-08", "-flare-20260908", "-pro", "-flare-2", "-pro-2026-09-08")
+    ]
+    assert tokens == [True, True, True, False, False, False]
+    assert CATALOG.offer("openai", "azure/gpt-image-2.5-flare-2026-09-08", otherwise).tokens is not None
     assert CATALOG.shown("kie", "nano-banana-2-1", "ru") == "Nano Banana 2.1"
     assert CATALOG.shown("kie", "no-such-model", "ru") == "no-such-model"
 
