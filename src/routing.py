@@ -186,7 +186,9 @@ class Routing:
 
     def fast_model(self, provider: str, spec: Spec) -> str | None:
         """Name of the faster model that is offered when the line is long, or None where it cannot make that. Where edits
-        have a model of their own there is none for them."""
+        have a model of their own there is none for them, nor for what only a tool does."""
+        if spec.how in TOOLS:
+            return None
         sources = len(spec.pictures)
         name: str | None = getattr(self.settings, f"{provider}_fast_model", None)
         if name is None or (sources and getattr(self.settings, f"{provider}_edit_model", None)):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from src.app import App
-from src.jobs import Job, Lines, Standing
+from src.jobs import TOOLS, Job, Lines, Standing
 from src.jobs.estimate import FEW, Estimate, estimate
 from src.routing import Route
 from src.telegram.i18n import LANGUAGES
@@ -82,7 +82,9 @@ class Outlook:
         return [self._faster(job.provider, model, would if known else None)]
 
     async def _other_providers(self, job: Job, now: Estimate, count: int) -> list[Faster]:
-        """The other providers that can make the picture, at the end of their lines."""
+        """The other providers that can make the picture, at the end of their lines; none where only a tool can."""
+        if job.spec.how in TOOLS:
+            return []
         app, edit = self._app, job.spec.source is not None
         found = []
         for name, provider in app.providers.items():

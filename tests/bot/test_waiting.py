@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 from unittest.mock import AsyncMock
 
 import pytest
@@ -11,7 +12,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from src.bot.estimates import Outlook
-from src.jobs import Job, Standing, State, keys
+from src.jobs import How, Job, Standing, State, keys
 from src.pipeline import admission
 from src.routing import Route
 from src.sandbox.telegram import Message, Person
@@ -224,6 +225,10 @@ async def test_nothing_is_called_faster_that_is_not(world: World, crowd: list[Jo
             str(world.app.routing.catalog.key("kie", "nano-banana-2-1")), on=on
         )
         assert (await outlook.faster(standing.jobs, estimates) is not None) is on
+    # Another provider edits, but only a tool does this.
+    for how, can in (("edit", True), ("upscale", False), ("cutout", False)):
+        spec = replace(job.spec, source="first", how=cast(How, how))
+        assert (await outlook.faster([replace(job, spec=spec)], estimates) is not None) is can
     await world.app.limiter.failed("provider:kie", at_once=True)
     world.parts.progress._outlook._durations.clear()
     outlook, standing = world.parts.progress._outlook, await _standing(world, job)
@@ -259,6 +264,11 @@ async def test_the_providers_own_faster_model_keeps_the_place(world: World, crow
     many = replace(job.spec, source="first", references=("other",) * 16)
     for spec in (many, replace(job.spec, prompt="fox " * 9000)):
         assert await outlook.faster([replace(job, spec=spec)], now) is None
+
+    # Nor for what only a tool does.
+    for how, can in (("edit", True), ("upscale", False), ("cutout", False)):
+        spec = replace(job.spec, source="first", how=cast(How, how))
+        assert (await outlook.faster([replace(job, spec=spec)], now) is not None) is can
 
     before, request = await _line(world), await world.request_of(job)
     # An admin may have switched it off since it was offered.
