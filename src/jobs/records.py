@@ -51,7 +51,7 @@ RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
     "v", "failovers", "refused", "unheard", "uncounted",
-    "strikes_left", "ahead",
+    "strikes_left", "ahead", "drawn",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -177,7 +177,8 @@ class Job:
         refused: attempts at showing it that Telegram refused as a bad request.
         unheard: attempts at showing it whose call to Telegram may have taken effect though it failed.
         shared: its person lets others see the picture.
-        uncounted: it ended before it could cost anything; a request of such jobs is none for the limit of rate.
+        uncounted: it ended before it could cost anything, or was taken back by somebody else; a request of such jobs is
+            none for the limit of rate. drawn: it was taken back by somebody else when it may have been drawn.
         strikes_left: how many more such requests its person may make before they have to wait; None: it was no strike.
         progress, ahead: how much of it is done (0..1) and how many are before it in the provider's own queue, as far as
             the provider tells.
@@ -216,6 +217,7 @@ class Job:
     code: str = ""
     told: bool = False
     uncounted: bool = False
+    drawn: bool = False
     strikes_left: int | None = None
     progress: float | None = None
     ahead: int | None = None
@@ -250,7 +252,7 @@ class Job:
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
          unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
-         version, failovers, refused, unheard, uncounted, strikes_left, ahead) = record  # fmt: skip
+         version, failovers, refused, unheard, uncounted, strikes_left, ahead, drawn) = record  # fmt: skip
         if version == "1":
             failovers, refused, unheard = _counted_in(story)
         return cls(
@@ -281,6 +283,7 @@ class Job:
             kind=kind,
             told=told == "1",
             uncounted=uncounted == "1",
+            drawn=drawn == "1",
             strikes_left=int(strikes_left) if strikes_left else None,
             progress=float(progress) if progress else None,
             ahead=int(ahead) if ahead else None,

@@ -193,7 +193,7 @@ def reason(say: Translator, job: Job, jobs: Sequence[Job] = ()) -> str:
         jobs: all of its request, where there are more.
     """
     cancelled = job.state is State.CANCELLED
-    taken_back = "cancelled" if job.uncounted else "cancelled-late"
+    taken_back = "cancelled-by-us" if job.drawn else "cancelled" if job.uncounted else "cancelled-late"
     words = say(taken_back if cancelled else _FAILURES.get(job.kind, "failed-other"))
     if not cancelled and job.kind not in _REFUSALS:
         return words

@@ -10,6 +10,7 @@ import pytest
 from aiogram import Bot
 
 from src.jobs import Job, keys, new_id
+from src.pipeline import admission
 from src.sandbox.telegram import Message, Person
 from src.telegram import keyboards
 from src.telegram.i18n import get_texts
@@ -109,6 +110,20 @@ async def test_cancel_is_for_the_owner_and_while_it_helps(world: World) -> None:
     await world.told(job)
     assert "Nothing was drawn" in placeholder.text
     assert "already ended" in (await (await anna.tap_data(placeholder, data)).answered())["text"]
+
+
+async def test_who_else_cancels_a_picture_that_is_drawn_says_so(world: World) -> None:
+    for language, said in (
+        ("en", "✖️ Cancelled on our side while it was being drawn. It doesn’t count towards your limit."),
+        ("ru", "✖️ Отменено с нашей стороны, когда картинка уже рисовалась. Запрос не засчитан."),
+    ):
+        person = world.sandbox.person(language_code=language)
+        placeholder = await person.reply_after(await person.send_text("a fox"))
+        [job] = await world.active(person.id)
+        await world.accepted(job)
+        assert (await admission.cancel(world.app, job.id, None)).done
+        await world.told(job)
+        assert said in placeholder.text
 
 
 async def test_refused_words_can_be_changed(world: World) -> None:

@@ -308,4 +308,4 @@ def test_what_was_drawn_counts_if_its_person_did_not_want_it(
     assert sync_redis.hget(keys.BALANCE(), "1") == ("3" if back else "2")
     found = Job.parse(wake.job, sync_redis.hgetall(keys.JOB(wake.job)))
     assert found is not None
-    assert found.uncounted is (by == "")
+    assert (found.uncounted, found.drawn) == (by == "", by == "")

@@ -320,6 +320,7 @@ local function end_early(id, f, state, kind, code, cap)
   local counts = cancelled and paid and f.by_owner
   if REFUSED[kind] or (cancelled and not counts) then uncount(id, f) end
   if kind == 'moderated_input' then strike_for(id, f) end
+  if cancelled and paid and not counts then redis.call('HSET', job_key(id), 'drawn', '1') end
   if not paid then charge(id, f, provider, {}) end
   if not counts then give_back(id, f.user) end
   move(id, state, f.created, f.story, 'fence', f.fence + 1, 'told', '0', 'holder', '', 'kind', kind, 'code', code)

@@ -71,6 +71,7 @@ strikes-left = ⚠️ { $left ->
 counts = It counts towards your limit.
 counts-not = It doesn’t count towards your limit.
 cancelled = ✖️ Cancelled. Nothing was drawn.
+cancelled-by-us = ✖️ Cancelled on our side while it was being drawn.
 cancelled-late = ✖️ Cancelled. It was being drawn already.
 failed-moderated-input = 🛡 The safety filter declined this description. Please change it and try again.
 failed-moderated-output = 🛡 The picture was hidden by the safety filter. A different description may help.
