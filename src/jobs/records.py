@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -113,6 +113,10 @@ class Spec:
     def pictures(self) -> tuple[str, ...]:
         """All that are given to it."""
         return () if self.source is None else (self.source, *self.references)
+
+    def made_by(self, provider: str, model: str, instead_of: str | None) -> Spec:
+        """The same for another provider; nobody stands in for themselves."""
+        return replace(self, model=model, instead_of=None if instead_of == provider else instead_of)
 
     def dumps(self) -> str:
         given = {k: v for k, v in asdict(self).items() if v is not None and v != ()}

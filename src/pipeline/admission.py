@@ -185,7 +185,7 @@ def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = Non
         quality=wish.quality,
         seed=None if wish.seed is None else (wish.seed + index) % _SEEDS,
         negative_prompt=wish.negative_prompt,
-        instead_of=instead_of,
+        instead_of=None if instead_of == route.provider else instead_of,
         parent=wish.parent,
         how=wish.how,
     )
@@ -256,7 +256,10 @@ async def switch(app: App, request: Request, jobs: Sequence[Job], provider: str,
     """Let another model make those of a request's jobs that still wait, as its owner chose; how many. None where an
     admin has switched it off meanwhile."""
     await app.switches.look()
-    others = [(replace(job.spec, model=model), replace(job.wake, provider=provider)) for job in jobs]
+    others = [
+        (job.spec.made_by(provider, model, job.spec.instead_of), replace(job.wake, provider=provider))
+        for job in jobs
+    ]
     waiting = next((job.provider for job in jobs if job.state is State.WAITING), None)
     if waiting is None or not app.routing.is_on(Route(provider, model)):
         return 0

@@ -182,7 +182,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
             transitions.reroute(
                 job.id,
                 job.fence,
-                spec=dataclasses.replace(job.spec, model=model, instead_of=first),
+                spec=job.spec.made_by(name, model, first),
                 wake=dataclasses.replace(job.wake, provider=name),
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),

@@ -104,6 +104,30 @@ async def test_an_open_breaker_sends_on_what_nobody_has_taken(work: Work, sync_r
     assert job.failovers == ("kie", "openrouter", "openai")
 
 
+async def test_nobody_stands_in_for_themselves(work: Work, sync_redis: redis.Redis) -> None:
+    """A picture that comes back to the provider that was to make it."""
+    wish = Wish(user=1, chat=1, prompt="a fox", update="1")
+    await work.app.limiter.failed("provider:kie", at_once=True)
+    admitted_ = await admission.ask(work.app, wish)
+    (job_id,) = (await work.app.ledger.request(admitted_.request)).jobs  # type: ignore[union-attr]
+    assert (await _job(work, job_id)).spec.instead_of == "kie"
+    await work.app.limiter.passed("provider:kie")
+    await work.app.limiter.failed("provider:openrouter", at_once=True)
+    await failures.move_on(work, job_id, late=False)
+    job = await _job(work, job_id)
+    assert (job.provider, job.spec.instead_of) == ("kie", None)
+
+    # Nor where its person chooses that one while it waits.
+    (job_id,) = admitted(Ledger(sync_client=sync_redis), cap=0)
+    job = await _job(work, job_id)
+    request = await work.app.ledger.request(job.request)
+    assert request is not None
+    job = replace(job, spec=replace(job.spec, instead_of="openai"))
+    assert await admission.switch(work.app, request, [job], "openai", "gpt-image-2") == 1
+    job = await _job(work, job_id)
+    assert (job.provider, job.spec.instead_of) == ("openai", None)
+
+
 async def test_what_may_be_paid_for_stays(work: Work, sync_redis: redis.Redis) -> None:
     ledger = Ledger(sync_client=sync_redis)
     held, _ = in_state(ledger, State.SUBMITTING, held=True)
