@@ -298,7 +298,11 @@ class People:
 
     async def _buy(self, person: Person) -> None:
         """Buy the smallest pack."""
-        shop = await self._say(person, "/buy")
+        said = await person.send_text("/buy")
+        # Thanks for the pack before may come first.
+        shop = await person.wait_for(
+            lambda m: m.message_id > said.message_id and _data(m, "p:pack:") is not None, _ANSWER
+        )
         await person.tap_data(shop, str(_data(shop, "p:pack:")))
         invoice = await person.wait_for(
             lambda m: "invoice" in m.content and m.message_id > shop.message_id, _ANSWER
