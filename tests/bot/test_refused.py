@@ -101,6 +101,14 @@ def test_every_refusal_has_what_helps(lang: str) -> None:
         "o:words:1": {"forbidden"},
         "o:one:1": {"many", "slow"},
         "o:fewer:1": {"no-edits", "too-many-pictures"},
-        # For the owner, or a group's admins, to take back; or told where the wish is not.
-        "nothing": {"blocked", "no-text", "only-admins", "no-changes-here", "unpaid-chat"},
+        # For the owner, or a group's admins, to take back; told where the wish is not; or another picture or model helps.
+        "nothing": {
+            "blocked",
+            "no-text",
+            "only-admins",
+            "no-changes-here",
+            "unpaid-chat",
+            "unpainted",
+            "no-mask",
+        },
     }
