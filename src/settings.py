@@ -258,6 +258,10 @@ class Settings(BaseSettings):
     webhook_url: str | None = Field(
         None, description="Public https address of this system's `api`; unset: the bot polls for updates."
     )
+    mini_app_url: str | None = Field(
+        None,
+        description="Public https address of the Mini App (`/app` of this system's `api`) where the bot polls; with `WEBHOOK_URL` it is known.",
+    )
     webhook_secret: SecretStr | None = Field(
         None, description="1-256 of `A-Za-z0-9_-`; Telegram sends it with every webhook call."
     )
@@ -538,6 +542,13 @@ class Settings(BaseSettings):
             return value.rstrip("/")
         return value
 
+    @field_validator("mini_app_url")
+    @classmethod
+    def _page(cls, value: str | None) -> str | None:
+        if value is not None and not (urlsplit(value).scheme == "https" and urlsplit(value).hostname):
+            raise ValueError("expected a public https:// address")
+        return value
+
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.webhook_url and not self.webhook_secret:
@@ -585,6 +596,12 @@ class Settings(BaseSettings):
         found = getattr(self, f"{client}_proxy_url", None) or self.proxy_url
         proxy = found.get_secret_value() if found else DIRECT
         return Way(None if proxy == DIRECT else proxy, getattr(self, f"{client}_ca_file", None))
+
+    @property
+    def mini_app(self) -> str | None:
+        """Where the Mini App is, which Telegram opens over https only."""
+        of_api = self.webhook_url or ""
+        return self.mini_app_url or (f"{of_api}/app" if of_api.startswith("https:") else None)
 
     @property
     def api_clients(self) -> dict[str, str]:

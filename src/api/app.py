@@ -99,13 +99,16 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def run_api(settings: Settings, host: str, port: int) -> None:
+async def run_api(settings: Settings, host: str, port: int, fd: int | None = None) -> None:
     """Serve until SIGTERM; requests under way are finished.
+
+    Args:
+        fd: a socket that listens already, which whoever started this process has opened; None: one at that address.
 
     Raises:
         CannotListen: there is no listening at that address.
     """
-    with _listening(host, port) as listener:
+    with _listening(host, port) if fd is None else _inherited(fd) as listener:
         await _serve(settings, listener)
 
 
@@ -117,6 +120,13 @@ def _listening(host: str, port: int) -> socket.socket:
         raise CannotListen(
             f"cannot listen at {host}:{port}: {error.strerror}. Take another --port or --host, or stop what has it."
         ) from None
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=fd)
+    except OSError as error:
+        raise CannotListen(f"cannot listen at --fd {fd}: {error.strerror}.") from None
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:

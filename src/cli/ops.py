@@ -44,6 +44,9 @@ def _settings() -> Settings:
 def api(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Its port.")] = 8000,
+    fd: Annotated[
+        int | None, typer.Option(min=3, help="Listen on this socket that is open already, instead.")
+    ] = None,
 ) -> None:
     """Webhook, callbacks, probes, the status page and REST, over HTTP."""
     from src.api.app import run_api
@@ -53,7 +56,7 @@ def api(
     settings = _settings()
     telemetry = start_telemetry(settings, "imagebot-api")
     try:
-        loop.run(run_api(settings, host, port))
+        loop.run(run_api(settings, host, port, fd))
     finally:
         telemetry.shutdown()
 

@@ -1,7 +1,7 @@
 """The demo: the whole system on embedded defaults, talking to the sandbox instead of the world.
 
-Real processes where production has them: Redis, the bot, a Dramatiq worker; and the sandbox, which
-is Telegram with its chat page, the providers, and the receiver of traces.
+Real processes where production has them: Redis, the bot, a Dramatiq worker, the api once somebody opens the Mini App;
+and the sandbox, which is Telegram with its chat page, the providers, and the receiver of traces.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from src.telemetry import job_spans
 
 _UP_SECONDS = 60.0
 _PORT = 8090
+# Its host is nowhere: the sandbox knows what stands there, as it knows all that lies outside.
+_MINI_APP = "https://imagebot.invalid/app"
 _PICTURE_SECONDS = 150.0
 _SPANS_SECONDS = 20.0
 
@@ -87,14 +89,34 @@ async def system(
                 await _answers(redis_url)
             port = free_port(port)
             url = f"http://127.0.0.1:{port}"
-            env = environment(url, redis_url, data)
+            env = environment(url, redis_url, data) | {"MINI_APP_URL": _MINI_APP}
+            listener = supervisor.until_stopped.enter_context(socket.create_server(("127.0.0.1", 0)))
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
+            sandbox += ["--api", "http://{}:{}".format(*listener.getsockname())]
             await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
             await supervisor.start_bot(env)
-            yield url, supervisor, redis_url
+            api = asyncio.create_task(start_api_when_asked(supervisor, listener, env))
+            try:
+                yield url, supervisor, redis_url
+            finally:
+                api.cancel()
+                await asyncio.wait({api})
         finally:
             await supervisor.stop()
+
+
+async def start_api_when_asked(supervisor: Supervisor, listener: socket.socket, env: dict[str, str]) -> None:
+    """Start the api at the first connection, which waits for it: the Mini App alone needs it, and it costs the start of
+    the others seconds of a core."""
+    asked, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(listener, asked.set)
+    try:
+        await asked.wait()
+    finally:
+        loop.remove_reader(listener)
+    command = [sys.executable, "-m", "src.cli", "api", "--fd", str(listener.fileno())]
+    await supervisor.start(Part("api", command, env, grace=25.0, files=[listener.fileno()]))
 
 
 async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
@@ -229,6 +251,7 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
         "PROXY_URL": "",
         "TELEGRAM_PROXY_URL": "",
         "WEBHOOK_URL": "",
+        "MINI_APP_URL": "",
         "MODELS_FILE": "",
         **{key_of(provider): "" for provider in provider_clients()},
         **{f"{provider.upper()}_PROXY_URL": "" for provider in provider_clients()},

@@ -31,6 +31,7 @@ from src.sandbox.pictures import PictureMaker
 from src.sandbox.replicate import ReplicateSandbox
 from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN, TelegramSandbox
 from src.sandbox.traces import TraceSandbox
+from src.sandbox.web_apps import WebApps
 from src.sandbox.yandexart import YandexARTSandbox
 
 _SHUTDOWN = 2.0
@@ -39,8 +40,10 @@ _SHUTDOWN = 2.0
 _LARGEST_BODY = 64 * 1024 * 1024
 
 
-def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = True) -> web.Application:
-    """The application with every part of the sandbox in it."""
+def build(
+    *, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = True, api: str | None = None
+) -> web.Application:
+    """The application with every part of the sandbox in it. `api`: where the bot's Mini App is."""
     app = web.Application(client_max_size=_LARGEST_BODY)
     pictures, faults = PictureMaker(), Faults()
     telegram = TelegramSandbox(token=token, data_dir=data / "telegram" if data else None, limits=limits)
@@ -60,6 +63,8 @@ def build(*, token: str = DEMO_TOKEN, data: Path | None = None, limits: bool = T
     GigaChatSandbox(pictures=pictures, faults=faults).add_to(app)
     TraceSandbox().add_to(app)
     ChatPage().add_to(app)
+    if api is not None:
+        WebApps(api).add_to(app)
     return app
 
 
@@ -86,9 +91,10 @@ def main(
     data: Annotated[Path | None, typer.Option(help="Folder where chats survive a restart.")] = None,
     token: Annotated[str, typer.Option(help="The token the bot must use.")] = DEMO_TOKEN,
     limits: Annotated[bool, typer.Option(help="Answer 429 at Telegram's rates.")] = True,
+    api: Annotated[str | None, typer.Option(help="Address of the api that has the bot's Mini App.")] = None,
 ) -> None:
     """Runs the sandbox."""
-    asyncio.run(serve(build(token=token, data=data, limits=limits), host, port))
+    asyncio.run(serve(build(token=token, data=data, limits=limits, api=api), host, port))
 
 
 if __name__ == "__main__":

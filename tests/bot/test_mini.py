@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import os
 import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import httpx
 import pytest
 import uvicorn
+from aiogram.types import MenuButtonWebApp, WebAppInfo
+from aiohttp import web
 
 from src.api import mini
 from src.api.app import make_api
 from src.jobs import credit, keys
+from src.sandbox.page import ChatPage
 from src.sandbox.telegram import DEMO_TOKEN, Person
+from src.sandbox.telegram.control import Control
+from src.sandbox.telegram.web_apps import init_data
+from src.sandbox.traces import TraceSandbox
+from src.sandbox.web_apps import WebApps
+from src.telegram.i18n import get_texts
 from tests.axe import serious
 from tests.bot.bot_world import World, image
 from tests.browser import CHROMIUM, chromium
 
+MINI_APP = "https://imagebot.invalid/app"
 SAID = {
     "en": {
         "title": "Your pictures",
@@ -61,16 +68,7 @@ SAID = {
 
 @pytest.fixture
 def settings_of_world() -> dict[str, object]:
-    return {"star_packs": "50=2", "free_pictures_day": 3}
-
-
-def init_data(person: Person, *, lang: str = "en", age: int = 0, token: str = DEMO_TOKEN) -> str:
-    """What Telegram gives a page for a person, signed as it says."""
-    user = {"id": person.id, "first_name": "Anna", "language_code": lang}
-    fields = {"auth_date": str(int(time.time()) - age), "query_id": "AAE", "user": json.dumps(user)}
-    checked = "\n".join(f"{name}={fields[name]}" for name in sorted(fields))
-    secret = hmac.new(b"WebAppData", token.encode(), hashlib.sha256).digest()
-    return urlencode({**fields, "hash": hmac.new(secret, checked.encode(), hashlib.sha256).hexdigest()})
+    return {"star_packs": "50=2", "free_pictures_day": 3, "mini_app_url": MINI_APP}
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ async def test_what_is_left_is_said_though_telegram_is_silent(
     world: World, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = world.sandbox.person("Anna")
-    said = {"authorization": f"tma {init_data(anna)}"}
+    said = {"authorization": f"tma {init_data(DEMO_TOKEN, anna)}"}
     # As after a start: the bot's name is not known yet.
     monkeypatch.setattr(world.bot, "_me", None)
     world.sandbox.faults.add("500", "getMe")
@@ -112,17 +110,17 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
     anna, eve = world.sandbox.person("Anna"), world.sandbox.person("Eve")
     job = await drawn(world, anna, "a fox", "red")
     async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
-        good = init_data(anna)
-        forged = good.replace(quote(f'"id": {anna.id}').replace("%20", "+"), quote(f'"id": {eve.id}'))
+        good = init_data(DEMO_TOKEN, anna)
+        forged = good.replace(quote(f'"id":{anna.id}'), quote(f'"id":{eve.id}'))
         assert forged != good
-        for shown in ("", "tma", f"Bearer {good}", f"tma {forged}", f"tma {init_data(anna, token='1:x')}"):
+        for shown in ("", "tma", f"Bearer {good}", f"tma {forged}", f"tma {init_data('1:x', anna)}"):
             assert (await client.get("/app/data", headers={"authorization": shown})).status_code == 401
         odd = {"authorization": "tma auth_date=1&hash=%C3%A9"}
         assert (await client.get("/app/data", headers=odd)).status_code == 401
-        old = {"authorization": f"tma {init_data(anna, age=90_000)}"}
+        old = {"authorization": f"tma {init_data(DEMO_TOKEN, anna, at=time.time() - 90_000)}"}
         assert (await client.get("/app/data", headers=old)).status_code == 401
 
-        theirs, own = {"authorization": f"tma {init_data(eve)}"}, {"authorization": f"tma {good}"}
+        theirs, own = {"authorization": f"tma {init_data(DEMO_TOKEN, eve)}"}, {"authorization": f"tma {good}"}
         assert (await client.get("/app/data", headers=theirs)).json()["pictures"] == []
         for method, path, body in (
             ("GET", f"/app/pictures/{job}", None),
@@ -178,7 +176,7 @@ async def test_the_page_in_a_browser(
     shown = json.loads(await world.app.redis.hget(keys.JOB(first), "shown")) | {"borderline": True}
     await world.app.redis.hset(keys.JOB(first), "shown", json.dumps(shown))
     colours = {"bg_color": "#17212b" if dark else "#ffffff"}
-    url = f"{address}/app#tgWebAppData={quote(init_data(anna, lang=lang))}&tgWebAppThemeParams={quote(json.dumps(colours))}"
+    url = f"{address}/app#tgWebAppData={quote(init_data(DEMO_TOKEN, anna))}&tgWebAppThemeParams={quote(json.dumps(colours))}"
     async with chromium(tmp_path) as page:
         await page.open(url, width=width, height=844, dark=dark)
         await page.wait(
@@ -243,4 +241,94 @@ async def test_the_page_in_a_browser(
         # Nothing on the page is without a name for who cannot see it.
         nameless = "[...document.querySelectorAll('button, select, input')].filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length))"
         assert await page.run(f"{nameless}.length") == 0
+        assert page.errors == []
+
+
+@pytest.fixture
+async def chat_page(world: World, address: str) -> AsyncIterator[str]:
+    """The demo's page, for the people of the world."""
+    app = web.Application()
+    for part in (Control(world.sandbox), TraceSandbox(), ChatPage(), WebApps(address)):
+        part.add_to(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield "http://{}:{}".format(*runner.addresses[0][:2])
+    await runner.cleanup()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+async def test_the_demo_opens_it_in_a_frame_and_has_a_group(
+    world: World, chat_page: str, tmp_path: Path
+) -> None:
+    words = {
+        "en": ("A group, as a member", "A group of your own", "does not see this message", "mountains at"),
+        "ru": ("Группа, вы участник", "Своя группа", "не видит этого сообщения", "горы на закате"),
+    }
+    folder = os.environ.get("SCREENSHOTS")
+    button = MenuButtonWebApp(text="All of it", web_app=WebAppInfo(url=MINI_APP))
+    await world.bot.set_chat_menu_button(menu_button=button)
+    async with chromium(tmp_path) as page:
+
+        async def shown(text: str, where: str = "#messages") -> None:
+            await page.wait(f"document.querySelector('{where}').textContent.includes({json.dumps(text)})")
+
+        async def looked_at(name: str) -> None:
+            assert await page.run("document.documentElement.scrollWidth") <= width
+            assert await serious(page) == []
+            if folder:
+                await page.screenshot(Path(folder) / f"{name}-{lang}.png")
+
+        for lang, width, dark in (("en", 360, True), ("ru", 1280, False)):
+            say, (member, admin, unseen, others) = get_texts().translator(lang), words[lang]
+            anna = world.sandbox.person(language_code=lang)
+            await drawn(world, anna, "a red fox", "red")
+            await page.open(f"{chat_page}/?person={anna.id}", width=width, height=740, dark=dark)
+            await anna.send_text("/history")
+            await page.click(say("button-app"))
+            frame = "document.querySelector('#app iframe')?.contentDocument"
+            opened = f"{frame}?.title === {json.dumps(say('app-title'))}"
+            await page.wait(opened)
+            await page.wait(f"[...{frame}.querySelectorAll('main img')].some((i) => i.naturalWidth > 100)")
+            colours = await page.run(f"{frame}.documentElement.className")
+            assert colours == ("dark" if dark else "light")
+            await looked_at("frame")
+            await page.run(f"{frame}.querySelector('#open-settings').click()")
+            await page.wait(f"{frame}.querySelector('.left button') !== null")
+            await page.run(f"{frame}.querySelector('.left button').click()")
+            await page.wait("document.querySelector('#app iframe') === null")
+            await shown("/start buy")
+            await page.click("All of it")
+            await page.wait(opened)
+            await page.run("document.querySelector('#app button').click()")
+            await page.wait("document.querySelector('#app iframe') === null")
+
+            await page.run("document.querySelector('#chats').click()")
+            await page.click(member)
+            await page.wait("document.querySelectorAll('.message.theirs .sender').length > 0")
+            await page.click(others)
+            await shown(others)
+            await shown(unseen, "#trace-body")
+            await page.click("/imagine")
+            await page.wait("document.querySelectorAll('.message.own').length === 2")
+            [job] = await world.active(anna.id)
+            group = world.sandbox.bot.chats[job.spec.chat]
+            assert (group.type, group.roles[anna.id]) == ("supergroup", "member")
+            await looked_at("group")
+            await page.click("/rules")
+            await shown(say("rules").splitlines()[0])
+            await page.run("[...document.querySelectorAll('.key')].at(-1).click()")
+            await shown(say("rules-for-admins"), "#alert")
+            await page.run("document.querySelector('#alert').close()")
+            await page.run("document.querySelector('#chats').click()")
+            await page.click(admin)
+            await shown({"en": "you are an admin", "ru": "вы админ"}[lang], "#status")
+            await page.click("/rules")
+            await shown(say("rules").splitlines()[0])
+            await page.run("[...document.querySelectorAll('.key')].at(-1).click()")
+            await shown(say("toast-saved"), "#toasts")
+            asked = [message.text for message in group.messages.values() if message.sender["id"] == anna.id]
+            seen = [m.text for m in group.messages.values() if m.sender["id"] == anna.id and m.update_id]
+            assert len(asked) == 3
+            assert seen == [text for text in asked if text.startswith("/")]
         assert page.errors == []

@@ -46,6 +46,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("bot", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
     ("api", {}, os.EX_CONFIG, NEEDED),
     ("api --port {taken}", AWAY, os.EX_OSERR, "cannot listen at 127.0.0.1:{taken}: Address already in use"),
+    ("api --fd 99", AWAY, os.EX_OSERR, "cannot listen at --fd 99: Bad file descriptor"),
     ("api --host nobody.invalid", AWAY, os.EX_OSERR, "cannot listen at nobody.invalid:8000: "),
     ("api --host 203.0.113.9", AWAY, os.EX_OSERR, "cannot listen at 203.0.113.9:8000: Cannot assign"),
     (

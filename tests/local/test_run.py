@@ -6,16 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 
-from src.local.demo import start_redis
+from src.local.demo import start_api_when_asked, start_redis
 from src.local.folders import FolderInUse, NoFolder, held
 from src.local.supervisor import Part, PartDied, Supervisor
 from src.settings import SettingsError
@@ -154,3 +156,22 @@ async def test_a_wrong_setting_ends_all_with_its_own_line(env: dict[str, str], t
     assert first == "Settings that need mending:"
     assert {line.split(":")[0] for line in wrong_ones} == {"  RATE_LIMIT", "  JOB_TTL_DAYS"}
     assert ended.value.exit_code == os.EX_CONFIG
+
+
+async def test_the_api_starts_when_somebody_asks_for_it(env: dict[str, str], tmp_path: Path) -> None:
+    supervisor = Supervisor(logs=tmp_path / "logs", say=pytest.fail)
+    listener = supervisor.until_stopped.enter_context(socket.create_server(("127.0.0.1", 0)))
+    try:
+        address = await start_redis(supervisor, tmp_path)
+        starting = asyncio.create_task(
+            start_api_when_asked(supervisor, listener, env | {"REDIS_URL": address})
+        )
+        url = "http://{}:{}/app".format(*listener.getsockname())
+        async with httpx.AsyncClient(trust_env=False, timeout=UP_SECONDS) as client:
+            assert set(supervisor.pids()) == {"redis"}
+            page = await client.get(url)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert "api" in supervisor.pids()
+        await starting
+    finally:
+        await supervisor.stop()

@@ -168,6 +168,9 @@ async def test_nonsense_is_told_so(page: httpx.AsyncClient, anna: Person) -> Non
         ("POST", f"people/{anna.id}/taps", {"message_id": 99, "data": "x"}),
         ("DELETE", f"people/{anna.id}/messages/99", None),
         ("GET", "files/none", None),
+        ("GET", f"people/{anna.id}/chat?chat=-100", None),
+        ("POST", f"people/{anna.id}/group", {"role": "creator"}),
+        ("POST", f"people/{anna.id}/web_app", {"url": "https://nobody.offered.it"}),
     ):
         answer = await page.request(method, path, json=body)
         assert answer.status_code in (400, 404), path

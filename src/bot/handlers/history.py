@@ -75,9 +75,8 @@ async def look(app: App, chats: Chats, user: str, chat: int, kind: GalleryKind, 
         and "file_id" in (job.shown or {})
         and all(word in job.spec.prompt.casefold() for word in sought)
     ]
-    # Telegram opens pages over https only, and from private chats.
-    address = app.settings.webhook_url or ""
-    page = f"{address}/app" if chat > 0 and address.startswith("https:") else None
+    # Telegram opens pages from private chats only.
+    page = app.settings.mini_app if chat > 0 else None
     return Gallery(kind, found, frozenset(starred), page, (await chats.rules(chat)).covered)
 
 

@@ -109,10 +109,10 @@ function sticker(message) {
   return box;
 }
 
-function quote(original, labels, actions) {
+function quote(original, labels, actions, me) {
   const box = make("button", "quote");
   box.type = "button";
-  box.append(make("b", "", original.from.is_bot ? original.from.first_name : labels.you));
+  box.append(make("b", "", original.from.id === me ? labels.you : original.from.first_name));
   const words = make("span", "", preview(original, labels));
   words.dir = "auto";
   box.append(words);
@@ -153,6 +153,7 @@ function keyboard(rows, message, actions, pressed) {
         if (key.callback_data !== undefined) actions.tap(message, key.callback_data, id);
         else if (key.pay) actions.pay({ message_id: message.message_id }, message.invoice.title, key.text);
         else if (key.url) actions.open(key.url, key.text);
+        else if (key.web_app) actions.app(key.web_app.url, key.text);
         else if (key.copy_text) actions.copy(key.copy_text.text);
         else if (key.switch_inline_query_current_chat !== undefined)
           actions.inline(key.switch_inline_query_current_chat);
@@ -164,14 +165,16 @@ function keyboard(rows, message, actions, pressed) {
   return box;
 }
 
-export function drawGroup(group, { labels, actions, pressed, position }) {
+// `me`: whose page it is; `named`: each of the others' messages says whose it is.
+export function drawGroup(group, { labels, actions, pressed, position, me, named }) {
   const first = group.messages[0];
-  const own = !first.from.is_bot;
+  const own = first.from.id === me;
   const item = make("article", `message ${own ? "own" : "theirs"} ${position}`);
   item.dataset.key = group.key;
   item.dataset.messageId = first.message_id;
   const bubble = make("div", "bubble");
-  if (first.reply_to_message) bubble.append(quote(first.reply_to_message, labels, actions));
+  if (named && !own) bubble.append(make("span", "sender", first.from.first_name));
+  if (first.reply_to_message) bubble.append(quote(first.reply_to_message, labels, actions, me));
 
   const hasPhoto = group.messages.some((message) => message.photo);
   if (hasPhoto) bubble.append(mosaic(group.messages, actions, labels));

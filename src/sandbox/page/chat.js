@@ -2,7 +2,7 @@
 
 import { drawGroup, grouped, make, plainText, preview } from "/page/bubbles.js";
 import { labelsFor } from "/page/labels.js";
-import { avatarOf, closeMenu, openMenu, toast } from "/page/overlays.js";
+import { avatarOf, closeMenu, openMenu, showApp, toast } from "/page/overlays.js";
 import { api, listen } from "/page/sandbox.js";
 import { TracePanel } from "/page/trace.js";
 import { Writer } from "/page/writer.js";
@@ -12,9 +12,16 @@ const NEAR_BOTTOM = 140;
 const ACTION_SHOWN = 5500;
 const ANSWER_WITHIN = 15000;
 const REMEMBERED = "sandbox-person";
+// The colours that a Mini App is told, by Telegram's names and this page's.
+const COLOURS = {
+  bg_color: "--paper", secondary_bg_color: "--hover", text_color: "--ink", hint_color: "--dim", link_color: "--link",
+  button_color: "--accent", button_text_color: "--accent-ink",
+};
 
 let labels = labelsFor(navigator.language);
 let person = null;
+// {id, title, role} of the group that is shown; null: the chat with the bot.
+let room = null;
 let people = [];
 let bot = { first_name: "Image Bot" };
 let messages = new Map();
@@ -28,6 +35,7 @@ const pressed = new Set();
 const queries = new Map();
 // Taps whose answer came before their number did.
 const answered = new Set();
+const here = (path) => `people/${person.id}${path}${room ? `?chat=${room.id}` : ""}`;
 const trace = new TracePanel($("trace-body"), $("trace-about"));
 
 const actions = {
@@ -41,7 +49,7 @@ const actions = {
     render();
     const release = () => pressed.delete(id) && render();
     try {
-      const sent = await api("POST", `people/${person.id}/taps`, { message_id: message.message_id, data });
+      const sent = await api("POST", here("/taps"), { message_id: message.message_id, data });
       if (answered.delete(sent.query_id)) release();
       else queries.set(sent.query_id, release);
       trace.show(sent.update_id, labelOf(message, data), labels);
@@ -68,12 +76,31 @@ const actions = {
     if (!/^https?:/i.test(url)) return;
     if (!actions.inside(url)) window.open(url, "_blank", "noopener");
     else if (pathname.startsWith("/$")) actions.pay({ link: url }, words, labels.pay);
-    else writer.send(`/start ${searchParams.get("start") || ""}`.trim());
+    else {
+      become(person);
+      writer.send(`/start ${searchParams.get("start") || ""}`.trim());
+    }
+  },
+  async app(url, title) {
+    const colour = getComputedStyle(document.documentElement);
+    const colours = Object.fromEntries(
+      Object.entries(COLOURS).map(([name, own]) => [name, colour.getPropertyValue(own).trim()]),
+    );
+    try {
+      const { pathname, search, hash } = new URL((await api("POST", here("/web_app"), { url, colours })).url);
+      // Its host is this machine: /web/ is what stands there.
+      showApp(`/web${pathname}${search}${hash}`, title, labels, (kind, data) => {
+        if (kind === "web_app_close" || kind === "web_app_open_tg_link") $("app").close();
+        if (kind === "web_app_open_tg_link") actions.open(`https://t.me${data.path_full}`);
+      });
+    } catch (error) {
+      toast(labels.failed + error.message);
+    }
   },
   async pay(what, title, button) {
     if (!(await askToPay(title, button))) return;
     try {
-      const { outcome } = await api("POST", `people/${person.id}/payments`, what);
+      const { outcome } = await api("POST", here("/payments"), what);
       if (outcome === "paid") toast(labels.paid);
       else showAlert(outcome);
     } catch (error) {
@@ -102,7 +129,7 @@ const actions = {
     items.push({
       text: labels.remove,
       danger: true,
-      run: () => api("DELETE", `people/${person.id}/messages/${message.message_id}`).catch(() => {}),
+      run: () => api("DELETE", here(`/messages/${message.message_id}`)).catch(() => {}),
     });
     openMenu(items, x, y);
   },
@@ -110,11 +137,16 @@ const actions = {
 
 const writer = new Writer({
   labels: () => labels,
+  prompts: () => (room ? ["/imagine ", `@${bot.username} `, ""].map((to, at) => to + labels.prompts[at]).concat("/rules") : labels.prompts),
   commands: () => person?.commands || [],
+  menu() {
+    const { type, text, web_app: app } = (!room && person?.menu_button) || {};
+    return type === "web_app" ? { text, open: () => actions.app(app.url, text) } : null;
+  },
   bot: () => bot?.username || "",
-  ask: (words) => api("POST", `people/${person.id}/inline`, { query: words }),
+  ask: (words) => api("POST", here("/inline"), { query: words }),
   async take(query, result) {
-    const sent = await api("POST", `people/${person.id}/inline/${query}`, { result });
+    const sent = await api("POST", here(`/inline/${query}`), { result });
     scrollDown();
     trace.show(sent.update_id, preview(sent, labels), labels);
   },
@@ -123,9 +155,10 @@ const writer = new Writer({
     form.set("text", text);
     if (photo) form.set("photo", photo, photo.name || "photo.png");
     if (replyTo) form.set("reply_to", String(replyTo.message_id));
-    const sent = await api("POST", `people/${person.id}/messages`, form);
+    const sent = await api("POST", here("/messages"), form);
     scrollDown();
-    trace.show(sent.update_id, preview(sent, labels), labels);
+    if (sent.update_id) trace.show(sent.update_id, preview(sent, labels), labels);
+    else trace.say(labels.unseen);
   },
 });
 
@@ -186,7 +219,7 @@ function render() {
       m.message_id, m.revision, m.reaction, [...pressed].filter((id) => id.startsWith(`${m.message_id}:`)),
     ]);
     const signature = JSON.stringify([state, place[index], person.language_code]);
-    const options = { labels, actions, pressed, position: place[index] };
+    const options = { labels, actions, pressed, position: place[index], me: person.id, named: Boolean(room) };
     wanted.push([group.key, signature, () => drawGroup(group, options)]);
   });
   let at = list.firstChild;
@@ -232,19 +265,22 @@ function showUnseen() {
 
 function drawStatus() {
   const status = $("status");
-  const word = { online: person?.blocked ? labels.blocked : labels.online }[connection] || labels[connection];
+  const idle = person?.blocked && !room ? labels.blocked : labels[room ? room.role : "online"];
+  const word = connection === "online" ? idle : labels[connection];
   status.textContent = connection === "online" && action ? action : word;
   status.className = connection === "online" && action ? "acting" : connection;
 }
 
 function drawLabels() {
   document.documentElement.lang = labels === labelsFor("ru") ? "ru" : "en";
-  $("bot-name").textContent = bot.first_name;
+  $("bot-name").textContent = room ? room.title : bot.first_name;
   document.title = bot.first_name;
-  $("welcome-title").textContent = labels.welcome;
-  $("welcome-text").textContent = bot.description || labels.welcomeText;
+  $("welcome-title").textContent = room ? labels.welcomeGroup : labels.welcome;
+  $("welcome-text").textContent = room ? labels.groupText : bot.description || labels.welcomeText;
   $("start").textContent = labels.start;
-  $("note").textContent = labels.note;
+  $("start").hidden = Boolean(room);
+  $("chats").title = labels.chats;
+  $("note").textContent = room ? labels.groupText : labels.note;
   $("trace-title").textContent = labels.traceTitle;
   $("unblock").textContent = labels.unblock;
   for (const [id, text] of [["show-trace", labels.trace], ["show-chat", labels.toChat], ["people", labels.people], ["down", labels.newMessages], ["commands", labels.choices]]) {
@@ -253,8 +289,9 @@ function drawLabels() {
   for (const button of $("languages").children) {
     button.setAttribute("aria-pressed", String(labels === labelsFor(button.dataset.language)));
   }
-  $("unblock").hidden = !person?.blocked;
-  $("form").hidden = $("chips").hidden = Boolean(person?.blocked);
+  const silent = Boolean(person?.blocked) && !room;
+  $("unblock").hidden = !silent;
+  $("form").hidden = $("chips").hidden = silent;
   writer.draw();
   drawStatus();
 }
@@ -304,6 +341,28 @@ function personMenu(anchor, withPeople = false) {
   openMenu(items, box.left, box.bottom + 6);
 }
 
+function chatMenu() {
+  const roles = { null: labels.alone, member: labels.asMember, administrator: labels.asAdmin };
+  const items = Object.entries(roles).map(([role, text]) => ({
+    text,
+    checked: role === String(room?.role ?? null),
+    run: () => (role === "null" ? become(person) : joinGroup(role)),
+  }));
+  const box = $("chats").getBoundingClientRect();
+  openMenu(items, box.left, box.bottom + 6);
+}
+
+// A group for each role: what somebody is in a group, a bot may remember for minutes.
+async function joinGroup(role) {
+  const title = role === "member" ? labels.friends : labels.ownFriends;
+  try {
+    const joined = await api("POST", `people/${person.id}/group`, { role, title });
+    become(person, { ...joined, role });
+  } catch (error) {
+    toast(labels.failed + error.message);
+  }
+}
+
 // People
 
 async function addPerson() {
@@ -315,7 +374,7 @@ async function addPerson() {
   become(made);
 }
 
-const change = async (what) => refresh(await api("PATCH", `people/${person.id}`, what));
+const change = async (what) => refresh(await api("PATCH", here(""), what));
 
 function refresh(changed) {
   person = changed;
@@ -326,11 +385,12 @@ function refresh(changed) {
   render();
 }
 
-function become(one) {
-  if (person?.id === one.id) return;
+function become(one, where = null) {
+  if (person?.id === one.id && room?.id === where?.id && room?.role === where?.role) return;
   closeStream();
   closeMenu();
   person = one;
+  room = where;
   labels = labelsFor(one.language_code);
   localStorage.setItem(REMEMBERED, String(one.id));
   unread.delete(one.id);
@@ -342,7 +402,7 @@ function become(one) {
   drawLabels();
   drawPeople();
   trace.say(labels.traceEmpty);
-  closeStream = listen(one.id, {
+  closeStream = listen(here("/events"), {
     state(now) {
       connection = now;
       drawStatus();
@@ -420,6 +480,7 @@ $("log").addEventListener("scroll", showUnseen, { passive: true });
 $("down").addEventListener("click", scrollDown);
 $("start").addEventListener("click", () => writer.send("/start"));
 $("unblock").addEventListener("click", () => change({ blocked: false }));
+$("chats").addEventListener("click", chatMenu);
 $("switch").addEventListener("click", () => personMenu($("switch"), true));
 $("viewer").addEventListener("click", () => $("viewer").close());
 $("show-trace").addEventListener("click", () => (document.body.dataset.view = "trace"));

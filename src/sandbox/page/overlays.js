@@ -56,3 +56,23 @@ export function openMenu(items, x, y) {
   addEventListener("pointerdown", outside, true);
   addEventListener("keydown", escape, true);
 }
+
+// A Mini App in a window of its own. What it asks of Telegram goes to `told`, by the bridge of Telegram's own apps, which
+// /web/ puts into its page.
+export function showApp(address, title, labels, told) {
+  const dialog = document.getElementById("app");
+  const frame = make("iframe", "coming");
+  const heading = dialog.querySelector("h2");
+  frame.title = title;
+  heading.textContent = labels.connecting;
+  dialog.querySelector("button").setAttribute("aria-label", labels.close);
+  dialog.append(frame);
+  window.telegram = { postEvent: (kind, data) => told(kind, JSON.parse(data || "null") || {}) };
+  frame.addEventListener("load", () => {
+    frame.className = "";
+    heading.textContent = title;
+  });
+  frame.src = address;
+  dialog.addEventListener("close", () => frame.remove(), { once: true });
+  dialog.showModal();
+}

@@ -16,13 +16,13 @@ const RETRY = 1200;
 
 // Each event goes to the handler of its name, the state of the connection to `state`. A connection that
 // ends is made again, and begins with a snapshot. Returns what ends it for good.
-export function listen(personId, handlers) {
+export function listen(path, handlers) {
   let socket;
   let timer = 0;
   let over = false;
   function connect() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    socket = new WebSocket(`${scheme}://${location.host}/sandbox/people/${personId}/events`);
+    socket = new WebSocket(`${scheme}://${location.host}/sandbox/${path}`);
     socket.onopen = () => over || handlers.state("online");
     socket.onmessage = (message) => {
       const { event, data } = JSON.parse(message.data);

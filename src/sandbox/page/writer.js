@@ -16,8 +16,8 @@ export class Writer {
   #chosen = 0;
   #asking = 0;
 
-  // `given`: labels(), commands() and bot() of the moment, send({text, photo, replyTo}); ask(words) and take(query,
-  // result) of what the bot offers inline.
+  // `given`: labels(), prompts(), commands(), menu() and bot() of the moment, send({text, photo, replyTo}); ask(words) and
+  // take(query, result) of what the bot offers inline.
   constructor(given) {
     this.#given = given;
     $("form").addEventListener("submit", (event) => {
@@ -28,6 +28,11 @@ export class Writer {
     $("text").addEventListener("keydown", (event) => this.#key(event));
     $("text").addEventListener("blur", () => setTimeout(() => this.#list(false), 150));
     $("menu").addEventListener("click", () => {
+      const app = this.#given.menu();
+      if (app) {
+        app.open();
+        return;
+      }
       const open = $("commands").hidden;
       $("text").focus();
       this.#list(open, "");
@@ -97,13 +102,15 @@ export class Writer {
     const labels = this.#given.labels();
     $("text").placeholder = this.#photo ? labels.caption : labels.write;
     $("text").setAttribute("aria-label", $("text").placeholder);
-    for (const [id, text] of [["attach", labels.attach], ["send", labels.send], ["menu", labels.menu]]) {
+    const app = this.#given.menu();
+    for (const [id, text] of [["attach", labels.attach], ["send", labels.send], ["menu", app?.text || labels.menu]]) {
       $(id).title = text;
       $(id).setAttribute("aria-label", text);
     }
-    $("menu").hidden = !this.#given.commands().length;
+    $("menu").hidden = !app && !this.#given.commands().length;
+    $("menu").firstChild.textContent = app ? "☰" : "/";
     $("chips").replaceChildren(
-      ...labels.prompts.map((prompt) => {
+      ...this.#given.prompts().map((prompt) => {
         const chip = make("button", "chip", prompt);
         chip.type = "button";
         chip.addEventListener("click", () => this.send(prompt));

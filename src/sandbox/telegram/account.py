@@ -13,6 +13,7 @@ from src.sandbox.telegram.bot import Bot
 from src.sandbox.telegram.entities import utf16_length
 from src.sandbox.telegram.errors import bad_request
 from src.sandbox.telegram.methods import method
+from src.sandbox.telegram.records import Chat
 from src.sandbox.telegram.updates import Webhook
 from src.sandbox.telegram.wire import Call
 
@@ -79,9 +80,10 @@ def _commands_key(call: Call) -> str:
     return f"{scope['type']}::{call.text('language_code')}"
 
 
-def commands_for(bot: Bot, chat_id: int, language: str) -> list[dict[str, Any]]:
-    """The command menu a person sees in a private chat: the narrowest scope, their language first."""
-    for scope in (f"chat:{chat_id}", "all_private_chats:", "default:"):
+def commands_for(bot: Bot, chat: Chat, language: str) -> list[dict[str, Any]]:
+    """The command menu a person sees in a chat: the narrowest scope, their language first."""
+    all_such = "all_private_chats:" if chat.is_private else "all_group_chats:"
+    for scope in (f"chat:{chat.id}", all_such, "default:"):
         for code in (language, ""):
             if found := bot.commands.get(f"{scope}:{code}"):
                 return found
@@ -129,7 +131,12 @@ async def set_chat_menu_button(bot: Bot, call: Call) -> bool:
 
 @method("getChatMenuButton")
 async def get_chat_menu_button(bot: Bot, call: Call) -> dict[str, Any]:
-    own = bot.profile.get(f"menu_button:{call.text('chat_id')}") or bot.profile.get("menu_button:")
+    return menu_button(bot, call.text("chat_id"))
+
+
+def menu_button(bot: Bot, chat_id: int | str) -> dict[str, Any]:
+    """What stands beside the field a person writes in, in their private chat."""
+    own = bot.profile.get(f"menu_button:{chat_id}") or bot.profile.get("menu_button:")
     return dict(json.loads(own)) if own else {"type": "commands" if bot.commands else "default"}
 
 

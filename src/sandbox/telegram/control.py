@@ -1,6 +1,7 @@
 """The people's side over HTTP, under `/sandbox/`: for the chat page, and for tests of another process.
 
-People, their messages and taps, what changes in a chat (over a WebSocket), faults, and the audit. It acts for anybody and so takes no request that another site's page could have sent.
+People, their messages and taps, what changes in a chat (over a WebSocket), faults, and the audit. The chat is a person's
+private one, or the group that the query's `chat` names, in which they are. It acts for anybody and so takes no request that another site's page could have sent.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from src.sandbox.telegram.account import commands_for
+from src.sandbox.telegram.account import commands_for, menu_button
 from src.sandbox.telegram.errors import ApiError
 from src.sandbox.telegram.faults import Fault
 from src.sandbox.telegram.people import Person, visible
 from src.sandbox.telegram.records import Chat, Event, Message
+from src.sandbox.telegram.web_apps import open_web_app
 from src.sandbox.telegram.wire import read_call
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Control:
             ("POST", "/sandbox/people/{person}/inline", self._ask_inline),
             ("POST", "/sandbox/people/{person}/inline/{query}", self._send_inline),
             ("POST", "/sandbox/people/{person}/payments", self._pay),
+            ("POST", "/sandbox/people/{person}/group", self._join),
+            ("POST", "/sandbox/people/{person}/web_app", self._open_web_app),
             ("GET", "/sandbox/files/{unique}", self._file),
             ("GET", "/sandbox/calls", self._calls),
             ("GET", "/sandbox/faults", self._faults),
@@ -86,7 +90,15 @@ class Control:
             await person.use_language(str(body["language_code"])[:16])
         if "blocked" in body:
             await (person.block() if body["blocked"] else person.unblock())
-        return web.json_response(self._person_json(person))
+        return web.json_response(self._person_json(person, self._group(request, person)))
+
+    async def _join(self, request: web.Request) -> web.Response:
+        """Goes into the group of a `title` as `member` or `administrator`, which is the `role`."""
+        person, body = self._person(request), await _body(request)
+        if (role := body.get("role")) not in ("member", "administrator"):
+            raise web.HTTPBadRequest(text="role is member or administrator")
+        group = self._sandbox.join(person, role, str(body.get("title") or "Group")[:128])
+        return web.json_response(group.as_json(), status=201)
 
     def _person(self, request: web.Request) -> Person:
         record = self._sandbox.people.get(_number(request, "person"))
@@ -94,19 +106,30 @@ class Control:
             raise web.HTTPNotFound(text="no such person")
         return Person(record, self._bot)
 
-    def _person_json(self, person: Person) -> dict[str, Any]:
+    def _group(self, request: web.Request, person: Person) -> Chat | None:
+        """The group that is meant; None: the private chat."""
+        if (named := request.query.get("chat")) is None:
+            return None
+        chat = next((chat for chat in self._bot.chats.values() if str(chat.id) == named), None)
+        if chat is None or chat.is_private or person.id not in chat.members:
+            raise web.HTTPNotFound(text="no such group")
+        return chat
+
+    def _person_json(self, person: Person, group: Chat | None = None) -> dict[str, Any]:
         return {
             **person.record.as_user(),
             "blocked": person.chat.blocked,
-            "commands": commands_for(self._bot, person.id, person.record.language_code),
+            "commands": commands_for(self._bot, group or person.chat, person.record.language_code),
+            "menu_button": menu_button(self._bot, person.id),
         }
 
     # A chat
 
     async def _chat(self, request: web.Request) -> web.Response:
-        return web.json_response(self._snapshot(self._person(request)))
+        person = self._person(request)
+        return web.json_response(self._snapshot(person, self._group(request, person)))
 
-    def _snapshot(self, person: Person) -> dict[str, Any]:
+    def _snapshot(self, person: Person, group: Chat | None) -> dict[str, Any]:
         code = person.record.language_code
         profile = self._bot.profile
         return {
@@ -114,8 +137,8 @@ class Control:
                 **self._bot.as_user(),
                 "description": profile.get(f"description:{code}") or profile.get("description:", ""),
             },
-            "person": self._person_json(person),
-            "messages": [message_json(message) for message in visible(person.chat)[-_SHOWN:]],
+            "person": self._person_json(person, group),
+            "messages": [message_json(message) for message in visible(group or person.chat)[-_SHOWN:]],
         }
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -124,14 +147,18 @@ class Control:
         A reader that falls far behind is cut off and comes again.
         """
         person = self._person(request)
+        group = self._group(request, person)
+        shown = (group or person.chat).id
         queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-        queue.put_nowait(("snapshot", self._snapshot(person)))
+        queue.put_nowait(("snapshot", self._snapshot(person, group)))
 
         def listen(event: Event) -> None:
             if queue.qsize() >= _QUEUED:
                 queue.put_nowait(("closed", None))
-            elif event.chat_id == person.id:
-                queue.put_nowait(_shown_event(event))
+            elif event.chat_id == shown:
+                # What others in a group are answered is theirs.
+                if event.kind != "answer" or event.data["person_id"] == person.id:
+                    queue.put_nowait(_shown_event(event))
             elif event.kind == "message" and event.data["message"].from_bot:
                 queue.put_nowait(("activity", {"chat_id": event.chat_id}))
 
@@ -152,39 +179,52 @@ class Control:
     async def _send(self, request: web.Request) -> web.Response:
         """A text as JSON or in a form, or a file in a multipart part `photo` or `document`."""
         person = self._person(request)
+        group = self._group(request, person)
         call = await read_call(request, "send")
-        reply_to = person.chat.messages.get(call.integer("reply_to"))
+        reply_to = (group or person.chat).messages.get(call.integer("reply_to"))
         text = call.text("text")
         try:
             if "photo" in call.uploads:
-                message = await person.send_photo(call.uploads["photo"].data, text, reply_to=reply_to)
+                message = await person.send_photo(
+                    call.uploads["photo"].data, text, chat=group, reply_to=reply_to
+                )
             elif "document" in call.uploads:
                 upload = call.uploads["document"]
                 message = await person.send_document(
-                    upload.data, upload.name, text, mime_type=upload.content_type, reply_to=reply_to
+                    upload.data,
+                    upload.name,
+                    text,
+                    mime_type=upload.content_type,
+                    chat=group,
+                    reply_to=reply_to,
                 )
             else:
-                message = await person.send_text(text, reply_to=reply_to)
+                message = await person.send_text(text, chat=group, reply_to=reply_to)
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return web.json_response(message_json(message), status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:
         person = self._person(request)
-        await person.delete(self._message(person.chat, _number(request, "message")))
+        chat = self._group(request, person) or person.chat
+        await person.delete(self._message(chat, _number(request, "message")))
         return web.json_response({})
 
     async def _tap(self, request: web.Request) -> web.Response:
         person, body = self._person(request), await _body(request)
-        message = self._message(person.chat, int(body.get("message_id") or 0))
+        chat = self._group(request, person) or person.chat
+        message = self._message(chat, int(body.get("message_id") or 0))
         tap = await person.tap_data(message, str(body.get("data") or ""))
         return web.json_response({"query_id": tap.query.id, "update_id": tap.update_id}, status=201)
 
     async def _ask_inline(self, request: web.Request) -> web.Response:
         """`@bot words`, as in any chat: what the bot offers."""
         person, body = self._person(request), await _body(request)
+        group = self._group(request, person)
         try:
-            query = await person.ask_inline(str(body.get("query") or ""), chat_type="sender")
+            query = await person.ask_inline(
+                str(body.get("query") or ""), chat_type=group.type if group else "sender"
+            )
         except ValueError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         except TimeoutError:
@@ -202,8 +242,9 @@ class Control:
         return web.json_response({"query_id": query.id, "results": offered})
 
     async def _send_inline(self, request: web.Request) -> web.Response:
-        """Sends what was offered, in the chat with the bot."""
+        """Sends what was offered, in the chat."""
         person, body = self._person(request), await _body(request)
+        chat = self._group(request, person) or person.chat
         query = self._bot.inline.queries.get(request.match_info["query"])
         if query is None or query.answer is None or query.person.id != person.id:
             raise web.HTTPNotFound(text="no such query")
@@ -211,15 +252,14 @@ class Control:
             result = query.answer.result(str(body.get("result") or ""))
         except LookupError as error:
             raise web.HTTPNotFound(text=str(error)) from None
-        return web.json_response(
-            message_json(await person.send_inline(query, result, chat=person.chat)), status=201
-        )
+        return web.json_response(message_json(await person.send_inline(query, result, chat=chat)), status=201)
 
     async def _pay(self, request: web.Request) -> web.Response:
         """Pays what a message (`message_id`) or a `link` asks for: `paid`, or the bot's words why not."""
         person, body = self._person(request), await _body(request)
         link = str(body.get("link") or "")
-        invoice = link or self._message(person.chat, int(body.get("message_id") or 0))
+        chat = self._group(request, person) or person.chat
+        invoice = link or self._message(chat, int(body.get("message_id") or 0))
         try:
             checkout = await person.pay(invoice)
         except LookupError:
@@ -227,6 +267,16 @@ class Control:
         except TimeoutError:
             raise web.HTTPGatewayTimeout(text="the bot does not answer") from None
         return web.json_response({"outcome": checkout.outcome}, status=201)
+
+    async def _open_web_app(self, request: web.Request) -> web.Response:
+        """Opens what a button of `url` opens, in a client of these `colours`: the whole address."""
+        person, body = self._person(request), await _body(request)
+        colours = {str(name): str(value) for name, value in dict(body.get("colours") or {}).items()}
+        try:
+            url = open_web_app(self._bot, person, str(body.get("url") or ""), colours)
+        except LookupError as error:
+            raise web.HTTPNotFound(text=str(error)) from None
+        return web.json_response({"url": url}, status=201)
 
     def _message(self, chat: Chat, number: int) -> Message:
         message = chat.messages.get(number)

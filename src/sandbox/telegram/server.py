@@ -144,6 +144,19 @@ class TelegramSandbox:
         bot.save_chat(chat)
         return chat
 
+    def join(self, person: Person, status: str, title: str) -> Chat:
+        """Puts someone into the group of that title, as `member` or `administrator`. The first to come makes it, and
+        adds the bot."""
+        known = (c for c in self.bot.chats.values() if c.type == "supergroup" and c.title == title)
+        group = next(known, None) or self.group(title, [])
+        alone = not group.members
+        group.members.add(person.id)
+        self.set_role(group, person, status, by=person)
+        if alone:
+            group.blocked = True
+            self.set_role(group, None, "member", by=person)
+        return group
+
     def migrate(self, group: Chat, *, bot: Bot | None = None) -> Chat:
         """Turns a group into a supergroup: its id changes, the old one answers with the new."""
         bot = bot or self.bot
