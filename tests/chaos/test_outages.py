@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from pathlib import Path
@@ -122,9 +123,9 @@ async def test_sigterm_ends_a_worker_whose_threads_do_not_end(tmp_path: Path) ->
         await ann.send_text("one")
         await system.until(lambda: _state(system, ann, State.SUBMITTING))
         await _past(system, 1)
-        started = time.monotonic()
-        assert await system.stop("worker") == 0
-        assert time.monotonic() - started < 21
+        # What compose and the chart give it.
+        async with asyncio.timeout(30):
+            assert await system.stop("worker") == 0
         await system.start_worker("next worker")
         await system.picture(ann)
 
@@ -134,9 +135,9 @@ async def test_sigterm_ends_a_worker_in_whose_thread_a_call_hangs(tmp_path: Path
     async with running(tmp_path, start=False, **FAST) as system:
         await system.start_worker(module="tests.chaos.leaving")
         await system.until(lambda: system.is_up("worker"))
-        started = time.monotonic()
-        assert await system.stop("worker") == 0
-        assert time.monotonic() - started < 21
+        # What compose and the chart give it.
+        async with asyncio.timeout(30):
+            assert await system.stop("worker") == 0
 
 
 async def test_a_worker_whose_consumer_has_died_is_ended(tmp_path: Path) -> None:
