@@ -10,6 +10,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -57,12 +58,19 @@ class RedisProcess:
         self.socket = Path(tempfile.mkdtemp(prefix="ib-")) / "r.sock"
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}?db=0"
 
     def start(self) -> None:
+        """Start it unless it runs: a second one would take the socket, and the first keep its clients and their data."""
+        with self._lock:
+            if self.process is None or self.process.poll() is not None:
+                self._start()
+
+    def _start(self) -> None:
         command = [redis_server(), "--port", "0", "--unixsocket", self.socket, "--dir", self.folder]
         command += ["--save", "", *(self.options or ("--appendonly", "no"))]
         # A full disk is an error to it (EFBIG), not a signal that kills: see tests/chaos/machine.py.
@@ -80,9 +88,10 @@ class RedisProcess:
         client.close()
 
     def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        with self._lock:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
 
 
 @pytest.fixture(scope="session", autouse=True)

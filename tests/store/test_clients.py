@@ -201,3 +201,13 @@ def test_a_name_with_two_addresses_at_which_nothing_listens() -> None:
     )
     error = redis.ConnectionError(f"Error Multiple exceptions: {', '.join(calls)} connecting to localhost:1.")
     assert trouble(error) == "nothing listens at its address: check REDIS_URL"
+
+
+def test_a_redis_that_runs_is_not_started_a_second_time(own_redis: RedisProcess) -> None:
+    assert own_redis.process is not None
+    before = own_redis.process.pid
+    own_redis.start()
+    assert own_redis.process.pid == before
+    own_redis.kill()
+    own_redis.start()
+    assert own_redis.process.pid != before
