@@ -80,7 +80,10 @@ async def audit_money(system: System, buyers: Sequence[Person]) -> tuple[Counter
         for job in await system.jobs_of(person):
             paid = await redis.hget(keys.JOB(job.id), "paid")
             had += paid is not None
-            if (paid is None) == (job.state is State.DELIVERED) or (job.state is State.FAILED and paid):
+            # Whoever takes back what may be drawn, or blocks the bot meanwhile, has had it.
+            due = job.state is State.DELIVERED
+            free = job.state is State.FAILED and job.kind != "blocked"
+            if (due and paid is None) or (free and paid is not None):
                 wrong.append(f"{person.id}: {job.state} and credit {paid!r}: {job.story}")
         left = int(await redis.hget(keys.BALANCE(), str(person.id)) or 0)
         figures["pictures"] += had

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from src.jobs import Ledger, credit, keys
+import pytest
+
+from src.jobs import Ledger, State, credit, keys
 from src.sandbox.telegram import Person, TelegramSandbox
 from src.sandbox.telegram.till import Invoice
 from tests.chaos.money import audit_money
@@ -17,6 +19,7 @@ class World:
     def __init__(self, redis: Any) -> None:
         self.telegram, self.redis, self.ledger = TelegramSandbox(), redis, Ledger(redis)
         self.person: Person = self.telegram.person()
+        self.jobs: list[Any] = []
 
     async def pays(self, *, counted: bool = True) -> str:
         user = self.person.record.as_user()
@@ -30,7 +33,7 @@ class World:
 
     async def wrong(self) -> list[str]:
         async def jobs_of(_: Person) -> list[Any]:
-            return []
+            return self.jobs
 
         system: Any = SimpleNamespace(telegram=self.telegram, redis=self.redis, jobs_of=jobs_of)
         return (await audit_money(system, [self.person]))[1]
@@ -50,3 +53,27 @@ async def test_what_is_counted_once_adds_up_and_what_is_not_is_named(redis_clien
     assert await world.wrong() == []
     await world.pays(counted=False)
     assert [words for words in await world.wrong() if "and not counted" in words]
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "paid", "right"),
+    [
+        (State.DELIVERED, "", True, True),
+        (State.DELIVERED, "", False, False),
+        (State.FAILED, "timeout", False, True),
+        (State.FAILED, "timeout", True, False),
+        (State.FAILED, "blocked", True, True),
+        (State.CANCELLED, "", True, True),
+        (State.CANCELLED, "", False, True),
+    ],
+)
+async def test_who_keeps_a_credit(
+    redis_client: Any, state: State, kind: str, paid: bool, right: bool
+) -> None:
+    world = World(redis_client)
+    await world.pays()
+    world.jobs = [SimpleNamespace(id="j", state=state, kind=kind, story="")]
+    if paid:
+        await world.redis.hset(keys.JOB("j"), "paid", "balance")
+        await world.redis.hincrby(keys.BALANCE(), str(world.person.id), -1)
+    assert (await world.wrong() == []) is right
