@@ -185,10 +185,9 @@ def _spec(wish: Wish, route: Route, index: int = 0, instead_of: str | None = Non
         quality=wish.quality,
         seed=None if wish.seed is None else (wish.seed + index) % _SEEDS,
         negative_prompt=wish.negative_prompt,
-        instead_of=None if instead_of == route.provider else instead_of,
         parent=wish.parent,
         how=wish.how,
-    )
+    ).made_by(route.provider, route.model, instead_of)
 
 
 async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> Admission:

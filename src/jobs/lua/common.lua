@@ -39,12 +39,15 @@ local function told(f, attempt)
   return out
 end
 
--- How many of a request's jobs have not ended (one without a picture has when its person was told), without `but`.
+-- Whether a job has ended, one without a picture when its person was told; one that is gone has, too.
+local function has_ended(f) return f.state == '' or f.state == 'delivered' or f.told == '1' end
+
+-- How many of a request's jobs have not ended, without `but`.
 local function open_jobs(request, but)
   local n = 0
   for id in string.gmatch(redis.call('HGET', P .. 'request:' .. request, 'jobs') or '', '[^,]+') do
     local f = id ~= but and fields(id, 'state', 'told')
-    if f and f.state ~= '' and f.state ~= 'delivered' and f.told ~= '1' then n = n + 1 end
+    if f and not has_ended(f) then n = n + 1 end
   end
   return n
 end

@@ -49,7 +49,7 @@ for i = 1, #found, 2 do
     rows[#rows + 1] = {'close', string.sub(id, 3)}
   else
     local f = fields(id, unpack(RECORD))
-    if f.state == '' or f.state == 'delivered' or f.told == '1' then
+    if has_ended(f) then
       redis.call('ZREM', P .. 'due', id)
     elseif f.holder ~= '' and in_grace() then
       put_off(id, grace)

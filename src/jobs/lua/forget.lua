@@ -8,7 +8,7 @@ local id, user = ARGV[1], ARGV[2]
 local f = fields(id, 'user', 'request', 'state', 'told')
 if f.user ~= user then return 0 end
 redis.call('ZREM', P .. 'starred:' .. user, id)
-if f.state ~= 'delivered' and f.told ~= '1' then
+if not has_ended(f) then
   redis.call('HSET', job_key(id), 'forget', '1')
   return 2
 end

@@ -24,7 +24,7 @@ if f[4] then set_strays(key, f[4], ARGV[2] .. ',' .. ARGV[3]) end
 local out, over = {1}, true
 for id in string.gmatch(f[1], '[^,]+') do
   local j = fields(id, 'state', 'told', 'holder', 'wake')
-  over = over and (j.state == '' or j.state == 'delivered' or j.told == '1')
+  over = over and has_ended(j)
   if j.holder == '' and (j.state == 'ready' or j.told == '0') then
     due(id, NOW + RESEND)
     out[#out + 1] = id
