@@ -67,7 +67,7 @@ async def forget_person(app: App, bot: Bot, user: str) -> Receipt:
     """Keep nothing more of a person: what is in the works is cancelled, and goes when it has ended."""
     active = await app.ledger.active(user)
     endings = [await admission.cancel(app, job.id, user) for job in active]
-    ids = [job_id async for job_id in _jobs_of(app, user)]
+    ids = list({job_id async for job_id in _jobs_of(app, user)})
     jobs = await app.ledger.jobs(ids)
     for job_id in ids:
         await _forget(app, job_id, user)
@@ -85,7 +85,7 @@ async def forget_person(app: App, bot: Bot, user: str) -> Receipt:
     hours = (await app.ledger.now() - int(backup["at"])) // 3_600_000 if backup.get("at") else None
     receipt = Receipt(
         secrets.token_hex(4),
-        len(set(ids)),
+        len(ids),
         sum(ending.done for ending in endings),
         len(names) + len(chosen),
         copies,
