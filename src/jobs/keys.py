@@ -178,6 +178,7 @@ AUDIENCE = Key("audience", "zset", "always", "the last one's, 30 days",
     "bot", "whom it goes to, by what became of it (broadcasting.Reached)")
 JOURNAL = Key("journal", "zset", "always", "the last 1,000, a year from the last",
     "bot", "what admins did, by time, ms: [update, who, what, whom, how]")
+GONE = Key("gone:<chat>", "string", "always", "an hour", "bot", "that it was put out of a chat, and can say nothing there")
 RIGHTS = Key("rights:<chat>", "string", "always", "minutes", "bot", "what the bot may send there")
 MEMBER = Key("member:<chat>:<user>", "string", "always", "minutes", "bot", "someone's status in a group")
 EXPORT = Key("export:<user>", "string", "always", "minutes", "bot", "that they were sent all of theirs")

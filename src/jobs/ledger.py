@@ -185,6 +185,18 @@ class Ledger:
         """A person cannot be written to: they have blocked the bot, or are gone."""
         await self.client.zrem(keys.PEOPLE(), user)
 
+    async def put_out(self, chat: int) -> None:
+        """A chat has put the bot out. Known for an hour: what was open there has ended by then, and who lets it in
+        while the bot is away loses no more."""
+        await self.client.set(keys.GONE(chat), 1, ex=3600)
+
+    async def let_in(self, chat: int) -> None:
+        """It may write there again."""
+        await self.client.delete(keys.GONE(chat))
+
+    async def is_put_out(self, chat: int) -> bool:
+        return bool(await self.client.exists(keys.GONE(chat)))
+
     async def active(self, user: str) -> list[Job]:
         """A person's jobs that have not ended, oldest first."""
         return await self.jobs(await self.client.zrange(keys.ACTIVE(user), 0, -1))

@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 async def show(work: Work, job: Job, request: Request | None) -> None:
     """Show a claimed job's outcome and end it."""
+    if job.state is State.CANCELLED:
+        # Before this step holds it in that one's place.
+        work.let_go(job.id)
     with priority("result", patience=timeouts.DELIVERY_PATIENCE, comes_again=True):
         await _show(work, job, request)
 
@@ -49,6 +52,9 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
         return
     with work.hold(job):
         try:
+            # A finished picture is tried all the same: it may have been let in meanwhile.
+            if job.state is not State.DELIVERING and await _is_put_out(work, request):
+                raise Undeliverable("blocked")
             if request.chat != NO_CHAT and not request.messages:
                 request, others = await work.messages.placeholders.hold(job, request)
                 await notify.deliver(others)
@@ -75,13 +81,17 @@ async def _show(work: Work, job: Job, request: Request | None) -> None:
             await _failed(work, job, request, error)
             return
         finish = await _finish(work, job, shown)
-    if job.state is State.CANCELLED:
-        work.let_go(job.id)
-        await failures.stop(work, job)
     if request.chat != NO_CHAT:
         await _close(work, job, request, finish)
     elif job.spec.source is not None:
         await _drop_upload(work, job.spec.source)
+
+
+async def _is_put_out(work: Work, request: Request) -> bool:
+    """Nothing can be said in the request's chat, so not even a turn is taken for it."""
+    return (
+        request.inline is None and request.chat != NO_CHAT and await work.app.ledger.is_put_out(request.chat)
+    )
 
 
 async def _drop_upload(work: Work, source: str) -> None:
@@ -99,6 +109,8 @@ async def close(work: Work, request_id: str) -> None:
     if standing is not None and not _tried_long(standing):
         request, jobs = standing.request, standing.jobs
         try:
+            if await _is_put_out(work, request):
+                raise Undeliverable("blocked")
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
                 await work.messages.placeholders.take_back_strays(request)
                 await _last_words(work, request, jobs)
@@ -225,6 +237,8 @@ async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = ""
         seconds=round(finish.seconds, 1),
         trace_id=job_spans.trace_id(job),
     )
+    if job.state is State.CANCELLED:
+        await failures.stop(work, job)
     return finish
 
 

@@ -14,7 +14,7 @@ from aiogram.exceptions import TelegramAPIError, TelegramNetworkError
 from src.jobs import Job, State, keys, transitions
 from src.jobs.estimate import Estimate
 from src.limits import Gate, Limiter, Refusal
-from src.pipeline import deliver
+from src.pipeline import admission, deliver, failures
 from src.pipeline.leases import Work
 from src.sandbox.telegram import Message, Person
 from src.telegram.throttle import priority
@@ -400,3 +400,75 @@ async def test_what_could_not_be_deleted_is_deleted_later(
     assert _shown(anna) == counts
     now = await world.request_of(jobs[0])
     assert (now.strays, now.may_have_stray) == ((), False)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_who_takes_a_picture_back_stops_the_call_for_it_whether_they_can_be_told_or_not(
+    world: World, worker: Callable[[Any], Work], monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    [job], _ = await world.asked(anna)
+    held = await world.app.ledger.run(transitions.claim(job.id, "submit", holder="test", lease=30))
+    assert held is not None
+
+    async def call() -> None:
+        with work.hold(held, stop_if_lost=True):
+            await asyncio.Event().wait()
+
+    calling = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    stopped = []
+
+    async def stop(_: Work, of: Job) -> None:
+        stopped.append(of.id)
+
+    monkeypatch.setattr(failures, "stop", stop)
+    assert (await admission.cancel(world.app, job.id, anna.id)).done
+    anna.chat.blocked = not told
+    assert (await _show(work, job)).told
+    await asyncio.wait([calling], timeout=20)
+    assert (calling.cancelled(), stopped) == (True, [job.id])
+
+
+@pytest.mark.parametrize("kind", ["private", "group"])
+async def test_a_chat_that_put_the_bot_out_is_called_no_more_until_it_lets_it_in(
+    world: World, worker: Callable[[Any], Work], kind: str
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    group = world.sandbox.group("Zoo", [anna])
+    where = group if kind == "group" else None
+    chat = where or anna.chat
+    calls = world.sandbox.audit.by_chat
+
+    async def asked() -> list[Job]:
+        await anna.reply_after(await anna.send_text("/imagine a red fox", chat=where), chat=where)
+        return await world.active(anna.id)
+
+    await world.app.ledger.choose(str(anna.id), count=2)
+    first, drawn = await asked()
+    await world.made(drawn, image().data)
+    assert await world.app.ledger.run(transitions.claim(drawn.id, "deliver", holder="test", lease=0))
+    if kind == "private":
+        await anna.block()
+    else:
+        world.sandbox.set_role(group, None, "kicked", by=anna)
+    await world.settled()
+    before = calls.copy()
+    assert (await _show(work, first)).told
+    await deliver.close(work, first.request)
+    assert calls == before
+    # What is drawn is tried all the same: they may have let it in meanwhile.
+    assert (await _show(work, drawn)).kind == "blocked"
+    assert calls - before == {(chat.id, "editMessageMedia"): 1}
+    if kind == "private":
+        promised = _shown(anna)[-1].text
+        await anna.unblock()
+        await world.settled()
+        await _looked_after(world, work, first.request, -60)
+        assert _shown(anna)[-1].text != promised
+    else:
+        world.sandbox.set_role(group, None, "member", by=anna)
+        await world.settled()
+    jobs = await asked()
+    assert (await admission.cancel(world.app, jobs[0].id, anna.id)).done
+    assert (await _show(work, jobs[0])).shown

@@ -64,6 +64,7 @@ async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None
     user = str(event.from_user.id)
     await state.clear()
     await app.ledger.unreachable(user)
+    await app.ledger.put_out(event.chat.id)
     for job in await app.ledger.active(user):
         if job.spec.chat == event.chat.id:
             await admission.cancel(app, job.id, user)
@@ -72,6 +73,7 @@ async def blocked(event: ChatMemberUpdated, app: App, state: FSMContext) -> None
 async def unblocked(event: ChatMemberUpdated, app: App) -> None:
     """The bot may write to the person again: what it left behind promises nothing that is over."""
     user = str(event.from_user.id)
+    await app.ledger.let_in(event.chat.id)
     for request in await app.ledger.requests(await app.ledger.history(user, _LATELY)):
         jobs = await app.ledger.jobs(request.jobs)
         if (
@@ -89,10 +91,12 @@ async def of_group(event: ChatMemberUpdated, app: App, bot: Bot, chats: Chats, s
     chat = event.chat.id
     await chats.forget(chat)
     if event.new_chat_member.status in _OUTSIDE:
+        await app.ledger.put_out(chat)
         for request in await app.ledger.open_in(chat):
             for job in request.jobs:
                 await admission.cancel(app, job, None)
     elif event.old_chat_member.status in _OUTSIDE:
+        await app.ledger.let_in(chat)
         rights = await chats.rights(chat)
         lines = [say("start-group"), *([say(rights.lacking)] if rights.lacking else [])]
         with suppress(TelegramBadRequest, TelegramForbiddenError):
