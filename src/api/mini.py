@@ -165,6 +165,7 @@ def make_router(app: App, bot: Bot) -> APIRouter:
             group=False,
             thread=job.spec.thread if job.spec.chat > 0 else None,
             lang=say.lang,
+            unplaced=True,
         )
         try:
             admitted = await admission.ask(app, wish)

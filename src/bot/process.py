@@ -20,6 +20,8 @@ from aiogram.types import (
     BotCommandScopeAllPrivateChats,
     BotCommandScopeChat,
     BotCommandScopeUnion,
+    MenuButtonWebApp,
+    WebAppInfo,
 )
 
 from observability.aiogram import instrument_dispatcher
@@ -91,6 +93,8 @@ _PRIVATE_COMMANDS = (
     "help",
 )
 _ADMIN_COMMANDS = ("stats", "ops", "who", "pause", "resume", "switches", "broadcast", "journal", "jobs")
+# It is the same in every language.
+_MENU_BUTTON = "🖼"
 _SHOP_COMMANDS = ("buy", "balance", "paysupport", "terms")
 
 
@@ -202,7 +206,14 @@ async def run_bot(settings: Settings) -> None:
 
 
 async def show_commands(bot: Bot, texts: Texts, settings: Settings) -> None:
-    """Give Telegram the command menus, in each language; without them the bot works as well."""
+    """Give Telegram the command menus, in each language, and the button that opens the Mini App; without them the bot
+    works as well."""
+    if settings.mini_app is not None:
+        page = MenuButtonWebApp(text=_MENU_BUTTON, web_app=WebAppInfo(url=settings.mini_app))
+        try:
+            await bot.set_chat_menu_button(menu_button=page)
+        except TelegramAPIError as error:
+            log.warning("no menu button", error=type(error).__name__)
     private = (*_PRIVATE_COMMANDS, *(_SHOP_COMMANDS if settings.sells else ()))
     scopes: tuple[tuple[BotCommandScopeUnion, Sequence[str]], ...] = (
         *((BotCommandScopeChat(chat_id=id_), (*_ADMIN_COMMANDS, *private)) for id_ in settings.admin_ids),

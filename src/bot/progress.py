@@ -162,7 +162,7 @@ class Progress:
         if not request.messages:
             # What is older than this process was left by one that died before it could send it.
             left = request.created < (self._since or 0)
-            return left or snapshot.now - request.created > _UNPLACED_MS
+            return left or request.unplaced or snapshot.now - request.created > _UNPLACED_MS
         if snapshot.now - request.shown_at < self._app.settings.progress_interval * 1000:
             return False
         # In a group a change takes one of the twenty messages a minute that its pictures need.

@@ -342,6 +342,7 @@ class Request:
         closing: ms of Redis's clock from when its last words are tried; 0: they are not, or are said.
         inline: what Telegram calls the message where a person sent it through us; of it we know neither chat nor number.
         covered: the picture is shown to whoever taps it, as the group's admins want it.
+        unplaced: who asked sends no placeholder.
     """
 
     id: str
@@ -368,6 +369,7 @@ class Request:
     inline: str | None = None
     words_seen: bool = False
     covered: bool = False
+    unplaced: bool = False
 
     @classmethod
     def parse(cls, request_id: str, raw: Mapping[str, str]) -> Request | None:
@@ -398,6 +400,7 @@ class Request:
             inline=raw.get("inline") or None,
             words_seen=raw.get("words_seen") == "1",
             covered=raw.get("covered") == "1",
+            unplaced=raw.get("unplaced") == "1",
         )
 
     @classmethod

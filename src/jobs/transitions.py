@@ -82,6 +82,7 @@ def admit(
     tiers: Mapping[str, Mapping[str, int]] | None = None,
     inline: str | None = None,
     covered: bool = False,
+    unplaced: bool = False,
     hourly: Mapping[str, int] | None = None,
 ) -> Transition[Admission]:
     """Check the limits and create a request's jobs, all or none.
@@ -99,7 +100,7 @@ def admit(
         through: it is taken even while there is a pause.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         inline: the message that shows it was sent by its person (`Request.inline`), and is there.
-        covered: the picture is shown when it is tapped. hourly: pictures that may be asked for within an hour in its
+        covered: the picture is shown when it is tapped. unplaced: see `Request`. hourly: pictures that may be asked for within an hour in its
             chat, by the person (their id) and by `all`.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
@@ -115,6 +116,8 @@ def admit(
         fields["group"] = 1
     if covered:
         fields["covered"] = 1
+    if unplaced:
+        fields["unplaced"] = 1
     if inline is not None:
         # It has no number of its own.
         fields |= {"inline": inline, "messages": 0}

@@ -33,7 +33,7 @@ from src.telemetry import job_spans
 _UP_SECONDS = 60.0
 _PORT = 8090
 # Its host is nowhere: the sandbox knows what stands there, as it knows all that lies outside.
-_MINI_APP = "https://imagebot.invalid/app"
+MINI_APP = "https://imagebot.invalid/app"
 _PICTURE_SECONDS = 150.0
 _SPANS_SECONDS = 20.0
 
@@ -89,7 +89,7 @@ async def system(
                 await _answers(redis_url)
             port = free_port(port)
             url = f"http://127.0.0.1:{port}"
-            env = environment(url, redis_url, data) | {"MINI_APP_URL": _MINI_APP}
+            env = environment(url, redis_url, data) | {"MINI_APP_URL": MINI_APP}
             listener = supervisor.until_stopped.enter_context(socket.create_server(("127.0.0.1", 0)))
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]

@@ -45,12 +45,11 @@ async def retry(app: App, job: Job) -> Admission:
         redis.RedisError: the ledger is away.
     """
     request = await app.ledger.request(job.request)
-    wish = intake.wish_of(app, job, f"retry:{job.id}")
+    wish = replace(intake.wish_of(app, job, f"retry:{job.id}"), unplaced=True)
     if request is not None:
         wish = replace(wish, reply_to=request.reply_to, inline=request.inline, covered=request.covered)
     admission = await intake.ask(app, wish)
     if admission.accepted:
-        # The progress loop gives it a placeholder.
         await drop(app, [job.id])
     return admission
 

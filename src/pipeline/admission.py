@@ -59,7 +59,7 @@ class Wish:
         reply_to: the person's own message; words_seen: the words stand in it. thread: topic of the chat.
         model: of the catalog; what the settings have made if it is None or cannot do this.
         quality, seed, negative_prompt: left out where the model takes none. Of several pictures each has the next seed.
-        parent, how: see `Spec`. inline, covered: see `Request`. hourly: see `transitions.admit`.
+        parent, how: see `Spec`. inline, covered, unplaced: see `Request`. hourly: see `transitions.admit`.
     """
 
     user: int | str
@@ -84,6 +84,7 @@ class Wish:
     how: How | None = None
     inline: str | None = None
     covered: bool = False
+    unplaced: bool = False
     hourly: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -221,6 +222,7 @@ async def _admit(app: App, wish: Wish, route: Route, instead_of: str | None) -> 
             inline=wish.inline,
             words_seen=wish.words_seen,
             covered=wish.covered,
+            unplaced=wish.unplaced,
             hourly=wish.hourly,
             job_class=0 if is_admin else 1,
             through=is_admin,

@@ -95,5 +95,9 @@ async def test_failed_and_open_jobs_from_the_chat(world: World) -> None:
     assert failed.id in await ask("/jobs")
     assert "no longer kept" in await ask(f"/drop {failed.id}")
     assert "No failed jobs" in await ask("/jobs")
+    await ask(f"/retry {failed.id}")
+    [again] = await world.active(anna.id)
+    await world.parts.progress.tick()
+    assert (await world.request_of(again)).messages
     # To others these commands do not exist.
     assert "don’t know" in (await anna.reply_after(await anna.send_text(f"/drop {failed.id}"))).text

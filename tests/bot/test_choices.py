@@ -61,8 +61,12 @@ async def test_admin_commands_exist_for_admins_only(world: World) -> None:
     assert job.id in (await admin.reply_after(await admin.send_text("/jobs"))).text
 
 
-async def test_command_menus_are_set_for_each_language(world: World) -> None:
-    await show_commands(world.bot, get_texts(), world.settings)
+async def test_menus_are_set_for_each_language(world: World) -> None:
+    anna = world.sandbox.person()
+    page = "https://pictures.example/app"
+    await show_commands(world.bot, get_texts(), world.settings.model_copy(update={"mini_app_url": page}))
+    button = await world.bot.get_chat_menu_button(chat_id=anna.id)
+    assert button.web_app.url == page
     menu = world.sandbox.bot.commands
     assert [c["command"] for c in menu["all_private_chats::ru"]][:2] == ["create", "queue"]
     assert [c["command"] for c in menu["chat:77:ru"]][:2] == ["stats", "ops"]

@@ -145,6 +145,8 @@ async def test_only_whom_telegram_vouches_for_is_let_in_and_to_their_own(world: 
         first = await world.app.ledger.job(job)
         assert first is not None
         assert again.spec.model == first.spec.model
+        await world.parts.progress.tick()
+        assert (await world.request_of(again)).messages
         wrong = {"aspect": "7:1", "count": 99, "keep": 5, "first": "file", "lang": "ru"}
         changed = (await client.post("/app/settings", json=wrong, headers=own)).json()
         assert [changed[name][0] for name in ("aspect", "count", "keep", "first", "lang")] == [

@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from src.local.demo import MINI_APP
 from src.local.redis_server import redis_command
 from src.local.supervisor import DRAIN
 from src.ops import backup
-from src.sandbox.telegram import DEMO_TOKEN
+from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN
 from src.settings import load_settings
 
 FOLDER = Path(__file__).parents[2] / "compose"
@@ -217,9 +218,15 @@ def test_the_demo_speaks_to_the_sandbox_alone() -> None:
     for name in ("bot", "worker-image", "api"):
         environment = DEMO["services"][name]["environment"]
         assert environment["TELEGRAM_TOKEN"] == DEMO_TOKEN
+        assert environment["INLINE_STORAGE_CHAT"] == str(DEMO_STORE)
+        inside = rf"http://sandbox:8090|redis://:\S+@redis:|{MINI_APP}$"
         addresses = [value for key, value in environment.items() if key.endswith("_URL") and value]
-        assert all(re.match(r"http://sandbox:8090|redis://:\S+@redis:", address) for address in addresses)
-    assert DEMO_TOKEN in DEMO["services"]["sandbox"]["command"]
+        assert all(re.match(inside, address) for address in addresses)
+    command = DEMO["services"]["sandbox"]["command"]
+    assert DEMO_TOKEN in command
+    port = SERVICES["api"]["command"][-1]
+    assert command[command.index("--api") + 1] == f"http://api:{port}"
+    assert set(SERVICES["api"]["networks"]) & set(SERVICES["sandbox"]["networks"])
 
 
 def test_the_image_is_installed_by_constraints_and_not_run_by_root() -> None:

@@ -44,7 +44,7 @@ from src.telegram.keyboards import OfOrder
 
 _GROUP = F.chat.type != ChatType.PRIVATE
 
-COMMANDS = ("imagine", "queue", "settings", "models", "rules", "help")
+COMMANDS = ("imagine", "queue", "history", "settings", "models", "rules", "help")
 """The commands of its menu in groups; where it is the only bot they come without its name."""
 
 
