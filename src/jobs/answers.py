@@ -19,7 +19,7 @@ class Admission:
             `many` (more than the `number` that they may ask for at once),
             `busy` (`number` jobs wait: too many, or too many to be done before the deadline), `slow` (so many would wait
             too long, fewer would not),
-            `full` (no room to keep the picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
+            `full` (no room to keep the job or its picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
             begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
             person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
             person has only `number` pictures left), `unpaid-chat` (in a chat's name there are

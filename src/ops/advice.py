@@ -14,7 +14,7 @@ from typing import Any
 
 from src.limits import Breaker
 from src.ops.snapshot import ProviderHealth, Snapshot
-from src.ops.thresholds import CPU, DISK, LOAD, MEMORY, TELEGRAM, TIME, WAITING
+from src.ops.thresholds import CPU, DISK, LOAD, MEMORY, REDIS_MEMORY, TELEGRAM, TIME, WAITING, Level
 
 _CPU_GOAL = 0.6
 _SLOTS_GOAL = 0.8
@@ -39,6 +39,8 @@ def advise(snapshot: Snapshot) -> list[Advice]:
         return [Advice("advice-pictures", command="imagebot doctor")]
     if not snapshot.store.saved:
         return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
+    if REDIS_MEMORY.level(snapshot.store.share) is Level.PROBLEM:
+        return [Advice("advice-redis-memory")]
     if snapshot.messages is None:
         return [Advice("advice-no-broker", command="docker compose logs --tail 50 rabbitmq")]
     if not snapshot.providers:

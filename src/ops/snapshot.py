@@ -106,9 +106,13 @@ class Store:
     def level(self) -> Level:
         if not self.saved:
             return Level.PROBLEM
-        share = self.memory / self.memory_max if self.memory_max else None
         filling = thresholds.REDIS_FULL.level(None if self.days is None else -self.days)
-        return max(thresholds.REDIS_MEMORY.level(share), filling)
+        return max(thresholds.REDIS_MEMORY.level(self.share), filling)
+
+    @property
+    def share(self) -> float | None:
+        """Of its limit that is in use; None: it has none."""
+        return self.memory / self.memory_max if self.memory_max else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,8 @@ MEMORY = Threshold(0.8)
 """Share of the machine's or the container's memory."""
 DISK = Threshold(0.85, 0.95)
 """Share of the disk of the data folder."""
-REDIS_MEMORY = Threshold(0.8)
-"""Share of `maxmemory`."""
+REDIS_MEMORY = Threshold(0.8, 0.95)
+"""Share of `maxmemory`; over `problem` nothing new is asked for (`admit.lua`)."""
 REDIS_FULL = Threshold(-14, -3)
 """Days until `maxmemory` is reached, counted down: -14, -13 …"""
 OLDEST = Threshold(60, 300)

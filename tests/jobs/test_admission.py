@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from src.jobs import Admission, Ledger, Limits, Wake, keys, new_id, transitions
+from src.ops.thresholds import REDIS_MEMORY
 from src.pipeline.admission import TIERS
-from tests.jobs.states import LIMITS, Spec, generated
+from tests.jobs.states import CAP, LIMITS, Spec, admitted, claimed, generated
 
 SLOTS = 2
 
@@ -141,3 +142,26 @@ def test_what_is_admitted_is_counted_by_the_hour(sync_redis: Any) -> None:
     assert [(field.split()[1], n) for field, n in counted.items() if int(field.split()[0]) < 24] == [
         ("admitted", "2")
     ]
+
+
+def test_a_redis_that_is_nearly_full_takes_nothing_new_and_all_that_is_paid(sync_redis: Any) -> None:
+    """At its limit Redis refuses every write, also a provider's ticket; so admission ends before."""
+    ledger = Ledger(sync_client=sync_redis)
+    (job,) = admitted(ledger)
+    sync_redis.set("else", "x" * 20_000_000)
+
+    def in_use(share: float) -> None:
+        sync_redis.config_set("maxmemory", int(sync_redis.info("memory")["used_memory"] / share))
+
+    try:
+        in_use(0.9)
+        assert _ask(ledger, 1, deadline=600).verdict == "ok"
+        in_use(REDIS_MEMORY.problem + 0.01)
+        assert _ask(ledger, 1, deadline=600).verdict == "full"
+        fence = claimed(ledger, job, "submit").fence
+        ledger.run_sync(transitions.accepted(job, fence, ticket={"external_id": "t"}, after=60))
+        ledger.run_sync(transitions.ready(job, fence, result={}, cap=CAP, model="m"))
+        fence = claimed(ledger, job, "deliver").fence
+        assert ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=3600)).outcome
+    finally:
+        sync_redis.config_set("maxmemory", 0)

@@ -284,7 +284,8 @@ async def test_what_fills_up_is_seen_before_it_is_full(app: App) -> None:
     await heartbeat.say_disk(app.ledger, "gone:1", 1.0)
     await app.redis.hset(keys.BACKUP(), mapping={"at": at - 8 * 3_600_000, "every": 21_600, "why": ""})
     await app.redis.lpush(keys.PACE(), f"{at - 12 * 3_600_000} 100000")
-    await app.redis.config_set("maxmemory", "4mb")
+    used = int((await app.redis.info("memory"))["used_memory"])
+    await app.redis.config_set("maxmemory", 2 * used)
     try:
         snapshot = await look(app)
     finally:
@@ -303,6 +304,8 @@ async def test_what_fills_up_is_seen_before_it_is_full(app: App) -> None:
     said = report(get_texts().translator("ru"), snapshot)
     assert "сделана 8 ч назад" in said
     assert "при таком темпе заполнится через 1 дн." in said or "через 0 дн." in said
+    full = replace(snapshot, store=replace(snapshot.store, memory_max=snapshot.store.memory))
+    assert [step.key for step in advise(full)] == ["advice-redis-memory"]
 
     await app.redis.hset(keys.BACKUP(), "why", "no room")
     assert "failed: no room" in report(get_texts().translator("en"), await look(app))

@@ -10,7 +10,8 @@
 --               hourly: [{who, most}] (pictures an hour that a group's admins allow one or `all` in it)
 -- Returns {verdict, …}: "ok" request place-of-each-job… "|" released… ; "repeat" request ;
 --         "blocked" ; "paused" why ; "rate" seconds ; "active" jobs ; "many" the most that may be asked for at once ;
---         "busy" waiting ; "slow": as busy, but fewer would not be refused ; "full" ;
+--         "busy" waiting ; "slow": as busy, but fewer would not be refused ;
+--         "full": Redis, or the store of pictures, has no room for it ;
 --         "forbidden" strikes left: it has a word that is not drawn ; "cooling" seconds: after too many of these ;
 --         "spent" or "spent-person" seconds: a cap of today's would be passed, so long until the next day ;
 --         "unpaid" pictures that they have left: too few ;
@@ -70,6 +71,13 @@ local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
 local excess = waiting - math.max(0, room) - a.max_waiting
 if excess + n > 0 then return excess + 1 > 0 and {'busy', waiting} or {'slow'} end
+-- At its limit Redis takes no write, also none of what is paid: what is left of its memory is for jobs that there are.
+local FULL = 0.95 -- `thresholds.REDIS_MEMORY`
+local memory = redis.pcall('INFO', 'memory') -- an error where a user may not ask
+if type(memory) == 'string' then
+  local limit = tonumber(string.match(memory, '\nmaxmemory:(%d+)') or '0')
+  if limit > 0 and tonumber(string.match(memory, '\nused_memory:(%d+)')) > FULL * limit then return {'full'} end
+end
 -- A picture that comes in the answer needs room, and that is asked for before it is paid.
 if a.kept then
   local store = redis.call('HMGET', P .. 'originals', 'room', 'size')

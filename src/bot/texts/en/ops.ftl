@@ -134,7 +134,7 @@ ops-redis-days = full in { $days } days at this pace
 advice-load = All cores of the machine are busy ({ $percent } %). Look what uses them; move something away, or take a larger machine.
 advice-disk = The disk is { $percent } % full. Make room: a full one stops Redis and loses traces.
 advice-redis-days = At today's pace Redis is full in { $days } days. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
-advice-redis-memory = Redis uses most of its memory. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
+advice-redis-memory = Redis uses most of its memory; over 95 % no new pictures are taken. Lower JOB_TTL_DAYS, or raise its maxmemory and mem_limit.
 advice-backup = The last backup is old, or the one after it failed. Mend it before anything else is changed.
 
 ops-pictures = Originals
