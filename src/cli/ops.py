@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from src.local.redis_server import found
-from src.settings import Settings, UserError, load_settings
+from src.local.redis_server import NoRedis, found
+from src.settings import Settings, SettingsError, UserError, load_settings
 
 if TYPE_CHECKING:
     from src.app import App
@@ -37,8 +37,19 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _settings() -> Settings:
-    """The settings; the Redis that `imagebot run` started here serves where they name none."""
-    return found(load_settings())
+    """The settings; the Redis that `imagebot run` started here serves where they name none.
+
+    Raises:
+        NoRedis: nor has that one been started: it may be yet, so whoever starts us again shall go on.
+    """
+    from src.store.clients import redis_url
+
+    settings = found(load_settings())
+    try:
+        redis_url(settings)
+    except SettingsError as error:
+        raise NoRedis(str(error)) from None
+    return settings
 
 
 def api(

@@ -22,6 +22,7 @@ import yaml
 from src.jobs import State, keys
 from src.telemetry.job_spans import trace_id
 from tests.chaos.audit import Asked, audit
+from tests.chaos.sends import Sends
 from tests.compose.containers import ROOT, WORLD, Engine, Machine, missing, service_of
 from tests.jaeger.stack import Stack, Trace
 from tests.system import System
@@ -254,7 +255,7 @@ async def one_picture(system: System) -> Asked:
     return asked
 
 
-async def judged(system: System, asked: list[Asked]) -> None:
+async def judged(system: System, asked: list[Asked], sends: Sends | None = None) -> None:
     """Once all is at rest: nothing is lost or doubled."""
 
     async def at_rest() -> bool:
@@ -262,7 +263,7 @@ async def judged(system: System, asked: list[Asked]) -> None:
         return not owed and all([await system.all_ended(wish.person) for wish in asked])
 
     await system.until(at_rest, WITHIN)
-    verdict = await audit(system, asked)
+    verdict = await audit(system, asked, sends or Sends(system))
     print(*verdict.lines(), sep="\n", flush=True)
     assert verdict.complaints == []
     assert verdict.outcomes["delivered"] == len(asked)
