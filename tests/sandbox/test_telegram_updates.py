@@ -130,6 +130,18 @@ async def test_a_webhook_gets_what_is_pending_and_again_what_failed(
     assert info.last_error_message == "Wrong response from the webhook: 302 Found"
 
 
+async def test_it_closes_while_an_update_waits_to_be_sent_again(
+    bot: Bot, telegram: TelegramSandbox, anna: Person, receiver: Receiver
+) -> None:
+    receiver.statuses = [500]
+    await bot.set_webhook(receiver.url)
+    await receiver.received(1)
+    async with asyncio.timeout(5):
+        while (await bot.get_webhook_info()).last_error_message is None:
+            await asyncio.sleep(0.001)
+        await telegram.bot.updates.close()
+
+
 async def test_a_webhook_and_polling_exclude_each_other(
     bot: Bot, telegram: TelegramSandbox, receiver: Receiver
 ) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import itertools
 import random
+import ssl
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -199,9 +200,12 @@ class Updates:
     async def _deliver(self, webhook: Webhook) -> None:
         """Sends what is pending, side by side for different chats, in order within one."""
         sending: dict[int, asyncio.Task[None]] = {}
-        async with aiohttp.ClientSession(timeout=_WEBHOOK_TIMEOUT) as session:
+        # Made now, it trusts whom SSL_CERT_FILE names now.
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+        async with aiohttp.ClientSession(connector=connector, timeout=_WEBHOOK_TIMEOUT) as session:
             try:
-                while True:
+                # Before Python 3.12 `wait_for` may swallow the cancellation that comes with a wake-up.
+                while not self._closing:
                     self._wake.clear()
                     now = asyncio.get_running_loop().time()
                     wait: float | None = None
