@@ -112,8 +112,8 @@ async def close(work: Work, request_id: str) -> None:
             if await _is_put_out(work, request):
                 raise Undeliverable("blocked")
             with priority("result", patience=timeouts.CLOSE_PATIENCE, comes_again=True):
-                await work.messages.placeholders.take_back_strays(request)
                 await _last_words(work, request, jobs)
+                await work.messages.placeholders.take_back_strays(request)
         except (Undeliverable, TelegramBadRequest, TelegramMigrateToChat) as error:
             log.info("status message is gone", request_id=request_id, error=type(error).__name__)
             await ledger.settled(request_id, "changing", "previewing")

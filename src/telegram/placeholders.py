@@ -155,7 +155,8 @@ class Placeholders:
                 there = replace(request, chat=sent.chat.id)
                 await self._take_back(there, [sent.message_id], "answer", whole=True)
                 raise NotYet
-            await self._ledger.sent(request.id)
+            if sent.chat.id == request.chat:
+                await self._ledger.sent(request.id)
             return sent.message_id
 
         try:
@@ -255,6 +256,8 @@ class Placeholders:
         if sent.chat.id != request.chat:
             moving = transitions.migrated(request.chat, sent.chat.id, request.id)
             await self._note(replace(request, chat=sent.chat.id), [sent.message_id], moving)
+            # Nothing else of it is in the new group.
+            await self._ledger.sent(request.id, 1)
         return sent
 
     async def _send_album(
@@ -301,11 +304,14 @@ class Placeholders:
             await self._ledger.run(transitions.strays_gone(request.id, messages))
 
     async def take_back_strays(self, request: Request) -> None:
-        """Delete what could not be deleted before. Raises what `Messages` does."""
+        """Delete what could not be deleted before. Raises what `Messages` does, but `Undeliverable`: then they stay."""
         if request.strays:
             try:
                 with reaching():
                     await self._bot.delete_messages(request.chat, list(request.strays))
+            except Undeliverable as error:
+                log.info("strays stay", request_id=request.id, error=error.kind)
+                return
             except TelegramBadRequest as error:
                 log.info("strays stay", request_id=request.id, error=type(error).__name__)
                 await self._ledger.sent(request.id, 1)

@@ -472,3 +472,20 @@ async def test_a_chat_that_put_the_bot_out_is_called_no_more_until_it_lets_it_in
     jobs = await asked()
     assert (await admission.cancel(world.app, jobs[0].id, anna.id)).done
     assert (await _show(work, jobs[0])).shown
+
+
+@pytest.mark.parametrize("refused", ["400", "500"])
+async def test_the_last_words_are_said_though_nothing_can_be_deleted(
+    world: World, worker: Callable[[Any], Work], refused: str
+) -> None:
+    anna, work = world.sandbox.person(), worker(OpenGates())
+    jobs, _ = await world.asked(anna, 2)
+    status = _shown(anna)[-1]
+    promised = status.text
+    await world.app.ledger.run(transitions.strays(jobs[0].request, [status.message_id + 9], 60))
+    told: dict[str, Any] = {"description": "Bad Request: not enough rights"} if refused == "400" else {}
+    world.sandbox.faults.add(refused, "deleteMessages", times=None, **told)
+    for job in jobs:
+        await world.app.ledger.run(transitions.fail(job.id, None, kind="upstream", cap=9))
+        await _show(work, job)
+    assert status.text != promised

@@ -240,3 +240,24 @@ async def test_a_lost_placeholder_counts_no_more_once_and_nothing_is_kept_of_a_r
     await ledger.sent(job.request)
     assert not await ledger.run(transitions.moved(job.request, 0, 9))
     assert not await world.app.redis.exists(key)
+
+
+@pytest.mark.parametrize("instead", [False, True])
+async def test_of_a_group_that_moves_meanwhile_only_what_is_in_the_new_one_counts(
+    world: World, instead: bool
+) -> None:
+    anna = world.sandbox.person()
+    group = world.sandbox.group("Zoo", [anna])
+    asked = await anna.send_text("/imagine a fox", chat=group)
+    await anna.reply_after(asked, chat=group)
+    [job] = await world.active(anna.id)
+    request = await world.request_of(job)
+    async with world.away():
+        moved = world.sandbox.migrate(group)
+        if instead:
+            await world.messages.placeholders.replace(job, request)
+        else:
+            await world.app.redis.hdel(keys.REQUEST(request.id), "messages", "sendings")
+            await world.messages.placeholders.place(replace(request, messages=(), sendings=0), [job], [SOON])
+        now = await world.request_of(job)
+        assert (now.chat, len(now.messages), now.sendings) == (moved.id, 1, 1)
