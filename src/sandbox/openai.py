@@ -86,6 +86,7 @@ class _Order:
     form: Format
     as_url: bool
     source: bytes | None
+    mask: bytes | None
     event: str | None
     partials: int
 
@@ -127,7 +128,7 @@ class OpenAISandbox(StandIn):
         except ValueError:
             return self._bad(_BadRequest("We could not parse the JSON body of your request."))
         try:
-            order = self._order(fields, None)
+            order = self._order(fields)
         except _BadRequest as error:
             return self._bad(error)
         return await self._fulfil(request, order)
@@ -150,14 +151,14 @@ class OpenAISandbox(StandIn):
                     )
             if mask is not None:
                 _check_mask(mask, images[0])
-            order = self._order(fields, images[0])
+            order = self._order(fields, images[0], mask)
             self.audit.sources[order.prompt] += len(images)
             self.audit.masks[order.prompt] += mask is not None
         except _BadRequest as error:
             return self._bad(error)
         return await self._fulfil(request, order)
 
-    def _order(self, fields: Any, source: bytes | None) -> _Order:
+    def _order(self, fields: Any, source: bytes | None = None, mask: bytes | None = None) -> _Order:
         if not isinstance(fields, dict):
             raise _BadRequest("Invalid type for request body: expected an object.", code="invalid_type")
         model = fields.get("model")
@@ -203,7 +204,9 @@ class OpenAISandbox(StandIn):
         event = "image_generation" if source is None else "image_edit"
         streams = _truth(fields.get("stream"))
         size = _size(fields.get("size"))
-        return _Order(prompt, count, size, form, self._as_url, source, event if streams else None, partials)
+        return _Order(
+            prompt, count, size, form, self._as_url, source, mask, event if streams else None, partials
+        )
 
     async def _fulfil(self, request: web.Request, order: _Order) -> web.StreamResponse:
         number = next(self._count)
@@ -313,6 +316,7 @@ class OpenAISandbox(StandIn):
                 seed=self._seed * 100_003 + number * 11 + index,
                 form=order.form,
                 source=order.source,
+                mask=order.mask,
             )
             if kind in ("foreign_host", "plain_http", "metadata_host"):
                 data.append({"url": bad_address(kind)})

@@ -1,7 +1,7 @@
 """The pictures of the providers' stand-ins: hills under a sky, in colours that the prompt's words and the seed give.
 
 Nobody takes one for a model's work: the prompt is written on it, and `sandbox` in a corner. Pillow's own
-font has Latin letters only, so Russian is spelled in those.
+font has Latin letters only: Russian is spelled in those where the machine has no other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import re
 import textwrap
 import zlib
+from contextlib import suppress
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -58,11 +59,13 @@ class PictureMaker:
         seed: int = 0,
         form: Format = "png",
         source: bytes | None = None,
+        mask: bytes | None = None,
     ) -> bytes:
-        """The picture as encoded bytes, the same for the same arguments; `source`: a picture to be changed."""
+        """The picture as encoded bytes, the same for the same arguments; `source`: a picture to be changed, where a
+        `mask` is transparent."""
         if self._cached:
             return _ready(size, zlib.crc32(prompt.encode("utf-8", "replace")) % _VARIANTS, form)
-        return await asyncio.to_thread(render, prompt, size, seed=seed, form=form, source=source)
+        return await asyncio.to_thread(render, prompt, size, seed=seed, form=form, source=source, mask=mask)
 
 
 @functools.cache
@@ -82,12 +85,15 @@ def render(
     seed: int = 0,
     form: Format = "png",
     source: bytes | None = None,
+    mask: bytes | None = None,
     extra: PngInfo | None = None,
 ) -> bytes:
     chance = random.Random(f"{seed}:{prompt}")
     colours = _colours(prompt, chance)
     if source and (image := _opened(source, size)):
-        image = Image.blend(image, Image.new("RGB", size, colours[0]), 0.35)
+        tinted = Image.blend(image, Image.new("RGB", size, colours[0]), 0.35)
+        kept = Image.open(io.BytesIO(mask)).getchannel("A").resize(size) if mask else None
+        image = Image.composite(image, tinted, kept) if kept else tinted
         _write(image, f"edit: {prompt}", 0.1)
     else:
         image = _landscape(size, colours, chance)
@@ -163,12 +169,24 @@ def _landscape(size: tuple[int, int], colours: list[Rgb], chance: random.Random)
     return image.reduce(2)
 
 
+@functools.cache
+def _font(size: float) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]:
+    """The letters to write with, and whether there are Russian ones among them."""
+    # By the names under which Linux, macOS and Windows have them.
+    for name in ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf"):
+        with suppress(OSError):
+            return ImageFont.truetype(name, size), True
+    return ImageFont.load_default(size), False
+
+
 def _write(image: Image.Image, prompt: str, height: float) -> None:
-    words = " ".join(re.findall(r"[!-~\u00c0-\u017f]+", prompt.lower().translate(_LATIN)))
+    russian = _font(12)[1]
+    said = prompt.lower() if russian else prompt.lower().translate(_LATIN)
+    words = " ".join(re.findall(r"[!-~\u00c0-\u017f\u0400-\u045f]+", said))
     words = textwrap.fill(words, 24, max_lines=4, placeholder=" ...")
     pen, side = ImageDraw.Draw(image), min(image.size)
     for text, size, at in ((words, 1 / 16, height), ("sandbox", 1 / 36, 0.97)):
-        font, place = ImageFont.load_default(max(6, side * size)), (image.width / 2, image.height * at)
+        font, place = _font(max(6, side * size))[0], (image.width / 2, image.height * at)
         pen.text(
             place, text, "white", font, "mm", align="center", stroke_width=side / 400, stroke_fill="#223"
         )

@@ -262,14 +262,14 @@ def rules(
             _choice(say, say(text, number=n), n == chosen, OfRules(what=what, value=str(n))) for n in HOURLY
         ]
 
+    each_their_own, *languages = [
+        _choice(say, name, code == (lang or "auto"), OfRules(what="lang", value=code))
+        for code, name in spoken.items()
+    ]
     return markup(
         [
-            *_in_rows(
-                [
-                    _choice(say, name, code == (lang or "auto"), OfRules(what="lang", value=code))
-                    for code, name in spoken.items()
-                ]
-            ),
+            [each_their_own],
+            *_in_rows(languages),
             [turned("rules-admins", "admins", admins)],
             [turned("rules-edits", "edits", edits), turned("rules-covered", "covered", covered)],
             numbers("rules-each", "each", each),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 
-from src.sandbox.pictures import PictureMaker, render
+from src.sandbox.pictures import PictureMaker, _font, render
 
 
 def opened(data: bytes) -> Image.Image:
@@ -56,6 +56,31 @@ def test_the_prompt_is_written_on_it() -> None:
 
     assert ink("night") > 200 < ink("ночь")
     assert ink("night night night") > 2 * ink("night") > ink("🌙")
+
+
+def test_russian_is_written_in_its_own_letters_where_the_machine_has_them() -> None:
+    if not _font(12)[1]:
+        pytest.skip("needs a font with Russian letters")
+
+    def width(prompt: str) -> int:
+        words = opened(render(prompt, (512, 512))).crop((0, 380, 512, 440)).convert("L")
+        left, _, right, _ = words.point(lambda light: 255 * (light > 250)).getbbox() or (0, 0, 0, 0)
+        return right - left
+
+    assert 0 < width("щщщ") < width("shchshchshch")
+
+
+def test_only_where_its_mask_is_open_is_a_picture_changed() -> None:
+    source, out = render("whale, day", (512, 512), seed=3), io.BytesIO()
+    mask = Image.new("RGBA", (512, 512), "black")
+    mask.paste((0, 0, 0, 0), (0, 256, 512, 512))
+    mask.save(out, "PNG")
+    edit = opened(render("red", (512, 512), source=source, mask=out.getvalue()))
+    below = (0, 260, 512, 512)
+    assert difference(opened(source).crop(below), edit.crop(below)) > 5
+    # The words are written above.
+    between = (0, 120, 512, 250)
+    assert difference(opened(source).crop(between), edit.crop(between)) == 0
 
 
 def test_night_is_darker_than_day() -> None:

@@ -136,8 +136,8 @@ const actions = {
 };
 
 const writer = new Writer({
-  labels: () => labels,
-  prompts: () => (room ? ["/imagine ", `@${bot.username} `, ""].map((to, at) => to + labels.prompts[at]).concat("/rules") : labels.prompts),
+  labels: () => (room ? { ...labels, write: labels.writeGroup } : labels),
+  prompts: () => (room ? ["/imagine ", `@${bot.username} `].map((to, at) => to + labels.prompts[at]).concat("/rules") : labels.prompts),
   commands: () => person?.commands || [],
   menu() {
     const { type, text, web_app: app } = (!room && person?.menu_button) || {};

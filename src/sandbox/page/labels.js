@@ -2,7 +2,7 @@
 
 const EN = {
   people: "People", newPerson: "New person", attach: "Attach a photo", send: "Send", menu: "Commands", choices: "What you can send",
-  write: "Describe a picture…", caption: "What to change, or a caption…", start: "Start",
+  write: "Describe a picture…", writeGroup: "/imagine a picture…", caption: "What to change, or a caption…", start: "Start",
   welcome: "Say what to draw", welcomeText: "Describe a picture in your own words and it appears here in the chat.",
   note: "Demo sandbox: a stand-in of Telegram on this machine. The pictures are painted here, not by a model.",
   online: "bot", connecting: "connecting…", offline: "no connection, trying again…",
@@ -13,6 +13,7 @@ const EN = {
   photoReady: "Photo to send", notPhoto: "Only pictures can be sent as a photo", failed: "Not sent: ",
   noAnswer: "The bot has not answered the tap", ok: "OK", copied: "Copied", toChat: "Back to the chat",
   chats: "Chats", alone: "The chat with the bot", asMember: "A group, as a member", asAdmin: "A group of your own, as its admin", close: "Close",
+  appStarts: "The server of this page starts when it is first asked for: some seconds…",
   friends: "Friends", ownFriends: "My friends", member: "group, you are a member", administrator: "group, you are an admin", welcomeGroup: "A group with the bot in it",
   groupText: "The bot answers /imagine, its name and replies to what it wrote. The rest it does not even see. Its rules are for admins: /rules",
   unseen: "The bot does not see this message: it is for the others in the group.",
@@ -26,7 +27,7 @@ const EN = {
 
 const RU = {
   people: "Люди", newPerson: "Новый человек", attach: "Прикрепить фото", send: "Отправить", menu: "Команды", choices: "Что можно отправить",
-  write: "Опишите картинку…", caption: "Что изменить, или подпись…", start: "Начать",
+  write: "Опишите картинку…", writeGroup: "/imagine и что нарисовать…", caption: "Что изменить, или подпись…", start: "Начать",
   welcome: "Скажите, что нарисовать", welcomeText: "Опишите картинку своими словами, и она появится здесь, в чате.",
   note: "Демонстрация: Telegram здесь заменяет программа на этой машине, а картинки рисует она сама, а не модель.",
   online: "бот", connecting: "соединение…", offline: "нет связи, пробую снова…",
@@ -37,6 +38,7 @@ const RU = {
   photoReady: "Фото к отправке", notPhoto: "Как фото можно отправить только картинку", failed: "Не отправлено: ",
   noAnswer: "Бот не ответил на нажатие", ok: "Хорошо", copied: "Скопировано", toChat: "Назад в чат",
   chats: "Чаты", alone: "Чат с ботом", asMember: "Группа, вы участник", asAdmin: "Своя группа, вы админ", close: "Закрыть",
+  appStarts: "Сервер этой страницы запускается при первом открытии: несколько секунд…",
   friends: "Друзья", ownFriends: "Мои друзья", member: "группа, вы участник", administrator: "группа, вы админ", welcomeGroup: "Группа, в которой есть бот",
   groupText: "Бот отвечает на /imagine, на своё имя и на ответы на его сообщения. Остального он даже не видит. Правила задают админы: /rules",
   unseen: "Бот не видит этого сообщения: оно для других в группе.",

@@ -65,14 +65,16 @@ export function showApp(address, title, labels, told) {
   const heading = dialog.querySelector("h2");
   frame.title = title;
   heading.textContent = labels.connecting;
+  const note = make("p", "trace-note", labels.appStarts);
   dialog.querySelector("button").setAttribute("aria-label", labels.close);
-  dialog.append(frame);
+  dialog.append(note, frame);
   window.telegram = { postEvent: (kind, data) => told(kind, JSON.parse(data || "null") || {}) };
   frame.addEventListener("load", () => {
+    note.remove();
     frame.className = "";
     heading.textContent = title;
   });
   frame.src = address;
-  dialog.addEventListener("close", () => frame.remove(), { once: true });
+  dialog.addEventListener("close", () => [note, frame].forEach((one) => one.remove()), { once: true });
   dialog.showModal();
 }
