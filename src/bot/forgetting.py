@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -142,22 +143,23 @@ async def forget(app: App, bot: Bot, job_id: str, user: str) -> bool:
 
 
 async def _remove_copies(app: App, bot: Bot, jobs: Sequence[Job]) -> int:
-    """Delete what inline mode has put into its storage chat for these pictures; how many are known to stay, there
-    or in one of before."""
-    here, since = app.settings.inline_storage_chat, await app.ledger.now() - _DELETABLE_MS
+    """Delete what inline mode has put into its storage chat for these pictures, or into one of before; how many are
+    known to stay."""
+    since = await app.ledger.now() - _DELETABLE_MS
     copies = [(*job.shown["copy"], job.created) for job in jobs if job.shown and "copy" in job.shown]
-    # In another chat the same number is somebody's message.
-    young = [number for chat, number, created in copies if chat == here and created > since]
+    young: dict[int, list[int]] = defaultdict(list)
+    for chat, number, created in copies:
+        if created > since:
+            young[chat].append(number)
     left = len(copies)
-    if here is None:
-        return left
-    for start in range(0, len(young), _AT_ONCE):
-        some = young[start : start + _AT_ONCE]
-        try:
-            await bot.delete_messages(here, some)
-            left -= len(some)
-        except TelegramAPIError as error:
-            log.warning("copies stay in the storage chat", count=len(some), error=type(error).__name__)
+    for chat, numbers in young.items():
+        for start in range(0, len(numbers), _AT_ONCE):
+            some = numbers[start : start + _AT_ONCE]
+            try:
+                await bot.delete_messages(chat, some)
+                left -= len(some)
+            except TelegramAPIError as error:
+                log.warning("copies stay in the storage chat", count=len(some), error=type(error).__name__)
     return left
 
 

@@ -17,7 +17,7 @@ from collections import Counter
 from PIL import Image
 
 from src.load import Mix
-from src.load.seen import Asked, Kind, Seen, Watched
+from src.load.seen import Asked, Kind, Seen, Watched, data_of
 from src.sandbox.telegram import Chat, Message, Person, TelegramSandbox
 
 _SUBJECTS = ("a red fox in snow", "a boat at sunset", "a cat in the city at night", "mountains at dawn")
@@ -201,7 +201,7 @@ class People:
 
     async def _ask_of_picture(self, person: Person, kind: Kind) -> list[Watched]:
         """Ask for something made of the last picture; nothing where there is none."""
-        found = (m for m in reversed(person.messages) if _data(m, "j:more:") or _data(m, "j:less:"))
+        found = (m for m in reversed(person.messages) if data_of(m, "j:more:") or data_of(m, "j:less:"))
         picture = next(found, None)
         if picture is None or (parent := self._seen.wish_of(picture)) is None:
             return []
@@ -210,15 +210,15 @@ class People:
             message = await person.send_text(prompt, reply_to=picture)
             return [self._expect(person, kind, prompt, [message])]
         wanted = f"j:{kind}:"
-        if _data(picture, wanted) is None:
+        if data_of(picture, wanted) is None:
             # What is wanted less often stands behind More, and the rest behind Less.
-            await person.tap_data(picture, str(_data(picture, "j:more:") or _data(picture, "j:less:")))
+            await person.tap_data(picture, str(data_of(picture, "j:more:") or data_of(picture, "j:less:")))
             try:
-                await person.wait_for(lambda m: m is picture and _data(m, wanted), _ANSWER)
+                await person.wait_for(lambda m: m is picture and data_of(m, wanted), _ANSWER)
             except TimeoutError:
                 self.vain[kind] += 1
                 return []
-        tap = await person.tap_data(picture, str(_data(picture, wanted)))
+        tap = await person.tap_data(picture, str(data_of(picture, wanted)))
         watched = self._expect(person, kind, parent.prompt, [picture], update=tap.update_id)
         answer = await tap.answered(_ANSWER)
         if answer.get("show_alert"):
@@ -246,7 +246,7 @@ class People:
     async def _take_back(self, person: Person, watched: Watched) -> None:
         if watched.can_be_taken_back and (placeholder := watched.placeholder) is not None:
             watched.asked.took_back = True
-            await person.tap_data(placeholder, str(_data(placeholder, "r:cancel:")))
+            await person.tap_data(placeholder, str(data_of(placeholder, "r:cancel:")))
 
     def _words(self, some: tuple[str, ...]) -> str:
         return f"{self._chance.choice(some)}, no. {next(self._serial)}"
@@ -272,7 +272,7 @@ class People:
         try:
             match what:
                 case "buy":
-                    await self._buy(person)
+                    self.bought += await buy(person, _ANSWER)
                 case "history":
                     await self._turn_pages(person)
                 case "models":
@@ -284,7 +284,7 @@ class People:
 
     def _is_to_pay(self, watched: Watched) -> bool:
         return watched.asked.ended == "refused" and (
-            watched.shown is not None and _data(watched.shown, "p:show") is not None
+            watched.shown is not None and data_of(watched.shown, "p:show") is not None
         )
 
     async def _say(self, person: Person, command: str) -> Message:
@@ -295,20 +295,6 @@ class People:
             lambda m: m.from_bot and m.message_id > said.message_id and m.reply_to in (None, said.message_id),
             _ANSWER,
         )
-
-    async def _buy(self, person: Person) -> None:
-        """Buy the smallest pack."""
-        said = await person.send_text("/buy")
-        # Thanks for the pack before may come first.
-        shop = await person.wait_for(
-            lambda m: m.message_id > said.message_id and _data(m, "p:pack:") is not None, _ANSWER
-        )
-        await person.tap_data(shop, str(_data(shop, "p:pack:")))
-        invoice = await person.wait_for(
-            lambda m: "invoice" in m.content and m.message_id > shop.message_id, _ANSWER
-        )
-        checkout = await person.pay(invoice)
-        self.bought += checkout.outcome == "paid"
 
     async def _turn_pages(self, person: Person) -> None:
         """Look at one's pictures, and at a few of the older ones."""
@@ -333,18 +319,30 @@ class People:
             return
 
 
+async def buy(person: Person, patience: float) -> bool:
+    """Buy the smallest pack; whether it was paid for.
+
+    Raises:
+        TimeoutError: no answer came within these seconds.
+    """
+    said = await person.send_text("/buy")
+    # Thanks for the pack before may come first.
+    shop = await person.wait_for(
+        lambda m: m.message_id > said.message_id and data_of(m, "p:pack:") is not None, patience
+    )
+    await person.tap_data(shop, str(data_of(shop, "p:pack:")))
+    invoice = await person.wait_for(
+        lambda m: "invoice" in m.content and m.message_id > shop.message_id, patience
+    )
+    return (await person.pay(invoice)).outcome == "paid"
+
+
 async def _over(watched: Watched) -> None:
     try:
         async with asyncio.timeout(_PATIENCE):
             await watched.over.wait()
     except TimeoutError:
         return
-
-
-def _data(message: Message, begins: str) -> str | None:
-    """What the first button sends whose data begins so."""
-    sent = (str(button.get("callback_data", "")) for button in message.buttons)
-    return next((data for data in sent if data.startswith(begins)), None)
 
 
 def _photo() -> bytes:

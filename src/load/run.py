@@ -250,7 +250,9 @@ async def _system(
         world = [sys.executable, "-m", "src.load.world", "--port", str(port), "--users", str(plan.users)]
         world += ["--heavy", str(plan.heavy), "--seed", str(plan.seed), "--think", str(plan.think)]
         world += ["--scale", str(plan.scale), "--mix", plan.mix]
-        await supervisor.start(Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now")))
+        await supervisor.start(
+            Part("world", world, env, ready=lambda: wait_for_page(f"{url}/load/now"), serves=True)
+        )
         await supervisor.start_bot(env, processes=plan.processes, threads=plan.threads)
         _share_cores(supervisor)
         yield url, supervisor, redis_url

@@ -162,9 +162,9 @@ class Seen:
             self._see_picture(asked, message, after)
         elif not asked.ended and not is_cancellable(message):
             # Words without the button to take it back are the last ones.
-            new = event.kind == "message"
-            asked.ended = "cancelled" if asked.took_back else "refused" if new else "failed"
-            if new:
+            refused = event.kind == "message" or _offers_inline(message)
+            asked.ended = "cancelled" if asked.took_back else "refused" if refused else "failed"
+            if refused:
                 self._note_refusal(asked.chat)
         if asked.ended:
             watched.over.set()
@@ -205,7 +205,18 @@ class Seen:
 
 def is_cancellable(message: Message) -> bool:
     """Whether it offers to take back what it stands for."""
-    return any(str(b.get("callback_data", "")).startswith("r:cancel") for b in message.buttons)
+    return data_of(message, "r:cancel") is not None
+
+
+def _offers_inline(message: Message) -> bool:
+    """Whether it offers to draw what a person sent through the bot: it was not taken yet."""
+    return data_of(message, "i:") is not None
+
+
+def data_of(message: Message, begins: str) -> str | None:
+    """What the first button sends whose data begins so."""
+    sent = (str(button.get("callback_data", "")) for button in message.buttons)
+    return next((data for data in sent if data.startswith(begins)), None)
 
 
 def _only_buttons(message: Message) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,9 @@ async def system(
             sandbox = [sys.executable, "-m", "src.sandbox", "--port", str(port)]
             sandbox += ["--data", str(data / "sandbox"), "--token", DEMO_TOKEN]
             sandbox += ["--api", "http://{}:{}".format(*listener.getsockname())]
-            await supervisor.start(Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url)))
+            await supervisor.start(
+                Part("sandbox", sandbox, env, ready=lambda: wait_for_page(url), serves=True)
+            )
             await supervisor.start_bot(env)
             api = asyncio.create_task(start_api_when_asked(supervisor, listener, env))
             try:
@@ -201,7 +204,8 @@ async def start_redis(supervisor: Supervisor, data: Path) -> str:
     where = supervisor.until_stopped.enter_context(place(data.resolve()))
     # The lock is Redis's own, too: it may live longer than we do.
     command = redis_command(data.resolve(), where.socket)
-    await supervisor.start(Part("redis", command, ready=lambda: _redis_up(where.address), files=[where.lock]))
+    up = partial(_redis_up, where.address)
+    await supervisor.start(Part("redis", command, ready=up, files=[where.lock], serves=True))
     return where.address
 
 

@@ -49,6 +49,7 @@ class Part:
         grace: seconds between SIGTERM and SIGKILL.
         files: open files of this process that it inherits.
         restart: start again when it dies; otherwise its death ends everything.
+        serves: the others need it until they have ended.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Part:
     grace: float = 10.0
     restart: bool = True
     files: Sequence[int] = ()
+    serves: bool = False
 
 
 class PartDied(UserError):
@@ -116,7 +118,7 @@ class Supervisor:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
         if self._running[name].returncode is None:
-            await self._end(self._running[name], part.grace)
+            await self._end(part)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the parts that run, by name."""
@@ -140,16 +142,16 @@ class Supervisor:
             await asyncio.gather(task, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Stop all parts, the last started first."""
+        """Stop all parts: side by side, then those that serve the others, the last started first."""
         self._stopping = True
-        for name in reversed(self._parts):
-            watcher = self._watchers.pop(name, None)
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
-            process = self._running.get(name)
-            if process is not None and process.returncode is None:
-                await self._end(process, self._parts[name].grace)
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        running = [part for part in reversed(self._parts.values()) if part.name in self.pids()]
+        await asyncio.gather(*(self._end(part) for part in running if not part.serves))
+        for part in running:
+            if part.serves:
+                await self._end(part)
         if self._failed.done():
             self._failed.exception()
         self.until_stopped.close()
@@ -225,10 +227,11 @@ class Supervisor:
             await asyncio.sleep(min(0.1 * 2 ** len(deaths), 3.0))
             await self._spawn(part)
 
-    async def _end(self, process: asyncio.subprocess.Process, grace: float) -> None:
+    async def _end(self, part: Part) -> None:
+        process = self._running[part.name]
         _signal(process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), grace)
+            await asyncio.wait_for(process.wait(), part.grace)
         except TimeoutError:
             _signal(process, signal.SIGKILL, group=True)
             await process.wait()

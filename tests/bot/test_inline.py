@@ -137,6 +137,21 @@ async def test_of_copies_only_what_is_known_is_said(
     assert [m.deleted for m in kept if m.has_photo] == [False, False], "the number is of another chat"
 
 
+async def test_a_copy_in_a_storage_of_before_is_deleted_there(world: World) -> None:
+    anna = world.sandbox.person("Anna")
+    before = world.sandbox.group("Of before", [], type="channel")
+    await drawn(world, anna)
+    [job] = await world.app.ledger.pictures(str(anna.id))
+    copy = await world.bot.send_photo(before.id, str((job.shown or {})["file_id"]))
+    shown = {**(job.shown or {}), "copy": [before.id, copy.message_id]}
+    await world.app.redis.hset(keys.JOB(job.id), "shown", json.dumps(shown))
+    await (
+        await anna.tap(await anna.reply_after(await anna.send_text("/delete_me")), "Yes, delete all")
+    ).answered()
+    await world.settled()
+    assert before.messages[copy.message_id].deleted
+
+
 async def test_own_pictures_are_there_at_once_matching_first(world: World) -> None:
     anna, boris = world.sandbox.person("Anna"), world.sandbox.person("Boris")
     for words in ("a red fox", "a bear", "the fox of fire"):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from src.jobs import State, keys
 from src.jobs.credit import Payment
-from src.sandbox.telegram import Message, Person
+from src.load import people
+from src.sandbox.telegram import Person
 from tests.system import System
 
 OWNER = 77
@@ -21,30 +22,14 @@ _ANSWER = 8.0
 
 
 async def buy(person: Person) -> bool:
-    """Buy the pack, as often as it takes until it is paid for; whether it was."""
+    """Buy a pack, as often as it takes until it is paid for; whether it was."""
     for _ in range(_TRIES):
         try:
-            if await _buy_once(person):
+            if await people.buy(person, _ANSWER):
                 return True
         except TimeoutError:
             continue  # somebody was killed; the next one answers
     return False
-
-
-async def _buy_once(person: Person) -> bool:
-    asked = await person.send_text("/buy")
-    shop = await person.wait_for(lambda m: m.message_id > asked.message_id and _sells(m), _ANSWER)
-    await person.tap_data(shop, _sells(shop))
-    invoice = await person.wait_for(
-        lambda m: m.message_id > shop.message_id and "invoice" in m.content, _ANSWER
-    )
-    return (await person.pay(invoice)).outcome == "paid"
-
-
-def _sells(message: Message) -> str:
-    """What the button of the pack sends; empty where there is none."""
-    sent = (str(button.get("callback_data", "")) for button in message.buttons)
-    return next((data for data in sent if data.startswith("p:pack:")), "")
 
 
 def charges_of(system: System, person: Person) -> list[str]:

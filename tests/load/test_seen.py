@@ -90,6 +90,13 @@ async def test_last_words_tell_how_a_wish_ended(chat: Chat) -> None:
     assert [wish.asked.last for wish in wishes] == ["Too many", "It failed", "Cancelled", "Not now"]
 
 
+async def test_what_was_sent_through_the_bot_and_not_taken_is_a_refusal(chat: Chat) -> None:
+    message, wish = await chat.ask()
+    make = {"inline_keyboard": [[{"text": "Draw", "callback_data": "i:1:2"}]]}
+    chat.change(chat.say(message, "soon", CANCEL), {"text": "No pictures left"}, markup=make)
+    assert wish.asked.ended == "refused"
+
+
 async def test_silence_is_a_refusal_only_where_the_words_were_just_said(chat: Chat) -> None:
     _, silent = await chat.ask()
     chat.seen.not_admitted(silent.asked.updates)

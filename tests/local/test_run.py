@@ -141,6 +141,34 @@ async def test_a_full_disk_stops_no_part_and_is_told(tmp_path: Path) -> None:
         await supervisor.stop()
 
 
+async def test_parts_end_side_by_side_and_last_what_serves_them(tmp_path: Path) -> None:
+    # Each of the two waits for the other's end; the one that serves them tells whether they are gone.
+    waits = (
+        "import pathlib, signal, sys, time; own, other, told = map(pathlib.Path, sys.argv[1:]); "
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit())\n"
+        "try:\n told.touch()\n signal.pause()\n"
+        "finally:\n own.touch()\n while not other.exists(): time.sleep(0.01)\n own.with_suffix('.ended').touch()"
+    )
+    supervisor = Supervisor(logs=tmp_path / "logs", say=pytest.fail)
+
+    async def there(*names: str) -> None:
+        async with asyncio.timeout(UP_SECONDS):
+            while not all((tmp_path / name).exists() for name in names):
+                await asyncio.sleep(0.01)
+
+    def part(name: str, other: str, *, serves: bool = False) -> Part:
+        paths = [str(tmp_path / one) for one in (name, other, f"{name} is up")]
+        command = [sys.executable, "-c", waits, *paths]
+        return Part(name, command, ready=lambda: there(f"{name} is up"), grace=UP_SECONDS, serves=serves)
+
+    await supervisor.start(part("redis", "one", serves=True))
+    await supervisor.start(part("one", "two"))
+    await supervisor.start(part("two", "one"))
+    await supervisor.stop()
+    ends = [(tmp_path / f"{name}.ended").stat().st_mtime_ns for name in ("one", "two", "redis")]
+    assert max(ends) == ends[2]
+
+
 async def test_a_wrong_setting_ends_all_with_its_own_line(env: dict[str, str], tmp_path: Path) -> None:
     """Started again it would end so for ever."""
     supervisor = Supervisor(logs=tmp_path / "logs", say=pytest.fail)

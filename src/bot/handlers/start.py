@@ -74,8 +74,8 @@ async def unblocked(event: ChatMemberUpdated, app: App) -> None:
     """The bot may write to the person again: what it left behind promises nothing that is over."""
     user = str(event.from_user.id)
     await app.ledger.let_in(event.chat.id)
-    for request in await app.ledger.requests(await app.ledger.history(user, _LATELY)):
-        jobs = await app.ledger.jobs(request.jobs)
+    for standing in await app.ledger.standings(await app.ledger.history(user, _LATELY)):
+        request, jobs = standing.request, standing.jobs
         if (
             request.messages
             and jobs
