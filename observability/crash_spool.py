@@ -22,6 +22,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import struct
 import threading
 import time
@@ -62,7 +63,7 @@ class CrashSpool(SpanProcessor):
       exporter: also given what other processes have left in `folder`.
       folder: shared by the processes of this machine; None for memory only.
       first_to_write: see `observability.setup`.
-      delay: seconds between two batches. batch: spans that make one leave earlier.
+      delay: seconds between two batches. batch: spans that make one leave earlier, and most in a request.
       queue: most spans in memory; beyond, they are left to the disk, or lost without one.
     """
 
@@ -85,6 +86,7 @@ class CrashSpool(SpanProcessor):
         self._file: FileIO | None = None
         self._looked = 0.0
         self._said: dict[str, float] = {}
+        self._tries: Counter[Path] = Counter()
         self._refusals: Counter[Path] = Counter()
         self.dropped = 0
         self._begin()
@@ -233,10 +235,15 @@ class CrashSpool(SpanProcessor):
                     _removed(file)
             return taken
 
-    def _export(self, spans: Sequence[ReadableSpan]) -> bool:
+    def _export(self, spans: Sequence[ReadableSpan], refusals: int = 0) -> bool:
+        """`refusals`: how often they were not taken; they may be too many for one request."""
+        most = max(1, min(self._batch, len(spans)) >> refusals)
         taken = False
         try:
-            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            taken = all(
+                self._exporter.export(spans[at : at + most]) is SpanExportResult.SUCCESS
+                for at in range(0, len(spans), most)
+            )
         except Exception:
             logger.exception("spans cannot be sent")
         self._taken |= taken
@@ -252,7 +259,11 @@ class CrashSpool(SpanProcessor):
         if time.monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        for path in sorted(folder.glob("*.spans"), key=lambda path: (self._refusals[path], path)):
+        if not os.access(folder, os.W_OK):
+            return  # what was sent could not be deleted, and would be sent for ever
+        # Each has its turn: the first is no obstacle to the others.
+        for path in sorted(folder.glob("*.spans"), key=lambda path: (self._tries[path], path)):
+            self._tries[path] += 1
             try:
                 with _taken_over(path) as data:
                     if not data or self._send_left(path, data):
@@ -278,22 +289,23 @@ class CrashSpool(SpanProcessor):
         if records and records[-1][0] != _MOVED:
             known = {span.context.span_id for span in spans}
             begun = b"".join(content for kind, content in records if kind == _BEGUN)
-            for span in read_spans(begun, lost_ns=path.stat().st_mtime_ns):
-                try:
-                    if span.context.span_id not in known and self._first_to_write(
-                        f"{span.context.span_id:016x}"
-                    ):
-                        spans.append(span)
-                except Exception as error:
-                    logger.info("a lost process's spans wait: %s", type(error).__name__)
-                    return True
-        if spans and not self._export(spans):
+            lost = read_spans(begun, lost_ns=path.stat().st_mtime_ns)
+            try:
+                spans = [span for span in spans if not _may_be_anothers(span) or self._is_first(span)]
+                spans += [s for s in lost if s.context.span_id not in known and self._is_first(s)]
+            except Exception as error:
+                logger.info("a lost process's spans wait: %s", type(error).__name__)
+                return True
+        if spans and not self._export(spans, self._refusals[path]):
             return False
         if whole:
             path.unlink()
         else:
             _set_aside(path, "unreadable", "its end is cut off")
         return True
+
+    def _is_first(self, span: ReadableSpan) -> bool:
+        return self._first_to_write(f"{span.context.span_id:016x}")
 
     def shutdown(self) -> None:
         if self._shut:
@@ -339,11 +351,18 @@ def _taken_over(path: Path) -> Iterator[bytes]:
     with ExitStack() as stack:
         data = b""
         with suppress(FileNotFoundError, BlockingIOError):
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(open(path, "rb", opener=_without_waiting))
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a file")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Somebody else may have sent and deleted it since it was opened.
             data = file.read() if os.fstat(file.fileno()).st_nlink else b""
         yield data
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    """What is no file, such as a pipe, may have nobody at its other end."""
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _set_aside(path: Path, what: str, why: str) -> None:
@@ -363,6 +382,12 @@ def _records(data: bytes) -> tuple[list[tuple[bytes, bytes]], bool]:
         records.append((kind, content))
         at += _RECORD.size + length
     return records, len(data) == at
+
+
+def _may_be_anothers(span: ReadableSpan) -> bool:
+    """Whether it may have been promised before its process had it: who does not know that it is here writes it too."""
+    from_elsewhere = span.parent is not None and span.parent.is_remote
+    return from_elsewhere and span.kind in (SpanKind.INTERNAL, SpanKind.CLIENT)
 
 
 def _sampled(span: ReadableSpan) -> SpanContext | None:

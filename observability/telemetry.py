@@ -114,8 +114,8 @@ def setup(
       span_processors, metric_readers: further ones, such as a test's in-memory exporter.
       spool: folder, shared by the processes of a machine, in which spans wait that the Collector does not
         have yet, so that neither a killed process nor an outage loses them; None for memory only.
-      first_to_write: asked with a span's id before one is written that a killed process had not ended, where
-        somebody else may do so too. May raise: then it is asked again later.
+      first_to_write: asked with a span's id before one of a killed process is written that somebody else may write
+        too: one that it had not ended, or that had begun elsewhere. May raise: then it is asked again later.
     """
     global _running
     _use_stable_http_names()
@@ -239,8 +239,8 @@ def _otlp_setting(signal: Signal, name: str) -> str | None:
 
 def _number(variable: str) -> int:
     text = os.environ[variable].strip()
-    if not text.isdecimal():
-        raise ValueError(f"{variable}: expected a whole number, not {text!r}")
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"{variable}: expected a whole number above 0, not {text!r}")
     return int(text)
 
 

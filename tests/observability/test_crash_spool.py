@@ -23,7 +23,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, Tracer
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+    set_span_in_context,
+)
 
 from observability import crash_spool
 from observability.crash_spool import CrashSpool
@@ -44,15 +53,15 @@ def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
 class Collector(SpanExporter):
     """Takes what is exported, as the wire has it, or does not. `request`: the last."""
 
-    def __init__(self, *answers: SpanExportResult, refuses: str = "") -> None:
+    def __init__(self, *answers: SpanExportResult, refuses: str = "", most: int = 9_999) -> None:
         self.spans: list[SpanRecord] = []
         self.request = ExportTraceServiceRequest()
         self._answers = list(answers)
-        self._refuses = refuses
+        self._refuses, self._most = refuses, most
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         answer = self._answers.pop(0) if self._answers else TAKEN
-        if self._refuses in [span.name for span in spans]:
+        if self._refuses in [span.name for span in spans] or len(spans) > self._most:
             answer = AWAY
         if answer is TAKEN:
             self.request = encode_spans(spans)
@@ -71,6 +80,7 @@ def tracing(
     *,
     delay: float = NEVER,
     queue: int = 2048,
+    batch: int = 512,
     scrubber: Scrubber | None = None,
     first_to_write: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[Tracer, CrashSpool]]:
@@ -81,6 +91,7 @@ def tracing(
         scrubber=scrubber,
         delay=delay,
         queue=queue,
+        batch=batch,
     )
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(processor)
@@ -333,7 +344,17 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("harm", [_foreign, _cut, _damaged, _folder])
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("harm", [_foreign, _cut, _damaged, _folder, _pipe, _endless])
 async def test_one_file_that_cannot_be_read_stops_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: Callable[[Path], None]
 ) -> None:
@@ -380,6 +401,119 @@ async def test_what_alone_is_refused_is_set_aside(tmp_path: Path, caplog: pytest
     assert "bad" not in collector.names
     assert [path.name for path in tmp_path.iterdir()] == [f"{bad.name}.refused"]
     assert "takes others" in caplog.text
+
+
+async def test_what_alone_is_refused_keeps_no_other_from_being_sent(tmp_path: Path) -> None:
+    """In a process that has nothing of its own to send, which would tell that the Collector is there."""
+    left_behind(tmp_path, "bad")
+    left_behind(tmp_path, "good")
+    collector = Collector(refuses="bad")
+    with tracing(collector, tmp_path, delay=0.01):
+        await until(lambda: collector.names == ["good"])
+
+
+async def test_a_request_has_no_more_spans_than_it_may(tmp_path: Path) -> None:
+    left_behind(tmp_path, *(f"left {number}" for number in range(10)))
+    collector = Collector(most=4)
+    with tracing(collector, tmp_path, delay=0.01, batch=4) as (tracer, _):
+        await until(lambda: len(collector.spans) == 10)
+        end(tracer, *(f"mine {number}" for number in range(10)))
+    assert len(collector.spans) == 20
+
+
+async def test_what_is_too_much_for_one_request_is_sent_in_several(tmp_path: Path) -> None:
+    bad = left_behind(tmp_path, *(f"large {number}" for number in range(16)))
+    collector = Collector(most=2)
+    with tracing(collector, tmp_path, delay=0.01) as (tracer, _):
+        for number in range(crash_spool._MOST_REFUSALS):
+            if bad.exists():
+                end(tracer, f"good {number}")
+                await until(lambda name=f"good {number}": name in collector.names)
+        await until(lambda: len([name for name in collector.names if name.startswith("large")]) == 16)
+
+
+READER = """
+import sys, time
+from pathlib import Path
+from opentelemetry import trace
+from observability import crash_spool, setup
+
+crash_spool._LOOK_SECONDS = 0.0
+telemetry = setup("reader", spool=Path(sys.argv[1]))
+for number in range(10):
+    trace.get_tracer("test").start_span(f"mine {number}").end()
+    time.sleep(0.05)
+"""
+
+
+async def test_what_cannot_be_deleted_is_not_sent(
+    tmp_path: Path, sandbox: tuple[TraceSandbox, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would be sent again and again."""
+    received, endpoint = sandbox
+    left_behind(tmp_path, "left")
+    tmp_path.chmod(0o500)
+    weak = (
+        ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.geteuid() == 0 else []
+    )
+    env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{endpoint}/v1/traces", "OTEL_BSP_SCHEDULE_DELAY": "10"}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *weak,
+            sys.executable,
+            "-c",
+            READER,
+            str(tmp_path),
+            env=os.environ | env,
+            cwd=Path(__file__).parents[2],
+        )
+        assert await process.wait() == 0
+    finally:
+        tmp_path.chmod(0o700)
+    names = [span.name for span in received.spans()]
+    assert len(names) == 10
+    assert "left" not in names
+
+
+async def test_a_promised_span_that_its_process_wrote_is_told_to_others(tmp_path: Path) -> None:
+    """It ended, and its process was killed before it could say so: whoever else would write it learns of it."""
+    asked: list[str] = []
+    promised, own = _as_killed(tmp_path)
+
+    def first(span_id: str) -> bool:
+        asked.append(span_id)
+        return True
+
+    collector = Collector()
+    with tracing(collector, tmp_path, delay=0.01, first_to_write=first):
+        await until(lambda: len(collector.spans) == 2)
+    assert asked == [f"{promised:016x}"]
+    _as_killed(tmp_path)
+    another = Collector()
+    with tracing(another, tmp_path, delay=0.01, first_to_write=lambda _: False):
+        await until(lambda: not list(tmp_path.iterdir()))
+    assert another.names == ["own"]
+    assert own != promised
+
+
+def _as_killed(folder: Path) -> tuple[int, int]:
+    """Ids of two spans in the file of a process that said nothing more: of one begun elsewhere, and of another."""
+    parent = SpanContext(1, 2, True, TraceFlags(1))
+    context = set_span_in_context(NonRecordingSpan(parent), Context())
+    with tracing(Collector(*[AWAY] * 2), folder) as (tracer, _):
+        spans = [
+            tracer.start_span("promised", context, SpanKind.CLIENT),
+            tracer.start_span("own", context, SpanKind.CONSUMER),
+        ]
+        for span in spans:
+            span.end()
+        (path,) = folder.glob("*.spans")
+        data = path.read_bytes()
+    for left in folder.iterdir():
+        left.unlink()
+    path.write_bytes(data)
+    first, second = (span.get_span_context().span_id for span in spans)
+    return first, second
 
 
 async def test_while_the_collector_is_away_nothing_counts_as_refused(tmp_path: Path) -> None:

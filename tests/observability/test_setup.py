@@ -177,6 +177,7 @@ async def test_a_bad_collector_does_not_hold_up_the_end() -> None:
     [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "expected http/protobuf or grpc"),
         ("OTEL_TRACES_EXPORTER", "nosuch", "no exporter named 'nosuch'"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "whole number above 0, not '0'"),
     ],
 )
 async def test_a_wrong_variable_is_told(name: str, value: str, told: str) -> None:
