@@ -107,6 +107,7 @@ TALLY = Key("tally:<day>", "hash", "always", "90 days",
     "ledger", "that day's jobs: <hour> admitted or outcome, <hour> ms that pictures took, kind <why it failed>, <hour> stars and refunded")
 OWED = Key("owed", "hash", "never", "a field goes when its span is written",
     "ledger", "by job, or by a generation's span: what is needed to write it")
+OWING = Key("owing:<note>", "string", "always", "a minute", "ledger", "that a worker writes the span of this note in `owed`")
 LOST = Key("lost:<span>", "string", "always", "a day", "ledger", "who writes that span of a dead process")
 
 # Paying

@@ -51,7 +51,7 @@ RECORD = (
     "state", "user", "request", "provider", "spec", "wake", "fence", "created", "deadline", "accepted", "ready", "tries",
     "deliveries", "unknown", "polls", "holder", "lost", "generation", "ticket", "result", "kind", "told", "progress", "story",
     "v", "failovers", "refused", "unheard", "uncounted",
-    "strikes_left", "ahead", "drawn",
+    "strikes_left", "ahead", "drawn", "code",
 )  # fmt: skip
 """The fields of a job that a script's answer holds, in this order."""
 
@@ -240,7 +240,6 @@ class Job:
             job_id,
             [raw.get(name, "") for name in RECORD],
             shown=_document(raw.get("shown")),
-            code=raw.get("code", ""),
             limited=raw.get("limited", ""),
             charges=charges(charge) if (charge := _document(raw.get("charge"))) else {},
             shared=raw.get("shared") == "1",
@@ -256,7 +255,7 @@ class Job:
     def _read(cls, job_id: str, record: Sequence[Any], **more: Any) -> Job:
         (state, user, request, provider, spec, wake, fence, created, deadline, accepted, ready, tries, deliveries,
          unknown, polls, holder, lost, generation, ticket, result, kind, told, progress, story,
-         version, failovers, refused, unheard, uncounted, strikes_left, ahead, drawn) = record  # fmt: skip
+         version, failovers, refused, unheard, uncounted, strikes_left, ahead, drawn, code) = record  # fmt: skip
         if version == "1":
             failovers, refused, unheard = _counted_in(story)
         return cls(
@@ -285,6 +284,7 @@ class Job:
             ticket=_document(ticket),
             result=_document(result),
             kind=kind,
+            code=code,
             told=told == "1",
             uncounted=uncounted == "1",
             drawn=drawn == "1",

@@ -20,6 +20,9 @@ T = TypeVar("T")
 Counter = Literal["unknown", "refused", "unheard"]
 """What `retry` may count in a job's record; see `Job`."""
 
+Facts = Mapping[str, Any]
+"""Attributes of the span of a generation that is over, which whoever writes it for a dead process cannot know."""
+
 
 @dataclass(frozen=True, slots=True)
 class Transition(Generic[T]):
@@ -265,11 +268,12 @@ def ready(
     kept: int = 0,
     took: float | None = None,
     costs: Costs | None = None,
+    facts: Facts | None = None,
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """The picture exists, at an address in `result` or in our store, where it has `kept` bytes.
 
     `took`: seconds the provider says it took, which is less than until we asked; None: it does not say. `costs`: what
-    it says the picture cost, which takes the place of what the job was charged with.
+    it says the picture cost, which takes the place of what the job was charged with. `facts`: see `Facts`.
     The answer: whether it was ours to say, and the jobs whose turn has come."""
     return Transition(
         "ready",
@@ -282,36 +286,64 @@ def ready(
             model,
             _ms(took) if took else "",
             json.dumps(dict(costs or {})),
+            json.dumps(facts or {}),
         ],
         lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])),
     )
 
 
 def retry(
-    job: str, fence: int, *, after: float, note: str, free: bool = False, counts: Counter | None = None
+    job: str,
+    fence: int,
+    *,
+    after: float,
+    note: str,
+    free: bool = False,
+    counts: Counter | None = None,
+    facts: Facts | None = None,
 ) -> Transition[bool]:
     """Put a held job back: the same step again in `after` seconds.
 
     Args:
         note: goes to the job's story. free: this try does not count.
         counts: the counter in the job's record that goes up by one.
+        facts: see `Facts`.
     """
-    args = [job, fence, _ms(after), note, int(free), counts or ""]
+    args = [job, fence, _ms(after), note, int(free), counts or "", json.dumps(facts or {})]
     return Transition("retry", args, _yes)
 
 
 def reroute(
-    job: str, fence: int, *, spec: Spec, wake: Wake, cap: int, other_cap: int, charge: Charge | None = None
+    job: str,
+    fence: int,
+    *,
+    spec: Spec,
+    wake: Wake,
+    cap: int,
+    other_cap: int,
+    charge: Charge | None = None,
+    facts: Facts | None = None,
 ) -> Transition[tuple[bool, tuple[Wake, ...]]]:
     """Another provider (`wake.provider`) makes the picture; the job's next turn there is its own.
 
     Args:
         cap, other_cap: generations in flight of the provider it leaves and of the other.
         charge: what it costs there, and the caps.
+        facts: see `Facts`.
 
     The answer: whether it was ours to say and within the caps, and the jobs whose turn has come."""
     payload = json.dumps((charge or Charge()).payload())
-    args = [job, fence, wake.provider, spec.dumps(), wake.dumps(), cap, other_cap, payload]
+    args = [
+        job,
+        fence,
+        wake.provider,
+        spec.dumps(),
+        wake.dumps(),
+        cap,
+        other_cap,
+        payload,
+        json.dumps(facts or {}),
+    ]
     return Transition("reroute", args, lambda raw: (int(raw[0]) == 1, Wake.from_flat(raw[1:])))
 
 

@@ -222,7 +222,7 @@ async def _finish(work: Work, job: Job, shown: dict[str, Any], *, kind: str = ""
     )
     if not finish.outcome:
         return finish
-    job_spans.write_end(job, finish.outcome, kind=kind)
+    job_spans.write_end(job, finish.outcome, seconds=finish.seconds, kind=kind)
     work.owed.written(job.id)
     outcome = {"imagebot.outcome": finish.outcome, "imagebot.provider": job.provider}
     metrics.jobs.add(1, {**outcome, "gen_ai.request.model": job.spec.model})

@@ -72,7 +72,9 @@ def _edits_only(job: Job, error: ProviderError) -> bool:
     return error.kind is ErrorKind.MODEL_GONE and job.spec.source is not None
 
 
-async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:
+async def after_submit(
+    work: Work, job: Job, error: ProviderError, facts: transitions.Facts | None = None
+) -> bool:
     """Carry out what the policy says of a submit that failed or a generation that ended without a picture.
     Whether the job goes on."""
     if error.submitted and error.kind is not ErrorKind.RATE_LIMITED:
@@ -83,22 +85,24 @@ async def after_submit(work: Work, job: Job, error: ProviderError) -> bool:
         on_unknown=work.app.settings.submit_unknown,
         others=work.app.routing.others(job.provider, job.spec),
     )
-    return await carry_out(work, job, decision)
+    return await carry_out(work, job, decision, facts)
 
 
-async def carry_out(work: Work, job: Job, decision: Again | Elsewhere | GiveUp) -> bool:
-    """Do what the policy decided; whether the job goes on."""
+async def carry_out(
+    work: Work, job: Job, decision: Again | Elsewhere | GiveUp, facts: transitions.Facts | None = None
+) -> bool:
+    """Do what the policy decided; whether the job goes on. `facts`: of the generation that it goes on without."""
     if isinstance(decision, Elsewhere):
-        if await _fail_over(work, job, decision.routes):
+        if await _fail_over(work, job, decision.routes, facts):
             return True
         decision = decision.otherwise
     if isinstance(decision, Again):
-        return await again(work, job, decision)
+        return await again(work, job, decision, facts)
     await fail(work, job, decision.kind, decision.code)
     return False
 
 
-async def again(work: Work, job: Job, decision: Again) -> bool:
+async def again(work: Work, job: Job, decision: Again, facts: transitions.Facts | None = None) -> bool:
     """Put a claimed job back for another try; False: it is no longer ours."""
     return await work.app.ledger.commit(
         transitions.retry(
@@ -108,6 +112,7 @@ async def again(work: Work, job: Job, decision: Again) -> bool:
             note=decision.note,
             free=decision.free,
             counts=decision.counts,
+            facts=facts,
         )
     )
 
@@ -171,7 +176,9 @@ async def stop(work: Work, job: Job) -> None:
         await provider_failed(work, job, error, "cancel")
 
 
-async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
+async def _fail_over(
+    work: Work, job: Job, routes: tuple[Route, ...], facts: transitions.Facts | None = None
+) -> bool:
     """Let the first of these make the picture whose breaker is not open."""
     app = work.app
     for name, model in routes:
@@ -187,6 +194,7 @@ async def _fail_over(work: Work, job: Job, routes: tuple[Route, ...]) -> bool:
                 cap=app.cap(job.provider),
                 other_cap=app.cap(name),
                 charge=app.routing.charge(Route(name, model), job.spec.quality),
+                facts=facts,
             )
         )
         await notify.submit(released)

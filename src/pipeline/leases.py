@@ -22,6 +22,7 @@ from src.pipeline.poll_schedule import ProgressCalibration
 from src.providers.base import Room
 from src.telegram.messages import Messages
 from src.telegram.owner import Owner
+from src.telemetry import job_spans
 from src.telemetry.owed_spans import OwedSpans
 
 log = structlog.get_logger(__name__)
@@ -91,6 +92,7 @@ class Work:
     def __post_init__(self) -> None:
         self.owner = Owner(self.app, self.bot)
         self.owed = OwedSpans(self.app.ledger)
+        job_spans.note_servers(self.app.settings, self.app.providers)
 
     def heard(self, job: Job, elapsed: float, progress: float) -> None:
         """Remember what a provider said of a generation, to learn from it when it has ended."""

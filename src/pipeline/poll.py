@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import structlog
 from opentelemetry.util.types import AttributeValue
@@ -68,9 +67,11 @@ async def _poll(work: Work, job: Job) -> GoesOn | None:
 
 async def ended(work: Work, job: Job, error: ProviderError) -> None:
     """A generation ended without a picture: a new one, or the job's end."""
-    if await failures.after_submit(work, job, error):
-        code: dict[str, AttributeValue] = {"imagebot.error.code": error.code} if error.code else {}
-        job_spans.write_generation(job, error=error.kind, attributes=code | _server(work, job))
+    facts: dict[str, AttributeValue] = {"error.type": error.kind}
+    if error.code:
+        facts["imagebot.error.code"] = error.code
+    if await failures.after_submit(work, job, error, facts):
+        job_spans.write_generation(job, error=error.kind, attributes=facts)
         work.owed.written(job.generation)
 
 
@@ -79,6 +80,7 @@ async def ready(work: Work, job: Job, done: Done, seconds: float, previews: int 
     data = done.image.data or b""
     if data:
         await _keep(work, job, data)
+    facts = _facts(job, done) | ({"imagebot.previews": previews} if previews else {})
     result = ({"url": done.image.url} if done.image.url else {}) | done.told()
     ours, released = await work.app.ledger.commit(
         transitions.ready(
@@ -90,11 +92,11 @@ async def ready(work: Work, job: Job, done: Done, seconds: float, previews: int 
             kept=len(data),
             took=done.seconds,
             costs={done.costs[1]: millionths(done.costs[0])} if done.costs else None,
+            facts=facts,
         )
     )
     if ours:
-        facts = _facts(job, done) | ({"imagebot.previews": previews} if previews else {})
-        job_spans.write_generation(job, attributes=facts | _server(work, job))
+        job_spans.write_generation(job, attributes=facts)
         work.owed.written(job.generation)
         labels = {"imagebot.provider": job.provider, "gen_ai.request.model": job.spec.model}
         with job_spans.under(job.generation):
@@ -135,9 +137,3 @@ def _facts(job: Job, done: Done) -> dict[str, AttributeValue]:
     if job.ticket is not None:
         facts["imagebot.polls"] = job.polls + 1
     return facts
-
-
-def _server(work: Work, job: Job) -> dict[str, AttributeValue]:
-    """Where the provider is."""
-    address = getattr(work.app.settings, f"{job.provider}_base_url", None)
-    return {"server.address": urlsplit(str(address)).hostname or ""} if address else {}

@@ -105,7 +105,7 @@ async def lost(work: Work, job: Job) -> None:
     decision = retry_policy.after_lost_call(
         job, idempotent=_count_unknown(job, provider), on_unknown=work.app.settings.submit_unknown
     )
-    await failures.carry_out(work, job, decision)
+    await failures.carry_out(work, job, decision, {"error.type": "worker_lost"})
     if isinstance(decision, Again):
         job_spans.write_generation(job, error="worker_lost")
         work.owed.written(job.generation)

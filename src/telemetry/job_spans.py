@@ -7,13 +7,14 @@ They are begun as references kept in the ledger and written once, by whoever end
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dramatiq import Broker
 from dramatiq.middleware import Middleware
@@ -46,6 +47,7 @@ _STATES = frozenset(State)
 _WAITS = {State.WAITING: "wait in line", State.READY: "wait for delivery"}
 # Redis's clock may be another machine's: what it says of a job's beginning is believed within this.
 _LATENCY_NS = 10_000_000_000
+_servers: dict[str, str] = {}
 
 
 def open_job() -> str:
@@ -139,6 +141,14 @@ def open_generation(job: Job) -> str:
     return str(reserve_span(ref)) if ref else ""
 
 
+def note_servers(settings: Settings, providers: Iterable[str]) -> None:
+    """Remember where these providers are, for the spans of their generations."""
+    for name in providers:
+        host = urlsplit(str(getattr(settings, f"{name}_base_url", ""))).hostname
+        if host:
+            _servers[name] = host
+
+
 def write_generation(
     job: Job,
     *,
@@ -164,6 +174,8 @@ def write_generation(
         **_wish(job),
         **(attributes or {}),
     }
+    if job.provider in _servers:
+        known["server.address"] = _servers[job.provider]
     if job.ticket:
         known["gen_ai.response.id"] = str(job.ticket.get("external_id", ""))
     if error:
@@ -226,14 +238,17 @@ async def write_lost_attempt(app: App, job: Job, step: str) -> None:
     )
 
 
-def write_end(job: Job, outcome: str, *, kind: str = "") -> None:
+def write_end(job: Job, outcome: str, *, seconds: float | None = None, kind: str = "") -> None:
     """Write the job's span, from admission to its end. Only the one who ended the job calls it.
 
     It is written once the step that ended the job has ended too: a job's last step lies within it.
 
     Args:
+        seconds: from its admission to its end, where the job as it was claimed does not say.
         kind: why it could not be shown, where the job itself does not say.
     """
+    if seconds is not None:
+        job = replace(job, story=f"{job.story} {outcome}@{round(seconds * 1000)}")
     # Begun at once: from here on it is not lost with this process.
     span = _begin_end(job, outcome, kind or job.kind)
     step = _step.get()

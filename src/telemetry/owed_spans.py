@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
@@ -25,6 +24,8 @@ EVERY = 5.0
 """Seconds between two looks at the notes."""
 _LOOKS = 3
 """Looks in a row at which a note was there before its span is taken for owed: while Redis is away nobody looks."""
+_DIES = 60
+"""Seconds after which a worker that began to write one has not."""
 
 
 class OwedSpans:
@@ -47,11 +48,19 @@ class OwedSpans:
     async def look(self) -> None:
         """Write the spans that nobody else will; to be called every so often."""
         await self._tell()
-        notes = await self._ledger.client.hgetall(keys.OWED())
-        self._looks = {note: self._looks.get(note, 0) + 1 for note in notes}
+        client = self._ledger.client
+        self._looks = {note: self._looks.get(note, 0) + 1 for note in await client.hkeys(keys.OWED())}
         for note, looks in self._looks.items():
-            if looks > _LOOKS:
-                await self._write(note, json.loads(notes[note]))
+            if looks <= _LOOKS:
+                continue
+            try:
+                await self._write(note)
+            except RedisError:
+                raise
+            except Exception as error:
+                # Such as another version's: it is no obstacle to the others.
+                log.error("a span that is owed cannot be written", note=note, error=type(error).__name__)
+                await client.hdel(keys.OWED(), note)
 
     async def _tell(self) -> None:
         while self._written:
@@ -64,26 +73,46 @@ class OwedSpans:
                 return
             self._written -= told
 
-    async def _write(self, note: str, kept: list[Any]) -> None:
+    async def _write(self, note: str) -> None:
+        client = self._ledger.client
+        # Of several workers that look one writes it, and another where that one dies over it.
+        if not await client.set(keys.OWING(note), "", nx=True, ex=_DIES):
+            return
+        kept = json.loads(await client.hget(keys.OWED(), note) or "null")
         generation = SpanRef.parse(note)
-        job = await self._ledger.job(kept[0] if generation else note)
-        # Of several workers that look, one takes the note.
-        if not await self._ledger.client.hdel(keys.OWED(), note) or job is None:
-            return
-        ref = generation or job_spans.job_ref(job)
-        if ref is None or not await self._ledger.run(transitions.lost(f"{ref.span_id:016x}", "step")):
-            return  # its machine's spool has it
-        if generation is None:
-            job_spans.write_owed_end(_as_it_ended(job, *kept))
-            return
-        _, at, provider, model, error = kept
-        job = dataclasses.replace(
-            job, generation=note, provider=provider, spec=dataclasses.replace(job.spec, model=model)
-        )
-        job_spans.write_generation(job, error=error, end_ns=_in_trace(job, int(at)))
+        job = await self._ledger.job(kept[0] if kept and generation else note)
+        ref = generation or (job_spans.job_ref(job) if job else None)
+        mine = ref is not None and await self._ledger.run(transitions.lost(f"{ref.span_id:016x}", "step"))
+        if job and kept and mine:  # else its machine's spool has it, or another worker wrote it
+            if generation:
+                _write_generation(job, note, *kept[1:])
+            else:
+                job_spans.write_owed_end(_as_it_ended(job, *kept))
+        await client.hdel(keys.OWED(), note)
 
 
-def _as_it_ended(job: Job, at: int, tries: str, deliveries: str, ready: str, generation: str) -> Job:
+def _write_generation(
+    job: Job, note: str, at: int, provider: str, model: str, ticket: str, facts: str
+) -> None:
+    spec = dataclasses.replace(job.spec, model=model)
+    task = json.loads(ticket) if ticket else None
+    job = dataclasses.replace(job, generation=note, provider=provider, spec=spec, ticket=task)
+    attributes = json.loads(facts)
+    error = attributes.get("error.type", "")
+    job_spans.write_generation(job, error=error, attributes=attributes, end_ns=_in_trace(job, int(at)))
+
+
+def _as_it_ended(
+    job: Job,
+    at: int,
+    tries: str,
+    deliveries: str,
+    ready: str,
+    generation: str,
+    polls: str,
+    ticket: str,
+    result: str,
+) -> Job:
     """A job with what its record keeps only until its end."""
     return dataclasses.replace(
         job,
@@ -91,6 +120,9 @@ def _as_it_ended(job: Job, at: int, tries: str, deliveries: str, ready: str, gen
         deliveries=int(deliveries or 0),
         ready=int(ready or 0),
         generation=generation,
+        polls=int(polls or 0),
+        ticket=json.loads(ticket) if ticket else None,
+        result=json.loads(result) if result else None,
     )
 
 

@@ -84,9 +84,11 @@ local function move(id, state, created, story, ...)
 end
 
 -- A generation is over: until its span is written the ledger holds what belongs into it (`src/telemetry/owed_spans.py`).
-local function owe_generation(id, f, error)
+-- `facts`: what only its process knows of it (JSON).
+local function owe_generation(id, f, facts)
   if f.generation == '' then return end
-  redis.call('HSET', P .. 'owed', f.generation, cjson.encode({id, NOW, f.provider, cjson.decode(f.spec).model, error}))
+  local note = {id, NOW, f.provider, cjson.decode(f.spec).model, redis.call('HGET', job_key(id), 'ticket') or '', facts}
+  redis.call('HSET', P .. 'owed', f.generation, cjson.encode(note))
 end
 
 -- What a job costs: {day, provider, free (its person's cap does not bind), costs: millionths by unit, left: what providers

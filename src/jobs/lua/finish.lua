@@ -7,7 +7,7 @@ local ENDED = 1000 -- jobs that `ended` keeps
 local FORGOTTEN = 600 -- s, in which others write its spans
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'created', 'story', 'user', 'request', 'told', 'spec', 'tries', 'deliveries',
-  'ready', 'generation', 'forget', 'keep', 'kind')
+  'ready', 'generation', 'forget', 'keep', 'kind', 'polls', 'ticket', 'result')
 local request = P .. 'request:' .. f.request
 
 local function others_open() return cjson.decode(f.spec).count == 1 and 0 or open_jobs(f.request, id) end
@@ -28,7 +28,8 @@ if f.state == 'delivering' then
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
-redis.call('HSET', P .. 'owed', id, cjson.encode({NOW, f.tries, f.deliveries, f.ready, f.generation}))
+redis.call('HSET', P .. 'owed', id, 
+  cjson.encode({NOW, f.tries, f.deliveries, f.ready, f.generation, f.polls, f.ticket, f.result}))
 redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'ahead', 'deadline', 'released', 'limited',
   'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
   'refused', 'unheard')

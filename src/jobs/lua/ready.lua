@@ -3,7 +3,7 @@
 -- Keys  models, originals, sampled, slots, took
 -- ARGV  1 job  2 fence  3 result (JSON)  4 bytes of the picture in our store (0: the result has an address)
 --       5 cap of the provider  6 model (its duration is kept)  7 ms that the provider says it took (empty: until now)
---       8 what it says it cost: JSON {unit: millionths}
+--       8 what it says it cost: JSON {unit: millionths}  9 what the generation's span tells (JSON)
 -- Returns {1, released…} (also when it is called again), or {0}.
 
 -- Of many that end at once only some are kept, so that the list spans at least two generations: what ended
@@ -27,7 +27,7 @@ if ARGV[4] ~= '0' and redis.call('HEXISTS', P .. 'originals', 'room') == 1 then
   redis.call('HINCRBY', P .. 'originals', 'room', -ARGV[4])
 end
 move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
-owe_generation(id, f, '')
+owe_generation(id, f, ARGV[9])
 if f.charge ~= '' and ARGV[8] ~= '{}' then
   local costs = cjson.decode(f.charge).costs
   for unit, amount in pairs(cjson.decode(ARGV[8])) do costs[unit] = amount end

@@ -2,7 +2,7 @@
 --
 -- Keys  job, line, slots, tags
 -- ARGV  1 job  2 fence  3 the other provider  4 spec (JSON)  5 wake (JSON)  6 cap of the provider it leaves  7 cap of the other
---       8 JSON: costs, caps (spending.Charge)
+--       8 JSON: costs, caps (spending.Charge)  9 what the span of its generation tells (JSON)
 -- Returns {1, released…} (only {1} when it is called again), or {0} when the job is no longer ours or that costs too much.
 local id, to = ARGV[1], ARGV[3]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'provider', 'class', 'deadline', 'failovers',
@@ -11,7 +11,7 @@ if let_go(f, ARGV[2]) and f.provider == to then return {1} end
 if f.fence ~= ARGV[2] or (f.state ~= 'waiting' and f.state ~= 'submitting' and f.state ~= 'running') then return {0} end
 if not recharge(id, f, to, cjson.decode(ARGV[8])) then return {0} end
 if f.state == 'waiting' then leave_line(id, f.provider, f.user, tonumber(f.class)) end
-owe_generation(id, f, 'failover')
+owe_generation(id, f, ARGV[9])
 redis.call('SREM', P .. 'slots:' .. f.provider, id)
 redis.call('HDEL', job_key(id), 'ticket', 'generation', 'accepted', 'tries', 'polls', 'progress', 'ahead', 'lost')
 move(id, 'waiting', f.created, noted(f.story, 'failover:' .. to, f.created),

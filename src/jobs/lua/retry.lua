@@ -3,7 +3,7 @@
 --
 -- Keys  job
 -- ARGV  1 job  2 fence  3 ms until then  4 note for the story  5 "1": this try does not count
---       6 counter of the job that goes up by one (empty: none)
+--       6 counter of the job that goes up by one (empty: none)  7 what the span of its generation tells (JSON)
 -- Returns 1 (also when it is called again), or 0 when the job is no longer ours.
 local id = ARGV[1]
 local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told', 'provider', 'generation', 'spec')
@@ -11,7 +11,7 @@ if let_go(f, ARGV[2]) and (f.state == 'submitting' or f.state == 'ready') then r
 if f.fence ~= ARGV[2] then return 0 end
 local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
-  owe_generation(id, f, string.match(ARGV[4], '[^:]*$'))
+  owe_generation(id, f, ARGV[7])
   move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '',
     'progress', '', 'ahead', '')
 elseif f.state == 'delivering' then
