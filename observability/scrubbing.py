@@ -6,14 +6,13 @@ quotes an address, a library's log line). It knows only the values it is given, 
 
 from __future__ import annotations
 
-import json
+import html
 import re
 import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -22,24 +21,36 @@ from opentelemetry.trace import Link, Status
 
 REDACTED = "[redacted]"
 
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|\\[uUxnrt\"'/\\]|&[#a-z]")
+_ESCAPE_BYTES = re.compile(_ESCAPE.pattern.encode())
+
 # Shorter values would redact ordinary words.
 _SHORTEST_SECRET = 6
 
 
 class Scrubber:
-    """Replaces the given secrets, also as they stand in an address, in JSON or in base64, by `[redacted]`.
+    """Replaces the given secrets, also as they stand in an address, JSON, a traceback, HTML, base64 or hexadecimal, by
+    `[redacted]`.
 
     What it has gone through can also be encoded: half of a surrogate pair, which no UTF-8 has, is `?` after it.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
         values = {secret for secret in secrets if len(secret) >= _SHORTEST_SECRET}
-        values |= {form for secret in values for form in (quote(secret, safe=""), quote_plus(secret))}
-        values |= {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in values}
-        values |= {form for secret in values for form in _in_base64(secret.encode())}
         longest_first = sorted(values, key=lambda value: (-len(value), value))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if values else None
-        self._encoded = [value.encode() for value in longest_first]
+        first = "".join(re.escape(value[0]) for value in longest_first)
+        escaped = rf"(?=[%\\&{first}])(?:{'|'.join(map(_escaped, longest_first))})"
+        # Takes longer, and is asked only where something is escaped.
+        self._escaped, self._escaped_bytes = re.compile(escaped), re.compile(escaped.encode())
+        values |= {secret.replace(" ", "+") for secret in values}
+        values |= {form for secret in values for form in _in_base64(secret.encode())}
+        values |= {
+            form for secret in values for form in (secret.encode().hex(), secret.encode().hex().upper())
+        }
+        longest_first = sorted(values, key=lambda value: (-len(value), value))
+        plain = "|".join(map(re.escape, longest_first))
+        self._pattern = re.compile(plain) if plain else None
+        self._bytes = re.compile(plain.encode())
 
     def __bool__(self) -> bool:
         return self._pattern is not None
@@ -47,14 +58,18 @@ class Scrubber:
     def text(self, text: str) -> str:
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()
-        return self._pattern.sub(REDACTED, text) if self._pattern else text
+        if self._pattern is None:
+            return text
+        text = self._pattern.sub(REDACTED, text)
+        return self._escaped.sub(REDACTED, text) if _ESCAPE.search(text) else text
 
     def finds_in(self, encoded: bytes) -> bool:
         """Whether bytes that hold texts in UTF-8 hold a secret."""
-        for secret in self._encoded:  # noqa: SIM110 - a generator takes longer than the search
-            if secret in encoded:
-                return True
-        return False
+        if self._pattern is None:
+            return False
+        if self._bytes.search(encoded):
+            return True
+        return _ESCAPE_BYTES.search(encoded) is not None and self._escaped_bytes.search(encoded) is not None
 
     def value(self, value: Any) -> Any:
         """`value` with every text in it scrubbed, however deep; other things as they are.
@@ -109,9 +124,7 @@ class Scrubber:
     def _pattern_sub(self, value: bytes) -> bytes:
         if not self.finds_in(value):
             return value
-        for secret in self._encoded:
-            value = value.replace(secret, REDACTED.encode())
-        return value
+        return self._escaped_bytes.sub(REDACTED.encode(), self._bytes.sub(REDACTED.encode(), value))
 
 
 def scrubbing(exporter: type[Any], scrubber: Scrubber) -> type[Any]:
@@ -122,6 +135,40 @@ def scrubbing(exporter: type[Any], scrubber: Scrubber) -> type[Any]:
             return super().export(scrubber.value(batch), *args, **kwargs)
 
     return Scrubbing
+
+
+def _escaped(secret: str) -> str:
+    """A pattern for a secret any of whose characters may be written as in an address, JSON, Python or HTML, however
+    often that was done."""
+    return "".join(f"(?:{'|'.join(_ways(char))})" for char in secret)
+
+
+def _ways(char: str) -> Iterator[str]:
+    yield re.escape(char)
+    in_bytes, in_units, number = char.encode(), char.encode("utf-16-be"), ord(char)
+    yield "".join(f"%(?:25)*{_hex(byte, 2)}" for byte in in_bytes)
+    yield "".join(rf"\\+x{_hex(byte, 2)}" for byte in in_bytes)
+    yield "".join(
+        rf"\\+u{_hex(high, 2)}{_hex(low, 2)}" for high, low in zip(*[iter(in_units)] * 2, strict=True)
+    )
+    yield rf"\\+U{_hex(number, 8)}"
+    if char == " ":
+        yield r"\+"
+    if number < 256:
+        yield rf"\\+x{_hex(number, 2)}"
+    if char in _BACKSLASHED:
+        yield rf"\\+{re.escape(_BACKSLASHED[char])}"
+    names = "".join(f"|{re.escape(name)}" for name in (html.escape(char)[1:-1],) if name)
+    yield f"&(?:amp;)*(?:#0*{number}|#[xX]0*{_hex(number, 2)}{names});"
+
+
+_BACKSLASHED = {**{char: char for char in "\"'\\/"}, "\n": "n", "\r": "r", "\t": "t"}
+
+
+def _hex(number: int, digits: int) -> str:
+    return "".join(
+        f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{number:0{digits}x}"
+    )
 
 
 def _in_base64(secret: bytes) -> Iterator[str]:

@@ -194,7 +194,9 @@ def _resource(service: str, version: str | None, scrubber: Scrubber) -> Resource
     if version:
         own["service.version"] = version
     found = Resource.create(scrubber.value(own | dict(OTELResourceDetector().detect().attributes)))
-    return _HashedOnce(found.attributes, found.schema_url)
+    return _HashedOnce(
+        scrubber.value(found.attributes), found.schema_url
+    )  # detectors may name the command line
 
 
 class _HashedOnce(Resource):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from opentelemetry._logs import LogRecord
@@ -168,8 +171,51 @@ def test_exceptions_go_where_the_variable_says(
     assert all(record.span_id == span.get_span_context().span_id for record in logged)
 
 
-def test_a_secret_is_found_as_it_stands_in_json() -> None:
-    scrubber = Scrubber(['pass"word\\1'])
-    line = json.dumps({"what": 'pass"word\\1'})
-    assert scrubber.text(line) == '{"what": "[redacted]"}'
+ODD = 'pä"ss/wö\\r d+&<é😀:x'
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        str,
+        quote,
+        quote_plus,
+        lambda text: quote(text, safe=""),
+        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: quote(quote(text, safe=""), safe=""),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+        json.dumps,
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: json.dumps(json.dumps(text)),
+        lambda text: json.dumps(text).replace("/", "\\/").replace("\\u00e4", "\\u00E4"),
+        repr,
+        ascii,
+        lambda text: repr(text.encode()),
+        lambda text: json.dumps(repr(text.encode())),
+        html.escape,
+        lambda text: "".join(f"&#{ord(char)};" for char in text),
+        lambda text: text.encode().hex(),
+        lambda text: text.encode().hex().upper(),
+    ],
+)
+@pytest.mark.parametrize("secret", [SECRET, ODD])
+def test_a_secret_is_found_however_it_is_written(secret: str, write: Callable[[str], str]) -> None:
+    scrubber = Scrubber([secret, "another-secret"])
+    line = f"before {write(secret)} after"
+    scrubbed = scrubber.text(line)
+    assert scrubbed.startswith("before ")
+    assert scrubbed.endswith(" after")
+    assert len(scrubbed.replace("[redacted]", "")) <= len("before '' after") + 4
+    assert "[redacted]" in scrubbed
     assert scrubber.finds_in(line.encode())
+    assert scrubber.value(line.encode()) == scrubbed.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["100 % of it & more", "%41%42", "C:\\new\\table", '{"a": "\\u0041"}', "&amp;&lt;", "a+b 1234567890"],
+)
+def test_what_is_no_secret_stays_as_it_is_written(text: str) -> None:
+    scrubber = Scrubber([SECRET, ODD])
+    assert scrubber.text(text) == text
+    assert not scrubber.finds_in(text.encode())

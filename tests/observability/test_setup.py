@@ -136,6 +136,52 @@ async def test_what_is_odd_takes_nothing_along(sandbox: tuple[TraceSandbox, str]
     assert "hush-hush" not in received.text() + log
 
 
+HUSH = """
+import pathlib, structlog, httpx, logging
+from opentelemetry import metrics, trace, baggage
+from observability import setup
+
+secret = "hush-hush"
+telemetry = setup("program", secrets=[secret], log_format="json")
+class Odd:
+    def __str__(self): return f"<{secret}>"
+    __repr__ = __str__
+kinds = {"path": pathlib.Path("/a", secret), "url": httpx.URL(f"http://a/{secret}"), "set": {secret},
+    "array": bytearray(secret.encode()), "object": Odd(), "list": [Odd()], "dict": {"a": [{"b": Odd()}]}, "error": ValueError(secret)}
+log, old = structlog.get_logger("app"), logging.getLogger(f"of.{secret}")
+log.info("kinds", **kinds)
+old.warning("%s and %(a)s" if False else "%s", kinds, extra={"more": kinds, secret: Odd()})
+old.warning({"body": kinds})
+with trace.get_tracer("test").start_as_current_span("work") as span:
+    span.set_attributes(kinds)
+    try:
+        try:
+            raise ValueError(secret)
+        except ValueError as error:
+            error.add_note(secret)
+            raise ExceptionGroup("many", [RuntimeError(Odd()), KeyError(secret)]) from error
+    except Exception as error:
+        span.record_exception(error, {"with": secret})
+        log.exception("went wrong", of=error)
+        old.exception(error)
+metrics.get_meter("test").create_counter("things").add(3, {"kind": Odd(), "path": kinds["path"]})
+"""
+
+
+async def test_no_kind_of_value_says_a_secret(sandbox: tuple[TraceSandbox, str]) -> None:
+    received, endpoint = sandbox
+    _, log = await run(
+        HUSH,
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        OTEL_RESOURCE_ATTRIBUTES="said=hush-hush,hush-hush=1,hush=%68ush-hush",
+        OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="otel,process",
+    )
+    assert {span.name for span in received.spans()} == {"work"}
+    assert len([line for line in received.logs() if "kinds" in line.body or "went" in line.body]) == 2
+    assert "hush-hush" not in received.text()
+    assert "hush-hush" not in log
+
+
 async def test_unsampled_is_unsampled_whole(sandbox: tuple[TraceSandbox, str]) -> None:
     received, endpoint = sandbox
     await run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_TRACES_SAMPLER="always_off")
