@@ -44,7 +44,9 @@ def record_exception(
     attributes = {
         exception_attributes.EXCEPTION_TYPE: kind,
         exception_attributes.EXCEPTION_MESSAGE: message,
-        exception_attributes.EXCEPTION_STACKTRACE: scrub("".join(traceback.format_exception(exception))),
+        exception_attributes.EXCEPTION_STACKTRACE: scrub(
+            encodable("".join(traceback.format_exception(exception)))
+        ),
     }
     signals = os.environ.get(SIGNAL_OPT_IN, "").lower().split(",")
     if "logs" not in signals:
@@ -60,9 +62,14 @@ def record_exception(
         )
 
 
+def encodable(text: str) -> str:
+    """`text` without halves of surrogate pairs, at which the official exporters lose a whole batch."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _text(exception: BaseException) -> str:
     """A program's own exception may fail at this too, which must not hide what it was raised for."""
     try:
-        return str(exception)
+        return encodable(str(exception))
     except Exception:
         return "<exception str() failed>"

@@ -14,6 +14,8 @@ from dramatiq.common import q_name
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram, Meter
 
+from .exceptions import encodable
+
 if TYPE_CHECKING:
     from dramatiq.broker import MessageProxy
 
@@ -75,8 +77,8 @@ def _labels(operation: str, queue: str, actor: str) -> dict[str, str]:
     return {
         "messaging.system": "dramatiq",
         "messaging.operation.name": operation,
-        "messaging.destination.name": q_name(queue),
-        "messaging.dramatiq.actor": actor,
+        "messaging.destination.name": encodable(q_name(queue)),
+        "messaging.dramatiq.actor": encodable(actor),
     }
 
 
@@ -91,10 +93,8 @@ def attributes_of(
     details: dict[str, str | int | float] = {
         **labels,
         "messaging.operation.type": labels["messaging.operation.name"],
-        "messaging.message.id": message.message_id,
+        "messaging.message.id": encodable(message.message_id),
     }
-    if (body_size := _body_size(message)) is not None:
-        details["messaging.message.body.size"] = body_size
     if delay:
         details["messaging.dramatiq.delay_ms"] = delay
     if retries := message.options.get("retries"):
@@ -104,8 +104,9 @@ def attributes_of(
     return details
 
 
-def _body_size(message: Message[Any] | MessageProxy) -> int | None:
-    """Bytes of the arguments as the project's encoder writes them; None where it cannot."""
+def body_size(message: Message[Any] | MessageProxy) -> int | None:
+    """Bytes of the arguments as the project's encoder writes them; None where it cannot. For spans that are recorded:
+    what is large takes its time."""
     try:
         return len(get_encoder().encode({"args": message.args, "kwargs": message.kwargs}))
     except Exception:

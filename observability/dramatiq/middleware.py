@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 
 from .carrier import OPTION, Carrier
 from .exceptions import error_type, record_exception
-from .messaging import SCHEMA_URL, MessagingMetrics, attributes_of, labels_of
+from .messaging import SCHEMA_URL, MessagingMetrics, attributes_of, body_size, labels_of
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class TracingMiddleware(Middleware):
         self._providers = (tracer_provider, meter_provider)
         self._links_only = links_only
         self._flush = flush
-        self._brokers: weakref.WeakSet[Broker] = weakref.WeakSet()
+        # With what their `enqueue` became.
+        self._brokers: weakref.WeakKeyDictionary[Broker, weakref.ref[Any]] = weakref.WeakKeyDictionary()
         self._thread = _Thread()
 
     def watch(self, broker: Broker) -> None:
@@ -95,19 +96,21 @@ class TracingMiddleware(Middleware):
         broker that raises."""
         if broker in self._brokers:
             return
-        self._brokers.add(broker)
         enqueue = broker.enqueue
 
         @functools.wraps(enqueue)
         def traced_enqueue(message: Message[Any], *, delay: int | None = None) -> Message[Any]:
+            if broker not in self._brokers:
+                return enqueue(message, delay=delay)  # another's wrapper still calls this one
             return self._send(enqueue, message, delay)
 
+        self._brokers[broker] = weakref.ref(traced_enqueue)
         broker.enqueue = traced_enqueue  # type: ignore[method-assign]
 
     def unwatch(self, broker: Broker) -> None:
-        if broker in self._brokers:
-            self._brokers.remove(broker)
-            del broker.enqueue
+        ours = self._brokers.pop(broker, None)
+        if ours is not None and (traced := ours()) is broker.enqueue:
+            broker.enqueue = traced.__wrapped__  # type: ignore[method-assign]
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
         """Listed as middleware there is no other moment to see the broker before something is sent."""
@@ -134,11 +137,12 @@ class TracingMiddleware(Middleware):
         labels = labels_of("send", message)
         start = time.time_ns()
         span = self._tracer.start_span(
-            f"send {message.actor_name}",
+            f"send {labels['messaging.dramatiq.actor']}",
             kind=SpanKind.PRODUCER,
             attributes=attributes_of(labels, message, delay=delay),
             start_time=start,
         )
+        _add_size(span, message)
         context = trace.set_span_in_context(span)
         carrier = Carrier.of(context, delay, anchor=_anchor_in(context))
         traced = message.copy(options={OPTION: carrier.as_option()})
@@ -172,13 +176,14 @@ class TracingMiddleware(Middleware):
         labels = labels_of("process", message)
         waited = carrier.seconds_waited(start)
         span = self._tracer.start_span(
-            f"process {message.actor_name}",
+            f"process {labels['messaging.dramatiq.actor']}",
             context=parent,
             kind=SpanKind.CONSUMER,
             attributes=attributes_of(labels, message, waited=waited),
             links=[Link(producer)] if producer.is_valid else None,
             start_time=start,
         )
+        _add_size(span, message)
         attempt = _Attempt(message, span, labels, start, self._metrics, has_sender=producer.is_valid)
         self._thread.attempt = attempt
         attempt.enter(parent)
@@ -342,6 +347,11 @@ def _is_expected(broker: Broker, message: MessageProxy, exception: BaseException
         return isinstance(exception, throws)
     except TypeError:
         return False
+
+
+def _add_size(span: Span, message: Message[Any] | MessageProxy) -> None:
+    if span.is_recording() and (size := body_size(message)) is not None:
+        span.set_attribute("messaging.message.body.size", size)
 
 
 def _anchor_in(context: Context) -> SpanContext | None:

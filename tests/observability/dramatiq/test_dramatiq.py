@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from typing import Any
 
 import dramatiq
 import pytest
@@ -13,6 +14,8 @@ from harness import Bench, Recorded, middleware, needs_async_actors, tracing
 from opentelemetry import baggage, trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
 
 
@@ -341,6 +344,61 @@ def test_uninstrumented_again(stub_bench: Bench, recorded: Recorded) -> None:
     with stub_bench.working():
         work.send()
     assert recorded.all() == []
+
+
+def test_anothers_wrapper_stays_and_works_when_ours_goes(stub_bench: Bench, recorded: Recorded) -> None:
+    broker, seen = stub_bench.broker, []
+
+    def wrap(name: str) -> None:
+        enqueue = broker.enqueue
+
+        def enqueue_and_note(message: Any, *, delay: int | None = None) -> Any:
+            seen.append(name)
+            return enqueue(message, delay=delay)
+
+        broker.enqueue = enqueue_and_note
+
+    @stub_bench.actor
+    def work() -> None: ...
+
+    wrap("below")
+    tracing.instrument_broker(broker, tracer_provider=recorded.provider)
+    wrap("above")
+    tracing.uninstrument_broker(broker)
+    work.send()
+    assert seen == ["above", "below"]
+    assert recorded.all() == []
+    tracing.instrument_broker(broker, tracer_provider=recorded.provider)
+    work.send()
+    assert seen == ["above", "below"] * 2
+    assert len(recorded.all("send work")) == 1
+    tracing.uninstrument_broker(broker)
+    work.send()
+    assert len(recorded.all("send work")) == 1
+
+
+def test_what_is_not_recorded_is_not_weighed(
+    stub_bench: Bench, request: pytest.FixtureRequest, recorded: Recorded
+) -> None:
+    weighed: list[Any] = []
+    encoder = dramatiq.get_encoder()
+
+    class Scales(type(encoder)):
+        def encode(self, data: Any) -> bytes:
+            weighed.extend([data] if set(data) == {"args", "kwargs"} else [])
+            return super().encode(data)
+
+    @stub_bench.actor
+    def work(text: str) -> None: ...
+
+    request.addfinalizer(lambda: dramatiq.set_encoder(encoder))
+    dramatiq.set_encoder(Scales())
+    for provider, most in ((TracerProvider(sampler=ALWAYS_OFF), 0), (recorded.provider, 1)):
+        tracing.instrument_broker(stub_bench.broker, tracer_provider=provider)
+        work.send("a" * 1000)
+        tracing.uninstrument_broker(stub_bench.broker)
+        assert len(weighed) == most
+    assert recorded.one("send work").attributes["messaging.message.body.size"] > 1000
 
 
 def test_listed_as_middleware(recorded: Recorded) -> None:

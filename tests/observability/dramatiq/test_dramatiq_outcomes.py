@@ -286,6 +286,25 @@ def test_an_exception_that_cannot_be_written_out_is_an_error_all_the_same(
     assert process.attributes["error.type"].endswith("Mute")
 
 
+@pytest.mark.parametrize("name", ["work", "work \ud83d"])
+def test_half_a_surrogate_loses_no_batch(bench: Bench, recorded: Recorded, name: str) -> None:
+    """Of the official exporter, which has nothing of this house before it."""
+
+    @bench.actor(actor_name=name, max_retries=0)
+    def work(text: str) -> None:
+        raise ValueError(text)
+
+    with bench.working():
+        work.send("half \ud83d")
+    for span in recorded.all():
+        texts = [span.name, span.status.description, *span.attributes.items()]
+        texts += [event.attributes.items() for event in span.events]
+        assert "".join(map(str, texts)).encode()
+    found = recorded.all()[-1]
+    assert found.status.description == "ValueError: half ?"
+    assert found.events[-1].attributes["exception.message"] == "half ?"
+
+
 def test_attempts_of_a_message_without_context_share_a_trace(bench: Bench, recorded: Recorded) -> None:
     @bench.actor(max_retries=2)
     def work() -> None:
