@@ -70,6 +70,8 @@ async def ended(work: Work, job: Job, error: ProviderError) -> None:
     facts: dict[str, AttributeValue] = {"error.type": error.kind}
     if error.code:
         facts["imagebot.error.code"] = error.code
+    if job.ticket is not None:
+        facts["imagebot.polls"] = job.polls + 1
     if await failures.after_submit(work, job, error, facts):
         job_spans.write_generation(job, error=error.kind, attributes=facts)
         work.owed.written(job.generation)

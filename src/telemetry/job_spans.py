@@ -35,6 +35,7 @@ from observability.spans import (
 )
 from src.app import App
 from src.jobs import Job, Ledger, State, transitions
+from src.jobs.records import ENDED
 from src.settings import Settings
 from src.store.clients import make_sync_redis
 from src.telemetry import metrics
@@ -203,7 +204,11 @@ def _measure(ref: SpanRef, known: Mapping[str, AttributeValue], end_ns: int | No
 
 def _wish(job: Job) -> dict[str, AttributeValue]:
     """What was asked for, without its words."""
-    return {"imagebot.aspect": job.spec.aspect, "imagebot.edit": job.spec.source is not None}
+    wish: dict[str, AttributeValue] = {"imagebot.aspect": job.spec.aspect}
+    wish["imagebot.edit"] = job.spec.source is not None
+    if job.spec.quality:
+        wish["imagebot.quality"] = job.spec.quality
+    return wish
 
 
 async def write_lost_attempt(app: App, job: Job, step: str) -> None:
@@ -307,7 +312,12 @@ def _begin_end(job: Job, outcome: str, kind: str) -> trace.Span:
         return trace.INVALID_SPAN
     if job.state in (State.FAILED, State.CANCELLED) and not job.ready:
         # It was running when it was ended from outside; whoever had it could not know.
-        write_generation(job, error=kind or str(job.state), end_ns=_time_of(job, ref, job.state))
+        told: dict[str, AttributeValue] = {"imagebot.error.code": job.code} if job.code else {}
+        if job.ticket:
+            told["imagebot.polls"] = job.polls
+        write_generation(
+            job, error=kind or str(job.state), attributes=told, end_ns=_time_of(job, ref, job.state)
+        )
     attributes: dict[str, AttributeValue] = {
         "imagebot.job.id": job.id,
         "imagebot.request.id": job.request,
@@ -364,9 +374,12 @@ def _time_of(job: Job, ref: SpanRef, state: str) -> int | None:
 
 
 def _events(job: Job, ref: SpanRef) -> Iterator[SpanEvent]:
-    start = began(job, ref)
+    start, seen = began(job, ref), set[str]()
     for name, ms in story(job):
-        yield SpanEvent(f"imagebot.{name.partition(':')[0]}", start + ms * 1_000_000, _detail(name))
+        # One without a picture comes to its state once more when its person was told.
+        word = "told" if name in seen and name in ENDED else name.partition(":")[0]
+        seen.add(name)
+        yield SpanEvent(f"imagebot.{word}", start + ms * 1_000_000, _detail(name))
 
 
 def _detail(name: str) -> dict[str, AttributeValue] | None:

@@ -40,6 +40,7 @@ def start_telemetry(settings: Settings, service: str) -> Telemetry:
     try:
         return setup(
             service,
+            version=metrics.VERSION,
             secrets=settings.secrets(),
             log_format=settings.log_format,
             log_level=settings.log_level,

@@ -12,7 +12,8 @@ OBSERVABILITY = Path(__file__).parents[2] / "observability"
 RULES = OBSERVABILITY / "prometheus" / "rules"
 
 _ROW = re.compile(
-    r"^\| `(?P<name>[^`]+)` \| `(?P<prometheus>[^`]+)` \| (?P<kind>\w+) \| `(?P<unit>[^`]+)` \|", re.M
+    r"^\| `(?P<name>[^`]+)` \| `(?P<prometheus>[^`]+)` \| (?P<kind>\w+) \| `(?P<unit>[^`]+)` \| (?P<attributes>[^|]*)\|",
+    re.M,
 )
 _SERIES = {"histogram": ("_bucket", "_sum", "_count")}
 
@@ -46,7 +47,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promised() -> list[dict[str, str]]:
-    """The metrics of observability/README.md: each `name`, its name in `prometheus`, `kind` and `unit`."""
+    """The metrics of observability/README.md: each `name`, its name in `prometheus`, `kind`, `unit` and `attributes`."""
     return [row.groupdict() for row in _ROW.finditer((OBSERVABILITY / "README.md").read_text())]
 
 

@@ -83,6 +83,11 @@ local function move(id, state, created, story, ...)
   redis.call('HSET', job_key(id), 'state', state, 'story', noted(story, state, created), ...)
 end
 
+-- A generation that was asked about has ended: that look counts, too.
+local function count_last_poll(id, f)
+  if f.state == 'running' and f.ticket ~= '' then redis.call('HINCRBY', job_key(id), 'polls', 1) end
+end
+
 -- A generation is over: until its span is written the ledger holds what belongs into it (`src/telemetry/owed_spans.py`).
 -- `facts`: what only its process knows of it (JSON).
 local function owe_generation(id, f, facts)

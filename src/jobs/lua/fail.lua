@@ -11,7 +11,10 @@ if f.state == '' or f.state == 'delivered' or f.state == 'failed' or f.state == 
 if ARGV[2] ~= '' and f.fence ~= ARGV[2] then return {0} end
 if ARGV[6] ~= '' and f.provider ~= ARGV[6] then return {0, 'moved'} end
 -- Whoever holds it knows that nothing is on its way to the provider.
-if ARGV[2] ~= '' then f.holder = '' end
+if ARGV[2] ~= '' then
+  f.holder = ''
+  count_last_poll(id, f)
+end
 local out = {1, f.state, f.ticket}
 for _, r in ipairs(end_early(id, f, 'failed', ARGV[3], ARGV[4], tonumber(ARGV[5]))) do out[#out + 1] = r end
 redis.call('ZADD', P .. 'failed', NOW, id)

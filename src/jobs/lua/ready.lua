@@ -20,12 +20,13 @@ local function sample(model, ms)
 end
 
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec', 'user', 'charge')
+local f = fields(id, 'state', 'fence', 'created', 'story', 'provider', 'accepted', 'generation', 'spec', 'user', 'charge', 'ticket')
 if f.state == 'ready' and f.fence == ARGV[2] then return {1} end
 if f.state ~= 'running' or f.fence ~= ARGV[2] then return {0} end
 if ARGV[4] ~= '0' and redis.call('HEXISTS', P .. 'originals', 'room') == 1 then
   redis.call('HINCRBY', P .. 'originals', 'room', -ARGV[4])
 end
+count_last_poll(id, f)
 move(id, 'ready', f.created, f.story, 'result', ARGV[3], 'holder', '', 'ready', NOW)
 owe_generation(id, f, ARGV[9])
 if f.charge ~= '' and ARGV[8] ~= '{}' then

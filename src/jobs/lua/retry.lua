@@ -6,11 +6,12 @@
 --       6 counter of the job that goes up by one (empty: none)  7 what the span of its generation tells (JSON)
 -- Returns 1 (also when it is called again), or 0 when the job is no longer ours.
 local id = ARGV[1]
-local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told', 'provider', 'generation', 'spec')
+local f = fields(id, 'state', 'fence', 'holder', 'created', 'story', 'told', 'provider', 'generation', 'spec', 'ticket')
 if let_go(f, ARGV[2]) and (f.state == 'submitting' or f.state == 'ready') then return 1 end
 if f.fence ~= ARGV[2] then return 0 end
 local fence, story = f.fence + 1, noted(f.story, ARGV[4], f.created)
 if f.state == 'running' then
+  count_last_poll(id, f)
   owe_generation(id, f, ARGV[7])
   move(id, 'submitting', f.created, story, 'fence', fence, 'holder', '', 'ticket', '', 'generation', '',
     'progress', '', 'ahead', '')
