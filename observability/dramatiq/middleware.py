@@ -109,8 +109,10 @@ class TracingMiddleware(Middleware):
 
     def unwatch(self, broker: Broker) -> None:
         ours = self._brokers.pop(broker, None)
-        if ours is not None and (traced := ours()) is broker.enqueue:
-            broker.enqueue = traced.__wrapped__  # type: ignore[method-assign]
+        traced: Any = ours() if ours is not None else None
+        before = getattr(traced, "__wrapped__", None)
+        if before is not None and broker.enqueue is traced:
+            broker.enqueue = before  # type: ignore[method-assign]
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
         """Listed as middleware there is no other moment to see the broker before something is sent."""
