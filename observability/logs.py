@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from typing import Literal
 
 import structlog
@@ -22,15 +23,14 @@ from observability.scrubbing import Scrubber
 
 LogFormat = Literal["auto", "json", "console"]
 
-# The first log every address they call, and the Bot API's holds the token; the last each try to
-# reach a collector that is away, of which `observability.crash_spool` speaks once.
+# The first log every address they call, and the Bot API's holds the token.
 _QUIETER = {
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "aiohttp.access": logging.WARNING,
     "opentelemetry.exporter": logging.ERROR,
-    "opentelemetry.exporter.otlp.proto.http.trace_exporter": logging.CRITICAL,
 }
+_SELDOM = 60.0
 
 
 def configure(
@@ -56,6 +56,7 @@ def configure(
         cache_logger_on_first_use=True,
     )
     stderr = logging.StreamHandler(sys.stderr)
+    stderr.addFilter(_Seldom())
     stderr.setFormatter(_ScrubbingFormatter(as_json, scrubber or Scrubber(())))
     handlers: list[logging.Handler] = [stderr]
     if provider is not None:
@@ -121,6 +122,22 @@ class _ScrubbingFormatter(structlog.stdlib.ProcessorFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return self._scrubber.text(super().format(record))
+
+
+class _Seldom(logging.Filter):
+    """An exporter says with each batch why it cannot be sent: once a minute is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry.exporter"):
+            return True
+        if (now := time.monotonic()) - self._said.get(record.name, -_SELDOM) < _SELDOM:
+            return False
+        self._said[record.name] = now
+        return True
 
 
 def _rendering(as_json: bool) -> list[Processor]:

@@ -11,6 +11,7 @@ import platform
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Coroutine
 from importlib import metadata
 from pathlib import Path
@@ -77,6 +78,11 @@ def main() -> None:
         print(f"imagebot: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(os.EX_IOERR)
     except Exception as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if isinstance(error, ValueError) and frame.f_globals["__name__"].startswith("opentelemetry."):
+            # Some of its variables are read as it is loaded.
+            print(f"imagebot: a variable OTEL_*: {error}", file=sys.stderr)
+            sys.exit(os.EX_CONFIG)
         # Commands load Redis's client themselves: `--help` does without.
         if (redis := sys.modules.get("redis")) is None or not isinstance(error, redis.RedisError):
             raise

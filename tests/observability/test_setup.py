@@ -231,6 +231,37 @@ async def test_a_wrong_variable_is_told(name: str, value: str, told: str) -> Non
         await run(**{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_PROPAGATORS", "nosuch"), ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc")]
+)
+async def test_what_is_read_as_it_is_loaded_is_told_in_a_line(name: str, value: str) -> None:
+    env = {"PATH": os.environ["PATH"], "ENV_FILE": "", "REDIS_URL": "redis://127.0.0.1:1/0", name: value}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "src.cli", "status"), cwd=ROOT, env=env, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == os.EX_CONFIG
+    assert said.decode().startswith("imagebot: a variable OTEL_*: ")
+    assert said.decode().count("\n") == 1
+    assert value in said.decode()
+
+
+async def test_why_the_collector_takes_nothing_is_told_once(sandbox: tuple[TraceSandbox, str]) -> None:
+    program = (
+        PROGRAM
+        + "for _ in range(5):\n    trace.get_tracer('test').start_span('a').end()\n    telemetry.flush()\n"
+    )
+    _, endpoint = sandbox
+    _, log = await run(
+        program,
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{endpoint}/nowhere",
+        OTEL_BSP_SCHEDULE_DELAY="600000",
+    )
+    why = [line for line in map(json.loads, log.splitlines()) if line["logger"].endswith("trace_exporter")]
+    assert len(why) == 1
+    assert "404" in why[0]["event"]
+
+
 NAMES = """
 import asyncio, httpx
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
