@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Iterator
 
 import dramatiq
 import pytest
@@ -286,7 +288,16 @@ def test_an_exception_that_cannot_be_written_out_is_an_error_all_the_same(
     assert process.attributes["error.type"].endswith("Mute")
 
 
-@pytest.mark.parametrize("name", ["work", "work \ud83d"])
+@pytest.fixture
+def _silent() -> Iterator[None]:
+    """What is captured of the log could not be sent from pytest's worker process to its master."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("_silent")
+@pytest.mark.parametrize("name", ["work", "work \ud83d"], ids=["whole", "half"])
 def test_half_a_surrogate_loses_no_batch(bench: Bench, recorded: Recorded, name: str) -> None:
     """Of the official exporter, which has nothing of this house before it."""
 
