@@ -21,14 +21,15 @@ labels:
 metadata:
   labels:
     {{- include "imagebot.selector" . | nindent 4 }}
-  annotations:
-    # Settings are read at the start only.
-    checksum/settings: {{ toYaml .root.Values.settings | sha256sum }}
 spec:
   serviceAccountName: {{ .root.Release.Name }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: 30
+  # A node that is lost for half a minute, not five, is done without.
+  tolerations:
+    - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
+    - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 30}
   {{- with .root.Values.image.pullSecrets }}
   imagePullSecrets: {{ toYaml . | nindent 4 }}
   {{- end }}
@@ -46,8 +47,13 @@ spec:
         allowPrivilegeEscalation: false
         readOnlyRootFilesystem: true
         capabilities: {drop: [ALL]}
+      env:
+        {{- range $name, $value := merge (dict) .root.Values.settings (dict "DATA_DIR" "/var/lib/imagebot" "LOG_FORMAT" "json") }}
+        {{- if ne (toString $value) "" }}
+        - {name: {{ $name }}, value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}}
+        {{- end }}
+        {{- end }}
       envFrom:
-        - configMapRef: {name: {{ .root.Release.Name }}-settings}
         - secretRef: {name: {{ .root.Values.secret }}}
       resources: {{ toYaml .resources | nindent 8 }}
       {{- .more | nindent 6 }}
@@ -67,11 +73,22 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* A process that said within 15 s that its loop runs. */}}
+{{/* A process that said within 15 s that its loop runs. Until it first did it takes nobody's place. */}}
 {{- define "imagebot.alive" -}}
-livenessProbe:
-  exec: {command: [python, -m, src.ops.healthcheck]}
-  initialDelaySeconds: 30
-  periodSeconds: 30
-  timeoutSeconds: 10
+{{- $said := "exec: {command: [python, -m, src.ops.healthcheck]}, timeoutSeconds: 10" -}}
+startupProbe: {{ printf "{%s, periodSeconds: 3, failureThreshold: 40}" $said }}
+livenessProbe: {{ printf "{%s, periodSeconds: 30}" $said }}
+{{- end }}
+
+{{/* Pods that cannot start keep no node from being drained. */}}
+{{- define "imagebot.budget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  {{- include "imagebot.meta" . | nindent 2 }}
+spec:
+  maxUnavailable: 1
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels: {{ include "imagebot.selector" . | nindent 6 }}
 {{- end }}
