@@ -41,6 +41,7 @@ ip address add {WORLD}/32 dev lo
 echo 1 >/proc/sys/net/ipv4/ip_forward
 exec "$@"
 """
+STAGES = ("redis", "rabbitmq", "collector", "jaeger", "prometheus", "alertmanager", "redis-exporter")
 _CLONE_NEWNET = 0x40000000
 _TICK = 3.0
 WITHIN = 240.0
@@ -79,18 +80,15 @@ class Engine:
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
         )
 
-    def make_images(self) -> None:
-        """Each image that compose/ names, by its full name; with this machine's network, since pip asks its index."""
+    def make_images(self, stages: Sequence[str] = STAGES) -> None:
+        """Ours, and each that compose/ names, by its full name; with this machine's network, since pip asks its index."""
         if self._run("image", "exists", "base", check=False).returncode:
             self._run("import", TOOLS / "base.tar", "base")
         services: dict[str, Any] = {}
         for file in ("rabbitmq.yaml", "compose.yaml"):
             services |= yaml.safe_load((ROOT / "compose" / file).read_text())["services"]
-        stages = ["redis", "rabbitmq", "collector", "jaeger", "prometheus", "alertmanager", "redis-exporter"]
-        for stage, image in [
-            ("python", "base-python"),
-            *((stage, services[stage]["image"]) for stage in stages),
-        ]:
+        named = ((stage, services.get(stage, {}).get("image", stage)) for stage in stages)
+        for stage, image in [("python", "base-python"), *named]:
             self._build(Path(__file__).parent / "Containerfile", image, TOOLS, "--target", stage)
         ours = ["--build-arg", "PYTHON_IMAGE=base-python", "--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
         self._build(ROOT / "compose/Dockerfile", services["bot"]["image"], ROOT, *ours)
@@ -106,6 +104,16 @@ class Engine:
         certificates = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]
         self._build(Path(__file__).parent / "Containerfile.machine", "machine", folder, *certificates)
         return "docker.io/library/machine"
+
+    def archive(self, file: Path, *images: str) -> None:
+        """Images, all in one file."""
+        self._run("save", "-q", "-m", "-o", file, *images)
+
+    def tag(self, image: str, tags: Sequence[str]) -> list[str]:
+        """An image under other tags too: their names."""
+        named = [f"{image}:{tag}" for tag in tags]
+        self._run("tag", f"{image}:0.1.0", *named)
+        return named
 
     def _build(self, file: Path, image: str, context: Path, *options: str) -> None:
         # As Docker names what has no registry in its name.
@@ -147,13 +155,13 @@ class Engine:
                 assert time.monotonic() < until
                 time.sleep(0.05)
             inside = os.open(f"/proc/{service.pid}/ns/net", os.O_RDONLY)
-            _enter(inside)
+            enter(inside)
             self.sweep()
             yield self
         finally:
             if self.socket.exists():
                 self.sweep()
-            _enter(outside)
+            enter(outside)
             service.terminate()
             service.wait()
 
@@ -266,8 +274,8 @@ def _is_well(state: dict[str, Any]) -> bool:
     return state["Running"] and (state.get("Health") or {}).get("Status") in (None, "", "healthy")
 
 
-def _enter(namespace: int) -> None:
-    """Python has this from 3.12 on."""
+def enter(namespace: int) -> None:
+    """The calling thread goes into a network. Python has this from 3.12 on."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.setns(namespace, _CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
     os.close(namespace)

