@@ -76,7 +76,7 @@ spec:
 {{/* A process that said within 15 s that its loop runs. Until it first did it takes nobody's place. */}}
 {{- define "imagebot.alive" -}}
 {{- $said := "exec: {command: [python, -m, src.ops.healthcheck]}, timeoutSeconds: 10" -}}
-startupProbe: {{ printf "{%s, periodSeconds: 3, failureThreshold: 40}" $said }}
+startupProbe: {{ printf "{%s, periodSeconds: 3, failureThreshold: 60}" $said }}
 livenessProbe: {{ printf "{%s, periodSeconds: 30}" $said }}
 {{- end }}
 
