@@ -91,7 +91,8 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is. `number`: which broadcast it is. `left`: people who have not been sent it yet."""
+    """How far it is. `number`: which broadcast it is. `left`: people who have not been sent it yet; for its first
+    seconds not all of them."""
 
     number: str
     state: State
@@ -116,7 +117,11 @@ async def steer(app: App, number: str, turn: Turn) -> bool:
 
 
 async def _act(app: App, number: str, act: str, *args: str | int) -> bool:
-    return bool(await app.redis.register_script(_SCRIPT)(keys=[keys.PREFIX], args=[number, act, *args]))
+    return bool(await _run(app, number, act, *args))
+
+
+async def _run(app: App, number: str, act: str, *args: str | int) -> Any:
+    return await app.redis.register_script(_SCRIPT)(keys=[keys.PREFIX], args=[number, act, *args])
 
 
 async def progress(app: App) -> Progress | None:
@@ -181,10 +186,14 @@ class Broadcasting:
 
     async def send(self) -> None:
         """Send what there is to be sent, to its end, until it is stopped or another process leads."""
-        number, state, notice = await self._app.redis.hmget(keys.BROADCAST(), "number", "state", "notice")
+        number, state, notice, gathering = await self._app.redis.hmget(
+            keys.BROADCAST(), "number", "state", "notice", "gathering"
+        )
         if state != "running" or not await self._leader.held():
             return
         number, notice = number or "", Notice.loads(notice)
+        if gathering:
+            await self._gather(number)
         while await self._leader.held():
             goes_on, user, later = await self._next(number)
             if not goes_on:
@@ -195,6 +204,12 @@ class Broadcasting:
             began = time.monotonic()
             pause = await self._send_to(number, user, notice, later=later)
             await asyncio.sleep(max(pause, self._apart - (time.monotonic() - began)))
+
+    async def _gather(self, number: str) -> None:
+        """Note all whom it goes to, page by page; begun again it is from the beginning, as Redis may be another."""
+        place = "0"
+        while (place := str(await _run(self._app, number, "gather", place, _KEPT_SECONDS))) != "0":
+            pass
 
     async def _next(self, number: str) -> tuple[bool, str | None, bool]:
         """Whether that broadcast goes on, who is next, and whether they were passed over before."""

@@ -255,3 +255,19 @@ async def test_it_goes_behind_all_else_and_a_busy_chat_holds_up_nobody(world: Wo
     assert [gate.name for gate in limiter.passed[1::2]] == [f"chat:{user}" for user in (*others, busy)]
     # Without room for a burst it goes only where nobody else wants to.
     assert {(gate.name, gate.burst) for gate in limiter.passed[::2]} == {("telegram", 1.0)}
+
+
+async def test_many_are_gathered_in_pages_also_where_it_broke_off(world: World) -> None:
+    people = {str(n): n for n in range(5_000)}
+    await world.app.redis.zadd(keys.PEOPLE(), people)
+    assert await broadcasting.start(world.app, "1", 77, NOTICE)
+    sender = Broadcasting(world.app, world.bot)
+    assert 0 < await world.app.redis.zcard(keys.AUDIENCE()) < 2_000, "no command walks through all of them"
+    await world.app.redis.zadd(keys.AUDIENCE(), {"7": broadcasting.Reached.SENT})
+    for _ in range(2):
+        await sender._gather("1")
+        now = await broadcasting.progress(world.app)
+        assert now is not None
+        assert (now.left, now.sent) == (4_999, 1)
+    assert not await world.app.redis.hexists(keys.BROADCAST(), "gathering")
+    assert await world.app.redis.ttl(keys.AUDIENCE()) > 0
