@@ -1,9 +1,9 @@
 """Backup and restore of everything that must survive, while the system runs.
 
 A backup is the ledger at the moment at which it begins. One script reads what is open then: a few
-thousand jobs at most. What has ended never changes: it is read after that, a page at a time, so Redis
-serves others as ever however long the history is, and nothing is held in memory. What was asked for after
-the moment is left out. Restored into an empty Redis it gives the same history, choices, limits and jobs in
+thousand jobs at most. What has ended never changes, and a payment says when it did: these are read after that, a page
+at a time, so Redis serves others as ever however long the history is, and nothing is held in memory. What was asked
+for or paid after the moment is left out. Restored into an empty Redis it gives the same history, choices, limits and jobs in
 flight. Those go on as if no time had passed: what a provider still has is fetched, and shown by an edit of
 its placeholder, so a picture that was delivered after the backup is not sent again.
 
@@ -15,8 +15,8 @@ Of the store of pictures (`src.store.blobs`) it holds what open jobs still need.
 not in it: whoever wants those copies that folder or bucket.
 
 The file: gzip of JSON lines. The first says what it is, the last how many entries there are; each between them
-is a key as Redis dumps it: [name, expiry in ms since the epoch or 0, value in base64]; or, without our prefix
-before its name, a picture of the store as it is.
+is a key as Redis dumps it: [name, expiry in ms since the epoch or 0, value in base64]; or rows of a hash, [name, 0,
+{field: value}]; or, without our prefix before its name, a picture of the store as it is.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ import redis
 import structlog
 from redis.exceptions import ResponseError
 
-from src.jobs.keys import BACKUP, LEASE, PREFIX, SWEEPER
+from src.jobs.keys import BACKUP, LEASE, PAYMENTS, PREFIX, SWEEPER
 from src.jobs.ledger import script
 from src.jobs.records import SCHEMA_VERSION
 from src.jobs.uploads import is_upload, name_of
@@ -52,9 +52,9 @@ from src.store.clients import make_redis
 log = structlog.get_logger(__name__)
 
 FORMAT = "imagebot-backup"
-VERSION = 3
-# Version 2 has its pictures in Redis's keys only.
-_READ = (2, 3)
+VERSION = 4
+# Version 2 has its pictures in Redis's keys only, version 3 all payments in one line.
+_READ = (2, 3, 4)
 _PAGE = 250
 _PATTERN = "imagebot-*.backup"
 _AGAIN_SECONDS = 60.0
@@ -82,7 +82,7 @@ _LEFT_OUT = (
     # So that payments of after the backup are found again.
     "reconciled:",
 )
-# What changes with every job: read in the one moment only.
+# What changes with every job is read in the one moment only; payments by what they say of themselves.
 _OF_THE_MOMENT = (
     *("due", "open", "counts", "ended", "failed", "line:", "tags:", "slots:", "active:"),
     *("balance", "free:", "payments", "subscribed", "takings", "promos", "redeemed"),
@@ -90,8 +90,8 @@ _OF_THE_MOMENT = (
 # Pictures: read one at a time.
 _LARGE = ("blob:", "upload:")
 
-Key = tuple[bytes, int, bytes]
-"""Name, expiry in ms since the epoch or 0, value as DUMP gives it."""
+Key = tuple[bytes, int, bytes | dict[str, str]]
+"""Name, expiry in ms since the epoch or 0, value as DUMP gives it; or some rows of a hash."""
 
 
 class BackupError(UserError):
@@ -148,7 +148,8 @@ async def backup(settings: Settings, file: Path) -> Contents:
                 with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as out:
                     out.write(_line(head))
                     async for name, expires, value in _keys(client, Blobs(settings), moment):
-                        out.write(_line([name.decode(), expires, base64.b64encode(value).decode()]))
+                        rows = value if isinstance(value, dict) else base64.b64encode(value).decode()
+                        out.write(_line([name.decode(), expires, rows]))
                         keys += 1
                     out.write(_line({"keys": keys}))
                 os.fsync(raw.fileno())
@@ -181,11 +182,12 @@ async def restore(settings: Settings, file: Path, *, force: bool = False) -> Con
         await _make_room(client, force=force)
         due, page = b"", list[Key]()
         for key in _read(file):
-            if key[0] == f"{PREFIX}due".encode():
-                due = key[2]
+            name, _, value = key
+            if isinstance(value, bytes) and name == f"{PREFIX}due".encode():
+                due = value
                 continue
-            if not key[0].startswith(PREFIX.encode()):
-                await _put_picture(settings, key)
+            if isinstance(value, bytes) and not name.startswith(PREFIX.encode()):
+                await _put_picture(settings, name.decode(), value)
                 await _hold_off(client)
                 continue
             page.append(key)
@@ -265,6 +267,8 @@ async def _keys(client: Any, blobs: Blobs, moment: list[Any]) -> AsyncIterator[K
         yield key
     async for key in _pictures(blobs, pictures):
         yield key
+    async for key in _payments(client, at):
+        yield key
     cursor = 0
     while True:
         cursor, found = await client.scan(cursor, match=f"{PREFIX}*", count=_PAGE)
@@ -275,6 +279,24 @@ async def _keys(client: Any, blobs: Blobs, moment: list[Any]) -> AsyncIterator[K
         ]
         async for key in _dumped(client, await _asked_before(client, page, at)):
             yield key
+        if not cursor:
+            return
+
+
+async def _payments(client: Any, at: int) -> AsyncIterator[Key]:
+    """The payments as they were at the moment, page by page: there is one for each that ever was."""
+    cursor = 0
+    while True:
+        cursor, found = await client.hscan(PAYMENTS(), cursor, count=_PAGE)
+        rows = {}
+        for charge, text in found.items():
+            paid = json.loads(text)
+            if paid.get("refunded", 0) >= at:
+                del paid["refunded"], paid["refunder"]
+            if paid["at"] < at:
+                rows[charge.decode()] = json.dumps(paid)
+        if rows:
+            yield PAYMENTS().encode(), 0, rows
         if not cursor:
             return
 
@@ -326,9 +348,9 @@ def _picture_of(name: bytes) -> str:
     return name_of(kind) if is_upload(kind) else kind.partition(":")[2]
 
 
-async def _put_picture(settings: Settings, picture: Key) -> None:
+async def _put_picture(settings: Settings, name: str, data: bytes) -> None:
     try:
-        await Blobs(settings).put(picture[0].decode(), picture[2])
+        await Blobs(settings).put(name, data)
     except BlobsAway as error:
         raise BackupError(f"the store of pictures cannot be written: {error}") from error
 
@@ -380,6 +402,9 @@ def _read(file: Path) -> Iterator[Key]:
             case [str(name), int(expires), str(value)]:
                 yield name.encode(), expires, base64.b64decode(value)
                 keys += 1
+            case [str(name), 0, dict(rows)]:
+                yield name.encode(), 0, rows
+                keys += 1
             case {"keys": number}:
                 whole = number == keys
     if not whole:
@@ -413,6 +438,9 @@ async def _put(client: Any, page: Iterable[Key], contents: Contents) -> None:
     await _hold_off(client)
     async with client.pipeline(transaction=False) as pipe:
         for name, expires, value in page:
+            if isinstance(value, dict):
+                pipe.hset(name, mapping=value)
+                continue
             pipe.restore(name, expires, value, replace=True, absttl=expires > 0)
             if _kind(name).startswith("history:"):
                 # It was read after the moment, and names requests that are not in here.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import os
 import signal
 import stat
@@ -282,6 +283,26 @@ async def test_a_long_history_is_read_in_small_pieces(two: Any, tmp_path: Path, 
     if jobs > 100_000:
         assert client.slowlog_len() == 0
     assert (await restore(other, tmp_path / "a.backup")).keys == made.keys
+    client.close()
+
+
+async def test_payments_are_read_in_pages_as_they_were_at_the_moment(two: Any, tmp_path: Path) -> None:
+    """There is one for each that ever was. What is paid or given back later is not in the balance of the moment either."""
+    one, other = two
+    client, copy = (redis.Redis.from_url(s.redis_url, decode_responses=True) for s in two)
+    later = 10**6 * int(client.time()[0])
+    row = {"user": "1", "stars": 50, "pictures": 10, "teller": "u", "at": 5}
+    back = row | {"refunded": 6, "refunder": "r"}
+    payments = {f"old {n}": row for n in range(3_000)} | {"given back": back}
+    after = {"later": row | {"at": later}, "given back later": back | {"refunded": later}}
+    client.hset(keys.PAYMENTS(), mapping={of: json.dumps(paid) for of, paid in (payments | after).items()})
+    client.config_resetstat()
+    await backup(one, tmp_path / "a.backup")
+    assert client.info("commandstats")["cmdstat_hscan"]["calls"] > 5
+    await restore(other, tmp_path / "a.backup")
+    found = {of: json.loads(text) for of, text in copy.hgetall(keys.PAYMENTS()).items()}
+    assert found == payments | {"given back later": row}
+    copy.close()
     client.close()
 
 

@@ -16,7 +16,7 @@ local function put(key, large)
   out[n + 1], out[n + 2], out[n + 3] = key, left > 0 and NOW + left or 0, value
 end
 
-for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed', 'balance', 'payments', 'subscribed', 'takings', 'promos', 'redeemed'}) do put(P .. name) end
+for _, name in ipairs({'due', 'open', 'counts', 'ended', 'failed', 'balance', 'subscribed', 'takings', 'promos', 'redeemed'}) do put(P .. name) end
 for _, name in ipairs({'spent:', 'spender:', 'free:'}) do
   for day = TODAY - 1, TODAY do put(P .. name .. day) end
 end
