@@ -149,7 +149,8 @@ async def payment(ledger: Ledger, charge: str) -> Payment | None:
 async def payments(ledger: Ledger, user: str) -> list[Payment]:
     """A person's payments, newest first."""
     rows = ledger.client.hscan_iter(keys.PAYMENTS(), count=_PAGE)
-    found = [Payment.parse(charge, text) async for charge, text in rows]
+    # Of all that ever were only theirs are read.
+    found = [Payment.parse(charge, text) async for charge, text in rows if f'"{user}"' in text]
     return sorted((one for one in found if one.user == user), key=lambda one: -one.at)
 
 

@@ -335,17 +335,10 @@ async def _dumped(client: Any, names: list[bytes]) -> AsyncIterator[Key]:
 
 async def _pictures(blobs: Blobs, names: list[bytes]) -> AsyncIterator[Key]:
     """Those of the pictures that the store has."""
-    for folder in (ORIGINALS, UPLOADS):
-        wanted = {f"{folder}/{of}" for of in map(_picture_of, names)}
-        for name in [blob.name async for blob in blobs.all(folder) if blob.name in wanted]:
-            if (data := await blobs.get(name)) is not None:
-                yield name.encode(), 0, data
-
-
-def _picture_of(name: bytes) -> str:
-    """The name in its folder of the picture that the script names by a key."""
-    kind = _kind(name)
-    return name_of(kind) if is_upload(kind) else kind.partition(":")[2]
+    for kind in map(_kind, names):
+        name = f"{UPLOADS}/{name_of(kind)}" if is_upload(kind) else f"{ORIGINALS}/{kind.partition(':')[2]}"
+        if (data := await blobs.get(name)) is not None:
+            yield name.encode(), 0, data
 
 
 async def _put_picture(settings: Settings, name: str, data: bytes) -> None:

@@ -177,6 +177,25 @@ async def test_what_a_killed_writer_left_goes(app: App, tmp_path: Path) -> None:
     assert other.exists()
 
 
+async def test_a_backup_holds_the_pictures_that_nobody_has_yet(
+    app: App, ledger: Ledger, tmp_path: Path
+) -> None:
+    """They are asked for by name: among a million that people have had nobody looks for them."""
+    jobs = {
+        state: await kept(app, ledger, state, tmp_path)
+        for state in (State.RUNNING, State.READY, State.DELIVERED)
+    }
+    file = tmp_path / "a.backup"
+    await backup.backup(app.settings, file)
+    ready = tmp_path / "originals" / jobs[State.READY]
+    data = ready.read_bytes()
+    ready.unlink()
+    (tmp_path / "originals" / jobs[State.RUNNING]).unlink()
+    await backup.restore(app.settings, file, force=True)
+    assert await names(app) == {jobs[State.READY], jobs[State.DELIVERED]}
+    assert ready.read_bytes() == data
+
+
 async def test_a_restore_holds_the_sweep_off(
     app: App, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

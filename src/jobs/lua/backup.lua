@@ -24,12 +24,12 @@ for _, name in ipairs(ARGV) do put(P .. name) end
 for _, id in ipairs(redis.call('ZRANGE', P .. 'due', 0, -1)) do
   local request = string.match(id, '^r:(.+)')
   if not request then
-    local f = fields(id, 'user', 'request', 'provider', 'spec')
+    local f = fields(id, 'state', 'user', 'request', 'provider', 'spec')
     request = f.request
     put(job_key(id))
     for _, name in ipairs({'line:', 'tags:', 'slots:'}) do put(P .. name .. f.provider) end
     put(P .. 'active:' .. f.user)
-    put(P .. 'blob:' .. id, true)
+    if f.state == 'ready' or f.state == 'delivering' then put(P .. 'blob:' .. id, true) end
     local source = f.spec ~= '' and cjson.decode(f.spec).source
     if type(source) == 'string' and string.find(source, '^upload:') then put(P .. source, true) end
   end
