@@ -19,7 +19,7 @@ from src.providers.images import SOURCE_MAX_BYTES, source_image
 LONGEST = 4000
 """Characters of a prompt."""
 # The form around the picture: the prompt, and what separates its parts.
-_FORM_BYTES = SOURCE_MAX_BYTES + 100_000
+LARGEST_FORM = SOURCE_MAX_BYTES + 100_000
 
 BODY: dict[str, Any] = {
     "required": True,
@@ -73,7 +73,7 @@ async def read(request: Request) -> Form:
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
         raise Problem(411, "length_required", "say Content-Length")
-    if int(length) > _FORM_BYTES:
+    if int(length) > LARGEST_FORM:
         raise Problem(413, "too_large", f"a picture of at most {SOURCE_MAX_BYTES} bytes is read")
     async with request.form(max_files=1, max_fields=2) as form:
         prompt, picture, aspect = form.get("prompt"), form.get("image"), form.get("aspect", "1:1")

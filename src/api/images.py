@@ -55,12 +55,11 @@ class KeyFirst(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        # A form's own reader has a cap for its picture.
-        limit = 0 if self.path.endswith("/edits") else _LONGEST_BODY
+        limit = edits.LARGEST_FORM if self.path.endswith("/edits") else _LONGEST_BODY
 
         async def handle_known(request: Request) -> Response:
             request.state.client = client_of(request, await bearer(request))
-            return await handle(bodies.capped(request, limit) if limit else request)
+            return await handle(bodies.capped(request, limit))
 
         return handle_known
 

@@ -21,6 +21,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
+from src.api import bodies
 from src.api.problems import Problem
 from src.api.status import templates
 from src.app import App
@@ -73,7 +74,7 @@ class Choices(BaseModel):
 
 def make_router(app: App, bot: Bot) -> APIRouter:
     """The page and what it asks for."""
-    router = APIRouter(prefix="/app", include_in_schema=False)
+    router = APIRouter(prefix="/app", include_in_schema=False, route_class=bodies.Small)
     token = bot.token
 
     def who(authorization: Annotated[str, Header()] = "") -> WebAppInitData:

@@ -10,8 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 from PIL import Image
+from starlette.exceptions import HTTPException
 
+from src.api import bodies
 from src.jobs import keys
 from src.providers.kie import sign
 from src.sandbox.otlp import SpanRecord
@@ -292,17 +295,42 @@ async def test_no_secret_is_in_a_log(system: System) -> None:
             assert secret not in text, part
 
 
-@pytest.mark.parametrize(("headers", "code"), [({}, 401), (ALICE, 413)])
+@pytest.mark.parametrize(
+    ("path", "headers", "code"),
+    [
+        ("/v1/images", {}, 401),
+        ("/v1/images", ALICE, 413),
+        ("/telegram/webhook", {}, 401),
+        ("/telegram/webhook", {"X-Telegram-Bot-Api-Secret-Token": SECRET}, 413),
+        ("/callbacks/kie", {}, 413),
+        ("/app/settings", {}, 413),
+        ("/app/pictures/1/again", {}, 413),
+        ("/app/pictures/1/star", {}, 413),
+    ],
+)
 async def test_a_body_is_read_only_as_far_as_it_may_be(
-    api: httpx.AsyncClient, headers: dict[str, str], code: int
+    api: httpx.AsyncClient, path: str, headers: dict[str, str], code: int
 ) -> None:
     """The answer is there though the body has no end."""
     reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
-    lines = ["POST /v1/images HTTP/1.1", "Host: bot", "Content-Type: application/json"]
+    lines = [f"POST {path} HTTP/1.1", "Host: bot", "Content-Type: application/json"]
     lines += ["Transfer-Encoding: chunked", *(f"{name}: {value}" for name, value in headers.items())]
     writer.write("\r\n".join([*lines, "", ""]).encode())
-    for _ in range(20 if headers else 1):
+    for _ in range(20 if code == 413 else 1):
         writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
     async with asyncio.timeout(30):
         assert str(code).encode() in await reader.readline()
     writer.close()
+
+
+async def test_a_body_that_does_not_go_on_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is gone says nothing more, and its connection stays open."""
+    monkeypatch.setattr(bodies, "_SECONDS", 0.01)
+    pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Any:
+        return next(pieces, None) or await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(HTTPException) as ended:
+        await bodies.read(Request({"type": "http", "headers": []}, receive))
+    assert (ended.value.status_code, ended.value.headers) == (408, {"Connection": "close"})
