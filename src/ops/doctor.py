@@ -46,7 +46,7 @@ from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import DISK, MEMORY, TELEGRAM
 from src.ops.trial import make_one
 from src.settings import Settings, SettingsError, key_of, load_settings, provider_clients
-from src.store.blobs import Blobs, BlobsAway
+from src.store.blobs import SPARE_BYTES, Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
 
@@ -118,8 +118,13 @@ async def _machine(settings: Settings) -> AsyncIterator[Finding]:
     try:
         await blobs.put("probe", b"written")
         await blobs.delete("probe")
+        room = await blobs.free()
     except BlobsAway as error:
         yield Finding("originals", False, f"{error}: check BLOBS_URL")
+        return
+    if room == 0:
+        least = f"{SPARE_BYTES / 1e6:.0f} MB are kept free there"
+        yield Finding("originals", False, f"{least}, and pictures that come in answers refused: make room")
     else:
         yield Finding("originals", True, f"{settings.blobs_url or 'the data folder'} takes them")
 

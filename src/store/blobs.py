@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 ORIGINALS, UPLOADS = "originals", "uploads"
 """The folders: pictures by their jobs' ids; pictures to be changed by their own."""
 _SECONDS = timedelta(seconds=30)
-# Of the disk; it may be Redis's too.
-_SPARE_BYTES = 256_000_000
+SPARE_BYTES = 256_000_000
+"""Of the disk, which are left free; it may be Redis's too."""
 
 
 class BlobsAway(OSError):
@@ -98,7 +98,7 @@ class Blobs:
             return None
         with _plainly():
             self._store()
-            return max(0, (await asyncio.to_thread(shutil.disk_usage, self._folder)).free - _SPARE_BYTES)
+            return max(0, (await asyncio.to_thread(shutil.disk_usage, self._folder)).free - SPARE_BYTES)
 
     def _store(self) -> LocalStore | S3Store:
         if self._opened is None:

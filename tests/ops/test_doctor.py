@@ -22,6 +22,7 @@ from src.ops import doctor
 from src.ops.doctor import examine
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
 from src.settings import load_settings, provider_clients
+from src.store import blobs
 from tests.conftest import RedisProcess
 
 TOKEN = "1234567:" + "A" * 30
@@ -356,3 +357,11 @@ async def test_the_server_for_words(
             monkeypatch.setenv(f"TEXT_{name}", value)
         (line,) = await said("words")
     assert line.startswith(words.format(url=url))
+
+
+async def test_a_disk_too_full_for_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await said("originals"))[0].startswith("ok ")
+    monkeypatch.setattr(blobs, "SPARE_BYTES", 10**15)
+    (line,) = await said("originals")
+    assert line.startswith("WRONG originals: ")
+    assert line.endswith("make room")
