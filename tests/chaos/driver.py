@@ -118,6 +118,8 @@ class Chaos:
         self._asked: list[Asked] = []
         self._buying: list[asyncio.Task[None]] = []
         self._numbers = itertools.count(1)
+        # Whose successors are there: who dies while waiting for his needs no second.
+        self._leaving: set[str] = set()
         self._watching: list[asyncio.Task[None]] = []
         self._recovering: list[asyncio.Task[None]] = []
         self._sends = Sends(system)
@@ -168,7 +170,8 @@ class Chaos:
         self._sends.killed(part)
         await self.system.killed(part)
         self._watching += [asyncio.create_task(self._taken_over(job, time.monotonic())) for job in held]
-        await self._start(kind)
+        if part not in self._leaving:
+            await self._start(kind)
 
     async def retire(self, part: str) -> None:
         kind = part.partition("-")[0]
@@ -177,6 +180,9 @@ class Chaos:
             await self._stop(part)
             await self._start(kind)
             return
+        if part in self._leaving:
+            return
+        self._leaving.add(part)
         new = await self._start(kind)
         with suppress(TimeoutError):
             await self.system.until(lambda: self.system.is_up(new), _COMING_UP)
@@ -257,7 +263,8 @@ class Chaos:
             for part in self.system.parts:
                 if self.system.has_died(part):
                     await self.system.forget(part)
-                    await self._start(part.partition("-")[0])
+                    if part not in self._leaving:
+                        await self._start(part.partition("-")[0])
 
     async def _settle(self) -> None:
         """Wait until the ledger has nothing to do, or for too long: the audit will say what is left."""

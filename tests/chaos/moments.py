@@ -111,7 +111,7 @@ class Moments:
         @web.middleware
         async def catch(request: web.Request, handler: Handler) -> web.StreamResponse:
             armed = [a for a in self._armed if not a.sha and a.moment.where in request.path]
-            part = sender(self._system, request) if armed else ""
+            part = sender(self._system, request.transport) if armed and request.transport else ""
             armed = [a for a in armed if part.startswith(a.moment.by)]
             for here in armed:
                 if here.moment.when == "before" and here in self._armed:

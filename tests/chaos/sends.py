@@ -4,10 +4,12 @@ to note it. Telegram has no key by which a message that is sent again would be t
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import psutil
 from aiohttp import web
@@ -47,6 +49,8 @@ class Sends:
     seen: list[Send] = field(default_factory=list)
     killed_at: dict[str, float] = field(default_factory=dict)
     away: list[tuple[float, float]] = field(default_factory=list)
+    # To ask the machine takes long when it has many processes; who holds a connection stays the same.
+    _holders: WeakKeyDictionary[asyncio.Transport, str] = field(default_factory=WeakKeyDictionary)
 
     def killed(self, part: str) -> None:
         """A part was killed outright, just now."""
@@ -88,7 +92,9 @@ class Sends:
         async def see(request: web.Request, handler: Handler) -> web.StreamResponse:
             if not request.path.endswith(_SENDS):
                 return await handler(request)
-            part = sender(self.system, request)
+            assert request.transport is not None
+            part = self._holders.get(request.transport) or sender(self.system, request.transport)
+            self._holders[request.transport] = part
             with recording() as calls:
                 response = await handler(request)
             cut = request.transport is None or request.transport.is_closing()
@@ -99,10 +105,9 @@ class Sends:
         return see
 
 
-def sender(system: System, request: web.Request) -> str:
-    """The part of a system that a request comes from."""
-    assert request.transport is not None
-    port = request.transport.get_extra_info("peername")[1]
+def sender(system: System, connection: asyncio.Transport) -> str:
+    """The part of a system that holds the other end of a connection."""
+    port = connection.get_extra_info("peername")[1]
     for name in system.parts:
         for process in family(system.pid(name)):
             with suppress(psutil.Error):
