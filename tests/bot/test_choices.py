@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aiogram.types import MenuButtonWebApp, WebAppInfo
 
 from src.bot.process import show_commands
 from src.telegram.i18n import get_texts, language_of
@@ -59,6 +60,19 @@ async def test_admin_commands_exist_for_admins_only(world: World) -> None:
     [job] = await world.active(anna.id)
     await world.failed(job, "upstream")
     assert job.id in (await admin.reply_after(await admin.send_text("/jobs"))).text
+
+
+async def test_the_menu_button_goes_with_its_page_and_no_other_does(world: World) -> None:
+    anna = world.sandbox.person()
+    page = "https://pictures.example/app"
+    with_page = world.settings.model_copy(update={"mini_app_url": page})
+    await show_commands(world.bot, get_texts(), with_page)
+    await show_commands(world.bot, get_texts(), world.settings)
+    assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).type != "web_app"
+    by_botfather = MenuButtonWebApp(text="Shop", web_app=WebAppInfo(url="https://shop.example/"))
+    await world.bot.set_chat_menu_button(menu_button=by_botfather)
+    await show_commands(world.bot, get_texts(), world.settings)
+    assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).text == "Shop"
 
 
 async def test_menus_are_set_for_each_language(world: World) -> None:
