@@ -314,11 +314,29 @@ async def _production(settings: Settings, processes: int, threads: int) -> bool:
     try:
         if address is None:
             address = await start_redis(supervisor, settings.data_dir.resolve())
+        elif wrong := await _trouble(settings):
+            # It may be on its way up, as this machine is.
+            _say(f"imagebot: Redis: {wrong}. Until it is well nothing is done.")
         await supervisor.start_bot({"REDIS_URL": address}, processes=processes, threads=threads)
         await supervisor.during(_told_to_stop())
     finally:
         await supervisor.stop()
     return True
+
+
+async def _trouble(settings: Settings) -> str:
+    """What is wrong with the Redis of the settings; empty: nothing."""
+    from redis.exceptions import RedisError
+
+    from src.jobs import Ledger
+    from src.store.clients import make_redis, trouble
+
+    async with make_redis(settings) as client:
+        try:
+            await Ledger(client).try_writing()
+        except (RedisError, OSError) as error:
+            return trouble(error)
+    return ""
 
 
 async def _told_to_stop() -> None:

@@ -117,6 +117,17 @@ class Ledger:
 
     # Reading
 
+    async def try_writing(self) -> None:
+        """Write what nobody reads, by a command and by a script: reading alone works on a replica, too, and a cluster
+        takes one key at a time.
+
+        Raises:
+            redis.RedisError: it cannot be.
+        """
+        await self.client.set(keys.PROBE(), "tried", px=1000)
+        await self.client.eval("return redis.call('SET', KEYS[1], 'tried', 'PX', 1000)", 1, keys.PROBE())
+        await self.client.exists(keys.PROBE(), keys.HEARTBEATS())
+
     async def now(self) -> int:
         """Redis's clock, in ms: the only clock of the ledger."""
         seconds, micros = await self.client.time()

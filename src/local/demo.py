@@ -28,7 +28,8 @@ from src.local.folders import held
 from src.local.redis_server import place, redis_command
 from src.local.supervisor import Part, Supervisor
 from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN
-from src.settings import UserError, key_of, load_settings, provider_clients
+from src.settings import Settings, UserError, key_of, load_settings, provider_clients
+from src.store.clients import make_redis
 from src.telemetry import job_spans
 
 _UP_SECONDS = 60.0
@@ -77,17 +78,18 @@ async def system(
 
     Raises:
         FolderInUse, NoFolder: the data folder is not to be had. PartDied: a part did not come up. NoRedis: there is none.
-        SettingsError: one of the environment is wrong. redis.RedisError: the one given is away.
+        SettingsError: one of the environment is wrong. redis.RedisError: the one given is away, or takes no writes.
     """
     data = data.resolve()
-    _check(environment("http://127.0.0.1", redis_url or "redis://127.0.0.1", data))
+    settings = _settings(environment("http://127.0.0.1", redis_url or "redis://127.0.0.1", data))
     with held(data, "another demo"):
         supervisor = Supervisor(logs=data / "logs", say=say)
         try:
             if redis_url is None:
                 redis_url = await start_redis(supervisor, data)
             else:
-                await _answers(redis_url)
+                async with make_redis(settings) as client:
+                    await Ledger(client).try_writing()
             port = free_port(port)
             url = f"http://127.0.0.1:{port}"
             env = environment(url, redis_url, data) | {"MINI_APP_URL": MINI_APP}
@@ -134,7 +136,7 @@ async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
         sent = await client.post(f"/sandbox/people/{person}/messages", json={"text": prompt})
         if sent.status_code != 201:
             raise DemoError(f"The message could not be sent: {sent.text}")
-        job = await _ended_job(redis_url, person)
+        job = await _ended_job(_settings(environment(url, redis_url, data)), person)
         seconds = round(time.monotonic() - started, 2)
         image = await _save_picture(client, person, job.id, data) if job.state is State.DELIVERED else None
         trace = job_spans.trace_id(job)
@@ -143,9 +145,9 @@ async def one_job(url: str, redis_url: str, prompt: str, data: Path) -> Outcome:
     return Outcome(job.id, job.state, seconds, image, trace, spans, orphans, reason)
 
 
-async def _ended_job(redis_url: str, person: int) -> Job:
+async def _ended_job(settings: Settings, person: int) -> Job:
     """The person's job once it has ended, as the ledger tells it."""
-    redis = Redis.from_url(redis_url, decode_responses=True)
+    redis = make_redis(settings)
     ledger = Ledger(redis)
     job: Job | None = None
     try:
@@ -209,11 +211,6 @@ async def start_redis(supervisor: Supervisor, data: Path) -> str:
     return where.address
 
 
-async def _answers(url: str) -> None:
-    async with Redis.from_url(url) as client:
-        await client.ping()
-
-
 async def _redis_up(url: str) -> None:
     client = Redis.from_url(url)
     try:
@@ -274,12 +271,16 @@ def environment(url: str, redis_url: str, data: Path) -> dict[str, str]:
     }
 
 
-def _check(env: dict[str, str]) -> None:
-    """Raises SettingsError where the parts would: of what the environment sets beside these."""
+def _settings(env: dict[str, str]) -> Settings:
+    """The parts' settings: what the environment sets beside these counts.
+
+    Raises:
+        SettingsError: where the parts would.
+    """
     own = dict(os.environ)
     os.environ.update(env)
     try:
-        load_settings()
+        return load_settings()
     finally:
         os.environ.clear()
         os.environ.update(own)

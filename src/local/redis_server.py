@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
 
 from src.local.folders import held
 from src.settings import Settings, UserError
@@ -105,7 +106,7 @@ def _address(folder: Path) -> str | None:
 
 
 def _socket_of(address: str) -> Path:
-    return Path(address.removeprefix("unix://").partition("?")[0])
+    return Path(unquote(urlsplit(address).path))
 
 
 def _clear(folder: Path) -> None:
@@ -143,4 +144,4 @@ def redis_command(data: Path, socket: Path) -> list[str]:
 
 def redis_address(socket: Path) -> str:
     """The REDIS_URL of a socket."""
-    return f"unix://{socket}?db=0"
+    return f"unix://{quote(str(socket))}?db=0"

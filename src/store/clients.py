@@ -21,6 +21,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnectionPool
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import (
+    AskError,
     ClusterCrossSlotError,
     ClusterDownError,
     MasterDownError,
@@ -236,7 +237,7 @@ _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "cannot be written: its memory is full: raise `--maxmemory`, and `mem_limit` in compose",
     ),
     ((redis.InvalidResponse,), "does not speak Redis's language: check host and port in REDIS_URL"),
-    ((ClusterCrossSlotError, ClusterDownError), _CLUSTER),
+    ((AskError, ClusterCrossSlotError, ClusterDownError), _CLUSTER),
 )
 # What redis-py has no class for.
 _SAID = tuple(

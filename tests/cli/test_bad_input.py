@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,10 +10,12 @@ import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import typer
 from typer.testing import CliRunner
 
@@ -37,6 +40,9 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("demo", {"REDIS_URL": "nonsense"}, os.EX_CONFIG, "Settings that need mending:\n  REDIS_URL: expected"),
     ("demo", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
     ("demo", AWAY, os.EX_UNAVAILABLE, NO_REDIS),
+    ("demo", {"REDIS_URL": "{replica}"}, os.EX_UNAVAILABLE, "Redis: is a replica, which takes no writes"),
+    ("demo", {"REDIS_URL": "{cluster}"}, os.EX_UNAVAILABLE, "Redis: is a cluster"),
+    ("demo", {"REDIS_URL": "{weak}"}, os.EX_UNAVAILABLE, "Redis: its user may not do what is needed"),
     ("run", {}, os.EX_CONFIG, "Settings that are needed here:\n  TELEGRAM_TOKEN: .*\n  OPENAI_API_KEY or"),
     ("run --processes 0", {}, USAGE, ""),
     ("run --threads 0", {}, USAGE, ""),
@@ -99,7 +105,31 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProcess) -> list[dict[str, Any]]:
+def unfit(tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProcess) -> Iterator[dict[str, str]]:
+    """Addresses of those that answer and can not be used."""
+    replica = RedisProcess(tmp_path_factory.mktemp("replica"), "--replicaof", "127.0.0.1", "1")
+    cluster = RedisProcess(tmp_path_factory.mktemp("cluster"), "--cluster-enabled", "yes")
+    with contextlib.ExitStack() as stack:
+        for server in (replica, cluster):
+            server.start()
+            stack.callback(server.kill)
+        # All of it in one: otherwise nothing is served.
+        of_cluster = stack.enter_context(redis.Redis.from_url(cluster.url))
+        of_cluster.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        admin = stack.enter_context(redis.Redis.from_url(redis_process.url))
+        admin.execute_command("ACL", "SETUSER", "looker", "reset", "on", ">pw", "~*", "+@read", "+info")
+        stack.callback(admin.execute_command, "ACL", "DELUSER", "looker")
+        yield {
+            "replica": replica.url,
+            "cluster": cluster.url,
+            "weak": redis_process.url.replace("unix://", "unix://looker:pw@"),
+        }
+
+
+@pytest.fixture(scope="module")
+def answers(
+    tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProcess, unfit: dict[str, str]
+) -> list[dict[str, Any]]:
     """What was said to each case, with the names in its words and its expectation filled in."""
     folder = tmp_path_factory.mktemp("cwd")
     file, broken = folder / "file", folder / "broken"
@@ -113,6 +143,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, redis_process: RedisProces
             "pipe": folder / "pipe",
             "folder": folder,
             "redis": redis_process.url,
+            **unfit,
             "taken": taken.getsockname()[1],
         }
 

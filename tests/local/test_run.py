@@ -19,8 +19,9 @@ import redis
 
 from src.local.demo import start_api_when_asked, start_redis
 from src.local.folders import FolderInUse, NoFolder, held
+from src.local.redis_server import found
 from src.local.supervisor import Part, PartDied, Supervisor
-from src.settings import SettingsError
+from src.settings import SettingsError, load_settings
 
 ROOT = Path(__file__).parents[2]
 UP_SECONDS = 90
@@ -101,13 +102,17 @@ async def test_a_redis_outlives_its_starter_and_keeps_its_folder(tmp_path: Path)
         await asyncio.gather(first.stop(), second.stop())
 
 
-async def test_a_long_path_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["d" * 100, "Мой бот #1", "100%41?", "a'b\"c"])
+async def test_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path too long for a socket leaves no folder behind."""
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    data = tmp_path / ("d" * 100)
+    data = tmp_path / name
     supervisor = Supervisor(logs=tmp_path / "logs", say=print)
     try:
-        client = redis.Redis.from_url(await start_redis(supervisor, data))
+        address = await start_redis(supervisor, data)
+        assert found(load_settings(data_dir=data)).redis_url == address
+        client = redis.Redis.from_url(address)
         assert client.ping()
         client.close()
     finally:
