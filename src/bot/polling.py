@@ -138,7 +138,7 @@ async def keep_webhook(
     settings: Settings, bot: Bot, dispatcher: Dispatcher, handling: Handling, hearing: Hearing
 ) -> None:
     """Set the webhook, then look every so often how it fares, for ever."""
-    await set_webhook(settings, bot, dispatcher)
+    await set_webhook(settings, bot, dispatcher, hearing)
     while True:
         try:
             if await handling.leads():
@@ -157,7 +157,7 @@ async def keep_webhook(
         await asyncio.sleep(_WEBHOOK_LOOK_SECONDS)
 
 
-async def set_webhook(settings: Settings, bot: Bot, dispatcher: Dispatcher) -> None:
+async def set_webhook(settings: Settings, bot: Bot, dispatcher: Dispatcher, hearing: Hearing) -> None:
     """Tell Telegram to call the `api` process, as often as it takes."""
     assert settings.webhook_secret is not None
     backoff = Backoff(_BACKOFF)
@@ -173,4 +173,6 @@ async def set_webhook(settings: Settings, bot: Bot, dispatcher: Dispatcher) -> N
             return
         except TelegramAPIError as error:
             log.warning("webhook not set", error=type(error).__name__)
+            with suppress(RedisError):
+                await hearing.bad(error)
         await asyncio.sleep(next(backoff))

@@ -9,7 +9,14 @@ from __future__ import annotations
 import datetime
 import time
 
-from aiogram.exceptions import TelegramAPIError, TelegramConflictError, TelegramUnauthorizedError
+from aiogram.exceptions import (
+    TelegramAPIError,
+    TelegramConflictError,
+    TelegramNetworkError,
+    TelegramNotFound,
+    TelegramServerError,
+    TelegramUnauthorizedError,
+)
 from aiogram.types import WebhookInfo
 
 from src.jobs import Ledger, keys
@@ -21,6 +28,9 @@ _ERROR_SECONDS = 120.0
 _WHY = {
     TelegramUnauthorizedError: "the token is refused (401): it was revoked, see @BotFather",
     TelegramConflictError: "another program polls with this token (409): stop it",
+    TelegramNotFound: "there is no such bot (404): check TELEGRAM_TOKEN and TELEGRAM_API_URL",
+    TelegramServerError: "an error of its own (5xx), which passes",
+    TelegramNetworkError: "it cannot be reached: network, DNS, PROXY_URL or TELEGRAM_API_URL",
 }
 
 
@@ -50,7 +60,7 @@ class Hearing:
         await self._ledger.client.hset(keys.HEARD(), mapping={"at": now, "why": ""})
         self._said = time.monotonic()
 
-    async def bad(self, error: Exception | str) -> None:
+    async def bad(self, error: TelegramAPIError | str) -> None:
         """It did not.
 
         Raises:
@@ -74,12 +84,10 @@ class Hearing:
         return f"Telegram: {self._why}"
 
 
-def why(error: Exception) -> str:
+def why(error: TelegramAPIError) -> str:
     """An error of Telegram in words, without what it was asked."""
     known = (text for kind, text in _WHY.items() if isinstance(error, kind))
-    return next(
-        known, f"{type(error).__name__}" if isinstance(error, TelegramAPIError) else "it cannot be asked"
-    )
+    return next(known, type(error).__name__)
 
 
 def webhook_trouble(info: WebhookInfo, address: str) -> str:

@@ -13,11 +13,14 @@ import pytest
 from aiogram.types import Message
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
+from pydantic import SecretStr
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from src.bot.handling import Handling
 from src.bot.middlewares import _sorry
 from src.bot.process import run_bot
+from src.jobs import keys
+from src.ops.snapshot import look
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World
 
@@ -321,11 +324,11 @@ async def test_a_webhook_left_from_before_is_taken_back(world: World) -> None:
     assert "How to use me" in (await anna.reply_after(asked)).text
 
 
-@pytest.mark.parametrize("webhook", [None, "https://bot.example"])
+@pytest.mark.parametrize("webhook", [None, "http://127.0.0.1:9"])
 async def test_the_process_ends_at_sigterm(world: World, webhook: str | None) -> None:
     await world.stop()
     anna = world.sandbox.person()
-    given = {"webhook_url": webhook, "webhook_secret": "s" * 32} if webhook else {}
+    given = {"webhook_url": webhook, "webhook_secret": SecretStr("s" * 32)} if webhook else {}
     process = asyncio.create_task(run_bot(world.settings.model_copy(update=given)))
     async with asyncio.timeout(40):
         while not world.sandbox.bot.commands:
@@ -337,6 +340,31 @@ async def test_the_process_ends_at_sigterm(world: World, webhook: str | None) ->
     async with asyncio.timeout(40):
         await process
     assert bool(world.sandbox.bot.updates.pending) is (webhook is not None)
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("getUpdates", {}),
+        ("setWebhook", {"webhook_url": "http://127.0.0.1:9", "webhook_secret": SecretStr("s" * 32)}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "words"), [("401", "is refused"), ("404", "no such bot"), ("html", "be reached")]
+)
+async def test_one_that_never_heard_telegram_says_why(
+    kind: str, words: str, method: str, given: dict[str, Any], world: World
+) -> None:
+    await world.stop()
+    world.sandbox.faults.add(kind, method, times=None)
+    await world.app.redis.delete(keys.HEARD())
+    process = asyncio.create_task(run_bot(world.settings.model_copy(update=given)))
+    async with asyncio.timeout(40):
+        while words not in (await look(world.app)).deaf_why:
+            await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(40):
+        await process
 
 
 def test_an_apology_names_the_trace() -> None:
