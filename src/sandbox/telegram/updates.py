@@ -11,6 +11,7 @@ import itertools
 import random
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -220,10 +221,10 @@ class Updates:
                         task = asyncio.create_task(self._send(session, webhook, update))
                         sending[update.lane] = task
                         task.add_done_callback(functools.partial(self._sent, sending, update.lane))
-                    try:
-                        await asyncio.wait_for(self._wake.wait(), wait)
-                    except TimeoutError:
-                        continue
+                    # Not `wait_for`, which until Python 3.12 takes a cancellation that comes with the wake for it.
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
             finally:
                 for task in sending.values():
                     task.cancel()
