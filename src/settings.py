@@ -703,7 +703,7 @@ def load_settings(**overrides: Any) -> Settings:
         # The files are read whole; pydantic names none.
         raise SettingsError(
             f"{_env_file() or 'The environment'} or a file of SECRETS_DIR cannot be read as text: "
-            "check ENV_FILE, SECRETS_DIR and who may read their files"
+            "check ENV_FILE, SECRETS_DIR and who may read their files, and save them as UTF-8"
         ) from None
 
 

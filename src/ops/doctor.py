@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import psutil
@@ -84,7 +84,7 @@ async def examine(say: Callable[[str], None], provider: str | None = None, *, pa
     settings = found(load_settings())
     say(str(Finding("settings", True, "all can be read")))
     well = True
-    everything = (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry)
+    everything = (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry, _alarm)
     parts = [part(settings) for part in everything] if provider is None else [_one(settings, provider, pay)]
     for part in parts:
         try:
@@ -351,12 +351,8 @@ async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("OTLP", True, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: no traces are sent")
         return
     parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    shown = f"{host}:{port}"
-    try:
-        with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
-            pass
-    except OSError:
+    shown, connects = _connects(parts)
+    if not connects:
         yield Finding("OTLP", False, f"{shown} takes no connection: is the collector running?")
         return
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
@@ -376,6 +372,25 @@ async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
         )
     else:
         yield await _traces_at(given or f"{endpoint.rstrip('/')}/v1/traces")
+
+
+def _connects(parts: SplitResult) -> tuple[str, bool]:
+    """An address's host and port, and whether anybody is there."""
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
+            return f"{host}:{port}", True
+    except OSError:
+        return f"{host}:{port}", False
+
+
+async def _alarm(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.heartbeat_url is None:
+        return
+    # A call would say that the bot is well.
+    shown, connects = _connects(urlsplit(settings.heartbeat_url.get_secret_value()))
+    wrong = "takes no connection: check HEARTBEAT_URL and this machine's network"
+    yield Finding("dead man's switch", connects, f"{shown} {'takes connections' if connects else wrong}")
 
 
 async def _traces_at(url: str) -> Finding:

@@ -6,6 +6,7 @@ also of what nobody here is left to tell: the machine, its network or the bot it
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import httpx
@@ -27,7 +28,7 @@ class Pulse:
     def __init__(self, settings: Settings) -> None:
         url = settings.heartbeat_url
         self._url = url.get_secret_value() if url else ""
-        self._client = httpx.AsyncClient(timeout=_SECONDS) if url else None
+        self._client = httpx.AsyncClient(timeout=_SECONDS, follow_redirects=True) if url else None
         self._at = -_EVERY
         self._failing_since: float | None = None
 
@@ -39,10 +40,12 @@ class Pulse:
         if self._client is None or time.monotonic() - self._at < _EVERY:
             return
         try:
-            (await self._client.get(self._url)).raise_for_status()
+            # The client's own limit is for each piece. What the answer holds is not read: it may have no end.
+            async with asyncio.timeout(_SECONDS), self._client.stream("GET", self._url) as answer:
+                answer.raise_for_status()
             self._at = time.monotonic()
             self._failing_since = None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, TimeoutError) as error:
             # Its text has the address, which is a secret.
             log.warning("heartbeat not heard", error=type(error).__name__)
             self._failing_since = self._failing_since or time.monotonic()

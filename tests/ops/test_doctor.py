@@ -118,6 +118,21 @@ async def test_a_page_is_not_telegram(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "well"), [("http://127.0.0.1:1/ping/secret", False), ("{}ping/secret", True)]
+)
+async def test_the_dead_mans_switch_is_not_called(
+    path: str, well: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[web.Request] = []
+    async with serving(lambda request: called.append(request)) as server:
+        monkeypatch.setenv("HEARTBEAT_URL", path.format(server.make_url("/")))
+        (line,) = await said("dead man's switch")
+    assert line.startswith("ok" if well else "WRONG")
+    assert "secret" not in line
+    assert not called
+
+
+@pytest.mark.parametrize(
     ("status", "words"),
     [
         (401, "WRONG Telegram: the token is refused: check TELEGRAM_TOKEN"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from src.jobs import Spec, Wake, keys, new_id, transitions
 from src.jobs.spending import Spent
 from src.limits import Limiter
 from src.ops import heartbeat, samples
+from src.ops import pulse as pulses
 from src.ops.advice import advise
 from src.ops.alerts import Alerts
 from src.ops.gauges import Gauges
@@ -392,6 +394,40 @@ async def test_an_alarm_elsewhere_hears_of_us_while_there_is_no_problem(app: App
         await pulse.beat(well)  # not yet again
         assert heard == ["/ping/abc"] * 3
         await pulse.aclose()
+
+
+async def test_an_alarm_elsewhere_may_hang_or_stand_elsewhere(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it does, the figures are looked at again."""
+    ended = asyncio.Event()
+
+    async def hear(request: web.Request) -> web.StreamResponse:
+        if request.path == "/moved":
+            raise web.HTTPMovedPermanently("/endless")
+        response = web.StreamResponse()
+        if request.path == "/endless":
+            await response.prepare(request)
+            await response.write(b"OK")
+        await ended.wait()
+        return response
+
+    outside = web.Application()
+    outside.router.add_get("/{what}", hear)
+    await worker_at_ease(app)
+    well = await look(app)
+    async with TestServer(outside) as server, asyncio.timeout(120):
+        for path, patience, is_heard in (
+            ("/moved", 60, True),
+            ("/endless", 60, True),
+            ("/silent", 0.1, False),
+        ):
+            monkeypatch.setattr(pulses, "_SECONDS", patience)
+            pulse = Pulse(load_settings(heartbeat_url=str(server.make_url(path))))
+            await pulse.beat(well)
+            assert (pulse.unheard() == 0) is is_heard, path
+            await pulse.aclose()
+        ended.set()
 
 
 async def test_a_look_costs_the_same_however_long_the_line_is(app: App) -> None:
