@@ -76,11 +76,16 @@ def _take(lock: int, folder: Path) -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except OSError:
+        except BlockingIOError:
             if time.monotonic() < until:
                 time.sleep(0.1)
                 continue
             who = os.pread(lock, 200, 0).decode("utf-8", "replace") or "another process"
             raise FolderInUse(
                 f"{folder} is in use by {who}: stop that one, or set DATA_DIR to another folder."
+            ) from None
+        except OSError as error:
+            raise NoFolder(
+                f"{folder} is on a disk that knows no locks ({error.strerror}), as some of a network's: "
+                "set DATA_DIR to a folder on a disk of this machine."
             ) from None

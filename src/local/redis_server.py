@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,9 +20,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from src.local.folders import held
 from src.settings import Settings, UserError
-
-# Bytes that the path of a socket may have: 104 on macOS, 108 on Linux, with the end's zero.
-_LONGEST_SOCKET = 100
 
 
 class NoRedis(UserError):
@@ -80,14 +78,25 @@ def place(data: Path) -> Iterator[Place]:
     folder = data / "redis"
     with held(folder, "another Redis of imagebot") as lock:
         _clear(folder)
-        socket = folder / "redis.sock"
-        if len(os.fsencode(socket)) > _LONGEST_SOCKET:
-            socket = Path(tempfile.mkdtemp(prefix="imagebot-")) / "redis.sock"
-        (folder / "address").write_text(redis_address(socket))
+        at = folder / "redis.sock"
+        if not _takes_socket(at):
+            at = Path(tempfile.mkdtemp(prefix="imagebot-")) / "redis.sock"
+        (folder / "address").write_text(redis_address(at))
         try:
-            yield Place(socket, lock)
+            yield Place(at, lock)
         finally:
             _clear(folder)
+
+
+def _takes_socket(path: Path) -> bool:
+    """Whether a socket can be there: its path may be too long, or the disk know none (exFAT, Windows' under WSL)."""
+    with socket.socket(socket.AF_UNIX) as tried:
+        try:
+            tried.bind(str(path))
+        except OSError:
+            return False
+    path.unlink()
+    return True
 
 
 def found(settings: Settings) -> Settings:

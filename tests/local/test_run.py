@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -123,6 +125,15 @@ async def test_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pyte
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NoFolder, match="cannot be made"), held(tmp_path / "file" / "data", "a test"):
+        pass
+
+
+def test_a_disk_without_locks_is_not_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(NoFolder, match="knows no locks"), held(tmp_path, "a test"):
         pass
 
 
