@@ -22,6 +22,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelConnec
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import (
     AskError,
+    BusyLoadingError,
     ClusterCrossSlotError,
     ClusterDownError,
     MasterDownError,
@@ -236,6 +237,7 @@ _TROUBLES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         (redis.OutOfMemoryError,),
         "cannot be written: its memory is full: raise `--maxmemory`, and `mem_limit` in compose",
     ),
+    ((BusyLoadingError,), "still loads what it keeps: wait a moment"),
     ((redis.InvalidResponse,), "does not speak Redis's language: check host and port in REDIS_URL"),
     ((AskError, ClusterCrossSlotError, ClusterDownError), _CLUSTER),
 )
@@ -253,6 +255,7 @@ _SAID = tuple(
             "WRONGTYPE",
             "has something of another program's under our names: use a database of our own (its number ends REDIS_URL)",
         ),
+        ("max number of clients", "has as many clients as it may: raise its `maxclients`"),
         ("DB index", "has no such database: check the number that ends REDIS_URL"),
         ("cluster mode", _CLUSTER),
     )

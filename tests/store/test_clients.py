@@ -159,6 +159,18 @@ def test_a_redis_of_the_wrong_kind(
     assert trouble(error.value).startswith(words)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        # As redis-py raises them, which over a socket now and then finds it closed before it reads why.
+        (redis.ConnectionError("max number of clients reached"), "has as many clients as it may"),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), "still loads what it keeps"),
+    ],
+)
+def test_a_redis_that_is_not_to_be_had_now(error: redis.RedisError, words: str) -> None:
+    assert trouble(error).startswith(words)
+
+
 def test_another_program_has_our_names(sync_redis: Any) -> None:
     sync_redis.set("imagebot:counts", "5")
     for ask in (
