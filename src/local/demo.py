@@ -25,8 +25,8 @@ from redis.exceptions import RedisError
 
 from src.jobs import Job, Ledger, State
 from src.local.folders import held
-from src.local.redis_server import place, redis_command
-from src.local.supervisor import Part, Supervisor
+from src.local.redis_server import NoRedis, place, redis_command
+from src.local.supervisor import Part, PartDied, Supervisor
 from src.sandbox.telegram import DEMO_STORE, DEMO_TOKEN
 from src.settings import Settings, UserError, key_of, load_settings, provider_clients
 from src.store.clients import make_redis
@@ -207,7 +207,15 @@ async def start_redis(supervisor: Supervisor, data: Path) -> str:
     # The lock is Redis's own, too: it may live longer than we do.
     command = redis_command(data.resolve(), where.socket)
     up = partial(_redis_up, where.address)
-    await supervisor.start(Part("redis", command, ready=up, files=[where.lock], serves=True))
+    try:
+        await supervisor.start(Part("redis", command, ready=up, files=[where.lock], serves=True))
+    except PartDied as error:
+        if "RDB format version" not in str(error):
+            raise
+        raise NoRedis(
+            f"{command[0]} cannot read what another Redis or Valkey has written into {data.resolve() / 'redis'}: put "
+            "that one on PATH again; to change over, `imagebot backup` with it, then `imagebot restore` into a new folder."
+        ) from None
     return where.address
 
 

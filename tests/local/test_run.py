@@ -21,7 +21,7 @@ import redis
 
 from src.local.demo import start_api_when_asked, start_redis
 from src.local.folders import FolderInUse, NoFolder, held
-from src.local.redis_server import found
+from src.local.redis_server import NoRedis, found
 from src.local.supervisor import Part, PartDied, Supervisor
 from src.settings import SettingsError, load_settings
 
@@ -102,6 +102,20 @@ async def test_a_redis_outlives_its_starter_and_keeps_its_folder(tmp_path: Path)
         client.close()
     finally:
         await asyncio.gather(first.stop(), second.stop())
+
+
+async def test_what_another_redis_wrote_is_told(tmp_path: Path) -> None:
+    """As after `apt install redis-server`, which is older than the wheel's."""
+    folder = tmp_path / "redis/appendonlydir"
+    folder.mkdir(parents=True)
+    (folder / "appendonly.aof.1.base.rdb").write_bytes(b"REDIS9999")
+    (folder / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n")
+    supervisor = Supervisor(logs=tmp_path / "logs", say=print)
+    try:
+        with pytest.raises(NoRedis, match="cannot read what another Redis or Valkey has written"):
+            await start_redis(supervisor, tmp_path)
+    finally:
+        await supervisor.stop()
 
 
 @pytest.mark.parametrize("name", ["d" * 100, "Мой бот #1", "100%41?", "a'b\"c"])
