@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +15,7 @@ from aiogram.types import BufferedInputFile, InputMediaPhoto
 from src.sandbox.telegram import DEMO_TOKEN, Person, TelegramSandbox
 from src.sandbox.telegram.errors import ApiError
 from src.sandbox.telegram.limits import Limits
+from src.sandbox.telegram.store import FolderStore
 from tests.sandbox.conftest import Picture, aiogram_bot, close
 
 
@@ -162,3 +165,17 @@ async def test_long_runs_keep_hashes_not_bytes(picture: Picture) -> None:
         assert telegram.audit.by_method["sendPhoto"] == 60
         assert telegram.bot.file_bytes(telegram.bot.files[sent.photo[0].file_id]) is None
         await close(client)
+
+
+async def test_what_an_older_version_kept_is_read(tmp_path: Path) -> None:
+    """It knew no closed topics and no roles."""
+    async with TelegramSandbox(data_dir=tmp_path) as sandbox:
+        anna = sandbox.person("Anna")
+        await anna.send_text("a fox")
+    with contextlib.closing(FolderStore(tmp_path)) as store:
+        for record in [*store.load("chat")]:
+            for later in ("closed_topics", "roles", "permissions", "restrictions"):
+                del record[later]
+            store.put("chat", f"{record['bot_id']}:{record['id']}", record)
+    async with TelegramSandbox(data_dir=tmp_path) as sandbox:
+        assert [message.text for message in sandbox.bot.chats[anna.id].messages.values()] == ["a fox"]

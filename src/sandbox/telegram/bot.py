@@ -343,10 +343,11 @@ class Bot:
         for record in self._stored("file"):
             self._keep_file(FileRecord(**record))
         for record in self._stored("chat"):
-            record["members"] = set(record["members"])
-            record["closed_topics"] = set(record["closed_topics"])
+            # An older version's demo wrote fewer fields.
+            for several in ("members", "closed_topics"):
+                record[several] = set(record.get(several, ()))
             for numbered in ("topics", "roles"):
-                record[numbered] = {int(number): value for number, value in record[numbered].items()}
+                record[numbered] = {int(number): value for number, value in record.get(numbered, {}).items()}
             chat = Chat(**record)
             self.chats[chat.id] = chat
         for record in self._stored("message"):
