@@ -13,7 +13,7 @@ import runpy
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 
 _FORKS = get_context("forkserver")
@@ -66,6 +66,8 @@ class Forked:
 
 def _become(command: Sequence[str], env: Mapping[str, str], log: Path) -> None:
     os.setsid()
+    # Else a part that starts processes starts a server of forks for them, with all its imports.
+    set_start_method(None, force=True)
     os.environ.clear()
     os.environ.update(env)
     out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
