@@ -380,13 +380,13 @@ def read_catalog(file: Path, providers: Collection[str] | None = None) -> Catalo
             ]
             continue
         for index, offer in enumerate(model.by):
-            at = _line(text, (key, "by", index, "provider"))
+            at = functools.partial(_line, text, (key, "by", index, "provider"))
             if providers is not None and offer.provider not in providers:
                 known = ", ".join(sorted(providers))
-                wrong.append((at, f"{key}: there is no provider {offer.provider!r}, only {known}"))
+                wrong.append((at(), f"{key}: there is no provider {offer.provider!r}, only {known}"))
             for name in {offer.id, offer.edit_id} - {None}:
                 if (offer.provider, name) in names:
-                    wrong.append((at, f"{key}: {offer.provider} has {name!r} in another entry too"))
+                    wrong.append((at(), f"{key}: {offer.provider} has {name!r} in another entry too"))
                 names.add((offer.provider, name))
     if wrong:
         lines = "\n  ".join(f"{file}:{line}: {what}" for line, what in sorted(wrong))
