@@ -228,7 +228,12 @@ class Settings(BaseSettings):
     """The settings but those of the providers, which `load_settings` adds. A field `telegram_token` is the environment variable `TELEGRAM_TOKEN`."""
 
     model_config = SettingsConfigDict(
-        env_file_encoding="utf-8", extra="ignore", env_ignore_empty=True, frozen=True
+        env_file_encoding="utf-8",
+        extra="ignore",
+        env_ignore_empty=True,
+        frozen=True,
+        # Only the class with all providers' settings is ever used.
+        defer_build=True,
     )
 
     secrets_dir: Path = Field(
