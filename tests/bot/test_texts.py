@@ -261,7 +261,10 @@ def test_another_language_is_one_folder(tmp_path: Path) -> None:
     shutil.copytree(texts / "en", texts / "de")
     general = texts / "de" / "general.ftl"
     words = general.read_text("utf-8").replace("language-name = English", "language-name = Deutsch")
-    general.write_text(words.replace("command-help = ", "command-help = Hilfe: "), "utf-8")
+    general.write_text(words, "utf-8")
+    commands = texts / "de" / "commands.ftl"
+    words = commands.read_text("utf-8").replace("command-help = ", "command-help = Hilfe: ")
+    commands.write_text(words, "utf-8")
     script = """
 from src.jobs import Person
 from src.providers.base import Capabilities

@@ -101,7 +101,6 @@ delete-backups = Backups from before now still hold it: the newest is { $hours -
    *[other] { $days } days
 }.
 delete-no-backups = I know of no backups that hold it.
-command-privacy = My data: copy, delete, how long
 
 button-app = 📱 All of them
 app-title = Your pictures

@@ -179,8 +179,6 @@ limits-day = Today: { $unit ->
    *[other] { $hours } hours
 }.
 limits-none = ✨ You have no limits here.
-command-models = Who draws: models, prices, times
-command-limits = What I can still ask for
 
 ### Styles.
 
@@ -205,7 +203,6 @@ button-style-new = ➕ New style
 button-style-words = ✏️ Words
 button-style-sample = 🖼 Sample
 button-style-drop = 🗑 Delete
-command-styles = Styles to draw in
 
 ### Help with words.
 

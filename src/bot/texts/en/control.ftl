@@ -109,13 +109,3 @@ button-broadcast = 📣 Send to everybody
 button-broadcast-stop = ⏹ Stop
 button-broadcast-go-on = ▶️ Go on
 button-broadcast-drop = 🗑 Drop it
-
-command-stats = Day, week, month
-command-ops = How it goes now
-command-who = A person: /who ID
-command-pause = Take nothing new
-command-resume = Take new wishes again
-command-switches = Features and models on and off
-command-broadcast = A notice to everybody
-command-journal = What admins did
-command-jobs = The last failed jobs

@@ -89,11 +89,3 @@ cancel-nothing = 🌤 There is nothing to cancel.
 cancel-which = Which one? Choose it in the list:
 
 history-empty = 🗂 No pictures yet. Write what to draw!
-
-command-create = Draw a picture step by step
-command-queue = My place in line
-command-cancel = Cancel
-command-history = My last pictures
-command-settings = Language, format, number
-command-help = How to use me
-command-imagine = Draw: /imagine a red fox in the snow

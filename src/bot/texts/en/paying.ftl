@@ -103,7 +103,3 @@ delete-payments = 💫 What you paid for is not lost: { $bought ->
     [one] { $payments } payment
    *[other] { $payments } payments
 } (day, stars, pictures; no words). A subscription is stopped in /buy.
-command-buy = Buy pictures
-command-balance = How many pictures I have
-command-paysupport = Something wrong with a payment
-command-terms = Terms of sale

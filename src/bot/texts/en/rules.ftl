@@ -1,6 +1,5 @@
 ### Groups: what their admins allow.
 
-command-rules = What this group’s admins allow
 rules = ⚙️ Rules of this group. Only its admins change them; the model they choose in /models.
     🙈 covered pictures are shown to whoever taps them.
     👤 pictures an hour for each person, 👥 for all together.

@@ -109,7 +109,6 @@ delete-backups = Резервные копии, сделанные раньше,
    *[many] { $days } дней
 }.
 delete-no-backups = Резервных копий с этим я не знаю.
-command-privacy = Мои данные: копия, удаление, срок
 
 button-app = 📱 Все сразу
 app-title = Ваши картинки

@@ -186,8 +186,6 @@ limits-day = На сегодня осталось { $unit ->
    *[many] { $hours } часов
 }.
 limits-none = ✨ Для вас здесь нет ограничений.
-command-models = Кто рисует: модели, цены, время
-command-limits = Сколько ещё можно попросить
 
 ### Стили.
 
@@ -212,7 +210,6 @@ button-style-new = ➕ Новый стиль
 button-style-words = ✏️ Слова
 button-style-sample = 🖼 Образец
 button-style-drop = 🗑 Удалить
-command-styles = Стили для рисования
 
 ### Помощь со словами.
 

@@ -109,13 +109,3 @@ button-broadcast = 📣 Отправить всем
 button-broadcast-stop = ⏹ Остановить
 button-broadcast-go-on = ▶️ Продолжить
 button-broadcast-drop = 🗑 Снять
-
-command-stats = День, неделя, месяц
-command-ops = Как дела сейчас
-command-who = Человек: /who ID
-command-pause = Новое не принимать
-command-resume = Снова принимать новое
-command-switches = Функции и модели: вкл. и выкл.
-command-broadcast = Сообщение всем
-command-journal = Что делали админы
-command-jobs = Последние неудачи

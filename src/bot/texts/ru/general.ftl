@@ -94,11 +94,3 @@ cancel-nothing = 🌤 Отменять нечего.
 cancel-which = Что отменить? Выберите в списке:
 
 history-empty = 🗂 Пока ни одной картинки. Напишите, что нарисовать!
-
-command-create = Нарисовать по шагам
-command-queue = Моё место в очереди
-command-cancel = Отменить
-command-history = Мои последние картинки
-command-settings = Язык, формат, количество
-command-help = Как мной пользоваться
-command-imagine = Нарисовать: /imagine рыжая лиса в снегу
