@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -278,7 +279,9 @@ rules = keyboards.rules(say, lang="de", admins=False, edits=True, covered=False,
 for shown in (keyboards.settings(say, Person("1", lang="de"), Capabilities()), rules):
     assert "• Deutsch" in [key.text for row in shown.inline_keyboard for key in row]
 """
+    # Its own folder comes before these.
+    env = {**os.environ, "PYTHONPATH": f"{SOURCE.parent}:{SOURCE.parent}/tests/lazily"}
     ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +52,14 @@ class Edge:
     gigachat: GigaChatSandbox
 
     def settings(self, **overrides: Any) -> Settings:
+        return self._settings(**overrides) if overrides else self._plain
+
+    @functools.cached_property
+    def _plain(self) -> Settings:
+        # Client and provider are each made with them: looking up 150 variables takes as long as some tests.
+        return self._settings()
+
+    def _settings(self, **overrides: Any) -> Settings:
         return load_settings(
             **{
                 "_env_file": None,
