@@ -154,12 +154,16 @@ class Node:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        for group in Path("/sys/fs/cgroup").glob(f"*/{self.name}"):
-            for folder in sorted(group.rglob("*/"), reverse=True):
+        until = time.monotonic() + 10
+        while groups := [
+            *Path("/sys/fs/cgroup").glob(f"*/{self.name}"),
+            *Path("/sys/fs/cgroup").glob(f"*/{self.name}/**/"),
+        ]:
+            # Its last processes may not be gone yet.
+            assert time.monotonic() < until, groups
+            for group in sorted(set(groups), reverse=True):
                 with suppress(OSError):
-                    folder.rmdir()
-            with suppress(OSError):
-                group.rmdir()
+                    group.rmdir()
 
 
 class Cluster:

@@ -294,6 +294,8 @@ class Release:
         said = [(name.split("-")[1], end["exitCode"], end["reason"]) for (name, _), end in ends.items()]
         for each in sorted(set(said)):
             say(f"ended: {each[0]}, exit code {each[1]} ({each[2]})", said.count(each))
+        # By itself; for the wrong setting; with its node.
+        assert {code for _, code, _ in said} <= {0, 78, 255}
 
 
 def part_of(pod: dict[str, Any]) -> str:
