@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.limits import Breaker
 from src.ops.snapshot import ProviderHealth, Snapshot
-from src.ops.thresholds import CPU, DISK, LOAD, MEMORY, REDIS_MEMORY, TELEGRAM, TIME, WAITING, Level
+from src.ops.thresholds import CPU, DISK, LOAD, MEMORY, OLDEST, REDIS_MEMORY, TELEGRAM, TIME, WAITING, Level
 
 _CPU_GOAL = 0.6
 _SLOTS_GOAL = 0.8
@@ -31,21 +30,13 @@ class Advice:
 
 def advise(snapshot: Snapshot) -> list[Advice]:
     """What to do now, the most urgent first; an empty list while all is well."""
-    if not snapshot.workers:
-        return [Advice("advice-no-worker", command="docker compose up -d worker-image")]
-    if TELEGRAM.level(snapshot.deaf):
-        return [Advice("advice-telegram", {"why": snapshot.deaf_why}, "imagebot doctor")]
-    if snapshot.room == 0:
-        return [Advice("advice-pictures", command="imagebot doctor")]
-    if not snapshot.store.saved:
-        return [Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")]
-    if REDIS_MEMORY.level(snapshot.store.share) is Level.PROBLEM:
-        return [Advice("advice-redis-memory")]
-    if snapshot.messages is None:
-        return [Advice("advice-no-broker", command="docker compose logs --tail 50 rabbitmq")]
-    if not snapshot.providers:
-        return [Advice("advice-no-provider")]
-    return [*_workers(snapshot), *_providers(snapshot), *_time(snapshot), *_machine(snapshot)]
+    return [
+        *_standing(snapshot),
+        *_workers(snapshot),
+        *_providers(snapshot),
+        *_time(snapshot),
+        *_machine(snapshot),
+    ]
 
 
 def workers_needed(snapshot: Snapshot) -> int:
@@ -59,9 +50,32 @@ def slots_needed(provider: ProviderHealth, arrivals: float) -> float:
     return arrivals * (provider.generation or provider.usual[0])
 
 
+def _standing(snapshot: Snapshot) -> Iterator[Advice]:
+    """What keeps everything from going on."""
+    if not snapshot.workers:
+        yield Advice("advice-no-worker", command="docker compose up -d worker-image")
+    if TELEGRAM.level(snapshot.deaf):
+        yield Advice("advice-telegram", {"why": snapshot.deaf_why}, "imagebot doctor")
+    if snapshot.room == 0:
+        yield Advice("advice-pictures", command="imagebot doctor")
+    if not snapshot.store.saved:
+        yield Advice("advice-redis-unsaved", command="docker compose logs --tail 50 redis")
+    elif REDIS_MEMORY.level(snapshot.store.share) is Level.PROBLEM:
+        yield Advice("advice-redis-memory")
+    if snapshot.messages is None:
+        yield Advice("advice-no-broker", command="docker compose logs --tail 50 rabbitmq")
+    if not snapshot.providers:
+        yield Advice("advice-no-provider")
+
+
+def _can_move(snapshot: Snapshot) -> bool:
+    """Whether there is who takes a step and a way to tell them: where not, that is why anything stands."""
+    return bool(snapshot.workers) and snapshot.messages is not None
+
+
 def _workers(snapshot: Snapshot) -> Iterator[Advice]:
     cpu = max((beat.cpu for beat in snapshot.processes if beat.kind == "worker"), default=0.0)
-    if not snapshot.moving or CPU.level(cpu):
+    if (_can_move(snapshot) and not snapshot.moving) or CPU.level(cpu):
         number = max(snapshot.workers + 1, workers_needed(snapshot))
         reason = "advice-workers-busy" if CPU.level(cpu) else "advice-workers-behind"
         yield Advice(
@@ -72,13 +86,16 @@ def _workers(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _providers(snapshot: Snapshot) -> Iterator[Advice]:
+    longest = None
+    if WAITING.level(snapshot.waiting) or OLDEST.level(snapshot.oldest):
+        longest = max(snapshot.providers, key=lambda one: one.waiting, default=None)
     for provider in snapshot.providers:
         name = {"provider": provider.name}
-        if provider.breaker is Breaker.OPEN:
+        if provider.breaker:
             yield Advice("advice-breaker", name, "imagebot doctor")
         elif provider.shut > 1:
             yield Advice("advice-shut", {**name, "seconds": math.ceil(provider.shut)})
-        elif WAITING.level(provider.waiting):
+        elif _can_move(snapshot) and (WAITING.level(provider.waiting) or provider is longest):
             yield _line(provider, snapshot.arrivals)
 
 
@@ -106,7 +123,7 @@ def _line(provider: ProviderHealth, arrivals: float) -> Advice:
 
 def _time(snapshot: Snapshot) -> Iterator[Advice]:
     """Jobs are slow although none waits: usually the provider, which we cannot make faster."""
-    if not TIME.level(snapshot.processing) or WAITING.level(snapshot.waiting):
+    if not TIME.level(snapshot.processing) or WAITING.level(snapshot.waiting) or not snapshot.providers:
         return
     slow = max(snapshot.providers, key=lambda provider: provider.generation or 0.0)
     if (slow.generation or 0) > 0.6 * (snapshot.processing or 0):
@@ -118,10 +135,14 @@ def _time(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _machine(snapshot: Snapshot) -> Iterator[Advice]:
-    if snapshot.store.level and snapshot.store.days is not None:
-        yield Advice("advice-redis-days", {"days": round(snapshot.store.days)})
-    elif snapshot.store.level:
-        yield Advice("advice-redis-memory")
+    full = REDIS_MEMORY.level(snapshot.store.share)
+    if snapshot.store.saved and snapshot.store.level and full is not Level.PROBLEM:
+        days = snapshot.store.days
+        yield (
+            Advice("advice-redis-memory")
+            if days is None
+            else Advice("advice-redis-days", {"days": round(days)})
+        )
     if DISK.level(snapshot.disk):
         yield Advice("advice-disk", {"percent": round(snapshot.disk * 100)}, "docker system df")
     if snapshot.backup.level:

@@ -42,6 +42,7 @@ from src.jobs.spending import DAY_MS
 from src.limits import Limiter
 from src.local.folders import NoFolder, make_folder
 from src.local.redis_server import NoRedis, found, redis_server
+from src.ops import report
 from src.ops.hearing import webhook_trouble
 from src.ops.thresholds import DISK, MEMORY, TELEGRAM
 from src.ops.trial import make_one
@@ -49,6 +50,7 @@ from src.settings import Settings, SettingsError, key_of, load_settings, provide
 from src.store.blobs import SPARE_BYTES, Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
+from src.telegram.i18n import get_texts
 
 _OLDEST_REDIS = (6, 2)
 _CONNECT_SECONDS = 3.0
@@ -201,7 +203,8 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
             yield _clock("Telegram", theirs)
         info = await bot.get_webhook_info(request_timeout=15)
         if settings.webhook_url is not None:
-            wrong = _unreachable(settings) or webhook_trouble(info, settings.webhook_url) or _failed(info)
+            said = report.deaf(get_texts().translator("en"), webhook_trouble(info, settings.webhook_url))
+            wrong = _unreachable(settings) or said or _failed(info)
             yield Finding("Telegram's webhook", not wrong, wrong or "takes updates")
         elif info.url:
             yield Finding("Telegram's webhook", True, "one is set from before; the bot takes it back")
@@ -305,7 +308,7 @@ async def _deaf(settings: Settings) -> str:
     finally:
         await client.aclose()
     seconds = (now - int(heard.get("at", now))) / 1000
-    why = heard.get("why") or "no bot process asks for them"
+    why = report.deaf(get_texts().translator("en"), heard.get("why") or "ops-deaf-unasked")
     return f"none for {seconds:.0f} s: {why}" if TELEGRAM.level(seconds) else ""
 
 

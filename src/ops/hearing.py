@@ -20,18 +20,21 @@ from aiogram.exceptions import (
 from aiogram.types import WebhookInfo
 
 from src.jobs import Ledger, keys
+from src.ops import report
 from src.ops.thresholds import TELEGRAM
+from src.telegram.i18n import get_texts
 
 _SAID_SECONDS = 5.0
 # Telegram tries again a few times a minute; an error older than this has passed.
 _ERROR_SECONDS = 120.0
 _WHY = {
-    TelegramUnauthorizedError: "the token is refused (401): it was revoked, see @BotFather",
-    TelegramConflictError: "another program polls with this token (409): stop it",
-    TelegramNotFound: "there is no such bot (404): check TELEGRAM_TOKEN and TELEGRAM_API_URL",
-    TelegramServerError: "an error of its own (5xx), which passes",
-    TelegramNetworkError: "it cannot be reached: network, DNS, PROXY_URL or TELEGRAM_API_URL",
+    TelegramUnauthorizedError: "ops-deaf-token",
+    TelegramConflictError: "ops-deaf-conflict",
+    TelegramNotFound: "ops-deaf-unknown",
+    TelegramServerError: "ops-deaf-server",
+    TelegramNetworkError: "ops-deaf-network",
 }
+"""A text's key; what follows a space in what is kept is a part of that text (`report.deaf` says it)."""
 
 
 class Hearing:
@@ -81,22 +84,22 @@ class Hearing:
         """What is wrong, for a health check; empty while all is well."""
         if self._deaf_since is None or time.monotonic() - self._deaf_since <= TELEGRAM.problem:
             return ""
-        return f"Telegram: {self._why}"
+        return f"Telegram: {report.deaf(get_texts().translator('en'), self._why)}"
 
 
 def why(error: TelegramAPIError) -> str:
-    """An error of Telegram in words, without what it was asked."""
+    """What an error of Telegram means, without what it was asked."""
     known = (text for kind, text in _WHY.items() if isinstance(error, kind))
-    return next(known, type(error).__name__)
+    return next(known, f"ops-deaf-else {type(error).__name__}")
 
 
 def webhook_trouble(info: WebhookInfo, address: str) -> str:
     """Why updates do not come by the webhook at this address; empty: they do."""
     if not info.url.startswith(address):
-        return "the webhook is another's or was taken back: start the bot again"
+        return "ops-deaf-webhook-anothers"
     at = info.last_error_date
     if at is None or not info.pending_update_count:
         return ""
     seconds = at.timestamp() if isinstance(at, datetime.datetime) else float(str(at))
     fresh = time.time() - seconds < _ERROR_SECONDS
-    return f"the webhook fails: {info.last_error_message}" if fresh else ""
+    return f"ops-deaf-webhook-fails {info.last_error_message}" if fresh else ""

@@ -32,18 +32,24 @@ class Monitor:
         self._pulse = Pulse(app.settings)
         self._gauges = Gauges(self._pulse.unheard)
         self._leader = Leader(app, "monitor", 3 * samples.EVERY)
+        self._led = False
 
     async def run(self) -> None:
         """Sample every ten seconds until cancelled; while Redis is away samples are missing, no more."""
         while True:
             try:
-                if await self._leader.held():
+                self._led = await self._leader.held()
+                if self._led:
                     await self.look()
                 else:
                     self._pause()
+                await self._alerts.redis_back()
             except RedisError as error:
                 self._pause()
                 log.warning("no sample", error=type(error).__name__)
+                # Who led last speaks for all.
+                if self._led:
+                    await self._alerts.redis_away()
             except Exception:
                 log.exception("sampling failed")
             await asyncio.sleep(samples.EVERY)

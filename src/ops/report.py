@@ -65,7 +65,9 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
         case "telegram" if not figure.level:
             return say("ops-telegram-hears", seconds=round(figure.value or 0))
         case "telegram":
-            return say("ops-telegram-deaf", seconds=round(figure.value or 0), why=snapshot.deaf_why)
+            return say(
+                "ops-telegram-deaf", seconds=round(figure.value or 0), why=deaf(say, snapshot.deaf_why)
+            )
         case "pictures" if figure.value is None:
             return say("ops-pictures-unused")
         case "pictures":
@@ -88,6 +90,12 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
             return say("ops-backup-made", ago=span(say, figure.value or 0))
         case _:
             return str(round(figure.value or 0))
+
+
+def deaf(say: Translator, why: str) -> str:
+    """Why Telegram's updates do not come, as `hearing` keeps it."""
+    key, _, said = why.partition(" ")
+    return say(key, why=said) if key.startswith("ops-deaf-") else why
 
 
 def scale_of(say: Translator, figure: Figure) -> str:
@@ -122,7 +130,8 @@ def steps(say: Translator, snapshot: Snapshot) -> list[str]:
 def words(say: Translator, step: Advice) -> str:
     """A step without its command."""
     # As text: Fluent would print a number in its own way, and set one in a setting's name apart.
-    return say(step.key, **{name: str(value) for name, value in step.args.items()})
+    args = {name: deaf(say, str(value)) for name, value in step.args.items()}
+    return say(step.key, **args)
 
 
 def pause(say: Translator, snapshot: Snapshot) -> str:

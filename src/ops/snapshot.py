@@ -145,7 +145,7 @@ class Snapshot:
         arrivals: jobs admitted a second, over the last ten minutes.
         spent: what today's pictures cost. spend_cap: the most that they may, None where there is no cap.
         disk: the fullest disk's share in use.
-        deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not.
+        deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not, for `report.deaf`.
         paused: why an admin takes no new wishes; None: they are taken.
         takings: payments and refunds, each in number and stars.
         room, kept: bytes for pictures that come in answers, left and used; room None: nobody has looked.
@@ -344,7 +344,7 @@ async def look(app: App) -> Snapshot:
             every=float(backup.get("every", 0)),
         ),
         deaf=max(0, now - int(heard["at"])) / 1000 if "at" in heard else None,
-        deaf_why=heard.get("why") or "no bot process asks for updates",
+        deaf_why=heard.get("why") or "ops-deaf-unasked",
         room=max(0, int(originals["room"])) if "room" in originals else None,
         kept=int(originals.get("used", 0)),
         paused=paused,

@@ -7,7 +7,7 @@ stay bad (`src.ops.alerts`), which take their time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from aiogram import Bot
@@ -81,13 +81,25 @@ class Owner:
             await self._app.redis.delete(key)
 
 
-async def tell_admins(app: App, bot: Bot, words: Callable[[Translator], str]) -> bool:
-    """Send to every admin in their language; whether anyone was reached, or there are no admins."""
+async def languages(app: App) -> dict[int, str]:
+    """What each admin reads."""
+    people = {admin: await app.ledger.person(str(admin)) for admin in app.settings.admin_ids}
+    return {admin: language_of(person.lang, person.spoken) for admin, person in people.items()}
+
+
+async def tell_admins(
+    app: App, bot: Bot, words: Callable[[Translator], str], known: Mapping[int, str] | None = None
+) -> bool:
+    """Send to every admin in their language; whether anyone was reached, or there are no admins.
+
+    Args:
+        known: their languages, where Redis cannot be asked.
+    """
     reached = not app.settings.admin_ids
+    langs = await languages(app) if known is None else known
     for admin in app.settings.admin_ids:
-        person = await app.ledger.person(str(admin))
         try:
-            await bot.send_message(admin, words(get_texts().translator(language_of(person.lang, None))))
+            await bot.send_message(admin, words(get_texts().translator(langs.get(admin, "en"))))
             reached = True
         except TelegramAPIError as error:
             # One who never opened a chat with the bot cannot be written to.

@@ -20,6 +20,7 @@ from src.bot.handling import Handling
 from src.bot.middlewares import _sorry
 from src.bot.process import run_bot
 from src.jobs import keys
+from src.ops.report import deaf
 from src.ops.snapshot import look
 from src.telegram.i18n import get_texts
 from tests.bot.bot_world import World
@@ -360,7 +361,7 @@ async def test_one_that_never_heard_telegram_says_why(
     await world.app.redis.delete(keys.HEARD())
     process = asyncio.create_task(run_bot(world.settings.model_copy(update=given)))
     async with asyncio.timeout(40):
-        while words not in (await look(world.app)).deaf_why:
+        while words not in deaf(get_texts().translator("en"), (await look(world.app)).deaf_why):
             await asyncio.sleep(0.01)
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(40):

@@ -113,12 +113,27 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. It lasted { $lasted }.
+alert-redis-away = 🔴 Redis cannot be read or written: nobody’s wish is taken, and those accepted wait.
+    → Start it if it is gone; if it runs, its disk or its memory may be full.
+       docker compose ps redis
+       docker compose logs --tail 50 redis
+       imagebot doctor
+alert-redis-back = ✅ Redis answers again. It lasted { $lasted }.
 
 ops-telegram = Telegram
 ops-telegram-scale = answers within a minute
 ops-telegram-unasked = not asked yet
 ops-telegram-hears = heard { $seconds } s ago
 ops-telegram-deaf = no updates for { $seconds } s: { $why }
+ops-deaf-token = the token is refused (401), it was revoked; get a new one from @BotFather
+ops-deaf-conflict = another program polls with this token (409); stop it
+ops-deaf-unknown = there is no such bot (404); check TELEGRAM_TOKEN and TELEGRAM_API_URL
+ops-deaf-server = Telegram has an error of its own (5xx), which passes
+ops-deaf-network = Telegram cannot be reached; look at the network, DNS, PROXY_URL and TELEGRAM_API_URL
+ops-deaf-unasked = no bot process asks for updates; start one
+ops-deaf-webhook-anothers = the webhook is another’s or was taken back; start the bot again
+ops-deaf-webhook-fails = the webhook fails ({ $why })
+ops-deaf-else = Telegram answers { $why }
 advice-telegram = The bot hears nobody: { $why }.
 
 ops-load = All cores

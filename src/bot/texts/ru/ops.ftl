@@ -118,12 +118,27 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. Длилось { $lasted }.
+alert-redis-away = 🔴 Redis не читается или не пишет: новые заказы не принимаются, принятые ждут.
+    → Запустите его, если он остановлен; если работает, мог кончиться диск или его память.
+       docker compose ps redis
+       docker compose logs --tail 50 redis
+       imagebot doctor
+alert-redis-back = ✅ Redis снова отвечает. Длилось { $lasted }.
 
 ops-telegram = Telegram
 ops-telegram-scale = отвечает в течение минуты
 ops-telegram-unasked = ещё не спрашивали
 ops-telegram-hears = ответил { $seconds } с назад
 ops-telegram-deaf = нет обновлений { $seconds } с: { $why }
+ops-deaf-token = токен не принимается (401), его отозвали; получите новый у @BotFather
+ops-deaf-conflict = с этим токеном опрашивает другая программа (409); остановите её
+ops-deaf-unknown = такого бота нет (404); проверьте TELEGRAM_TOKEN и TELEGRAM_API_URL
+ops-deaf-server = у самого Telegram ошибка (5xx), она проходит
+ops-deaf-network = до Telegram не достучаться; проверьте сеть, DNS, PROXY_URL и TELEGRAM_API_URL
+ops-deaf-unasked = обновления никто не спрашивает; запустите бота
+ops-deaf-webhook-anothers = вебхук чужой или снят; запустите бота заново
+ops-deaf-webhook-fails = вебхук не работает ({ $why })
+ops-deaf-else = Telegram отвечает { $why }
 advice-telegram = Бот никого не слышит: { $why }.
 
 ops-load = Все ядра
