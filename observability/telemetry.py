@@ -121,7 +121,13 @@ def setup(
     _use_stable_http_names()
     for name, value in _DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
-    scrubber = Scrubber(secrets)
+    # The SDK logs a header that it cannot read.
+    headers = [
+        text for name, text in os.environ.items() if name.startswith("OTEL_") and name.endswith("HEADERS")
+    ]
+    scrubber = Scrubber(
+        [*secrets, *(one.partition("=")[2].strip() for text in headers for one in text.split(","))]
+    )
 
     def log_to(provider: object) -> None:
         ours = provider if isinstance(provider, LoggerProvider) else None

@@ -27,6 +27,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     create_model,
     field_validator,
     model_validator,
@@ -43,7 +44,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 
 from src.store.addresses import passwords_in, sentinel_address
 
-_TOKEN = re.compile(r"^\d{3,}:[A-Za-z0-9_-]{20,}$")
+_TOKEN = re.compile(r"\d{3,}:[A-Za-z0-9_-]{20,}")
 
 
 class UserError(Exception):
@@ -484,10 +485,21 @@ class Settings(BaseSettings):
                 )
         return hosts
 
+    @field_validator("*")
+    @classmethod
+    def _sendable(cls, value: Any, info: ValidationInfo) -> Any:
+        """Keys go into headers. One that was copied often has a line break at its end, or a look-alike letter."""
+        if not isinstance(value, SecretStr) or not str(info.field_name).endswith(("_api_key", "_token")):
+            return value
+        key = value.get_secret_value().strip()
+        if not re.fullmatch(r"[ -~]*", key):
+            raise ValueError("has a line break or a letter that no key has: copy it again")
+        return SecretStr(key)
+
     @field_validator("telegram_token")
     @classmethod
     def _token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _TOKEN.match(value.get_secret_value()):
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
             raise ValueError("expected the token as @BotFather gave it, such as 123456789:AbCd…")
         return value
 

@@ -201,8 +201,12 @@ def doctor(
     ] = False,
 ) -> None:
     """Check every setting and everything outside, and say what to do about what is wrong."""
+    import logging
+
     from src.ops.doctor import examine
 
+    # What a library would say here is said by us, without the headers and addresses that it quotes.
+    logging.disable()
     if try_ and provider is None:
         raise typer.BadParameter("is needed with --try", param_hint="--provider")
     if not asyncio.run(examine(print, provider, pay=try_)):

@@ -86,7 +86,7 @@ async def examine(say: Callable[[str], None], provider: str | None = None, *, pa
     settings = found(load_settings())
     say(str(Finding("settings", True, "all can be read")))
     well = True
-    everything = (_machine, _redis, _rabbitmq, _telegram, _providers, _telemetry, _alarm)
+    everything = (_machine, _redis, _rabbitmq, _telegram, _pages, _providers, _telemetry, _alarm)
     parts = [part(settings) for part in everything] if provider is None else [_one(settings, provider, pay)]
     for part in parts:
         try:
@@ -192,10 +192,12 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     if settings.telegram_token is None:
         yield Finding("Telegram", False, "TELEGRAM_TOKEN is not set: get one from @BotFather")
         return
-    bot, way = make_bot(settings, Limiter()), _way(settings, "telegram")
+    bot = make_bot(settings, Limiter())
     try:
         me = await bot.get_me(request_timeout=15)
+        way = _way(settings, "telegram")
         yield Finding("Telegram", True, f"the token is @{me.username}'s at {settings.telegram_api_url}{way}")
+        yield await _admins(settings, bot)
         yield Finding("Telegram's switches", True, _switches(me))
         if me.supports_inline_queries or settings.inline_storage_chat is not None:
             yield Finding("inline mode", *await _inline(settings, bot, me))
@@ -217,13 +219,32 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
     except (TelegramNetworkError, OSError):
         there = await _time_at_telegram(settings) is not None
         how = "answers, but not as the Bot API does" if there else "does not answer"
-        yield Finding("Telegram", False, f"{settings.telegram_api_url} {how}{way}: check TELEGRAM_API_URL")
+        check = f"check TELEGRAM_API_URL{_way(settings, 'telegram', well=False)}"
+        yield Finding("Telegram", False, f"{settings.telegram_api_url} {how}: {check}")
     except TelegramNotFound:
         yield Finding("Telegram", False, "knows no such bot (404): check TELEGRAM_TOKEN and TELEGRAM_API_URL")
     except TelegramAPIError as error:
         yield Finding("Telegram", False, f"answers with {type(error).__name__}: check TELEGRAM_API_URL")
     finally:
         await bot.session.close()
+
+
+async def _admins(settings: Settings, bot: Bot) -> Finding:
+    """Whether those who are to hear of problems can be written to."""
+    if not settings.admin_ids:
+        return Finding("admins", True, "ADMIN_IDS is not set: nobody is written to when something fails")
+    strangers = []
+    for admin in settings.admin_ids:
+        try:
+            await bot.get_chat(admin, request_timeout=15)
+        except (TelegramBadRequest, TelegramForbiddenError):
+            strangers.append(str(admin))
+    if strangers:
+        who = ", ".join(strangers)
+        return Finding(
+            "admins", False, f"{who} cannot be written to: check ADMIN_IDS, and have them send the bot /start"
+        )
+    return Finding("admins", True, "can be written to when something fails")
 
 
 def _switches(me: User) -> str:
@@ -320,12 +341,13 @@ async def _providers(settings: Settings) -> AsyncIterator[Finding]:
     # The providers alone: whatever is wrong with Redis was said above.
     known = settings.model_copy(update={"redis_url": settings.redis_url or "redis://localhost"})
     async with open_app(known) as app:
-        for name, provider in app.providers.items():
-            health = await provider.check()
-            yield Finding(name, health.ok, health.detail + _way(settings, name))
+        # Side by side: each may have to be waited for.
+        checks = [provider.check() for provider in app.providers.values()]
         if app.words is not None:
-            health = await app.words.check()
-            yield Finding("words", health.ok, health.detail + _way(settings, "text"))
+            checks.append(app.words.check())
+        names = [*((name, name) for name in app.providers), ("words", "text")]
+        for (name, client), health in zip(names, await asyncio.gather(*checks), strict=False):
+            yield Finding(name, health.ok, health.detail + _way(settings, client, well=health.ok))
 
 
 async def _one(settings: Settings, name: str, pay: bool) -> AsyncIterator[Finding]:
@@ -337,14 +359,39 @@ async def _one(settings: Settings, name: str, pay: bool) -> AsyncIterator[Findin
     known_redis = settings.model_copy(update={"redis_url": settings.redis_url or "redis://localhost"})
     async with open_app(known_redis) as app:
         health = await app.providers[name].check()
-        yield Finding(name, health.ok, health.detail + _way(settings, name))
+        yield Finding(name, health.ok, health.detail + _way(settings, name, well=health.ok))
         if pay:
             yield Finding(name, *await make_one(app, name))
 
 
-def _way(settings: Settings, client: str) -> str:
+def _way(settings: Settings, client: str, *, well: bool = True) -> str:
     proxy = settings.way(client).shown
-    return f" (through the proxy {proxy})" if proxy else ""
+    if not proxy or well:
+        return f" (through the proxy {proxy})" if proxy else ""
+    own = f"{client}_proxy_url"
+    name = own if getattr(settings, own, None) else "proxy_url"
+    return f", and first the proxy {proxy} of {name.upper()}"
+
+
+async def _pages(settings: Settings) -> AsyncIterator[Finding]:
+    """The Mini App, which Telegram opens from outside."""
+    if (url := settings.mini_app) is None:
+        return
+    wrong = f"must be https://<your host>/app of `imagebot api`: check {'MINI_APP_URL' if settings.mini_app_url else 'WEBHOOK_URL'} and the proxy before it"
+    try:
+        async with httpx.AsyncClient(timeout=_CONNECT_SECONDS, follow_redirects=True) as client:
+            answer = await client.get(url)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield Finding(
+            "Mini App", False, f"{url} does not answer from here ({type(error).__name__}): it {wrong}"
+        )
+        return
+    ours = answer.is_success and "telegram.org" in answer.headers.get("content-security-policy", "")
+    yield Finding(
+        "Mini App",
+        ours,
+        f"{url} shows it" if ours else f"{url} shows something else ({answer.status_code}): it {wrong}",
+    )
 
 
 async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
@@ -353,7 +400,16 @@ async def _telemetry(settings: Settings) -> AsyncIterator[Finding]:
     if not endpoint:
         yield Finding("OTLP", True, "OTEL_EXPORTER_OTLP_ENDPOINT is not set: no traces are sent")
         return
-    parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+    try:
+        parts = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
+        known = parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        yield Finding(
+            "OTLP", False, "OTEL_EXPORTER_OTLP_ENDPOINT is no address: http://host:4318 is expected"
+        )
+        return
     shown, connects = _connects(parts)
     if not connects:
         yield Finding("OTLP", False, f"{shown} takes no connection: is the collector running?")
@@ -401,8 +457,15 @@ async def _traces_at(url: str) -> Finding:
     said = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or os.environ.get(
         "OTEL_EXPORTER_OTLP_HEADERS", ""
     )
-    headers = {**parse_env_headers(said, liberal=True), "Content-Type": "application/x-protobuf"}
+    given = parse_env_headers(said, liberal=True)
+    headers = {**given, "Content-Type": "application/x-protobuf"}
     shown = safe_url(url)
+    if len(given) < len([pair for pair in said.split(",") if pair.strip()]):
+        return Finding(
+            "OTLP",
+            False,
+            "OTEL_EXPORTER_OTLP_HEADERS cannot be read: name=value,name=value is expected, URL-encoded",
+        )
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as client:
             answer = await client.post(url, headers=headers)

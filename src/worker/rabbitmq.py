@@ -15,6 +15,7 @@ from dramatiq import Consumer
 from dramatiq.brokers.rabbitmq import DEAD_MESSAGE_TTL, RabbitmqBroker
 from dramatiq.common import dq_name, q_name, xq_name
 from dramatiq.errors import ConnectionClosed
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPChannelError, AMQPConnectionError
 
 from src.pipeline.queues import QUEUES
@@ -25,8 +26,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 _SOCKET_SECONDS = 3.0
 _BLOCKED_SECONDS = 10.0
-# pika lets pass what the look-up of a host name raises.
-_AWAY = (AMQPConnectionError, AMQPChannelError, OSError)
+# pika lets pass what the look-up of a host name raises, and its own of one who takes a connection and then says nothing.
+_UNREACHABLE = (AMQPConnectionError, AMQPConnectorException, OSError)
+_AWAY = (*_UNREACHABLE, AMQPChannelError)
 
 
 class QuorumBroker(RabbitmqBroker):
@@ -39,6 +41,18 @@ class QuorumBroker(RabbitmqBroker):
     def __init__(self, settings: Settings) -> None:
         super().__init__(confirm_delivery=True, middleware=[])
         self.parameters = parameters(settings)
+
+    @RabbitmqBroker.connection.getter  # type: ignore[attr-defined, untyped-decorator]
+    def connection(self) -> Any:
+        """This thread's connection.
+
+        Raises:
+            AMQPConnectionError: Dramatiq knows it, and tries again.
+        """
+        try:
+            return RabbitmqBroker.connection.fget(self)  # type: ignore[attr-defined]
+        except (AMQPConnectorException, OSError) as error:
+            raise AMQPConnectionError(str(error)) from error
 
     def declare_queue(self, queue_name: str, *, ensure: bool = False) -> None:
         super().declare_queue(queue_name)
@@ -79,7 +93,7 @@ class QuorumBroker(RabbitmqBroker):
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         try:
             return super().consume(queue_name, prefetch, timeout)
-        except OSError as error:
+        except (AMQPConnectorException, OSError) as error:
             # Dramatiq tries again after this one only.
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
@@ -96,7 +110,7 @@ def waiting(settings: Settings) -> int | None:
     try:
         with pika.BlockingConnection(parameters(settings)) as connection:
             return sum(_count_if_there(connection, queue) for queue in QUEUES)
-    except (AMQPConnectionError, OSError):
+    except _UNREACHABLE:
         return None
 
 
@@ -113,7 +127,7 @@ def trouble(settings: Settings) -> str:
         return "refuses user and password: check BROKER_URL"
     except pika.exceptions.ProbableAccessDeniedError:
         return "its user may not enter the virtual host: check the end of BROKER_URL (%2f is the host `/`)"
-    except (AMQPConnectionError, OSError) as error:
+    except _UNREACHABLE as error:
         if "CERTIFICATE_VERIFY_FAILED" in repr(error):
             return "its certificate is not trusted: check BROKER_CA_FILE and the name in BROKER_URL"
         return "does not answer: check that it runs and BROKER_URL"

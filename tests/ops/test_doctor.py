@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import time
 from collections.abc import Callable
@@ -11,18 +12,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import redis
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from fastapi import FastAPI
 
+from src.api import mini
+from src.app import open_app
 from src.jobs import keys
+from src.limits import Limiter
 from src.ops import doctor
 from src.ops.doctor import examine
 from src.sandbox.telegram import DEMO_TOKEN, TelegramSandbox
-from src.settings import load_settings, provider_clients
+from src.settings import SettingsError, load_settings, provider_clients
 from src.store import blobs
+from src.telegram.client import make_bot
 from tests.conftest import RedisProcess
 
 TOKEN = "1234567:" + "A" * 30
@@ -380,3 +387,81 @@ async def test_a_disk_too_full_for_pictures(monkeypatch: pytest.MonkeyPatch) -> 
     (line,) = await said("originals")
     assert line.startswith("WRONG originals: ")
     assert line.endswith("make room")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x:99999", "OTEL_EXPORTER_OTLP_ENDPOINT is no address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "OTEL_EXPORTER_OTLP_ENDPOINT is no address"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer \x7fабв",
+            "OTEL_EXPORTER_OTLP_HEADERS cannot be read",
+        ),
+    ],
+)
+async def test_otlp_that_cannot_be_read(
+    name: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(a_page) as server:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", str(server.make_url("")))
+        monkeypatch.setenv(name, value)
+        (line,) = await said("OTLP")
+    assert line.startswith(f"WRONG OTLP: {words}")
+    assert "Bearer" not in line
+
+
+async def test_admins_who_never_spoke_hear_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with TelegramSandbox() as sandbox:
+        anna = sandbox.person("Anna")
+        await anna.send_text("/start")
+        monkeypatch.setenv("TELEGRAM_API_URL", sandbox.url)
+        monkeypatch.setenv("TELEGRAM_TOKEN", DEMO_TOKEN)
+        assert "nobody is written to" in (await said("admins"))[0]
+        monkeypatch.setenv("ADMIN_IDS", str(anna.id))
+        assert await said("admins") == ["ok    admins: can be written to when something fails"]
+        monkeypatch.setenv("ADMIN_IDS", f"{anna.id},123")
+        assert (await said("admins"))[0].startswith("WRONG admins: 123 cannot be written to: check ADMIN_IDS")
+
+
+async def test_a_proxy_that_is_not_there_is_named(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELEGRAM_TOKEN", TOKEN)
+    monkeypatch.setenv("KIE_API_KEY", "key")
+    monkeypatch.setenv("PROXY_URL", f"socks5://me:hidden@127.0.0.1:{unused_tcp_port}")
+    for subject in ("Telegram", "kie"):
+        (line,) = await said(subject)
+        assert line.endswith(f"and first the proxy 127.0.0.1:{unused_tcp_port} of PROXY_URL"), line
+        assert "hidden" not in line
+
+
+async def test_the_mini_app_is_looked_at(
+    redis_url: str, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its address is https, which a test has no certificate for: the page is asked for there all the same."""
+    monkeypatch.setenv("MINI_APP_URL", f"https://127.0.0.1:{unused_tcp_port}/app")
+    (line,) = await said("Mini App")
+    assert "does not answer from here (ConnectError)" in line
+    assert "check MINI_APP_URL" in line
+    async with (
+        open_app(load_settings(redis_url=redis_url)) as app,
+        make_bot(load_settings(telegram_token=TOKEN), Limiter()).context() as bot,
+    ):
+        ours = FastAPI()
+        ours.include_router(mini.make_router(app, bot))
+        for api, words in ((ours, "ok    Mini App: "), (FastAPI(), "shows something else (404)")):
+            client = functools.partial(httpx.AsyncClient, transport=httpx.ASGITransport(api))
+            monkeypatch.setattr(doctor.httpx, "AsyncClient", client)
+            (line,) = await said("Mini App")
+            assert words in line
+
+
+@pytest.mark.parametrize("name", ["TELEGRAM_TOKEN", "OPENAI_API_KEY", "GEMINI_API_KEY", "TEXT_API_KEY"])
+def test_a_key_is_taken_without_the_line_break_that_was_copied_with_it(name: str) -> None:
+    settings = load_settings(**{name.lower(): f" {TOKEN}\n"})
+    assert getattr(settings, name.lower()).get_secret_value() == TOKEN
+    for wrong in (f"{TOKEN[:9]}\n{TOKEN[9:]}", TOKEN.replace("A", "А")):
+        with pytest.raises(SettingsError, match=f"{name}: (has a line break|expected the token)"):
+            load_settings(**{name.lower(): wrong})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import dramatiq
@@ -59,6 +60,23 @@ def test_what_is_wrong_is_said(settings: Settings) -> None:
         notify.in_queue(broker)
     unknown = settings.model_copy(update={"broker_url": "amqp://nowhere.invalid/%2f"})
     assert trouble(unknown) == "does not answer: check that it runs and BROKER_URL"
+
+
+async def test_who_takes_a_connection_and_says_nothing_is_away(settings: Settings) -> None:
+    """Such as one that is stopped, or a load balancer with nobody behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_one = settings.model_copy(
+            update={"broker_url": f"amqp://bot:pw@127.0.0.1:{silent.getsockname()[1]}/%2f"}
+        )
+        assert trouble(silent_one) == "does not answer: check that it runs and BROKER_URL"
+        async with open_app(silent_one) as app:
+            assert (await look(app)).messages is None
+        broker = make_broker(silent_one)
+        with pytest.raises(ConnectionClosed):
+            notify.in_queue(broker)
+        with pytest.raises(ConnectionClosed):
+            broker.consume("submit")
+        await test_a_wake_up_that_cannot_be_sent_is_no_error(silent_one)
 
 
 def test_the_password_of_each_node_is_secret(settings: Settings) -> None:
