@@ -20,6 +20,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from redis.exceptions import RedisError
 
 from src.api.problems import Problem
 from src.app import App
@@ -29,6 +30,7 @@ from src.ops.heartbeat import Beat
 from src.ops.samples import Sample, last_hour
 from src.ops.snapshot import Ended, Snapshot, look
 from src.ops.thresholds import TIME, Level
+from src.store.clients import trouble
 from src.telegram.i18n import Translator, get_texts, language_of
 from src.telemetry import job_spans
 
@@ -59,12 +61,15 @@ def make_router(app: App) -> APIRouter:
         accepted = request.headers.get("accept-language", "")
         lang = language_of(request.query_params.get("lang"), accepted.split(",")[0].strip()[:8])
         nonce = secrets.token_urlsafe(16)
-        html = await render(app, get_texts().translator(lang), nonce)
-        policy = (
-            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'"
-        )
+        say = get_texts().translator(lang)
+        try:
+            html, status = await render(app, say, nonce), 200
+        except RedisError as error:
+            html, status = without_redis(say, nonce, error), 503
+        policy = f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:"
         return HTMLResponse(
             html,
+            status,
             headers={
                 "Content-Security-Policy": f"{policy}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
                 "Cache-Control": "no-store",
@@ -124,6 +129,11 @@ def _password_in(header: str) -> bytes | None:
         return base64.b64decode(value, validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return b""
+
+
+def without_redis(say: Translator, nonce: str, error: RedisError) -> str:
+    """The page while there are no figures: why, and what to do."""
+    return templates.get_template("away.html").render(say=say, nonce=nonce, why=trouble(error))
 
 
 async def render(app: App, say: Translator, nonce: str) -> str:

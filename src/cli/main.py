@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import io
 import os
 import platform
 import shutil
@@ -67,8 +68,15 @@ def main() -> None:
     """Entry point: errors that a person can fix are one line, without a traceback."""
     # What is being loaded stays: going through it again and again is a tenth of a short command.
     gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no such letters, and half a letter in a name, are no reason to say nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
+    except UnicodeEncodeError:
+        print("imagebot: a word of the command line is not UTF-8: write it again", file=sys.stderr)
+        sys.exit(os.EX_USAGE)
     except UserError as error:
         print(f"imagebot: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -142,15 +150,15 @@ def bot() -> None:
 
 @app.command()
 def load(
-    users: Annotated[int, typer.Option(min=1, help="People who play.")] = 30,
-    minutes: Annotated[float, typer.Option(min=0.05, help="How long they ask for pictures.")] = 5.0,
+    users: Annotated[int, typer.Option(min=1, max=10_000, help="People who play.")] = 30,
+    minutes: Annotated[float, typer.Option(min=0.05, max=1440, help="How long they ask for pictures.")] = 5.0,
     processes: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each.")] = THREADS,
     heavy: Annotated[int, typer.Option(min=0, help="How many of them keep hundreds of jobs open.")] = 1,
     think: Annotated[
-        float, typer.Option(min=0.5, help="Mean seconds from a picture to the next wish.")
+        float, typer.Option(min=0.5, max=3600, help="Mean seconds from a picture to the next wish.")
     ] = 45.0,
-    slots: Annotated[int | None, typer.Option(help="Generations the provider takes at once.")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Generations the provider takes at once.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     png: Annotated[Path | None, typer.Option(help="Draw the run into this file.")] = None,
     capacity: Annotated[

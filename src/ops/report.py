@@ -68,6 +68,9 @@ def value_of(say: Translator, figure: Figure, snapshot: Snapshot) -> str:
             return say(
                 "ops-telegram-deaf", seconds=round(figure.value or 0), why=deaf(say, snapshot.deaf_why)
             )
+        case "providers":
+            well = sum(not provider.level for provider in snapshot.providers)
+            return say("ops-providers-value", well=well, all=len(snapshot.providers))
         case "pictures" if figure.value is None:
             return say("ops-pictures-unused")
         case "pictures":

@@ -97,6 +97,11 @@ async def test_ready_only_with_a_worker_and_redis(system: System, api: httpx.Asy
     answer = await api.get("/readyz")
     assert answer.status_code == 503
     assert list(answer.json()["checks"]) == ["redis"]
+    # Nor has the page any figures: it says why and what to do, and goes on by itself when Redis is back.
+    page = await api.get("/status", params={"lang": "ru"}, auth=("", PASSWORD))
+    assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "Redis не читается" in page.text
+    assert "docker compose logs --tail 50 redis" in page.text
     system.redis_process.start()
     await system.until(ready)
 

@@ -98,6 +98,19 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("load --data {file}", {}, os.EX_CANTCREAT, "{file} cannot be made: a file has that name"),
     ("load --png {file}/x.png", {}, os.EX_IOERR, "{file}/x.png: Not a directory"),
     ("load --users 0", {}, USAGE, ""),
+    ("load --users 99999999", {}, USAGE, ""),
+    ("load --minutes inf", {}, USAGE, ""),
+    ("load --think inf", {}, USAGE, ""),
+    ("load --slots 0", {}, USAGE, ""),
+    ("jobs show {half}", {"REDIS_URL": "{redis}"}, os.EX_USAGE, "a word of the command line is not UTF-8"),
+    ("jobs drop {half}", {"REDIS_URL": "{redis}"}, os.EX_USAGE, "a word of the command line is not UTF-8"),
+    ("restore {half}", AWAY, os.EX_DATAERR, r"\\udcff cannot be read: No such file"),
+    (
+        "doctor",
+        TOKEN | {"TELEGRAM_TOKEN": "1234567:" + "A" * 30 + " B"},
+        os.EX_CONFIG,
+        ".*\n  TELEGRAM_TOKEN: expected",
+    ),
     ("doctor", {"RATE_LIMIT": "x"}, os.EX_CONFIG, SETTINGS),
     ("settings x", {}, USAGE, ""),
     ("nonsense", {}, USAGE, ""),
@@ -144,6 +157,7 @@ def answers(
             "folder": folder,
             "redis": redis_process.url,
             **unfit,
+            "half": "\udcff",
             "taken": taken.getsockname()[1],
         }
 
@@ -208,3 +222,15 @@ def test_it_says_its_version() -> None:
     assert result.output.startswith(f"imagebot {version}, Python 3.")
     changes = (ROOT / ".github/CHANGELOG.md").read_text()
     assert f"\n## {version}\n" in changes
+
+
+def test_a_terminal_without_these_letters_still_says_it() -> None:
+    asked = subprocess.run(
+        [sys.executable, "-m", "src.cli", "settings"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+    )
+    assert (asked.returncode, asked.stderr) == (0, b"")
+    assert asked.stdout.isascii()
+    assert b"\\u" in asked.stdout

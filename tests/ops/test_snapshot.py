@@ -11,14 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from fastapi import FastAPI
 from opentelemetry import metrics
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from src.api import status
 from src.api.status import render
 from src.app import App, cancel_all, open_app
 from src.jobs import Spec, Wake, keys, new_id, transitions
@@ -38,6 +41,7 @@ from src.ops.thresholds import TIME, WAITING, Level
 from src.pipeline.admission import limits_of
 from src.settings import Cap, load_settings
 from src.telegram.i18n import get_texts
+from tests.axe import serious
 from tests.browser import CHROMIUM, chromium
 from tests.conftest import RedisProcess
 from tests.monitoring.contract import promised
@@ -592,3 +596,53 @@ async def test_on_a_phone_the_status_page_shows_whole_tables(app: App, tmp_path:
         assert await page.run(hidden) == 0
         if folder := os.environ.get("SCREENSHOTS"):
             await page.screenshot(Path(folder) / f"status-{lang}.png")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("lang", ["en", "ru"])
+async def test_everybody_can_read_the_status_page_at_any_width(
+    app: App, tmp_path: Path, lang: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await worker_at_ease(app)
+    well = await look(app)
+    (provider,) = well.providers
+    name = "a_gateway_with_a_very_long_name_that_nothing_breaks"
+    shown = [
+        replace(all_broken(well), paused="long" * 60, providers=(replace(provider, name=name, waiting=20),)),
+        well,
+    ]
+    for state in shown:
+        at = state.at - 600_000 * shown.index(state)
+        await samples.keep(app.ledger, replace(state.sample, at=at))
+
+    async def looked(_: App) -> Snapshot:
+        return shown[0]
+
+    monkeypatch.setattr(status, "look", looked)
+    policy: list[str] = []
+    api = FastAPI()
+    api.include_router(status.make_router(replace(app, settings=load_settings(status_password="password1"))))
+
+    async def page_of_it(request: web.Request) -> web.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://api") as client:
+            found = await client.get("/status", params=dict(request.query), auth=("", "password1"))
+        policy.append(found.headers["content-security-policy"])
+        headers = {"Content-Security-Policy": policy[-1]}
+        return web.Response(text=found.text, content_type="text/html", headers=headers)
+
+    outside = web.Application()
+    outside.router.add_get("/status", page_of_it)
+    async with TestServer(outside) as server, chromium(tmp_path / "chromium") as page:
+        for width, dark in ((320, False), (390, True), (768, False), (1280, True), (1920, False)):
+            url = str(server.make_url("/status").with_query(lang=lang))
+            await page.open(url, width=width, height=1200, dark=dark)
+            await page.wait("document.querySelectorAll('.figure').length == 13")
+            assert await page.run("document.documentElement.scrollWidth <= innerWidth")
+            seen = len(policy)
+            await page.run("refresh()")
+            assert len(policy) > seen
+            await page.wait("document.querySelectorAll('.figure').length == 13")
+            assert page.errors == []
+            if width in (320, 390):  # axe's own styles are against the page's policy
+                assert await serious(page) == []
+                page.errors.clear()

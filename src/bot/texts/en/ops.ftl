@@ -19,12 +19,13 @@ ops-cpu-scale = normal up to { $attention } % of a core
 ops-memory-scale = normal up to { $attention } %
 ops-workers-scale = at least one
 ops-line-scale = nobody waits over { $attention } s, a problem over { $problem } s
-ops-providers-scale = answer
+ops-providers-scale = all answer
 ops-redis-scale = saves what it is told
 
 ops-seconds = { $seconds } s
 ops-percent = { $percent } %
 ops-no-jobs = no jobs lately
+ops-providers-value = { $well } of { $all } answer
 ops-moving = { $seconds ->
     [0] moves, nobody waits
    *[other] moves; one job waits for { $seconds } s, the others less
@@ -113,6 +114,7 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. It lasted { $lasted }.
+ops-redis-away = Redis cannot be read or written: nobody’s wish is taken, and those accepted wait. Start it if it is gone; if it runs, its disk or its memory may be full.
 alert-redis-away = 🔴 Redis cannot be read or written: nobody’s wish is taken, and those accepted wait.
     → Start it if it is gone; if it runs, its disk or its memory may be full.
        docker compose ps redis

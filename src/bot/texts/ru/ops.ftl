@@ -19,12 +19,13 @@ ops-cpu-scale = норма до { $attention } % ядра
 ops-memory-scale = норма до { $attention } %
 ops-workers-scale = хотя бы один
 ops-line-scale = никто не ждёт дольше { $attention } с, проблема — больше { $problem } с
-ops-providers-scale = отвечают
+ops-providers-scale = отвечают все
 ops-redis-scale = сохраняет, что ему сказано
 
 ops-seconds = { $seconds } с
 ops-percent = { $percent } %
 ops-no-jobs = заданий давно не было
+ops-providers-value = отвечают { $well } из { $all }
 ops-moving = { $seconds ->
     [0] движется, никто не ждёт
    *[other] движется; одно задание ждёт { $seconds } с, остальные меньше
@@ -118,6 +119,7 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. Длилось { $lasted }.
+ops-redis-away = Redis не читается или не пишет: новые заказы не принимаются, принятые ждут. Запустите его, если он остановлен; если работает, мог кончиться диск или его память.
 alert-redis-away = 🔴 Redis не читается или не пишет: новые заказы не принимаются, принятые ждут.
     → Запустите его, если он остановлен; если работает, мог кончиться диск или его память.
        docker compose ps redis
