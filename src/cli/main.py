@@ -68,6 +68,8 @@ def main() -> None:
     """Entry point: errors that a person can fix are one line, without a traceback."""
     # What is being loaded stays: going through it again and again is a tenth of a short command.
     gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         # A terminal that knows no such letters, and half a letter in a name, are no reason to say nothing.
         if isinstance(stream, io.TextIOWrapper):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -234,3 +235,18 @@ def test_a_terminal_without_these_letters_still_says_it() -> None:
     assert (asked.returncode, asked.stderr) == (0, b"")
     assert asked.stdout.isascii()
     assert b"\\u" in asked.stdout
+
+
+def test_an_interrupt_while_it_loads_is_no_traceback() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "src.cli", "status"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, stderr=subprocess.PIPE
+    ) as asked:
+        assert asked.stderr is not None
+        # Among the first that `src.cli.main` loads; the greatest part is still to come.
+        while b"typer" not in (line := asked.stderr.readline()):
+            assert line
+        asked.send_signal(signal.SIGINT)
+        rest = asked.stderr.read()
+    assert asked.returncode == -signal.SIGINT
+    assert b"Traceback" not in rest
