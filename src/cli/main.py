@@ -78,7 +78,7 @@ def main() -> None:
         app()
     except UnicodeEncodeError:
         print("imagebot: a word of the command line is not UTF-8: write it again", file=sys.stderr)
-        sys.exit(os.EX_USAGE)
+        sys.exit(3)
     except UserError as error:
         print(f"imagebot: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

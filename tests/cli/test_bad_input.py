@@ -103,8 +103,8 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("load --minutes inf", {}, USAGE, ""),
     ("load --think inf", {}, USAGE, ""),
     ("load --slots 0", {}, USAGE, ""),
-    ("jobs show {half}", {"REDIS_URL": "{redis}"}, os.EX_USAGE, "a word of the command line is not UTF-8"),
-    ("jobs drop {half}", {"REDIS_URL": "{redis}"}, os.EX_USAGE, "a word of the command line is not UTF-8"),
+    ("jobs show {half}", {"REDIS_URL": "{redis}"}, 3, "a word of the command line is not UTF-8"),
+    ("jobs drop {half}", {"REDIS_URL": "{redis}"}, 3, "a word of the command line is not UTF-8"),
     ("restore {half}", AWAY, os.EX_DATAERR, r"\\udcff cannot be read: No such file"),
     (
         "doctor",
