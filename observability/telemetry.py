@@ -255,9 +255,14 @@ def _number(variable: str) -> int:
 def _run_all(actions: Sequence[Callable[[], object]], timeout: float) -> bool:
     """Run `actions` side by side and wait `timeout` seconds for all; the SDK's own timeouts add up."""
     deadline = time.monotonic() + timeout
-    threads = [threading.Thread(target=_quietly, args=(action,), daemon=True) for action in actions]
-    for thread in threads:
-        thread.start()
+    threads = []
+    for action in actions:
+        thread = threading.Thread(target=_quietly, args=(action,), daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # Python 3.12 starts none once the program has ended
+            _quietly(action)
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)
