@@ -84,7 +84,7 @@ def test_an_operator_finds_it_and_a_second_one_is_refused(
     run.communicate(timeout=UP_SECONDS)
     assert list((tmp_path / "tmp").glob("imagebot-*/")) == []
     gone = imagebot("status", env=env)
-    assert gone.returncode == os.EX_CONFIG
+    assert gone.returncode == os.EX_UNAVAILABLE
     assert "REDIS_URL" in gone.stderr
 
 
