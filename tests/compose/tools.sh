@@ -13,8 +13,7 @@ HELM=3.22.0
 KUBECONFORM=0.8.0
 # The last that is content with cgroups of version 1; it still takes Debian's containerd 1.6.
 KUBERNETES=34.2
-# These modules have Kubernetes' own OpenAPI and the definition of KEDA's ScaledObject.
-CLI_RUNTIME=0.37.0
+# Its definition of a ScaledObject; Kubernetes' own schemas are those of the version above.
 KEDA=2.21.0
 
 tools=${IMAGEBOT_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/imagebot-tools}
@@ -50,7 +49,7 @@ for name in ${*:-docker-compose helm kubeconform schemas base machine}; do
             mmdebstrap --variant=minbase --include=$with trixie "$work/$name.tar"
             mv "$work/$name.tar" "$tools" ;;
         schemas)
-            cp "$(module "k8s.io/cli-runtime@v$CLI_RUNTIME")/artifacts/openapi/swagger.json" "$tools/kubernetes.json"
+            cp "$(module "k8s.io/kubernetes@v1.$KUBERNETES")/api/openapi-spec/swagger.json" "$tools/kubernetes.json"
             cp "$(module "github.com/kedacore/keda/v2@v$KEDA")/config/crd/bases/keda.sh_scaledobjects.yaml" "$tools"
             chmod u+w "$tools/kubernetes.json" "$tools/keda.sh_scaledobjects.yaml" ;;
         kube)
