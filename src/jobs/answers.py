@@ -19,12 +19,13 @@ class Admission:
             `many` (more than the `number` that they may ask for at once),
             `busy` (`number` jobs wait: too many, or too many to be done before the deadline), `slow` (so many would wait
             too long, fewer would not),
-            `full` (no room to keep the job or its picture), `spent` or `spent-person` (a cap of today's would be passed; a new day
-            begins in `number` seconds), `forbidden` (it has a word that is not drawn; `number` more of these and the
-            person has to wait), `cooling` (there were too many; they wait for another `number` seconds), `unpaid` (the
-            person has only `number` pictures left), `unpaid-chat` (in a chat's name there are
-            none), `paused` (an admin takes no new wishes, and says `why`), `off` (an admin has switched the feature `why` off), `here` or `here-all` (as many as the group's admins allow a person,
-            or all there, were asked for within the hour; `number` seconds to go).
+            `full` (no room to keep the job or its picture), `spent` or `spent-person` (a cap of today's would be
+            passed; a new day begins in `number` seconds), `forbidden` (it has a word that is not
+            drawn; `number` more of these and the person has to wait), `cooling` (there were too many; they wait for
+            another `number` seconds), `unpaid` (the person has only `number` pictures left), `unpaid-chat` (in a chat's name there are none), `paused` (an
+            admin takes no new wishes, and says `why`), `off` (an admin has switched the feature `why` off), `here`
+            or `here-all` (as many as the group's admins allow a person, or all there, were asked for within the
+            hour; `number` seconds to go).
         places: per job its place in the line from 0, or -1 when it starts at once.
         released: jobs whose turn has come, to be sent to `submit`; not only this request's.
     """

@@ -103,8 +103,8 @@ def admit(
         through: it is taken even while there is a pause.
         job_class: 0 before all others, 1 ordinary, 2 after all others.
         inline: the message that shows it was sent by its person (`Request.inline`), and is there.
-        covered: the picture is shown when it is tapped. unplaced: see `Request`. hourly: pictures that may be asked for within an hour in its
-            chat, by the person (their id) and by `all`.
+        covered: the picture is shown when it is tapped. unplaced: see `Request`. hourly: pictures that may
+            be asked for within an hour in its chat, by the person (their id) and by `all`.
         tiers: by the person's tier what is otherwise for them: `class`, `rate_limit`, `max_active`, `uncapped`.
     """
     spec = jobs[0][0]

@@ -28,10 +28,10 @@ if f.state == 'delivering' then
   redis.call('ZREM', P .. 'active:' .. f.user, id)
 end
 move(id, outcome, f.created, f.story, 'told', '1', 'shown', ARGV[3])
-redis.call('HSET', P .. 'owed', id, 
+redis.call('HSET', P .. 'owed', id,
   cjson.encode({NOW, f.tries, f.deliveries, f.ready, f.generation, f.polls, f.ticket, f.result}))
-redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'ahead', 'deadline', 'released', 'limited',
-  'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
+redis.call('HDEL', job_key(id), 'holder', 'attempt', 'replaces', 'generation', 'progress', 'ahead', 'deadline',
+  'released', 'limited', 'result', 'class', 'tries', 'deliveries', 'accepted', 'ready', 'lost', 'polls', 'ticket',
   'refused', 'unheard')
 redis.call('ZREM', P .. 'due', id)
 local ended = redis.call('LPUSH', P .. 'ended', NOW .. ' ' .. outcome .. ' ' .. (NOW - tonumber(f.created)) .. ' ' .. id)
