@@ -210,12 +210,14 @@ async def show_commands(bot: Bot, texts: Texts, settings: Settings) -> None:
     """Give Telegram the command menus, in each language, and the button that opens the Mini App; without them the bot
     works as well."""
     try:
-        if settings.mini_app is not None:
-            page = MenuButtonWebApp(text=_MENU_BUTTON, web_app=WebAppInfo(url=settings.mini_app))
-            await bot.set_chat_menu_button(menu_button=page)
-        elif getattr(await bot.get_chat_menu_button(), "text", "") == _MENU_BUTTON:
-            # Ours, of a page that is no more. One that the owner gave by BotFather stays.
-            await bot.set_chat_menu_button(menu_button=MenuButtonDefault())
+        shown = await bot.get_chat_menu_button()
+        # One that the owner gave by BotFather stays.
+        if shown.text in (None, _MENU_BUTTON):
+            if settings.mini_app is not None:
+                page = MenuButtonWebApp(text=_MENU_BUTTON, web_app=WebAppInfo(url=settings.mini_app))
+                await bot.set_chat_menu_button(menu_button=page)
+            elif shown.text:
+                await bot.set_chat_menu_button(menu_button=MenuButtonDefault())
     except TelegramAPIError as error:
         log.warning("no menu button", error=type(error).__name__)
     private = (*_PRIVATE_COMMANDS, *(_SHOP_COMMANDS if settings.sells else ()))

@@ -66,13 +66,16 @@ async def test_the_menu_button_goes_with_its_page_and_no_other_does(world: World
     anna = world.sandbox.person()
     page = "https://pictures.example/app"
     with_page = world.settings.model_copy(update={"mini_app_url": page})
-    await show_commands(world.bot, get_texts(), with_page)
+    for url in ("https://old.example/app", page):
+        await show_commands(world.bot, get_texts(), world.settings.model_copy(update={"mini_app_url": url}))
+        assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).web_app.url == url
     await show_commands(world.bot, get_texts(), world.settings)
     assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).type != "web_app"
     by_botfather = MenuButtonWebApp(text="Shop", web_app=WebAppInfo(url="https://shop.example/"))
     await world.bot.set_chat_menu_button(menu_button=by_botfather)
-    await show_commands(world.bot, get_texts(), world.settings)
-    assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).text == "Shop"
+    for settings in (world.settings, with_page):
+        await show_commands(world.bot, get_texts(), settings)
+        assert (await world.bot.get_chat_menu_button(chat_id=anna.id)).text == "Shop"
 
 
 async def test_menus_are_set_for_each_language(world: World) -> None:
