@@ -119,8 +119,8 @@ PAYMENTS = Key("payments", "hash", "never", "one a payment: accounts are kept",
     "ledger", "by Telegram's charge id: who paid what for how much, and whether it was refunded (credit.Payment)")
 SUBSCRIBED = Key("subscribed", "hash", "never", "one a subscriber",
     "ledger", "by person: the charge id of their subscription, and until when it is paid (credit.Subscription)")
-TAKINGS = Key("takings", "hash", "never", "four fields",
-    "ledger", "payments and refunds, each in number and stars")
+TAKINGS = Key("takings", "hash", "never", "five fields",
+    "ledger", "payments and refunds, each in number and stars; the ms of the latest")
 PROMOS = Key("promos", "hash", "never", "as many as admins made",
     "ledger", "by code: what it gives, and how often it still may")
 REDEEMED = Key("redeemed", "hash", "never", "one a code and person",

@@ -134,7 +134,9 @@ async def backup(settings: Settings, file: Path) -> Contents:
     keys = 0
     async with _client(settings) as client:
         version = (await client.info("server"))["redis_version"]
-        moment = await client.eval(script("backup"), 1, PREFIX, *_inbox(settings))
+        moment: list[Any] = []
+        while not moment:
+            moment = await client.eval(script("backup"), 1, PREFIX, *_inbox(settings))
         head = {
             "format": FORMAT,
             "version": VERSION,

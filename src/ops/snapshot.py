@@ -40,7 +40,8 @@ class Figure:
 
     Attributes:
         name: `waiting` (jobs), `time` (s), `cpu`, `load`, `memory` and `disk` (shares), `workers`, `line`,
-            `providers`, `redis`, `backup` (s), `telegram` (s), `pictures` (bytes there is room for); some have a value only where it says something.
+            `providers`, `redis`, `backup` (s), `telegram` (s), `pictures` (bytes there is room
+            for); some have a value only where it says something.
     """
 
     name: str
@@ -147,7 +148,7 @@ class Snapshot:
         disk: the fullest disk's share in use.
         deaf: seconds since Telegram last gave its updates; None: it was never asked. deaf_why: why it does not, for `report.deaf`.
         paused: why an admin takes no new wishes; None: they are taken.
-        takings: payments and refunds, each in number and stars.
+        takings: payments and refunds, each in number and stars; `last`: ms of the latest of them.
         room, kept: bytes for pictures that come in answers, left and used; room None: nobody has looked.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pytest
 import redis
 
 from src.jobs import Job, Ledger, Limits, Spec, State, Wake, keys, new_id, transitions
+from src.jobs.ledger import script
 from src.ops.backup import BackupError, backup, every, restore, verify
 from src.settings import Settings, load_settings
 from tests.conftest import RedisProcess
@@ -302,6 +304,45 @@ async def test_payments_are_read_in_pages_as_they_were_at_the_moment(two: Any, t
     await restore(other, tmp_path / "a.backup")
     found = {of: json.loads(text) for of, text in copy.hgetall(keys.PAYMENTS()).items()}
     assert found == payments | {"given back later": row}
+    copy.close()
+    client.close()
+
+
+async def test_a_payment_of_the_very_moment_is_in_it_whole_or_not_at_all(two: Any, tmp_path: Path) -> None:
+    """Else it would be in the balance without a payment, and be found again and count twice; or the other way round."""
+    one, other = two
+    client, copy = (redis.Redis.from_url(s.redis_url, decode_responses=True) for s in two)
+    paid, back = (client.script_load(script(name)) for name in ("paid", "refunded"))
+    ended = threading.Event()
+
+    def pay(first: int) -> None:
+        pipe = client.pipeline(transaction=False)
+        for number in range(first, first + 20):
+            pipe.evalsha(paid, 1, keys.PREFIX, f"charge {number}", "1", 50, 10, "u", 0, "")
+            pipe.evalsha(back, 1, keys.PREFIX, f"charge {number // 2}", "1", 50, "r")
+        pipe.execute()
+
+    def pay_on() -> None:
+        for first in itertools.count(20, 20):
+            if ended.is_set():
+                return
+            pay(first)
+
+    pay(0)
+    payer = threading.Thread(target=pay_on)
+    payer.start()
+    try:
+        for number in range(5):
+            await backup(one, tmp_path / f"{number}.backup")
+    finally:
+        ended.set()
+        payer.join()
+    for number in range(5):
+        await restore(other, tmp_path / f"{number}.backup", force=True)
+        rows = [json.loads(text) for text in copy.hvals(keys.PAYMENTS())]
+        assert len(rows) == int(copy.hget(keys.TAKINGS(), "payments") or 0) > 0
+        bought = sum(row["pictures"] for row in rows if "refunded" not in row)
+        assert bought == int(copy.hget(keys.BALANCE(), "1") or 0)
     copy.close()
     client.close()
 

@@ -1,10 +1,12 @@
 -- What is open, at one moment: nothing can change while a script runs. What has ended stays as it is, and is
 -- read without one.
 --
--- Keys  active, blob, due, job, open, request
+-- Keys  active, blob, due, job, open, request, takings
 -- ARGV  1.. names of more keys, behind the prefix
 -- Returns {ms of Redis's clock, key, expiry in ms (0: none), value as DUMP gives it, …}. Of pictures that open jobs
---   may need only the names are given, wherever they are kept: {…, key, 0, ""}.
+--   may need only the names are given, wherever they are kept: {…, key, 0, ""}. Or {}: in this very ms there was a
+--   payment or a refund, and nobody could tell it from one after the moment.
+if redis.call('HGET', P .. 'takings', 'last') == tostring(NOW) then return {} end
 local out, seen = {tostring(NOW)}, {}
 
 local function put(key, large)

@@ -25,5 +25,6 @@ if not p then
     redis.call('HSET', P .. 'subscribed', ARGV[2], cjson.encode(s))
   end
   redis.call('HSET', P .. 'payments', ARGV[1], cjson.encode(p))
+  redis.call('HSET', P .. 'takings', 'last', NOW)
 end
 return {p.teller == ARGV[5] and 1 or 0, tonumber(redis.call('HGET', P .. 'balance', ARGV[2]) or '0')}

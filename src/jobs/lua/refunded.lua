@@ -17,6 +17,7 @@ if not p.refunded then
   end
   redis.call('HINCRBY', P .. 'takings', 'refunds', 1)
   redis.call('HINCRBY', P .. 'takings', 'refunded', p.stars)
+  redis.call('HSET', P .. 'takings', 'last', NOW)
   tally(HOUR .. ' refunded', p.stars)
 end
 return {p.refunder == ARGV[4] and 1 or 0, tonumber(redis.call('HGET', P .. 'balance', p.user) or '0'), p.pictures}
