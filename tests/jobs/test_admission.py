@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from src.jobs import Admission, Ledger, Limits, Wake, keys, new_id, transitions
 from src.ops.thresholds import REDIS_MEMORY
 from src.pipeline.admission import TIERS
+from tests.conftest import RedisProcess
 from tests.jobs.states import CAP, LIMITS, Spec, admitted, claimed, generated
 
 SLOTS = 2
@@ -158,6 +163,9 @@ def test_a_redis_that_is_nearly_full_takes_nothing_new_and_all_that_is_paid(sync
         assert _ask(ledger, 1, deadline=600).verdict == "ok"
         in_use(REDIS_MEMORY.problem + 0.01)
         assert _ask(ledger, 1, deadline=600).verdict == "full"
+        # One that evicts stays near its limit, and goes on.
+        sync_redis.config_set("maxmemory-policy", "volatile-ttl")
+        assert _ask(ledger, 1, deadline=600).verdict == "ok"
         fence = claimed(ledger, job, "submit").fence
         ledger.run_sync(transitions.accepted(job, fence, ticket={"external_id": "t"}, after=60))
         ledger.run_sync(transitions.ready(job, fence, result={}, cap=CAP, model="m"))
@@ -165,3 +173,23 @@ def test_a_redis_that_is_nearly_full_takes_nothing_new_and_all_that_is_paid(sync
         assert ledger.run_sync(transitions.finish(job, fence, shown={"message": 1}, ttl=3600)).outcome
     finally:
         sync_redis.config_set("maxmemory", 0)
+        sync_redis.config_set("maxmemory-policy", "noeviction")
+
+
+def test_what_a_slow_replica_has_not_read_fills_no_redis(tmp_path: Path) -> None:
+    """Redis does not count it against its limit, so neither does admission."""
+    own_redis = RedisProcess(tmp_path, "--repl-diskless-sync-delay", "0", "--repl-backlog-size", "16kb")
+    own_redis.start()
+    try:
+        client: Any = redis.Redis.from_url(own_redis.url, decode_responses=True)
+        with client, socket.socket(socket.AF_UNIX) as replica:
+            replica.connect(str(own_redis.socket))
+            replica.sendall(b"SYNC\r\n")
+            until = time.monotonic() + 20
+            while (memory := client.info("memory"))["mem_not_counted_for_evict"] < 10_000_000:
+                assert time.monotonic() < until
+                client.set("else", "x" * 1_000_000)
+            client.config_set("maxmemory", memory["used_memory"])
+            assert _ask(Ledger(sync_client=client), 1, deadline=600).verdict == "ok"
+    finally:
+        own_redis.kill()

@@ -71,12 +71,14 @@ local waiting = redis.call('ZCARD', line)
 local room = a.cap - redis.call('SCARD', P .. 'slots:' .. a.provider)
 local excess = waiting - math.max(0, room) - a.max_waiting
 if excess + n > 0 then return excess + 1 > 0 and {'busy', waiting} or {'slow'} end
--- At its limit Redis takes no write, also none of what is paid: what is left of its memory is for jobs that there are.
+-- At its limit a Redis that evicts nothing takes no write, also none of what is paid: what is left of its memory
+-- is for jobs that there are.
 local FULL = 0.95 -- `thresholds.REDIS_MEMORY`
 local memory = redis.pcall('INFO', 'memory') -- an error where a user may not ask
-if type(memory) == 'string' then
-  local limit = tonumber(string.match(memory, '\nmaxmemory:(%d+)') or '0')
-  if limit > 0 and tonumber(string.match(memory, '\nused_memory:(%d+)')) > FULL * limit then return {'full'} end
+if type(memory) == 'string' and string.find(memory, '\nmaxmemory_policy:noeviction', 1, true) then
+  local function bytes(of) return tonumber(string.match(memory, '\n' .. of .. ':(%d+)') or '0') end
+  local limit, used = bytes('maxmemory'), bytes('used_memory') - bytes('mem_not_counted_for_evict')
+  if limit > 0 and used > FULL * limit then return {'full'} end
 end
 -- A picture that comes in the answer needs room, and that is asked for before it is paid.
 if a.kept then
