@@ -88,7 +88,8 @@ def _workers(snapshot: Snapshot) -> Iterator[Advice]:
 def _providers(snapshot: Snapshot) -> Iterator[Advice]:
     longest = None
     if WAITING.level(snapshot.waiting) or OLDEST.level(snapshot.oldest):
-        longest = max(snapshot.providers, key=lambda one: one.waiting, default=None)
+        lines = (one for one in snapshot.providers if one.waiting)
+        longest = max(lines, key=lambda one: one.waiting, default=None)
     for provider in snapshot.providers:
         name = {"provider": provider.name}
         if provider.breaker:

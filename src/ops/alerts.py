@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import structlog
 from aiogram import Bot
@@ -50,6 +50,12 @@ class _Watch:
     overs: int = 0
 
 
+def _read(text: str) -> _Watch:
+    """What was kept, without what only a newer version knows."""
+    names = {field.name for field in fields(_Watch)}
+    return _Watch(**{name: value for name, value in json.loads(text).items() if name in names})
+
+
 class Alerts:
     """Sends alerts to `ADMIN_IDS`. Must see every sample, in order."""
 
@@ -64,9 +70,7 @@ class Alerts:
         """Send what has stayed bad, and what is good again."""
         await self._consider_spending(snapshot)
         key = keys.ALERTS()
-        known = {
-            name: _Watch(**json.loads(text)) for name, text in (await self._app.redis.hgetall(key)).items()
-        }
+        known = {name: _read(text) for name, text in (await self._app.redis.hgetall(key)).items()}
         due: list[tuple[Figure, _Watch, Level]] = []
         for figure in snapshot.figures:
             watch = known.setdefault(figure.name, _Watch())
@@ -82,7 +86,9 @@ class Alerts:
             if watch == _Watch():
                 await self._app.redis.hdel(key, name)
             else:
-                await self._app.redis.hset(key, name, json.dumps(asdict(watch)))
+                # As few as can be: an older version, in an update or a rollback, may not know them all.
+                kept = {field: value for field, value in asdict(watch).items() if value}
+                await self._app.redis.hset(key, name, json.dumps(kept))
         self._languages = await languages(self._app)
 
     async def redis_away(self) -> None:

@@ -38,21 +38,25 @@ class Monitor:
         """Sample every ten seconds until cancelled; while Redis is away samples are missing, no more."""
         while True:
             try:
-                self._led = await self._leader.held()
-                if self._led:
-                    await self.look()
-                else:
-                    self._pause()
-                await self._alerts.redis_back()
-            except RedisError as error:
-                self._pause()
-                log.warning("no sample", error=type(error).__name__)
-                # Who led last speaks for all.
-                if self._led:
-                    await self._alerts.redis_away()
+                await self._turn()
             except Exception:
                 log.exception("sampling failed")
             await asyncio.sleep(samples.EVERY)
+
+    async def _turn(self) -> None:
+        try:
+            self._led = await self._leader.held()
+            if self._led:
+                await self.look()
+            else:
+                self._pause()
+            await self._alerts.redis_back()
+        except RedisError as error:
+            self._pause()
+            log.warning("no sample", error=type(error).__name__)
+            # Who led last speaks for all.
+            if self._led:
+                await self._alerts.redis_away()
 
     def _pause(self) -> None:
         self._gauges.clear()

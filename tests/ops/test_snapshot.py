@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiogram.exceptions import ClientDecodeError
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from fastapi import FastAPI
@@ -203,11 +204,15 @@ async def test_the_report_says_it_all_in_words(app: App, lang: str) -> None:
 class Told:
     """A bot that only remembers what it was told to say."""
 
-    def __init__(self) -> None:
+    def __init__(self, fails: str | None = None) -> None:
         self.texts: list[str] = []
+        self._fails = fails
 
     async def send_message(self, chat: int, text: str) -> None:
         assert chat == ADMIN
+        if self._fails and self._fails in text:
+            self._fails = None
+            raise ClientDecodeError("no JSON", ValueError(), "")
         self.texts.append(text)
 
 
@@ -241,6 +246,15 @@ async def test_admins_are_told_once_and_told_when_it_is_over(app: App) -> None:
         await Alerts(app, bot).consider(good)
     assert len(bot.texts) == 4
     assert await app.redis.hgetall(keys.ALERTS()) == {}
+
+
+async def test_alerts_of_another_version_are_read_and_can_be_read_by_it(app: App) -> None:
+    bad = replace(await look(app), workers=0)
+    await app.redis.hset(keys.ALERTS(), "workers", json.dumps({"problem": 4, "of tomorrow": 1}))
+    bot: Any = Told()
+    await Alerts(app, bot).consider(bad)
+    kept = json.loads(await app.redis.hget(keys.ALERTS(), "workers") or "")
+    assert kept == {"attention": 1, "problem": 5, "since": bad.at}
 
 
 def all_broken(well: Snapshot) -> Snapshot:
@@ -295,6 +309,8 @@ async def test_each_figure_that_is_not_green_has_a_next_step(app: App) -> None:
         if name not in ("waiting", "time", "cpu", "line", "redis"):
             assert {step.key for step in steps} <= every, name
     assert all(levels(all_broken(well)).values())
+    # Nobody is in line any more by when the oldest was looked up: no advice on a line.
+    assert advise(replace(well, oldest=400.0)) == []
 
 
 @pytest.mark.parametrize(("lang", "words"), [("en", "Workers: 0"), ("ru", "Воркеры: 0")])
@@ -332,7 +348,8 @@ async def test_admins_are_told_that_redis_is_away_by_the_one_who_led(
     own_redis = RedisProcess(tmp_path, "--appendonly", "yes")
     own_redis.start()
     settings = load_settings(redis_url=own_redis.url, kie_api_key="key", admin_ids="4711")
-    led, other = Told(), Told()
+    # What one attempt fails of ends nothing: it is said with the next.
+    led, other = Told(fails="Redis"), Told()
     async with open_app(settings) as app:
         await app.redis.hset(keys.USER(str(ADMIN)), "spoken", "ru")
         monitors = [
