@@ -279,7 +279,7 @@ async def _keys(client: Any, blobs: Blobs, moment: list[Any]) -> AsyncIterator[K
             for name in found
             if name not in names and not _kind(name).startswith(_LEFT_OUT + _OF_THE_MOMENT)
         ]
-        async for key in _dumped(client, await _asked_before(client, page, at)):
+        async for key in _dumped(client, await _asked_before(client, page, at, names)):
             yield key
         if not cursor:
             return
@@ -303,8 +303,8 @@ async def _payments(client: Any, at: int) -> AsyncIterator[Key]:
             return
 
 
-async def _asked_before(client: Any, page: list[bytes], at: int) -> list[bytes]:
-    """Those of a page that do not belong to a request or job made after the moment."""
+async def _asked_before(client: Any, page: list[bytes], at: int, names: set[bytes]) -> list[bytes]:
+    """Those of a page that do not belong to a request or job made after the moment; `names`: what was open then."""
     records = {name: _record(name) for name in page}
     if updates := [name for name in page if _kind(name).startswith("update:")]:
         asked = await client.mget(updates)
@@ -316,7 +316,7 @@ async def _asked_before(client: Any, page: list[bytes], at: int) -> list[bytes]:
         for name in owned:
             pipe.hget(records[name], "created")
         created = dict(zip(owned, await pipe.execute(), strict=True))
-    return [name for name in page if int(created.get(name) or 0) < at]
+    return [name for name in page if records[name].encode() in names or int(created.get(name) or 0) < at]
 
 
 async def _dumped(client: Any, names: list[bytes]) -> AsyncIterator[Key]:

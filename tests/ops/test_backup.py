@@ -187,6 +187,21 @@ async def test_a_backup_is_one_moment_while_others_write(two: Any, tmp_path: Pat
         client.close()
 
 
+async def test_an_update_whose_request_is_kept_stays_known(two: Any, tmp_path: Path) -> None:
+    """Also of the moment's own ms, which here is any that is not over: else, told again, it would be asked for twice."""
+    one, other = two
+    client, copy = (redis.Redis.from_url(s.redis_url, decode_responses=True) for s in two)
+    _admitted(Ledger(sync_client=client), 1)
+    request = client.get(keys.UPDATE("u1"))
+    client.hset(keys.REQUEST(request), "created", 10**15)
+    await backup(one, tmp_path / "a.backup")
+    await restore(other, tmp_path / "a.backup")
+    assert copy.exists(keys.REQUEST(request))
+    assert copy.get(keys.UPDATE("u1")) == request
+    copy.close()
+    client.close()
+
+
 def finished(client: Any, count: int, first: int = 0) -> None:
     """Jobs that ended, each with its request."""
     with client.pipeline(transaction=False) as pipe:
@@ -198,9 +213,26 @@ def finished(client: Any, count: int, first: int = 0) -> None:
         pipe.execute()
 
 
+def _admitted(ledger: Ledger, number: int) -> str:
+    user = str(number % 7)
+    jobs = [(Spec("a fox", "m", "1:1", int(user) + 1, "en"), Wake(new_id(), "kie", int(user)))]
+    admit = transitions.admit(
+        request=new_id(),
+        user=user,
+        provider="kie",
+        cap=10**6,
+        update=f"u{number}",
+        jobs=jobs,
+        limits=Limits(rate=10**6, window=60, active=10**6, waiting=10**6),
+        deadline=600,
+        ttl=3600,
+    )
+    assert ledger.run_sync(admit).accepted
+    return jobs[0][1].job
+
+
 def _live(ledger: Ledger, stop: threading.Event) -> None:
     """Jobs, each from an update of its own, go their way until told to stop; some dozens are open at any time."""
-    limits = Limits(rate=10**6, window=60, active=10**6, waiting=10**6)
     number, waiting, running, ready = 0, deque[str](), deque[Job](), deque[Job]()
 
     def claimed(job: str, step: Any) -> Job:
@@ -210,21 +242,7 @@ def _live(ledger: Ledger, stop: threading.Event) -> None:
 
     while not stop.wait(0.001):
         number += 1
-        user = str(number % 7)
-        jobs = [(Spec("a fox", "m", "1:1", int(user) + 1, "en"), Wake(new_id(), "kie", int(user)))]
-        admit = transitions.admit(
-            request=new_id(),
-            user=user,
-            provider="kie",
-            cap=10**6,
-            update=f"u{number}",
-            jobs=jobs,
-            limits=limits,
-            deadline=600,
-            ttl=3600,
-        )
-        assert ledger.run_sync(admit).accepted
-        waiting.append(jobs[0][1].job)
+        waiting.append(_admitted(ledger, number))
         if len(waiting) > 10:
             job = claimed(waiting.popleft(), "submit")
             ticket = {"provider": "kie", "external_id": job.id}
