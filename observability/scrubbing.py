@@ -143,21 +143,25 @@ def _escaped(secret: str) -> str:
     return "".join(f"(?:{'|'.join(_ways(char))})" for char in secret)
 
 
+# From each backslash of a long row, which anybody can send, the search runs along the row again.
+_ROW = r"\\{1,32}"
+
+
 def _ways(char: str) -> Iterator[str]:
     yield re.escape(char)
     in_bytes, in_units, number = char.encode(), char.encode("utf-16-be"), ord(char)
     yield "".join(f"%(?:25)*{_hex(byte, 2)}" for byte in in_bytes)
-    yield "".join(rf"\\+x{_hex(byte, 2)}" for byte in in_bytes)
+    yield "".join(rf"{_ROW}x{_hex(byte, 2)}" for byte in in_bytes)
     yield "".join(
-        rf"\\+u{_hex(high, 2)}{_hex(low, 2)}" for high, low in zip(*[iter(in_units)] * 2, strict=True)
+        rf"{_ROW}u{_hex(high, 2)}{_hex(low, 2)}" for high, low in zip(*[iter(in_units)] * 2, strict=True)
     )
-    yield rf"\\+U{_hex(number, 8)}"
+    yield rf"{_ROW}U{_hex(number, 8)}"
     if char == " ":
         yield r"\+"
     if number < 256:
-        yield rf"\\+x{_hex(number, 2)}"
+        yield rf"{_ROW}x{_hex(number, 2)}"
     if char in _BACKSLASHED:
-        yield rf"\\+{re.escape(_BACKSLASHED[char])}"
+        yield rf"{_ROW}{re.escape(_BACKSLASHED[char])}"
     names = "".join(f"|{re.escape(name)}" for name in (html.escape(char)[1:-1],) if name)
     yield f"&(?:amp;)*(?:#0*{number}|#[xX]0*{_hex(number, 2)}{names});"
 

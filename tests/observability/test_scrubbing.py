@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
@@ -219,3 +220,20 @@ def test_what_is_no_secret_stays_as_it_is_written(text: str) -> None:
     scrubber = Scrubber([SECRET, ODD])
     assert scrubber.text(text) == text
     assert not scrubber.finds_in(text.encode())
+
+
+@pytest.mark.parametrize(
+    "row", ["\\", "\\\\x", "\\" * 31 + "u", "%", "%25", "25", "&", "amp;", "&amp;", "&#0", "0", "A"]
+)
+def test_no_stranger_makes_the_search_long(row: str) -> None:
+    """Each of these runs along what may be repeated: from each of its characters again it would be minutes."""
+    scrubber = Scrubber([SECRET, ODD, "\\begins-so", "%25-so", "&amp;so"])
+    text = f"/\\%25&#{row * (60_000 // len(row))}"
+    began = time.thread_time()
+    assert scrubber.text(text) == text
+    assert not scrubber.finds_in(text.encode())
+    assert time.thread_time() - began < 10
+
+
+def test_a_secret_behind_a_long_row_is_found() -> None:
+    assert Scrubber(["hush-hush"]).text("\\" * 999 + "x68ush-hush").endswith("\\[redacted]")
