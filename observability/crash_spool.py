@@ -240,18 +240,19 @@ class CrashSpool(SpanProcessor):
         most = max(1, min(self._batch, len(spans)) >> refusals)
         taken = False
         try:
-            taken = all(
-                self._exporter.export(spans[at : at + most]) is SpanExportResult.SUCCESS
-                for at in range(0, len(spans), most)
-            )
+            taken = all(self._request(spans[at : at + most]) for at in range(0, len(spans), most))
         except Exception:
             logger.exception("spans cannot be sent")
-        self._taken |= taken
         if taken is self._away:
             self._away = not taken
             logger.warning(
                 "the Collector takes no spans, they wait" if self._away else "the Collector is back"
             )
+        return taken
+
+    def _request(self, spans: Sequence[ReadableSpan]) -> bool:
+        taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        self._taken |= taken
         return taken
 
     def _look_around(self, folder: Path) -> None:

@@ -412,6 +412,16 @@ async def test_what_alone_is_refused_keeps_no_other_from_being_sent(tmp_path: Pa
         await until(lambda: collector.names == ["good"])
 
 
+async def test_what_is_refused_in_part_is_set_aside(tmp_path: Path) -> None:
+    """In a process that has nothing of its own to send: what it took of the file tells that the Collector is there."""
+    bad = left_behind(tmp_path, "good", "bad")
+    collector = Collector(refuses="bad")
+    with tracing(collector, tmp_path, delay=0.01, batch=1):
+        await until(lambda: not bad.exists())
+    assert [path.name for path in tmp_path.iterdir()] == [f"{bad.name}.refused"]
+    assert collector.names == ["good"] * crash_spool._MOST_REFUSALS
+
+
 async def test_a_request_has_no_more_spans_than_it_may(tmp_path: Path) -> None:
     left_behind(tmp_path, *(f"left {number}" for number in range(10)))
     collector = Collector(most=4)
