@@ -12,13 +12,15 @@ import atexit
 import functools
 import logging
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -55,6 +57,9 @@ _DEFAULTS = {
     "OTEL_METRIC_EXPORT_INTERVAL": "10000",
 }
 _OTLP = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_SECRET_HEADER = re.compile(
+    "auth|key|token|secret|password|cookie|credential|dsn|honeycomb-team", re.IGNORECASE
+)
 _NAMES_OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
 
@@ -121,13 +126,7 @@ def setup(
     _use_stable_http_names()
     for name, value in _DEFAULTS.items():
         os.environ[name] = os.environ.get(name) or value
-    # The SDK logs a header that it cannot read.
-    headers = [
-        text for name, text in os.environ.items() if name.startswith("OTEL_") and name.endswith("HEADERS")
-    ]
-    scrubber = Scrubber(
-        [*secrets, *(one.partition("=")[2].strip() for text in headers for one in text.split(","))]
-    )
+    scrubber = Scrubber([*secrets, *_secret_headers()])
 
     def log_to(provider: object) -> None:
         ours = provider if isinstance(provider, LoggerProvider) else None
@@ -192,6 +191,17 @@ def _use_stable_http_names() -> None:
     chosen = [name.strip() for name in os.environ.get(_NAMES_OPT_IN, "").split(",") if name.strip()]
     if not {"http", "http/dup"} & set(chosen):
         os.environ[_NAMES_OPT_IN] = ",".join((*chosen, "http"))
+
+
+def _secret_headers() -> Iterator[str]:
+    """The SDK logs a header that it cannot read. Others' values, such as a tenant's name, are ordinary words."""
+    for variable, text in os.environ.items():
+        if variable.startswith("OTEL_") and variable.endswith("HEADERS"):
+            for name, _, value in (header.partition("=") for header in text.split(",")):
+                if _SECRET_HEADER.search(name):
+                    value = value.strip()
+                    plain = unquote(value)
+                    yield from (value, plain, plain.rpartition(" ")[2])
 
 
 def _resource(service: str, version: str | None, scrubber: Scrubber) -> Resource:

@@ -182,6 +182,33 @@ async def test_no_kind_of_value_says_a_secret(sandbox: tuple[TraceSandbox, str])
     assert "hush-hush" not in log
 
 
+HEADERS = """
+import structlog
+from observability import setup
+
+telemetry = setup("imagebot", log_format="json")
+structlog.get_logger("app").info("said", raw="c2VjcmV0OnRva2Vu", whole="Basic c2VjcmV0OnRva2Vu", key="k-1234567")
+"""
+
+
+async def test_headers_that_are_secret_by_their_names_are_not_said(
+    sandbox: tuple[TraceSandbox, str],
+) -> None:
+    received, endpoint = sandbox
+    _, log = await run(
+        HEADERS,
+        OTEL_EXPORTER_OTLP_ENDPOINT=endpoint,
+        OTEL_EXPORTER_OTLP_HEADERS="Authorization=Basic%20c2VjcmV0OnRva2Vu, X-Scope-OrgID=imagebot",
+        OTEL_EXPORTER_OTLP_LOGS_HEADERS="x-api-key=k-1234567",
+        OTEL_SERVICE_NAME="imagebot-worker",
+    )
+    for text in (log, received.text()):
+        assert "c2VjcmV0" not in text
+        assert "k-1234567" not in text
+    assert log.count("[redacted]") == 3
+    assert "imagebot-worker" in received.text()
+
+
 async def test_unsampled_is_unsampled_whole(sandbox: tuple[TraceSandbox, str]) -> None:
     received, endpoint = sandbox
     await run(OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_TRACES_SAMPLER="always_off")
