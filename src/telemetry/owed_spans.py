@@ -78,7 +78,9 @@ class OwedSpans:
         # Of several workers that look one writes it, and another where that one dies over it.
         if not await client.set(keys.OWING(note), "", nx=True, ex=_DIES):
             return
-        kept = json.loads(await client.hget(keys.OWED(), note) or "null")
+        if (text := await client.hget(keys.OWED(), note)) is None:
+            return  # whoever wrote it took the note back meanwhile; until it is sent it is its machine's spool's
+        kept = json.loads(text)
         generation = SpanRef.parse(note)
         job = await self._ledger.job(kept[0] if kept and generation else note)
         ref = generation or (job_spans.job_ref(job) if job else None)

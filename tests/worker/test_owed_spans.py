@@ -232,6 +232,18 @@ async def test_a_span_in_its_machines_spool_is_left_to_it(ledger: Ledger, record
     assert not await ledger.client.exists(keys.OWED())
 
 
+async def test_a_span_whose_note_has_gone_meanwhile_stays_its_writer_s(
+    ledger: Ledger, recorded: Recorded
+) -> None:
+    """Who has written it may die before it is sent: its machine's spool has it then."""
+    job = await running(ledger, recorded)
+    ref = SpanRef.parse(job.generation)
+    assert ref is not None
+    await OwedSpans(ledger)._write(job.generation)
+    assert await ledger.run(transitions.lost(f"{ref.span_id:016x}", "disk"))
+    assert not recorded.all("generate_content m")
+
+
 async def test_while_its_process_is_at_it_nobody_else_writes(ledger: Ledger, recorded: Recorded) -> None:
     job = await running(ledger, recorded)
     assert await ready(ledger, job)
