@@ -95,7 +95,7 @@ def render(
     colours = _colours(prompt, chance)
     if source and (image := _opened(source, size)):
         tinted = Image.blend(image, Image.new("RGB", size, colours[0]), 0.35)
-        kept = Image.open(io.BytesIO(mask)).getchannel("A").resize(size) if mask else None
+        kept = Image.open(io.BytesIO(mask)).convert("RGBA").getchannel("A").resize(size) if mask else None
         image = Image.composite(image, tinted, kept) if kept else tinted
         _write(image, f"edit: {prompt}", 0.1)
     else:

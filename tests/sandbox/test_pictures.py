@@ -70,11 +70,14 @@ def test_russian_is_written_in_its_own_letters_where_the_machine_has_them() -> N
     assert 0 < width("щщщ") < width("shchshchshch")
 
 
-def test_only_where_its_mask_is_open_is_a_picture_changed() -> None:
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_only_where_its_mask_is_open_is_a_picture_changed(mode: str) -> None:
     source, out = render("whale, day", (512, 512), seed=3), io.BytesIO()
-    mask = Image.new("RGBA", (512, 512), "black")
-    mask.paste((0, 0, 0, 0), (0, 256, 512, 512))
-    mask.save(out, "PNG")
+    mask = Image.new("P", (512, 512))
+    mask.putpalette([0, 0, 0, 255, 255, 255])
+    mask.paste(1, (0, 256, 512, 512))
+    mask.info["transparency"] = 1
+    mask.convert(mode).save(out, "PNG")
     edit = opened(render("red", (512, 512), source=source, mask=out.getvalue()))
     below = (0, 260, 512, 512)
     assert difference(opened(source).crop(below), edit.crop(below)) > 5
