@@ -205,8 +205,7 @@ class Updates:
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
         async with aiohttp.ClientSession(connector=connector, timeout=_WEBHOOK_TIMEOUT) as session:
             try:
-                # Before Python 3.12 `wait_for` may swallow the cancellation that comes with a wake-up.
-                while not self._closing:
+                while True:
                     self._wake.clear()
                     now = asyncio.get_running_loop().time()
                     wait: float | None = None
