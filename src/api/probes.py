@@ -12,7 +12,6 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from src.app import App
-from src.jobs import keys
 from src.ops.report import deaf
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import ALIVE_SECONDS, TELEGRAM
@@ -42,8 +41,7 @@ async def check(app: App) -> dict[str, str]:
     """Each check: `ok`, or why not."""
     try:
         async with asyncio.timeout(_PATIENCE):
-            # Reading works on a full, a read-only and a replica Redis; only writing tells.
-            await app.redis.set(keys.PROBE(), app.holder, ex=60)
+            await app.ledger.try_writing()
             snapshot = await look(app)
     except TimeoutError:
         return {"redis": f"no answer within {_PATIENCE:.0f} s"}

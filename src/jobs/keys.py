@@ -215,7 +215,7 @@ HEARD = Key("heard", "hash", "never", "two fields",
 LEASE = Key("lease:<name>", "string", "always", "seconds", "leader", "the process that does a thing for all")
 SWEEPER = "originals"
 """The name of the lease of who drops pictures that nobody needs any more."""
-PROBE = Key("probe", "string", "always", "a minute", "api", "that Redis takes writes")
+PROBE = Key("probe", "string", "always", "a second", "ledger", "that Redis takes writes")
 SAMPLES = Key("samples", "list", "never", "the last hours", "monitor", "the system's figures, newest first")
 PACE = Key("pace", "list", "never", "a day, an entry an hour",
     "monitor", "<ms> <bytes Redis uses>, newest first")
