@@ -84,7 +84,7 @@ class Hearing:
         """What is wrong, for a health check; empty while all is well."""
         if self._deaf_since is None or time.monotonic() - self._deaf_since <= TELEGRAM.problem:
             return ""
-        return f"Telegram: {report.deaf(get_texts().translator('en'), self._why)}"
+        return f"no updates: {report.deaf(get_texts().translator('en'), self._why)}"
 
 
 def why(error: TelegramAPIError) -> str:

@@ -92,6 +92,10 @@ async def test_ready_only_with_a_worker_and_redis(system: System, api: httpx.Asy
         return (await api.get("/readyz")).status_code == 200
 
     await system.until(ready)
+    await system.redis.execute_command("ACL", "SETUSER", "default", "-eval")
+    answer = await api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"]["redis"].startswith("its user may not do what is needed")
     system.redis_process.kill()
     assert (await api.get("/livez")).status_code == 200
     answer = await api.get("/readyz")
@@ -100,7 +104,7 @@ async def test_ready_only_with_a_worker_and_redis(system: System, api: httpx.Asy
     # Nor has the page any figures: it says why and what to do, and goes on by itself when Redis is back.
     page = await api.get("/status", params={"lang": "ru"}, auth=("", PASSWORD))
     assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
-    assert "Redis не читается" in page.text
+    assert "Redis не читается или не пишется: " in page.text
     assert "docker compose logs --tail 50 redis" in page.text
     system.redis_process.start()
     await system.until(ready)

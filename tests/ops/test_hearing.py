@@ -38,7 +38,7 @@ async def test_a_conflict_that_lasts_is_seen_everywhere(
         clock.monotonic = lambda: 1070.0
         snapshot = await look(app)
         assert {f.name: f.level for f in snapshot.figures}["telegram"] is Level.PROBLEM
-        assert "409" in hearing.ailment
+        assert hearing.ailment.startswith("no updates: another program polls with this token (409)")
         assert "409" in report(get_texts().translator("ru"), snapshot)
         assert "409" in (await check(app))["telegram"]
         await hearing.good()

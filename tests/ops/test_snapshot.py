@@ -374,7 +374,7 @@ async def test_admins_are_told_that_redis_is_away_by_the_one_who_led(
         await cancel_all(runs)
     own_redis.kill()
     away, back = about_redis(led)
-    assert away.startswith("🔴 Redis не читается")
+    assert away.startswith("🔴 Redis не читается или не пишется: ")
     assert back.startswith("✅ Redis снова отвечает")
     assert about_redis(other) == []
 

@@ -119,9 +119,9 @@ ops-failed-kept = { $number ->
 
 alert-raised = { $mark } { $name }: { $value } ({ $scale })
 alert-over = ✅ { $name }: { $value }. Длилось { $lasted }.
-ops-redis-away = Redis не читается или не пишет: новые заказы не принимаются, принятые ждут. Запустите его, если он остановлен; если работает, мог кончиться диск или его память.
-alert-redis-away = 🔴 Redis не читается или не пишет: новые заказы не принимаются, принятые ждут.
-    → Запустите его, если он остановлен; если работает, мог кончиться диск или его память.
+ops-redis-away = Redis не читается или не пишется: новые заказы не принимаются, принятые ждут. Запустите его, если он остановлен; если работает, могло кончиться место на диске или память.
+alert-redis-away = 🔴 Redis не читается или не пишется: новые заказы не принимаются, принятые ждут.
+    → Запустите его, если он остановлен; если работает, могло кончиться место на диске или память.
        docker compose ps redis
        docker compose logs --tail 50 redis
        imagebot doctor
@@ -137,7 +137,7 @@ ops-deaf-conflict = с этим токеном опрашивает другая
 ops-deaf-unknown = такого бота нет (404); проверьте TELEGRAM_TOKEN и TELEGRAM_API_URL
 ops-deaf-server = у самого Telegram ошибка (5xx), она проходит
 ops-deaf-network = до Telegram не достучаться; проверьте сеть, DNS, PROXY_URL и TELEGRAM_API_URL
-ops-deaf-unasked = обновления никто не спрашивает; запустите бота
+ops-deaf-unasked = обновления никто не запрашивает; запустите бота
 ops-deaf-webhook-anothers = вебхук чужой или снят; запустите бота заново
 ops-deaf-webhook-fails = вебхук не работает ({ $why })
 ops-deaf-else = Telegram отвечает { $why }
