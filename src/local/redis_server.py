@@ -89,11 +89,12 @@ def place(data: Path) -> Iterator[Place]:
 
 
 def _takes_socket(path: Path) -> bool:
-    """Whether a socket can be there: its path may be too long, or the disk know none (exFAT, Windows' under WSL)."""
+    """Whether a socket can be there: its path may be too long, or not UTF-8, which no address can hold, or the disk know
+    none (exFAT, Windows' under WSL)."""
     with socket.socket(socket.AF_UNIX) as tried:
         try:
-            tried.bind(str(path))
-        except OSError:
+            tried.bind(str(path).encode())
+        except (OSError, UnicodeEncodeError):
             return False
     path.unlink()
     return True

@@ -118,7 +118,7 @@ async def test_what_another_redis_wrote_is_told(tmp_path: Path) -> None:
         await supervisor.stop()
 
 
-@pytest.mark.parametrize("name", ["d" * 100, "Мой бот #1", "100%41?", "a'b\"c"])
+@pytest.mark.parametrize("name", ["d" * 100, "Мой бот #1", "100%41?", "a'b\"c", "\udcff"])
 async def test_a_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A path too long for a socket leaves no folder behind."""
     (tmp_path / "tmp").mkdir()
