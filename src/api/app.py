@@ -116,9 +116,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise CannotListen(
-            f"cannot listen at {host}:{port}: {error.strerror}. Take another --port or --host, or stop what has it."
+            f"cannot listen at {host}:{port}: {getattr(error, 'strerror', error)}. Take another --port or --host, or stop what has it."
         ) from None
 
 

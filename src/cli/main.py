@@ -76,9 +76,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except UnicodeEncodeError:
-        print("imagebot: a word of the command line is not UTF-8: write it again", file=sys.stderr)
-        sys.exit(3)
     except UserError as error:
         print(f"imagebot: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -88,6 +85,9 @@ def main() -> None:
         print(f"imagebot: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         sys.exit(os.EX_IOERR)
     except Exception as error:
+        if isinstance(error, UnicodeEncodeError) and error.object[error.start] in "".join(sys.argv):
+            print("imagebot: a word of the command line is not UTF-8: write it again", file=sys.stderr)
+            sys.exit(3)
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if isinstance(error, ValueError) and frame.f_globals["__name__"].startswith("opentelemetry."):
             # Some of its variables are read as it is loaded.

@@ -55,6 +55,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("api --port {taken}", AWAY, os.EX_OSERR, "cannot listen at 127.0.0.1:{taken}: Address already in use"),
     ("api --fd 99", AWAY, os.EX_OSERR, "cannot listen at --fd 99: Bad file descriptor"),
     ("api --host nobody.invalid", AWAY, os.EX_OSERR, "cannot listen at nobody.invalid:8000: "),
+    ("api --host a..b", AWAY, os.EX_OSERR, "cannot listen at a..b:8000: "),
     ("api --host 203.0.113.9", AWAY, os.EX_OSERR, "cannot listen at 203.0.113.9:8000: Cannot assign"),
     (
         "api",
@@ -235,6 +236,14 @@ def test_a_terminal_without_these_letters_still_says_it() -> None:
     assert (asked.returncode, asked.stderr) == (0, b"")
     assert asked.stdout.isascii()
     assert b"\\u" in asked.stdout
+
+
+def test_another_half_letter_is_not_of_the_command_line() -> None:
+    failing = r"from src.cli import main; main.app = '\udcff'.encode; main.main()"
+    asked = subprocess.run([sys.executable, "-c", failing], cwd=ROOT, stderr=subprocess.PIPE)
+    assert asked.returncode == 1
+    assert b"Traceback" in asked.stderr
+    assert b"command line" not in asked.stderr
 
 
 def test_an_interrupt_while_it_loads_is_no_traceback() -> None:
