@@ -42,7 +42,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as UnreadableSource
 
-from src.store.addresses import passwords_in, sentinel_address
+from src.store.addresses import host_in, passwords_in, sentinel_address
 
 _TOKEN = re.compile(r"\d{3,}:[A-Za-z0-9_-]{20,}")
 
@@ -65,7 +65,7 @@ class SettingsError(UserError):
 
 def _address(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+    if parts.scheme not in {"http", "https"} or not host_in(parts) or parts.port == 0:
         raise ValueError("expected an address such as https://example.com")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user name or password in it")
@@ -80,6 +80,7 @@ def _redis_address(value: str) -> str:
     try:
         parts = urlsplit(value)
         known = parts.scheme in {"redis", "rediss", "unix"} and (parts.port or 1) > 0
+        known = known and host_in(parts) == (parts.hostname or "")
         known = known or sentinel_address(value) is not None
     except ValueError:
         known = False
@@ -99,7 +100,7 @@ def _proxy(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     parts = urlsplit(text)
     try:
-        known = parts.scheme in {"http", "socks5"} and bool(parts.hostname) and bool(parts.port)
+        known = parts.scheme in {"http", "socks5"} and bool(host_in(parts)) and bool(parts.port)
     except ValueError:
         known = False
     if text != DIRECT and (not known or parts.path.strip("/") or parts.query):
@@ -488,13 +489,14 @@ class Settings(BaseSettings):
     @field_validator("*")
     @classmethod
     def _sendable(cls, value: Any, info: ValidationInfo) -> Any:
-        """Keys go into headers. One that was copied often has a line break at its end, or a look-alike letter."""
+        """Keys go into headers. One that was copied often has a line break at its end, or a look-alike letter; one of
+        blanks is none."""
         if not isinstance(value, SecretStr) or not str(info.field_name).endswith(("_api_key", "_token")):
             return value
         key = value.get_secret_value().strip()
         if not re.fullmatch(r"[ -~]*", key):
             raise ValueError("has a line break or a letter that no key has: copy it again")
-        return SecretStr(key)
+        return SecretStr(key) if key else None
 
     @field_validator("telegram_token")
     @classmethod
@@ -545,7 +547,7 @@ class Settings(BaseSettings):
     def _broker(cls, value: str | None) -> str | None:
         for url in value.split(";") if value else ():
             parts = urlsplit(url)
-            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname:
+            if parts.scheme not in {"amqp", "amqps"} or not host_in(parts):
                 raise ValueError("expected an address such as amqp://user:password@host:5672/%2f")
         return value
 

@@ -163,3 +163,32 @@ def test_what_is_sold_is_checked_at_the_start() -> None:
         load_settings(free_pictures_day=-1)
     with pytest.raises(SettingsError, match="ADMIN_IDS: is needed with STAR_PACKS"):
         load_settings(star_packs="50=10")
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "TELEGRAM_TOKEN"])
+def test_a_key_of_blanks_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, " \n ")
+    found = load_settings()
+    assert getattr(found, name.lower()) is None
+    assert "openai" not in found.providers
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70])
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("HEARTBEAT_URL", "https://{}/x"),
+        ("OPENAI_BASE_URL", "https://{}"),
+        ("PROXY_URL", "http://{}:80"),
+        ("REDIS_URL", "redis://{}"),
+        ("REDIS_URL", "redis+sentinel://{}/main"),
+        ("BROKER_URL", "amqp://{}"),
+    ],
+)
+def test_a_host_that_no_name_can_be(
+    name: str, address: str, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking one up raises no OSError."""
+    monkeypatch.setenv(name, address.format(host))
+    with pytest.raises(SettingsError, match=rf"\n  {name}: expected"):
+        load_settings()

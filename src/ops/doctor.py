@@ -126,7 +126,9 @@ async def _machine(settings: Settings) -> AsyncIterator[Finding]:
         return
     if room == 0:
         least = f"{SPARE_BYTES / 1e6:.0f} MB are kept free there"
-        yield Finding("originals", False, f"{least}, and pictures that come in answers refused: make room")
+        yield Finding(
+            "originals", False, f"{least}, and pictures that come in answers are refused: make room"
+        )
     else:
         yield Finding("originals", True, f"{settings.blobs_url or 'the data folder'} takes them")
 
@@ -439,7 +441,7 @@ def _connects(parts: SplitResult) -> tuple[str, bool]:
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
             return f"{host}:{port}", True
-    except OSError:
+    except (OSError, UnicodeError):
         return f"{host}:{port}", False
 
 

@@ -7,7 +7,7 @@ Sentinels are written as `redis+sentinel://[user[:password]@]host1:26379,host2:2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _SENTINEL_SCHEMES = {"redis+sentinel": False, "rediss+sentinel": True}
 _SENTINEL_PORT = 26379
@@ -36,7 +36,7 @@ def sentinel_address(url: str) -> SentinelAddress | None:
         return None
     places = [urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
     service, _, database = parts.path.removeprefix("/").partition("/")
-    hosts = tuple((place.hostname, place.port or _SENTINEL_PORT) for place in places if place.hostname)
+    hosts = tuple((host, place.port or _SENTINEL_PORT) for place in places if (host := host_in(place)))
     if len(hosts) != len(places) or not service:
         raise ValueError("a sentinel without a host, or no name of the master")
     return SentinelAddress(
@@ -47,6 +47,16 @@ def sentinel_address(url: str) -> SentinelAddress | None:
         password=unquote(parts.password) if parts.password else None,
         tls=_SENTINEL_SCHEMES[parts.scheme],
     )
+
+
+def host_in(parts: SplitResult) -> str:
+    """An address's host; empty: it has none, or one like `a..b`, at which every look-up raises a UnicodeError."""
+    host = parts.hostname or ""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return ""
+    return host
 
 
 def passwords_in(addresses: str | None) -> set[str]:

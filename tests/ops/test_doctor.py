@@ -386,7 +386,7 @@ async def test_a_disk_too_full_for_pictures(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(blobs, "SPARE_BYTES", 10**15)
     (line,) = await said("originals")
     assert line.startswith("WRONG originals: ")
-    assert line.endswith("make room")
+    assert line.endswith("pictures that come in answers are refused: make room")
 
 
 @pytest.mark.parametrize(
@@ -394,6 +394,7 @@ async def test_a_disk_too_full_for_pictures(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x:99999", "OTEL_EXPORTER_OTLP_ENDPOINT is no address"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "OTEL_EXPORTER_OTLP_ENDPOINT is no address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x..y:4318", "x..y:4318 takes no connection"),
         (
             "OTEL_EXPORTER_OTLP_HEADERS",
             "authorization=Bearer \x7fабв",
