@@ -491,7 +491,7 @@ class Settings(BaseSettings):
     def _sendable(cls, value: Any, info: ValidationInfo) -> Any:
         """Keys go into headers. One that was copied often has a line break at its end, or a look-alike letter; one of
         blanks is none."""
-        if not isinstance(value, SecretStr) or not str(info.field_name).endswith(("_api_key", "_token")):
+        if not isinstance(value, SecretStr) or not str(info.field_name).endswith(("_key", "_token")):
             return value
         key = value.get_secret_value().strip()
         if not re.fullmatch(r"[ -~]*", key):

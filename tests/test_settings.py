@@ -165,7 +165,7 @@ def test_what_is_sold_is_checked_at_the_start() -> None:
         load_settings(star_packs="50=10")
 
 
-@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "TELEGRAM_TOKEN"])
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "TELEGRAM_TOKEN", "KIE_WEBHOOK_KEY", "S3_SECRET_KEY"])
 def test_a_key_of_blanks_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, " \n ")
     found = load_settings()
