@@ -57,18 +57,19 @@ def _literals() -> tuple[set[str], set[str]]:
         *(SOURCE / "bot").rglob("*.py"),
         *(SOURCE / "api").rglob("*.py"),
         *(SOURCE / "telegram").rglob("*.py"),
-        *(SOURCE / "ops" / f"{n}.py" for n in ("advice", "alerts", "report")),
+        *(SOURCE / "ops" / f"{n}.py" for n in ("advice", "alerts", "hearing", "report", "snapshot")),
     ]
     for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                literals.add(node.value)
+                # A text with its argument is kept as `key argument`.
+                literals.add(node.value.strip())
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
                 key = node.args[0]
                 choices = [key.body, key.orelse] if isinstance(key, ast.IfExp) else [key]
                 asked |= {str(c.value) for c in choices if isinstance(c, ast.Constant)}
-    page = (SOURCE / "api" / "page" / "status.html").read_text("utf-8")
-    shown = set(re.findall(r'say\("([a-z-]+)"[,)]', page))
+    pages = "".join(page.read_text("utf-8") for page in sorted((SOURCE / "api" / "page").glob("*.html")))
+    shown = set(re.findall(r'say\("([a-z-]+)"[,)]', pages))
     return literals | shown, asked | shown
 
 

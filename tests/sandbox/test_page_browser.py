@@ -243,6 +243,7 @@ async def test_an_invoice_is_paid_by_its_button_and_by_its_link(
         await page.click(words["cancel"])
         assert telegram.bot.till.checkouts == {}
         await page.click(pressed)
+        await page.wait("document.querySelector('#pay').open")
         await page.click(pressed)
         query = await asked()
         assert query.invoice_payload == "pack"
@@ -252,6 +253,7 @@ async def test_an_invoice_is_paid_by_its_button_and_by_its_link(
         )
         telegram.bot.updates.drop_all()  # that it was paid
         await page.click("Each month")
+        await page.wait("document.querySelector('#pay').open")
         await page.click(words["pay"])
         query = await asked()
         assert query.invoice_payload == "month"

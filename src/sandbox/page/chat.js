@@ -469,9 +469,12 @@ function askToPay(title, button) {
   dialog.querySelector("p").textContent = title;
   pay.textContent = button;
   cancel.textContent = labels.cancel;
-  dialog.returnValue = "";
   dialog.showModal();
-  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue === "pay"), { once: true }));
+  // Not by `close`, which comes later, perhaps when the form is open for something else.
+  return new Promise((done) => {
+    pay.onclick = () => done(true);
+    cancel.onclick = dialog.oncancel = () => done(false);
+  });
 }
 
 // Start
