@@ -12,11 +12,10 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 
 from src.app import App
-from src.ops.report import deaf
+from src.ops.report import deaf_in_english
 from src.ops.snapshot import Snapshot, look
 from src.ops.thresholds import ALIVE_SECONDS, TELEGRAM
 from src.store.clients import trouble
-from src.telegram.i18n import get_texts
 
 router = APIRouter(include_in_schema=False)
 
@@ -59,9 +58,7 @@ async def check(app: App) -> dict[str, str]:
 def _deaf(snapshot: Snapshot) -> str:
     if not TELEGRAM.level(snapshot.deaf):
         return "ok"
-    return (
-        f"gives no updates for {snapshot.deaf:.0f} s: {deaf(get_texts().translator('en'), snapshot.deaf_why)}"
-    )
+    return f"gives no updates for {snapshot.deaf:.0f} s: {deaf_in_english(snapshot.deaf_why)}"
 
 
 def _stuck(snapshot: Snapshot) -> str:

@@ -50,7 +50,6 @@ from src.settings import Settings, SettingsError, key_of, load_settings, provide
 from src.store.blobs import SPARE_BYTES, Blobs, BlobsAway
 from src.store.clients import make_redis, trouble
 from src.telegram.client import make_bot
-from src.telegram.i18n import get_texts
 
 _OLDEST_REDIS = (6, 2)
 _CONNECT_SECONDS = 3.0
@@ -207,7 +206,7 @@ async def _telegram(settings: Settings) -> AsyncIterator[Finding]:
             yield _clock("Telegram", theirs)
         info = await bot.get_webhook_info(request_timeout=15)
         if settings.webhook_url is not None:
-            said = report.deaf(get_texts().translator("en"), webhook_trouble(info, settings.webhook_url))
+            said = report.deaf_in_english(webhook_trouble(info, settings.webhook_url))
             wrong = _unreachable(settings) or said or _failed(info)
             yield Finding("Telegram's webhook", not wrong, wrong or "takes updates")
         elif info.url:
@@ -331,7 +330,7 @@ async def _deaf(settings: Settings) -> str:
     finally:
         await client.aclose()
     seconds = (now - int(heard.get("at", now))) / 1000
-    why = report.deaf(get_texts().translator("en"), heard.get("why") or "ops-deaf-unasked")
+    why = report.deaf_in_english(heard.get("why") or "ops-deaf-unasked")
     return f"none for {seconds:.0f} s: {why}" if TELEGRAM.level(seconds) else ""
 
 

@@ -22,7 +22,6 @@ from aiogram.types import WebhookInfo
 from src.jobs import Ledger, keys
 from src.ops import report
 from src.ops.thresholds import TELEGRAM
-from src.telegram.i18n import get_texts
 
 _SAID_SECONDS = 5.0
 # Telegram tries again a few times a minute; an error older than this has passed.
@@ -84,7 +83,7 @@ class Hearing:
         """What is wrong, for a health check; empty while all is well."""
         if self._deaf_since is None or time.monotonic() - self._deaf_since <= TELEGRAM.problem:
             return ""
-        return f"no updates: {report.deaf(get_texts().translator('en'), self._why)}"
+        return f"no updates: {report.deaf_in_english(self._why)}"
 
 
 def why(error: TelegramAPIError) -> str:

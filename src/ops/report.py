@@ -10,7 +10,7 @@ from src.ops import thresholds
 from src.ops.advice import Advice, advise
 from src.ops.snapshot import Figure, Snapshot
 from src.ops.thresholds import Level
-from src.telegram.i18n import Translator
+from src.telegram.i18n import Translator, get_texts
 
 _FAR_DAYS = 100
 MARKS = {Level.NORMAL: "🟢", Level.ATTENTION: "🟡", Level.PROBLEM: "🔴"}
@@ -99,6 +99,11 @@ def deaf(say: Translator, why: str) -> str:
     """Why Telegram's updates do not come, as `hearing` keeps it."""
     key, _, said = why.partition(" ")
     return say(key, why=said) if key.startswith("ops-deaf-") else why
+
+
+def deaf_in_english(why: str) -> str:
+    """The same for a log, a probe or a terminal, where nobody says what they read."""
+    return deaf(get_texts().translator("en"), why)
 
 
 def scale_of(say: Translator, figure: Figure) -> str:
