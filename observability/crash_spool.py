@@ -263,7 +263,8 @@ class CrashSpool(SpanProcessor):
         if not os.access(folder, os.W_OK):
             return  # what was sent could not be deleted, and would be sent for ever
         # Each has its turn: the first is no obstacle to the others.
-        for path in sorted(folder.glob("*.spans"), key=lambda path: (self._tries[path], path)):
+        self._tries = Counter({path: self._tries[path] for path in folder.glob("*.spans")})
+        for path in sorted(self._tries, key=lambda path: (self._tries[path], path)):
             self._tries[path] += 1
             try:
                 with _taken_over(path) as data:
