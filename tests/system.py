@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from src.jobs import Job, Ledger, keys
+from src.load.seen import is_cancellable
 from src.local.demo import environment
 from src.local.supervisor import DRAIN
 from src.sandbox.faults import Faults
@@ -216,8 +217,7 @@ class System:
         """The person's newest message once it is a picture from the bot, and not a look at an unfinished one."""
 
         def is_one(message: Message) -> bool:
-            sent = [str(button.get("callback_data")) for button in message.buttons]
-            return message.from_bot and message.has_photo and not any(d.startswith("r:cancel") for d in sent)
+            return message.from_bot and message.has_photo and not is_cancellable(message)
 
         return await self.message(person, is_one, within)
 
